@@ -1,0 +1,1 @@
+"""Teachers: each writes traces (doubledraft.records.Trace) for the training questions."""

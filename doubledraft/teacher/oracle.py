@@ -1,0 +1,32 @@
+"""The offline teacher: a trace is the solution that the question came with, one step a line, then the answer line.
+
+It knows nothing that the question does not carry, costs nothing, and gives the same bytes every time.
+"""
+
+from doubledraft.records import Question, Trace
+
+NAME = "oracle"
+
+
+class NoSolution(ValueError):
+    """A question that carries no worked steps, so that this teacher has nothing to write."""
+
+
+def write_traces(questions: list[Question], type: str = "cot") -> list[Trace]:
+    """Write one trace a question, in order; raises NoSolution naming the first question without steps."""
+    return [_trace(question, type) for question in questions]
+
+
+def _trace(question: Question, type: str) -> Trace:
+    steps = [" ".join(step.split()) for step in question.steps if step.strip()]
+    if not steps:
+        raise NoSolution(f"question {question.id!r} has no steps: teacher 'oracle' needs questions with worked solutions")
+    return Trace(
+        id=question.id,
+        scenario=question.scenario,
+        type=type,
+        question=question.question,
+        answer=question.answer,
+        text="\n".join([*steps, f"#### {question.answer}"]),
+        teacher=NAME,
+    )
