@@ -1,0 +1,223 @@
+"""Metrics from generations: the one place where a figure of the study is computed.
+
+It knows records, run files and numbers; it never runs a model. Totals are compared, not means of ratios, and every
+share says of how many. What is undefined is None. The unit that is resampled is the question, and for wall time the
+batch: questions in flight together share one clock.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import median
+
+from doubledraft import answers, comparison, speculation, traces
+from doubledraft.records import Generation, Question, Score, read_records, write_json
+from doubledraft.runs import Graded, Run, check_comparable, load
+from doubledraft.runtime import log, provenance
+from doubledraft.stats import as_json, mcnemar, mean_interval, percentiles, ratio_interval, wilson
+
+TRUNCATION_LIMIT = (
+    0.2  # share of answers at the token cap beyond which an accuracy tells more of the cap than the model
+)
+
+
+def score_cell(
+    *,
+    cell: str,
+    type: str,
+    scenario: str,
+    questions: str,
+    baseline: str,
+    speculative: str,
+    baseline_run: str,
+    speculative_run: str,
+    rule: Mapping[str, int] | None,
+    limit: int | None,
+    seed: int,
+    settings: Mapping[str, object],
+    config_hash: str,
+    out_metrics: str,
+    out_samples: str,
+    out_comparison: str,
+) -> None:
+    """Score a trained cell on the first `limit` questions: metrics, samples and the page that compares both runs.
+
+    Raises ComparisonError where the runs may not be compared, CounterError where the counters cannot be true.
+    """
+    asked = read_records(questions, Question)[:limit]
+    plain_run = load(baseline, baseline_run, asked, questions)
+    drafted_run = load(speculative, speculative_run, asked, questions)
+    check_comparable(plain_run, drafted_run)
+    speculated = speculation.figures(drafted_run, seed)
+    plain, drafted = (grade(run, asked, rule, seed) for run in (plain_run, drafted_run))
+    metrics = {
+        "cell": cell,
+        "type": type,
+        "scenario": scenario,
+        "n": len(asked),
+        "baseline": plain.figures,
+        "speculative": drafted.figures,
+        "speculation": speculated,
+        "speedup": speculation.speedup(plain_run, drafted_run, speculated, seed),
+        "lossless": lossless_figures(plain, drafted),
+        "provenance": _provenance([plain_run, drafted_run], seed, config_hash, settings),
+    }
+    modes = {"baseline": plain, "speculative": drafted}
+    _write(metrics, asked, modes, out_metrics, out_samples, out_comparison)
+
+
+def score_untrained(
+    *,
+    cell: str,
+    scenario: str,
+    questions: str,
+    generations: Sequence[str],
+    runs: Sequence[str],
+    types: Sequence[str],
+    rules: Mapping[str, Mapping[str, int] | None],
+    limit: int | None,
+    seed: int,
+    settings: Mapping[str, object],
+    config_hash: str,
+    out_metrics: str,
+    out_samples: str,
+    out_comparison: str,
+) -> None:
+    """Score the base model on the first `limit` questions: one run for each type of prompt, in the order of `types`."""
+    asked = read_records(questions, Question)[:limit]
+    modes = {
+        type: grade(load(path, run_path, asked, questions), asked, rules[type], seed)
+        for type, path, run_path in zip(types, generations, runs, strict=True)
+    }
+    metrics = {
+        "cell": cell,
+        "type": "untrained",
+        "scenario": scenario,
+        "n": len(asked),
+        "prompts": {type: mode.figures for type, mode in modes.items()},
+        "provenance": _provenance([mode.run for mode in modes.values()], seed, config_hash, settings),
+    }
+    _write(metrics, asked, modes, out_metrics, out_samples, out_comparison)
+
+
+def grade(run: Run, asked: Sequence[Question], rule: Mapping[str, int] | None, seed: int) -> Graded:
+    """Grade a run's answers against gold and give its figures."""
+    scores = answers.score(run.rows, {question.id: question.answer for question in asked})
+    lengths = [len(row.token_ids) for row in run.rows]
+    seconds = sum(run.batches)
+    truncated = _share(row.finish_reason == "length" for row in run.rows)
+    figures = {
+        "n": len(run.rows),
+        "accuracy": _accuracy(run.rows, scores),
+        "undecided": sum("undecided" in (score.strict_verdict, score.lenient_verdict) for score in scores),
+        "unparsable": sum(score.strict is None for score in scores),
+        "truncated": truncated,
+        "truncation_warning": truncated["value"] > TRUNCATION_LIMIT,
+        "unclosed_think": sum("<think>" in row.text and "</think>" not in row.text for row in run.rows),
+        "tokens": {
+            "mean": as_json(mean_interval(lengths, seed)),
+            "median": float(median(lengths)),
+            "total": sum(lengths),
+        },
+        **_times(run.rows),
+        "wall_seconds": seconds,
+        "tokens_per_second": sum(lengths) / seconds,
+        "concurrency": run.info["concurrency"],
+        **_style(run.rows, rule, seed),
+    }
+    return Graded(run, scores, figures)
+
+
+def lossless_figures(baseline: Graded, speculative: Graded) -> dict:
+    """Say how often both runs emitted the same ids, where they first parted, and whether that changed a verdict."""
+    pairs = list(zip(baseline.run.rows, speculative.run.rows, strict=True))
+    positions = [comparison.first_difference(plain.token_ids, drafted.token_ids) for plain, drafted in pairs]
+    parted = [position for position in positions if position is not None]
+    gaps = [drafted.top2_gap for _, drafted in pairs if drafted.top2_gap is not None]
+    lost, gained = _verdict_changes(baseline.scores, speculative.scores)
+    return {
+        "identical_rate": _share(position is None for position in positions),
+        "different": len(parted),
+        "first_difference": {"median": float(median(parted)), "min": min(parted)} if parted else None,
+        "top2_gap": {"median": float(median(gaps)), "max": max(gaps), "n": len(gaps)} if gaps else None,
+        "verdicts": {"lost": lost, "gained": gained, "p_value": mcnemar(lost, gained)},
+    }
+
+
+def _accuracy(rows: Sequence[Generation], scores: Sequence[Score]) -> dict:
+    finished = [score for row, score in zip(rows, scores, strict=True) if row.finish_reason != "length"]
+    return {
+        "strict": _share(score.strict_verdict == "equal" for score in scores),
+        "lenient": _share(score.lenient_verdict == "equal" for score in scores),
+        "strict_finished": _share(score.strict_verdict == "equal" for score in finished),
+        "lenient_finished": _share(score.lenient_verdict == "equal" for score in finished),
+    }
+
+
+def _times(rows: Sequence[Generation]) -> dict:
+    """Percentiles in seconds, without queue time; null where the engine gave no times."""
+    timed = [row for row in rows if None not in (row.latency, row.time_to_first_token) and len(row.token_ids) > 1]
+    return {
+        "latency": percentiles([row.latency for row in rows if row.latency is not None]),
+        "time_to_first_token": percentiles(
+            [row.time_to_first_token for row in rows if row.time_to_first_token is not None]
+        ),
+        "time_per_token": percentiles(
+            [(row.latency - row.time_to_first_token) / (len(row.token_ids) - 1) for row in timed]
+        ),
+    }
+
+
+def _verdict_changes(baseline: Sequence[Score], speculative: Sequence[Score]) -> tuple[int, int]:
+    right = [
+        (plain.strict_verdict == "equal", drafted.strict_verdict == "equal")
+        for plain, drafted in zip(baseline, speculative, strict=True)
+    ]
+    return right.count((True, False)), right.count((False, True))
+
+
+def _share(outcomes: Iterable[bool]) -> dict | None:
+    outcomes = list(outcomes)
+    return as_json(wilson(sum(outcomes), len(outcomes)))
+
+
+def _style(rows: Sequence[Generation], rule: Mapping[str, int] | None, seed: int) -> dict:
+    """Steps and words of the answers, and the share that keeps the rule of drafts, where the type has one."""
+    found = [traces.compliance(row.text, traces.Rule(**rule) if rule else None) for row in rows]
+    steps = [answer.steps for answer in found]
+    words = [sum(answer.words_per_step) for answer in found]
+    return {
+        "compliance": _share(answer.compliant for answer in found) if rule else None,
+        "steps_per_answer": as_json(mean_interval(steps, seed)),
+        "words_per_step": as_json(ratio_interval(words, steps, seed)),
+    }
+
+
+def _provenance(runs: Sequence[Run], seed: int, config_hash: str, settings: Mapping[str, object]) -> dict:
+    return {
+        "seed": seed,
+        "config_hash": config_hash,
+        **provenance(),
+        "settings": dict(settings),
+        "runs": [
+            {"engine": run.engine, **{key: run.info.get(key) for key in ("mode", "method", "dtype", "environment")}}
+            | {"provenance": run.info.get("provenance")}
+            for run in runs
+        ],
+    }
+
+
+def _write(
+    metrics: dict,
+    asked: Sequence[Question],
+    modes: Mapping[str, Graded],
+    out_metrics: str,
+    out_samples: str,
+    out_page: str,
+) -> None:
+    comparison.write_samples(out_samples, asked, modes)
+    comparison.write_page(out_page, metrics, asked, modes)
+    write_json(out_metrics, metrics)
+    for name, mode in modes.items():
+        if mode.figures["truncation_warning"]:
+            share = mode.figures["truncated"]["value"]
+            log.warning("%s, %s: %.0f %% of answers hit the token cap", metrics["cell"], name, 100 * share)
+    log.info("%s: scored %d questions", metrics["cell"], metrics["n"])

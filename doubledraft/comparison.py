@@ -1,0 +1,182 @@
+"""The rows behind the metrics, for people: samples.csv (one row a question) and comparison.txt (one page a cell).
+
+Model output is data here. Control and direction characters are written as escapes, and a CSV cell that a spreadsheet
+would run as a formula gets an apostrophe in front; plain numbers stay numbers.
+"""
+
+import csv
+import re
+import textwrap
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+
+from doubledraft.records import Question, whole_file
+from doubledraft.runs import Graded
+
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")  # OWASP, "CSV Injection"
+HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}  # Unicode categories that print nothing or move what is printed
+WIDTH = 110  # columns of the page
+
+
+def visible(text: str) -> str:
+    """Give the text with every character that hides or moves others written as an escape; line feeds stay."""
+    return "".join(
+        character.encode("unicode_escape").decode()
+        if character != "\n" and unicodedata.category(character) in HIDDEN
+        else character
+        for character in text
+    )
+
+
+def cell(value: object) -> object:
+    """Give a value as a CSV cell that no spreadsheet takes for a formula; None is an empty cell."""
+    if not isinstance(value, str):
+        return "" if value is None else value
+    text = visible(value)
+    risky = value.lstrip(" \n").startswith(FORMULA) and not NUMBER.fullmatch(value)
+    return "'" + text if risky else text
+
+
+def write_samples(path: str, asked: Sequence[Question], modes: Mapping[str, Graded]) -> None:
+    """Write one CSV row a question: its gold answer, then every mode's answer, grades, tokens and times."""
+    rows = [_row(index, question, modes) for index, question in enumerate(asked)]
+    with whole_file(path) as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({name: cell(value) for name, value in row.items()} for row in rows)
+
+
+def first_difference(first: Sequence[int], second: Sequence[int]) -> int | None:
+    """Position (from 0) of the first token that differs or is missing in one of them, None where they are identical."""
+    for position, (one, other) in enumerate(zip(first, second, strict=False)):
+        if one != other:
+            return position
+    return None if len(first) == len(second) else min(len(first), len(second))
+
+
+def _row(index: int, question: Question, modes: Mapping[str, Graded]) -> dict[str, object]:
+    row = {name: getattr(question, name) for name in ("id", "level", "subject", "question")} | {"gold": question.answer}
+    for name, mode in modes.items():
+        answer, score = mode.run.rows[index], mode.scores[index]
+        row |= {
+            f"{name}_text": answer.text,
+            f"{name}_strict": score.strict,
+            f"{name}_strict_verdict": str(score.strict_verdict),
+            f"{name}_lenient": score.lenient,
+            f"{name}_lenient_verdict": str(score.lenient_verdict),
+            f"{name}_finish": answer.finish_reason,
+            f"{name}_tokens": len(answer.token_ids),
+            f"{name}_latency": answer.latency,
+        }
+    if "speculative" in modes:
+        plain, drafted = (modes[name].run.rows[index] for name in ("baseline", "speculative"))
+        difference = first_difference(plain.token_ids, drafted.token_ids)
+        row |= {"identical": difference is None, "first_difference": difference, "top2_gap": drafted.top2_gap}
+        row |= {name: getattr(drafted, name) for name in ("steps", "drafted", "accepted")}
+    return row
+
+
+def write_page(path: str, metrics: dict, asked: Sequence[Question], modes: Mapping[str, Graded]) -> None:
+    """Write the page of a cell: its main figures, its modes side by side, and a few answers."""
+    parts = [*_header(metrics), "", *_table(modes), "", *_examples(asked, modes)]
+    with whole_file(path) as file:
+        file.write("\n".join(line.rstrip() for line in parts) + "\n")
+
+
+def _header(metrics: dict) -> list[str]:
+    title = f"{metrics['cell']}: {metrics['n']} questions, 95 % intervals in brackets"
+    lines = [title, "=" * len(title)]
+    if "speculation" not in metrics:
+        return lines
+    spec, speedup = metrics["speculation"], metrics["speedup"]
+    facts = {
+        "speculation": f"{spec['method']}, K = {spec['draft_length']}, {spec['engine']}",
+        "speedup": f"{_figure(speedup, unit='batches')}, predicted {_number(speedup['predicted'])}",
+        "tokens per step": _figure(spec["tokens_per_step"]),
+        "acceptance rate": f"{_percent(spec['acceptance_rate'])} ({spec['acceptance_definition']})",
+        "identical output": _percent(metrics["lossless"]["identical_rate"]),
+    }
+    return lines + [f"{name:<18}{fact}" for name, fact in facts.items()]
+
+
+def _table(modes: Mapping[str, Graded]) -> list[str]:
+    rows = {
+        "accuracy, strict": lambda mode: _percent(mode["accuracy"]["strict"]) + _warning(mode),
+        "accuracy, lenient": lambda mode: _percent(mode["accuracy"]["lenient"]) + _warning(mode),
+        "  finished, strict": lambda mode: _percent(mode["accuracy"]["strict_finished"]),
+        "  finished, lenient": lambda mode: _percent(mode["accuracy"]["lenient_finished"]),
+        "truncated": lambda mode: _percent(mode["truncated"]) + _warning(mode),
+        "no strict answer": lambda mode: str(mode["unparsable"]),
+        "undecided": lambda mode: str(mode["undecided"]),
+        "keeps draft rule": lambda mode: _percent(mode["compliance"]),
+        "steps per answer": lambda mode: _figure(mode["steps_per_answer"]),
+        "words per step": lambda mode: _figure(mode["words_per_step"]),
+        "tokens per answer": lambda mode: _figure(mode["tokens"]["mean"]),
+        "latency p50, s": lambda mode: _number((mode["latency"] or {}).get("p50")),
+        "latency p90, s": lambda mode: _number((mode["latency"] or {}).get("p90")),
+        "tokens per second": lambda mode: _number(mode["tokens_per_second"]),
+        "wall time, s": lambda mode: _number(mode["wall_seconds"]),
+        "requests at a time": lambda mode: str(mode["concurrency"]),
+    }
+    figures = [mode.figures for mode in modes.values()]
+    lines = [_columns("", modes), *(_columns(label, map(show, figures)) for label, show in rows.items())]
+    if any(map(_warning, figures)):
+        lines.append("! So many answers hit the token cap that the accuracy tells more of the cap than of the model.")
+    return lines
+
+
+def _columns(label: str, values: Iterable[str]) -> str:
+    return f"{label:<22}" + "".join(f"{value:<36}" for value in values)
+
+
+def _warning(mode: Mapping[str, object]) -> str:
+    return " !" if mode["truncation_warning"] else ""
+
+
+def _examples(asked: Sequence[Question], modes: Mapping[str, Graded]) -> list[str]:
+    """The first right, wrong and truncated answer of the first mode, beside what the other modes said."""
+    first = next(iter(modes.values()))
+    outcomes = [
+        "truncated" if row.finish_reason == "length" else "right" if score.strict_verdict == "equal" else "wrong"
+        for row, score in zip(first.run.rows, first.scores, strict=True)
+    ]
+    lines = []
+    for outcome in ("right", "wrong", "truncated"):
+        if outcome in outcomes:
+            lines += _example(outcome, outcomes.index(outcome), asked, modes)
+    return lines
+
+
+def _example(outcome: str, index: int, asked: Sequence[Question], modes: Mapping[str, Graded]) -> list[str]:
+    question, names = asked[index], list(modes)
+    title = f"An answer that is {outcome} ({names[0]}): {visible(question.id)}"
+    lines = [title, "-" * len(title), *_block("question", question.question), *_block("gold", question.answer)]
+    for name in names:
+        answer, score = modes[name].run.rows[index], modes[name].scores[index]
+        same = name != names[0] and answer.token_ids == modes[names[0]].run.rows[index].token_ids
+        verdict = f"[{score.strict_verdict}, {len(answer.token_ids)} tokens]"
+        lines += _block(f"{name} {verdict}", "(the same tokens)" if same else answer.text)
+    return [*lines, ""]
+
+
+def _block(label: str, text: str) -> list[str]:
+    wrapped = [part for line in visible(text).split("\n") for part in textwrap.wrap(line, WIDTH - 4) or [""]]
+    return [f"{label}:", *("    " + line for line in wrapped)]
+
+
+def _figure(interval: dict | None, *, scale: float = 1, unit: str = "") -> str:
+    if interval is None:
+        return "-"
+    ends = [interval["low"], interval["high"]]
+    bracket = "" if None in ends else " [" + ", ".join(_number(scale * end) for end in ends) + "]"
+    percent = " %" if scale == 100 else ""
+    return f"{_number(scale * interval['value'])}{percent}{bracket} n={interval['n']} {unit}".rstrip()
+
+
+def _percent(interval: dict | None) -> str:
+    return _figure(interval, scale=100)
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}" if abs(value) < 10 else f"{value:.1f}"

@@ -1,0 +1,119 @@
+"""What an engine run left behind, and which runs may be scored and compared.
+
+A run is a file of generations and a run file that says how they were made. Only like is compared with like: the same
+questions in the same order, one engine, one machine, one concurrency. Anything else is an error that names the file and
+the first difference.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from doubledraft.records import Generation, Question, Score, read_records
+
+SAME_IN_BOTH = ("engine", "version", "dtype", "concurrency", "n")  # a speedup between unlike runs means nothing
+RUN_KEYS = {*SAME_IN_BOTH, "mode", "method", "draft_length", "step_seconds"}
+
+
+class ComparisonError(ValueError):
+    """Runs that may not be scored or compared; the message names the file and the first difference."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one engine run gave for a list of questions."""
+
+    path: str  # of the generations
+    rows: list[Generation]  # in the order of the questions
+    info: dict  # the run file
+
+    @property
+    def engine(self) -> str:
+        """Name and version of the engine."""
+        return f"{self.info['engine']} {self.info['version']}"
+
+    @property
+    def batches(self) -> list[float]:
+        """Wall seconds of each batch, in order: every row of a batch repeats its time, and it counts once."""
+        return list({row.batch: row.batch_seconds for row in self.rows}.values())
+
+
+@dataclass(frozen=True)
+class Graded:
+    """A run with the grades of its answers and its figures (MODE of metrics.json)."""
+
+    run: Run
+    scores: list[Score]
+    figures: dict
+
+
+def load(path: str, run_path: str, asked: Sequence[Question], questions: str) -> Run:
+    """Read a run; refuse it unless it answers exactly the asked questions, in their order, with measured acceptance."""
+    rows = read_records(path, Generation)
+    _check_ids(path, [row.id for row in rows], questions, [question.id for question in asked])
+    _check_batches(path, rows)
+    info = json.loads(Path(run_path).read_text(encoding="utf-8"))
+    if missing := sorted(RUN_KEYS - info.keys()):
+        raise ComparisonError(f"{run_path}: key {missing[0]!r} is missing; run the engine again")
+    if info["n"] != len(rows):
+        raise ComparisonError(f"{run_path}: n is {info['n']}, but {path} has {len(rows)} rows; run the engine again")
+    if _is_synthetic(info):
+        raise ComparisonError(f"{run_path}: synthetic acceptance is made up, not measured; use the standard rejection")
+    return Run(path, rows, info)
+
+
+def check_comparable(baseline: Run, speculative: Run) -> None:
+    """Refuse two runs that differ in anything but the draft."""
+
+    def check(what: str, first: object, second: object) -> None:
+        if first != second:
+            raise ComparisonError(
+                f"{baseline.path} and {speculative.path} differ in {what}: {first!r:.200} and {second!r:.200}; "
+                "make both again, in the same way on the same machine"
+            )
+
+    for key in SAME_IN_BOTH:
+        check(key, baseline.info[key], speculative.info[key])
+    hardware = [run.info.get("provenance", {}).get("hardware") for run in (baseline, speculative)]
+    check("hardware", *hardware)
+    check("the batches in flight", *([row.batch for row in run.rows] for run in (baseline, speculative)))
+    for run, drafts in ((baseline, False), (speculative, True)):
+        if (run.info["method"] not in (None, "none")) != drafts:
+            raise ComparisonError(
+                f"{run.path}: expected a run {'with' if drafts else 'without'} a draft, "
+                f"found method {run.info['method']!r}"
+            )
+
+
+def _check_ids(path: str, found: list[str], questions: str, expected: list[str]) -> None:
+    if not expected:
+        raise ComparisonError(f"{questions}: no question to score")
+    if missing := [id for id in expected if id not in set(found)]:
+        raise ComparisonError(f"{path}: question {missing[0]!r} of {questions} has no answer ({len(missing)} missing)")
+    if extra := [id for id in found if id not in set(expected)]:
+        raise ComparisonError(
+            f"{path}: {extra[0]!r} is not among the asked questions of {questions} ({len(extra)} such)"
+        )
+    for line, (here, there) in enumerate(zip(found, expected, strict=True), start=1):
+        if here != there:
+            raise ComparisonError(f"{path}:{line}: found {here!r} where {questions} has {there!r}: another order")
+
+
+def _check_batches(path: str, rows: list[Generation]) -> None:
+    first: dict[int, Generation] = {}
+    for row in rows:
+        batch = first.setdefault(row.batch, row)
+        if row.batch_seconds <= 0 or row.batch_seconds != batch.batch_seconds:
+            raise ComparisonError(
+                f"{path}: batch {row.batch} took {row.batch_seconds} s by {row.id!r}, "
+                f"{batch.batch_seconds} s by {batch.id!r}; expected one positive time"
+            )
+
+
+def _is_synthetic(value: object) -> bool:
+    """Find vLLM's switches of made-up acceptance anywhere in a run file."""
+    if isinstance(value, dict):
+        named = any(str(key).startswith("synthetic_acceptance") and item is not None for key, item in value.items())
+        return named or value.get("rejection_sample_method") == "synthetic" or any(map(_is_synthetic, value.values()))
+    return isinstance(value, list) and any(map(_is_synthetic, value))

@@ -1,0 +1,23 @@
+"""Grade the base model's answers to the prompt of every type."""
+
+from doubledraft import benchmark
+from doubledraft.runtime import log_to
+
+if __name__ == "__main__":
+    log_to(snakemake.log[0])
+    benchmark.score_untrained(
+        cell=snakemake.params.cell,
+        scenario=snakemake.params.scenario,
+        questions=snakemake.input.questions,
+        generations=snakemake.input.generations,
+        runs=snakemake.input.runs,
+        types=snakemake.params.types,
+        rules=snakemake.params.rules,
+        limit=snakemake.params.limit,
+        seed=snakemake.params.seed,
+        settings=snakemake.params.settings,
+        config_hash=snakemake.params.config_hash,
+        out_metrics=snakemake.output.metrics,
+        out_samples=snakemake.output.samples,
+        out_comparison=snakemake.output.comparison,
+    )
