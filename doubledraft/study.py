@@ -1,0 +1,327 @@
+"""What can be known about a study before any job runs: that its config makes sense, that the results folder is its own,
+and which code its steps use.
+
+Pure functions of the config and of source text. The schema says what each key may be; the checks here say what keys mean
+together. Every message names the key, the value found and what was expected. Library modules are parsed for their
+fingerprint, never imported, so that a dry run stays light.
+"""
+
+import ast
+import copy
+import difflib
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+
+import yaml
+
+PACKAGE = Path(__file__).parent
+SCENARIO_KEYS = {  # keys of a scenario by source: needed, allowed; source, train and test always are
+    "generated": ({"difficulty"}, set()),
+    "gsm8k": (set(), {"revision"}),
+    "math": ({"subjects", "levels"}, {"revision"}),
+    "jsonl": ({"path"}, set()),
+}
+MODEL_KEYS = {  # keys of a model by source
+    "wheel": {"name", "version", "sha256"},
+    "hub": {"repo", "revision"},
+    "path": {"path"},
+    "prune": {"of", "layers"},
+}
+GSM8K_ROWS = {"train": 7473, "test": 1319}
+MATH_ROWS = {  # rows with exactly these subjects and levels, counted in the released files
+    (("algebra",), (1, 2)): {"train": 518, "test": 336},
+    (("intermediate_algebra",), (3, 4)): {"train": 641, "test": 443},
+}
+
+
+class StudyError(ValueError):
+    """A config or a results folder that no job should start from."""
+
+
+def check_config(config: dict, schema: str | Path, files: Iterable[str | Path] = ()) -> dict:
+    """Give the config without what is set to null in scenarios and types, or raise StudyError naming the keys at fault.
+
+    `files` are the YAML files that the config was merged from; a key that stands twice in one of them is refused.
+    """
+    for file in files:
+        _refuse_duplicates(file)
+    config = copy.deepcopy(config)
+    _check_schema(config, yaml.safe_load(Path(schema).read_text(encoding="utf-8")))
+    for section in ("scenarios", "types"):
+        config[section] = {name: _without_null(entry) for name, entry in config[section].items() if entry is not None}
+    problems = [problem for check in _CHECKS for problem in check(config)]
+    if problems:
+        raise StudyError("\n".join(problems))
+    return config
+
+
+def check_folder(name: str, record: str | Path) -> None:
+    """Refuse a results folder whose `record` names another study."""
+    record = Path(record)
+    if not record.exists():
+        return
+    owner = json.loads(record.read_text(encoding="utf-8"))["study"]
+    if owner != name:
+        raise StudyError(
+            f"{record} says that this results folder belongs to study {owner!r}, and the config is of study {name!r}: "
+            f"run it in a folder of its own with `--directory PATH`, or set the key `study` to {owner!r} to go on there"
+        )
+
+
+def cell_settings(config: dict, type: str, scenario: str) -> dict:
+    """Give the part of the config that a cell's metrics depend on."""
+    models = config["models"]
+    settings = {
+        "study": config["study"],
+        "seed": config["seed"],
+        "scenario": config["scenarios"][scenario],
+        "target": source_chain(models, models["target"]),
+        "dtype": models["dtype"],
+        "benchmark": config["benchmark"],
+        "engine": config["engine"],
+    }
+    if type == "untrained":
+        return settings | {"types": config["types"], "untrained": config["untrained"]}
+    return settings | {
+        "type": config["types"][type],
+        "teacher": config["teacher"],
+        "draft": source_chain(models, models["draft"]),
+        "train": {key: value for key, value in config["train"].items() if key != "report_to"},
+        "distill": config["distill"],
+    }
+
+
+def source_chain(models: dict, name: str) -> list[dict]:
+    """Give where a model comes from: its entry, and the entries it is pruned from, nearest first."""
+    entry = models["sources"][name]
+    return [{"model": name, **entry}] + (source_chain(models, entry["of"]) if entry["source"] == "prune" else [])
+
+
+def fingerprint(*modules: str) -> str:
+    """Hash the code of library modules and of the library modules they import, comments and docstrings left out.
+
+    Modules are named below the package, as in "teacher.oracle".
+    """
+    digest = hashlib.sha256()
+    for name in sorted(set().union(*(_reached(module) for module in modules))):
+        digest.update(f"{name}\n{_stripped(name)}\n".encode())
+    return digest.hexdigest()[:12]
+
+
+def _reached(module: str) -> set[str]:
+    found, queue = set(), [module]
+    while queue:
+        if (name := queue.pop()) not in found:
+            found.add(name)
+            queue.extend(_imports(name))
+    return found
+
+
+@cache
+def _imports(module: str) -> set[str]:
+    named = set()
+    for node in ast.walk(_tree(module)):
+        if isinstance(node, ast.Import):
+            named.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            named.add(node.module)
+            named.update(f"{node.module}.{alias.name}" for alias in node.names)
+    below = (name.removeprefix("doubledraft.") for name in named if name.startswith("doubledraft."))
+    return {name for name in below if _file(name).exists()}
+
+
+@cache
+def _stripped(module: str) -> str:
+    tree = _tree(module)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            first = node.body[0] if node.body else None
+            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+                del node.body[0]
+    return ast.dump(tree)
+
+
+def _tree(module: str) -> ast.Module:
+    path = _file(module)
+    return ast.parse(
+        path.read_text(encoding="utf-8") if path.exists() else ""
+    )  # TODO drop once all modules have landed
+
+
+def _file(module: str) -> Path:
+    path = PACKAGE.joinpath(*module.split("."))
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+def _check_schema(config: dict, schema: dict) -> None:
+    from jsonschema import Draft202012Validator
+
+    errors = sorted(
+        Draft202012Validator(schema).iter_errors(config), key=lambda error: [str(key) for key in error.path]
+    )
+    if errors:
+        raise StudyError("\n".join(_explain(error) for error in errors))
+
+
+def _explain(error: object) -> str:
+    key, known = _key(error.absolute_path), error.schema.get("properties", {})
+    if error.validator == "additionalProperties":
+        unknown = sorted(str(name) for name in error.instance if name not in known)[0]
+        close = difflib.get_close_matches(unknown, known, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"expected one of {', '.join(known)}"
+        return f"config key {_key([*error.absolute_path, unknown])} is unknown: {hint}"
+    if error.validator == "required":
+        missing = next(name for name in error.validator_value if name not in error.instance)
+        return f"config key {_key([*error.absolute_path, missing])} is missing"
+    if "propertyNames" in error.absolute_schema_path:
+        return f"config key {key or 'at the top'}: the name {error.instance!r:.80} cannot be used: expected {error.validator_value}"
+    about = f" ({error.schema['description']})" if "description" in error.schema else ""
+    return f"config key {key} is {error.instance!r:.80}: expected {_expected(error)}{about}"
+
+
+def _expected(error: object) -> str:
+    words = {
+        "minimum": "at least {}",
+        "exclusiveMinimum": "more than {}",
+        "maximum": "at most {}",
+        "enum": "one of {}",
+        "pattern": "a name like {}",
+        "type": "{}",
+    }
+    value = error.validator_value
+    value = ", ".join(str(item) for item in value) if isinstance(value, list) else value
+    expected = words.get(error.validator, error.validator + " {}").format(value)
+    if error.validator == "type" and isinstance(error.instance, str) and _is_number(error.instance):
+        expected += "; YAML reads a number without a dot before its exponent as text, write 1.0e-3 for 1e-3"
+    return expected
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
+
+
+def _key(path: Iterable[object]) -> str:
+    return ".".join(str(part) for part in path)
+
+
+def _without_null(entry: dict) -> dict:
+    return {key: value for key, value in entry.items() if value is not None}
+
+
+def _leaves(value: object, path: tuple = ()) -> Iterator[tuple[tuple, object]]:
+    if isinstance(value, dict | list):
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _leaves(item, (*path, key))
+    else:
+        yield path, value
+
+
+def _check_finite(config: dict) -> Iterator[str]:
+    for path, value in _leaves(config):
+        if isinstance(value, float) and not math.isfinite(value):
+            yield f"config key {_key(path)} is {value}: expected a finite number"
+
+
+def _check_scenarios(config: dict) -> Iterator[str]:
+    if not config["scenarios"]:
+        yield "config key scenarios is empty: expected at least one scenario that is not null"
+    for name, entry in config["scenarios"].items():
+        key, source = f"config key scenarios.{name}", entry["source"]
+        needed, allowed = SCENARIO_KEYS[source]
+        for missing in sorted(needed - entry.keys()):
+            yield f"{key}.{missing} is missing: source {source} needs it"
+        for surplus in sorted(entry.keys() - needed - allowed - {"source", "train", "test"}):
+            yield f"{key}.{surplus} means nothing to source {source}: remove it, or set it to null where it is inherited"
+        for split, rows in _known_rows(entry).items():
+            if entry[split] > rows:
+                yield f"{key}.{split} is {entry[split]}: {source} has only {rows} such questions"
+
+
+def _known_rows(entry: dict) -> dict[str, int]:
+    if entry["source"] == "gsm8k":
+        return GSM8K_ROWS
+    return MATH_ROWS.get((tuple(sorted(entry.get("subjects", ()))), tuple(sorted(entry.get("levels", ())))), {})
+
+
+def _check_types(config: dict) -> Iterator[str]:
+    for name, entry in config["types"].items():
+        rule = entry.get("condense")
+        if name == "cot" and rule:
+            yield "config key types.cot.condense cannot be: cot is the teacher's trace, which other types condense"
+        if name != "cot" and not rule:
+            yield f"config key types.{name}.condense is missing: every type but cot condenses cot's traces"
+        if rule and rule["min_steps"] > rule["max_steps"]:
+            yield (
+                f"config key types.{name}.condense.min_steps is {rule['min_steps']}: "
+                f"expected at most max_steps, {rule['max_steps']}"
+            )
+    if "cot" not in config["types"]:
+        yield "config key types.cot is null: every other type condenses it"
+
+
+def _check_models(config: dict) -> Iterator[str]:
+    models = config["models"]
+    names = ", ".join(models["sources"])
+    for role in ("target", "draft"):
+        if models[role] not in models["sources"]:
+            yield f"config key models.{role} is {models[role]!r}: expected a key of models.sources: {names}"
+    for name, entry in models["sources"].items():
+        key, needed = f"config key models.sources.{name}", MODEL_KEYS[entry["source"]]
+        for missing in sorted(needed - entry.keys()):
+            yield f"{key}.{missing} is missing: source {entry['source']} needs it"
+        for surplus in sorted(entry.keys() - needed - {"source"}):
+            yield f"{key}.{surplus} means nothing to source {entry['source']}: remove it"
+        if "of" in entry and entry["of"] not in models["sources"]:
+            yield f"{key}.of is {entry['of']!r}: expected a key of models.sources: {names}"
+        if "of" in entry and _in_a_circle(models["sources"], name):
+            yield f"{key}.of is {entry['of']!r}: the model would be cut from itself"
+
+
+def _in_a_circle(sources: dict, name: str) -> bool:
+    parent = sources[name].get("of")
+    for _ in sources:
+        if parent == name:
+            return True
+        parent = sources.get(parent, {}).get("of")
+    return False
+
+
+def _check_lengths(config: dict) -> Iterator[str]:
+    room = config["benchmark"]["max_model_len"]
+    for name, entry in config["types"].items():
+        if entry["max_tokens"] >= room:
+            yield (
+                f"config key types.{name}.max_tokens is {entry['max_tokens']}: "
+                f"expected less than benchmark.max_model_len, {room}, which holds the prompt too"
+            )
+    if config["untrained"]["max_tokens"] >= room:
+        yield (
+            f"config key untrained.max_tokens is {config['untrained']['max_tokens']}: "
+            f"expected less than benchmark.max_model_len, {room}, which holds the few-shot prompt too"
+        )
+
+
+_CHECKS = (_check_finite, _check_scenarios, _check_types, _check_models, _check_lengths)
+
+
+def _refuse_duplicates(file: str | Path) -> None:
+    class Loader(yaml.SafeLoader):
+        pass
+
+    def mapping(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict:
+        seen = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise StudyError(f"{file}:{key.start_mark.line + 1}: config key {key.value} stands twice")
+            seen.add(key.value)
+        return yaml.SafeLoader.construct_mapping(loader, node, deep=True)
+
+    Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, mapping)
+    yaml.load(Path(file).read_text(encoding="utf-8"), Loader)  # noqa: S506 (a subclass of the safe loader)

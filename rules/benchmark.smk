@@ -1,0 +1,140 @@
+"""Measuring: needs merged models and test questions; gives raw generations and the metrics of every cell."""
+
+
+rule generate_baseline:
+    """Answer the test questions with the trained target alone, timed."""
+    input:
+        questions="data/questions/{scenario}/test.jsonl",
+        model="results/{type}_{scenario}/target_merged",
+        prompt=prompt_file,
+    output:
+        generations="results/{type}_{scenario}/baseline.jsonl",
+        run="results/{type}_{scenario}/baseline_run.json",
+    log:
+        "results/{type}_{scenario}/logs/generate_baseline.log",
+    threads: ALL_CORES
+    resources:
+        gpu=1,
+    params:
+        limit=config["benchmark"]["limit"],
+        concurrency=config["benchmark"]["concurrency"],
+        warmup=config["benchmark"]["warmup"],
+        max_model_len=config["benchmark"]["max_model_len"],
+        max_tokens=lookup("types/{type}/max_tokens", within=config),
+        dtype=config["models"]["dtype"],
+        engine=config["engine"],
+        seed=config["seed"],
+        code=code("generate"),
+    script:
+        "../scripts/generate_baseline.py"
+
+
+rule generate_speculative:
+    """Answer the same questions with the same target while the draft proposes tokens, timed."""
+    input:
+        questions="data/questions/{scenario}/test.jsonl",
+        model="results/{type}_{scenario}/target_merged",
+        draft=draft_model,
+        prompt=prompt_file,
+        baseline="results/{type}_{scenario}/baseline.jsonl",
+    output:
+        generations="results/{type}_{scenario}/speculative.jsonl",
+        run="results/{type}_{scenario}/speculative_run.json",
+    log:
+        "results/{type}_{scenario}/logs/generate_speculative.log",
+    threads: ALL_CORES
+    resources:
+        gpu=1,
+    params:
+        method=config["benchmark"]["method"],
+        draft_length=config["benchmark"]["draft_length"],
+        limit=config["benchmark"]["limit"],
+        concurrency=config["benchmark"]["concurrency"],
+        warmup=config["benchmark"]["warmup"],
+        max_model_len=config["benchmark"]["max_model_len"],
+        max_tokens=lookup("types/{type}/max_tokens", within=config),
+        dtype=config["models"]["dtype"],
+        engine=config["engine"],
+        seed=config["seed"],
+        code=code("generate"),
+    script:
+        "../scripts/generate_speculative.py"
+
+
+rule generate_untrained:
+    """Answer the test questions with the base target, shown a few examples of the type, with enough tokens to finish."""
+    input:
+        questions="data/questions/{scenario}/test.jsonl",
+        model=f"data/models/{config['models']['target']}",
+        prompt=prompt_file,
+    output:
+        generations="results/untrained_{scenario}/{type}.jsonl",
+        run="results/untrained_{scenario}/{type}_run.json",
+    log:
+        "results/untrained_{scenario}/logs/generate_untrained_{type}.log",
+    threads: ALL_CORES
+    resources:
+        gpu=1,
+    params:
+        limit=config["benchmark"]["limit"],
+        concurrency=config["untrained"]["concurrency"],
+        max_tokens=config["untrained"]["max_tokens"],
+        max_model_len=config["benchmark"]["max_model_len"],
+        dtype=config["models"]["dtype"],
+        engine=config["engine"],
+        seed=config["seed"],
+        code=code("generate"),
+    script:
+        "../scripts/generate_untrained.py"
+
+
+rule score:
+    """Grade both runs of a cell and compute its metrics, each with its interval."""
+    input:
+        questions="data/questions/{scenario}/test.jsonl",
+        baseline="results/{type}_{scenario}/baseline.jsonl",
+        baseline_run="results/{type}_{scenario}/baseline_run.json",
+        speculative="results/{type}_{scenario}/speculative.jsonl",
+        speculative_run="results/{type}_{scenario}/speculative_run.json",
+    output:
+        metrics="results/{type}_{scenario}/metrics.json",
+        samples="results/{type}_{scenario}/samples.csv",
+        comparison="results/{type}_{scenario}/comparison.txt",
+    log:
+        "results/{type}_{scenario}/logs/score.log",
+    params:
+        cell="{type}_{scenario}",
+        type="{type}",
+        scenario="{scenario}",
+        rule=lookup("types/{type}/condense", within=config, default=None),
+        seed=config["seed"],
+        settings=cell_settings,
+        config_hash=cell_hash,
+        code=code("benchmark"),
+    script:
+        "../scripts/score.py"
+
+
+rule score_untrained:
+    """Grade the base target's answers, one mode for the prompt of each type."""
+    input:
+        questions="data/questions/{scenario}/test.jsonl",
+        generations=collect("results/untrained_{{scenario}}/{type}.jsonl", type=TYPES),
+        runs=collect("results/untrained_{{scenario}}/{type}_run.json", type=TYPES),
+    output:
+        metrics="results/untrained_{scenario}/metrics.json",
+        samples="results/untrained_{scenario}/samples.csv",
+        comparison="results/untrained_{scenario}/comparison.txt",
+    log:
+        "results/untrained_{scenario}/logs/score_untrained.log",
+    params:
+        cell="untrained_{scenario}",
+        scenario="{scenario}",
+        types=TYPES,
+        rules={type: config["types"][type].get("condense") for type in TYPES},
+        seed=config["seed"],
+        settings=cell_settings,
+        config_hash=cell_hash,
+        code=code("benchmark"),
+    script:
+        "../scripts/score_untrained.py"

@@ -1,0 +1,90 @@
+"""What the rules share: the checked config, the names of the grid, and the input functions. The only rule file with functions."""
+
+import os
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+from doubledraft import runtime, study
+
+try:
+    config = study.check_config(config, schema=f"{workflow.basedir}/config/schema.yaml", files=workflow.configfiles)
+    study.check_folder(config["study"], "results/study.json")
+except study.StudyError as error:
+    raise WorkflowError(str(error)) from None
+
+TYPES = list(config["types"])
+SCENARIOS = list(config["scenarios"])
+CONDENSED = [name for name, type in config["types"].items() if type.get("condense")]
+PRUNED = [name for name, source in config["models"]["sources"].items() if source["source"] == "prune"]
+FETCHED = [name for name in config["models"]["sources"] if name not in PRUNED]
+CELLS = [f"{type}_{scenario}" for type in TYPES for scenario in SCENARIOS]
+CELLS += [f"untrained_{scenario}" for scenario in SCENARIOS]
+ALL_CORES = 1024  # clamped to --cores: nothing runs beside a job that trains or is timed
+
+
+def one_of(names):
+    """Give the wildcard constraint that admits exactly these names, and nothing where there are none."""
+    return "|".join(names) or "(?!)"
+
+
+wildcard_constraints:
+    type=one_of(TYPES),
+    scenario=one_of(SCENARIOS),
+    model=one_of(FETCHED + PRUNED),
+
+
+def code(*modules):
+    """Give the fingerprint of library modules and of all they import, so that an edit reruns what uses it."""
+    return study.fingerprint(*modules)
+
+
+def beside(path):
+    """Give a path of the config, which is relative to the Snakefile, as seen from the working directory."""
+    return os.path.relpath(Path(workflow.basedir, path))
+
+
+def prompt_file(wildcards):
+    """Give the prompt file of a type."""
+    return beside(config["types"][wildcards.type]["prompt"])
+
+
+def question_files(wildcards):
+    """Give the user's own question files of a scenario; none where the source is not `jsonl`."""
+    path = config["scenarios"][wildcards.scenario].get("path") or []
+    paths = path.values() if isinstance(path, dict) else [path] if path else []
+    return [beside(path) for path in paths]
+
+
+def parent_model(wildcards):
+    """Give the folder of the model that a pruned model is cut from."""
+    return f"data/models/{config['models']['sources'][wildcards.model]['of']}"
+
+
+def draft_model(wildcards):
+    """Give the merged draft of a cell; nothing where the method proposes without a model."""
+    if config["benchmark"]["method"] == "ngram":
+        return []
+    return f"results/{wildcards.type}_{wildcards.scenario}/draft_merged"
+
+
+def cell_settings(wildcards):
+    """Give the part of the config that a cell depends on, for its provenance."""
+    return study.cell_settings(config, wildcards.get("type", "untrained"), wildcards.scenario)
+
+
+def cell_hash(wildcards):
+    """Give the hash of the part of the config that a cell depends on."""
+    return runtime.config_hash(cell_settings(wildcards))
+
+
+def report_metrics(wildcards):
+    """Give the metrics that the report is made from: those that exist, and those asked for in the same command."""
+    targets = workflow.dag_settings.targets if workflow.is_main_process else {"results/report/report.html"}
+    paths = collect("results/{cell}/metrics.json", cell=CELLS)
+    if not targets or "all" in targets:
+        return paths
+    present = [path for path in paths if path in targets or os.path.exists(path)]
+    if not present:
+        raise WorkflowError("no cell has metrics yet: `snakemake` makes the whole grid, then the report")
+    return present

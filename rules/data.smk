@@ -1,0 +1,33 @@
+"""Questions: needs the config only; gives the training and test questions of every scenario."""
+
+
+rule record_study:
+    """Write the name of the study that the results folder belongs to."""
+    output:
+        study="results/study.json",
+    log:
+        "results/logs/record_study.log",
+    localrule: True
+    params:
+        study=config["study"],
+    script:
+        "../scripts/record_study.py"
+
+
+rule fetch_questions:
+    """Write a scenario's questions, checked and split so that no test question is trained on."""
+    input:
+        study=ancient("results/study.json"),
+        files=question_files,
+    output:
+        train="data/questions/{scenario}/train.jsonl",
+        test="data/questions/{scenario}/test.jsonl",
+    log:
+        "results/logs/fetch_questions_{scenario}.log",
+    params:
+        spec=lookup("scenarios/{scenario}", within=config),
+        scenario="{scenario}",
+        seed=config["seed"],
+        code=code("questions"),
+    script:
+        "../scripts/fetch_questions.py"

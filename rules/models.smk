@@ -1,0 +1,51 @@
+"""Base models: needs the config only; gives Hugging Face folders with a manifest, and the proof that the pair fits."""
+
+
+rule fetch_model:
+    """Fetch a base model as safetensors, checked against its digest or pinned revision."""
+    input:
+        study=ancient("results/study.json"),
+    output:
+        model=directory("data/models/{model}"),
+    log:
+        "results/logs/fetch_model_{model}.log",
+    wildcard_constraints:
+        model=one_of(FETCHED),
+    params:
+        spec=lookup("models/sources/{model}", within=config),
+        dtype=config["models"]["dtype"],
+        code=code("models"),
+    script:
+        "../scripts/fetch_model.py"
+
+
+rule prune_model:
+    """Cut a draft from a larger model by keeping some of its layers."""
+    input:
+        model=parent_model,
+    output:
+        model=directory("data/models/{model}"),
+    log:
+        "results/logs/prune_model_{model}.log",
+    wildcard_constraints:
+        model=one_of(PRUNED),
+    params:
+        layers=lookup("models/sources/{model}/layers", within=config),
+        code=code("models"),
+    script:
+        "../scripts/prune_model.py"
+
+
+rule check_pair:
+    """Refuse a draft whose tokenizer or vocabulary size is not the target's."""
+    input:
+        target=f"data/models/{config['models']['target']}",
+        draft=f"data/models/{config['models']['draft']}",
+    output:
+        pair="results/pair.json",
+    log:
+        "results/logs/check_pair.log",
+    params:
+        code=code("models"),
+    script:
+        "../scripts/check_pair.py"

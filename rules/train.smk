@@ -1,0 +1,133 @@
+"""Training: needs traces and base models; gives the two adapters of a cell, the set that joins them, and merged models."""
+
+
+rule train_target:
+    """Train the target's adapter on a type's traces."""
+    input:
+        traces="data/{type}/{scenario}/traces.jsonl",
+        model=f"data/models/{config['models']['target']}",
+        prompt=prompt_file,
+        pair="results/pair.json",
+    output:
+        adapter=directory("results/{type}_{scenario}/target_adapter"),
+        loss="results/{type}_{scenario}/target_loss.csv",
+        figure="results/{type}_{scenario}/target_loss.png",
+    log:
+        "results/{type}_{scenario}/logs/train_target.log",
+    threads: ALL_CORES
+    resources:
+        gpu=1,
+    params:
+        checkpoints="results/{type}_{scenario}/checkpoints/target",
+        run_name="{type}_{scenario}/target",
+        train=config["train"]["target"],
+        report_to=config["train"]["report_to"],
+        load_in_4bit=config["train"]["load_in_4bit"],
+        dtype=config["models"]["dtype"],
+        seed=config["seed"],
+        code=code("finetune", "plots"),
+    script:
+        "../scripts/train_target.py"
+
+
+rule distill:
+    """Let the trained target answer the training questions, and keep the answers that finish and are right."""
+    input:
+        questions="data/questions/{scenario}/train.jsonl",
+        model="results/{type}_{scenario}/distill_merged",
+        prompt=prompt_file,
+    output:
+        distilled="results/{type}_{scenario}/distilled.jsonl",
+        run="results/{type}_{scenario}/distilled_run.json",
+    log:
+        "results/{type}_{scenario}/logs/distill.log",
+    threads: ALL_CORES
+    resources:
+        gpu=1,
+    params:
+        progress="results/{type}_{scenario}/progress/distill.jsonl",
+        concurrency=config["distill"]["concurrency"],
+        max_tokens=lookup("types/{type}/max_tokens", within=config),
+        max_model_len=config["benchmark"]["max_model_len"],
+        dtype=config["models"]["dtype"],
+        engine=config["engine"],
+        seed=config["seed"],
+        code=code("generate", "answers"),
+    script:
+        "../scripts/distill.py"
+
+
+rule train_draft:
+    """Train the draft's adapter on the trained target's own answers."""
+    input:
+        distilled="results/{type}_{scenario}/distilled.jsonl",
+        questions="data/questions/{scenario}/train.jsonl",
+        model=f"data/models/{config['models']['draft']}",
+        prompt=prompt_file,
+        pair="results/pair.json",
+    output:
+        adapter=directory("results/{type}_{scenario}/draft_adapter"),
+        loss="results/{type}_{scenario}/draft_loss.csv",
+        figure="results/{type}_{scenario}/draft_loss.png",
+    log:
+        "results/{type}_{scenario}/logs/train_draft.log",
+    threads: ALL_CORES
+    resources:
+        gpu=1,
+    params:
+        checkpoints="results/{type}_{scenario}/checkpoints/draft",
+        run_name="{type}_{scenario}/draft",
+        train=config["train"]["draft"],
+        report_to=config["train"]["report_to"],
+        load_in_4bit=config["train"]["load_in_4bit"],
+        dtype=config["models"]["dtype"],
+        seed=config["seed"],
+        code=code("finetune", "plots"),
+    script:
+        "../scripts/train_draft.py"
+
+
+rule merge_target:
+    """Merge the target's adapter into its base model, once to distil and once to measure."""
+    input:
+        model=f"data/models/{config['models']['target']}",
+        adapter="results/{type}_{scenario}/target_adapter",
+        questions="data/questions/{scenario}/train.jsonl",
+        prompt=prompt_file,
+    output:
+        # Two short-lived copies, not one that both users share: Snakemake reruns every user of a temporary file that
+        # it has to make again, so with one copy a new draft length would distil and train the draft again.
+        merged=temp(directory("results/{type}_{scenario}/{use}_merged")),
+    log:
+        "results/{type}_{scenario}/logs/merge_{use}.log",
+    wildcard_constraints:
+        use="target|distill",
+    threads: ALL_CORES
+    resources:
+        gpu=1,
+    params:
+        dtype=config["models"]["dtype"],
+        code=code("models"),
+    script:
+        "../scripts/merge_target.py"
+
+
+rule merge_draft:
+    """Merge the draft's adapter into its base model."""
+    input:
+        model=f"data/models/{config['models']['draft']}",
+        adapter="results/{type}_{scenario}/draft_adapter",
+        questions="data/questions/{scenario}/train.jsonl",
+        prompt=prompt_file,
+    output:
+        merged=temp(directory("results/{type}_{scenario}/draft_merged")),
+    log:
+        "results/{type}_{scenario}/logs/merge_draft.log",
+    threads: ALL_CORES
+    resources:
+        gpu=1,
+    params:
+        dtype=config["models"]["dtype"],
+        code=code("models"),
+    script:
+        "../scripts/merge_draft.py"
