@@ -1,0 +1,200 @@
+"""Acceptance, the cost model and the check of counters are right on cases worked by hand.
+
+Run: pytest tests/test_speculation.py
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from doubledraft import speculation
+from doubledraft.records import Generation
+from doubledraft.runs import Run
+from doubledraft.speculation import CounterError
+
+
+def row(id="a", emitted=7, steps=3, drafted=6, accepted=4, per_step=(3, 1), **values):
+    """Prefill emits 1; a step accepts 3 of 3 and emits 4; another accepts 1 of 3 and emits 2: 7 tokens, 3 steps."""
+    return Generation(
+        id=id,
+        prompt_tokens=5,
+        token_ids=list(range(emitted)),
+        text="",
+        finish_reason="stop",
+        batch=0,
+        batch_seconds=1.0,
+        steps=steps,
+        drafted=drafted,
+        accepted=accepted,
+        accepted_per_step=list(per_step),
+        **values,
+    )
+
+
+def run(rows, draft=None, target=None, verify=None, length=3):
+    seconds = {"draft": draft, "target": target, "verify": verify}
+    info = {"engine": "vllm", "version": "0.32.0", "method": "draft_model", "draft_length": length, "concurrency": 1}
+    return Run("x.jsonl", rows, info | {"step_seconds": seconds})
+
+
+def test_alpha_solves_its_equation():
+    assert speculation.per_token_acceptance((0.5 + 0.25) / 2, 2) == pytest.approx(0.5)
+    assert speculation.per_token_acceptance((0.8 + 0.64 + 0.512) / 3, 3) == pytest.approx(0.8)
+    assert speculation.per_token_acceptance(0.7, 1) == pytest.approx(0.7), "with one drafted token both rates are one"
+    assert speculation.per_token_acceptance(0.882, 5) == pytest.approx(0.958, abs=5e-4), (
+        "the published study's CoD easy"
+    )
+
+
+@pytest.mark.parametrize("length", [1, 3, 8])
+def test_alpha_is_exact_at_the_ends(length):
+    assert speculation.per_token_acceptance(0, length) == 0
+    assert speculation.per_token_acceptance(1, length) == 1
+
+
+@pytest.mark.parametrize(("rate", "length"), [(-0.1, 3), (1.1, 3), (0.5, 0)])
+def test_alpha_of_an_impossible_rate_is_refused(rate, length):
+    with pytest.raises(ValueError, match="rate"):
+        speculation.per_token_acceptance(rate, length)
+
+
+def test_expected_tokens_equal_the_closed_form_and_the_counters_form():
+    assert speculation.expected_tokens(0.88, 5) == pytest.approx((1 - 0.88**6) / (1 - 0.88))
+    assert speculation.expected_tokens(1, 5) == 6
+    assert speculation.expected_tokens(0, 5) == 1
+    alpha = speculation.per_token_acceptance(0.6, 4)
+    assert speculation.expected_tokens(alpha, 4) == pytest.approx(1 + 4 * 0.6), "both forms agree by alpha's definition"
+
+
+def test_expected_tokens_equal_a_simulation_of_drafting():
+    # 20,000 steps: the standard error of the mean is under 0.012, so 0.06 is passed with probability under 1e-6.
+    accepted = np.cumprod(np.random.default_rng(3).random((20_000, 4)) < 0.8, axis=1).sum(axis=1)
+    assert 1 + accepted.mean() == pytest.approx(speculation.expected_tokens(0.8, 4), abs=0.06)
+
+
+def test_predicted_speedup_charges_the_draft_and_the_verification():
+    assert speculation.predicted_speedup(4.46, 5, 0.0405, 1) == pytest.approx(3.71, abs=0.005)
+    assert speculation.predicted_speedup(3, 3, 0.2, 1.4) == pytest.approx(3 / 2)
+
+
+@pytest.mark.parametrize("alpha", [0.3, 0.6, 0.88, 0.97])
+@pytest.mark.parametrize("draft_cost", [0.02, 0.1, 0.316, 0.7])
+@pytest.mark.parametrize("verify_cost", [1.0, 1.5, 3.0])
+def test_best_draft_length_is_the_best_of_all(alpha, draft_cost, verify_cost):
+    def speedup(length):
+        if length == 0:
+            return 1
+        return speculation.predicted_speedup(
+            speculation.expected_tokens(alpha, length), length, draft_cost, verify_cost
+        )
+
+    best = max(range(speculation.LONGEST_DRAFT + 1), key=speedup)
+    assert speculation.best_draft_length(alpha, draft_cost, verify_cost) == best
+
+
+def test_best_draft_length_at_the_ends():
+    assert speculation.best_draft_length(0.88, 0.316, 1) == 4, "the table of the CPU pair"
+    assert speculation.best_draft_length(0, 0.1, 1) == 0, "a draft that is never right does not pay"
+    assert speculation.best_draft_length(1, 0.1, 1) == speculation.LONGEST_DRAFT
+    assert speculation.best_draft_length(0.9, 0, 1) == speculation.LONGEST_DRAFT, "a free draft always pays"
+
+
+def test_position_rates_are_unconditional_shares_of_drafting_steps():
+    rates = speculation.per_position_acceptance([row(), row("b", 2, 2, 3, 0, [0])], 3)
+    assert [rate.value for rate in rates] == [2 / 3, 1 / 3, 1 / 3]
+    assert {rate.n for rate in rates} == {3}
+    assert speculation.per_position_acceptance([row("c", 1, 1, 0, 0, [])], 2) == [None, None]
+
+
+def test_position_rates_sum_to_the_accepted_tokens_per_drafting_step():
+    rates = speculation.per_position_acceptance([row()], 3)
+    assert sum(rate.value for rate in rates) == pytest.approx(4 / 2)
+
+
+def test_counters_that_explain_the_tokens_pass():
+    assert speculation.check_counters([row()], 3) == {
+        "accepted_plus_steps": 7,
+        "emitted": 7,
+        "excess": 0,
+        "explained_by_trimming": True,
+    }
+
+
+def test_trimming_of_the_last_step_is_allowed_and_counted():
+    trimmed = row(emitted=6)  # the last step accepted 1 and emitted 2, of which the bonus token fell behind the end
+    assert speculation.check_counters([trimmed, row("b")], 3)["excess"] == 1
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"emitted": 8}, "= -1"),
+        ({"emitted": 5}, "= 2, but trimming the last step explains 0 to 1"),
+        ({"drafted": 3}, "accepted 4 of 3"),
+        ({"accepted": 3}, "sums to 4"),
+        ({"per_step": (4, 0)}, "a step accepted 4"),
+        ({"drafted": 9}, "drafted 9 tokens in 2 steps"),
+        ({"steps": 1, "emitted": 5}, "2 steps drafted, but only 1 ran"),
+        ({"steps": -3, "emitted": 1}, "negative"),
+    ],
+)
+def test_counters_that_contradict_the_tokens_are_an_error(values, reason):
+    with pytest.raises(CounterError, match="question 'bad'") as error:
+        speculation.check_counters([row(), row("bad", **values)], 3)
+    assert reason in str(error.value)
+
+
+def test_cumulative_counters_are_an_error():
+    # An engine's counters that were not differenced: the second row also holds what the first one counted.
+    with pytest.raises(CounterError, match="question 'b'"):
+        speculation.check_counters([row(), row("b", 7, 6, 12, 8, (3, 1, 3, 1))], 3)
+
+
+def test_rows_without_counters_are_an_error():
+    with pytest.raises(CounterError, match="steps, drafted"):
+        speculation.check_counters([replace(row(), steps=None, drafted=None)], 3)
+
+
+def test_figures_are_ratios_of_totals():
+    figures = speculation.figures(run([row(), row("b", 2, 2, 3, 0, [0])]), seed=0)
+    assert figures["tokens_per_step"]["value"] == pytest.approx(9 / 5), "the mean of ratios would be 1.67"
+    assert figures["acceptance_rate"]["value"] == pytest.approx(4 / 9), "the mean of ratios would be 0.33"
+    assert figures["acceptance_rate"]["n"] == 2
+    assert figures["expected_tokens_per_step"]["from_counters"] == pytest.approx(1 + 3 * 4 / 9)
+    assert figures["expected_tokens_per_step"]["from_alpha"] == pytest.approx(1 + 3 * 4 / 9)
+    assert figures["order_independent_agreement"] is None
+    assert figures["acceptance_definition"] == "accepted/drafted, prefix count, vllm 0.32.0"
+
+
+def test_a_run_that_never_drafted_has_no_acceptance():
+    figures = speculation.figures(run([row("a", 2, 2, 0, 0, []), row("b", 3, 3, 0, 0, [])]), seed=0)
+    assert figures["acceptance_rate"] is None
+    assert figures["per_token_acceptance"] is None
+    assert figures["per_position_acceptance"] == [None, None, None]
+    assert figures["expected_tokens_per_step"] == {"from_counters": None, "from_alpha": None}
+    assert figures["tokens_per_step"]["value"] == 1
+
+
+def test_speedup_counts_the_time_of_a_batch_once():
+    def batched(seconds):
+        return [replace(row(str(index)), batch=index // 2, batch_seconds=seconds[index // 2]) for index in range(4)]
+
+    plain, drafted = run(batched([6.0, 2.0])), run(batched([3.0, 2.0]))
+    speedup = speculation.speedup(plain, drafted, speculation.figures(drafted, 0), seed=0)
+    assert speedup["value"] == pytest.approx(8 / 5), "the mean of ratios would be 1.5"
+    assert (speedup["low"], speedup["high"], speedup["n"]) == (1, 2, 2)
+    assert (speedup["baseline_seconds"], speedup["speculative_seconds"]) == (8, 5)
+    assert speedup["predicted"] is None and speedup["best_draft_length"] is None, "no step was timed"
+
+
+def test_prediction_uses_measured_step_times():
+    plain, drafted = run([row()], target=0.05), run([row()], draft=0.01, verify=0.06)
+    speedup = speculation.speedup(plain, drafted, speculation.figures(drafted, 0), seed=0)
+    assert speedup["draft_cost"] == pytest.approx(0.2)
+    assert speedup["verify_cost"] == pytest.approx(1.2)
+    assert speedup["predicted"] == pytest.approx((7 / 3) / (1.2 + 3 * 0.2))
+    assert speedup["predicted_from_alpha"] == pytest.approx((1 + 3 * 4 / 6) / (1.2 + 3 * 0.2))
+    assert speedup["best_draft_length"] == speculation.best_draft_length(
+        speculation.per_token_acceptance(4 / 6, 3), 0.2, 1.2
+    )

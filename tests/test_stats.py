@@ -1,0 +1,142 @@
+"""Intervals are right on cases worked by hand, hold their level in simulation, and never invent a number.
+
+Run: pytest tests/test_stats.py
+"""
+
+import math
+
+import numpy as np
+import pytest
+
+from doubledraft import stats
+from doubledraft.stats import Interval, as_json, mcnemar, mean_interval, percentiles, ratio_interval, wilson
+
+
+def test_wilson_equals_published_example():
+    # Newcombe 1998, doi:10.1002/(SICI)1097-0258(19980430)17:8<857::AID-SIM777>3.0.CO;2-E, table I, method 3
+    published = {
+        (81, 263): (0.2553, 0.3662),
+        (15, 148): (0.0624, 0.1605),
+        (0, 20): (0, 0.1611),
+        (1, 29): (0.0061, 0.1718),
+    }
+    for (successes, n), ends in published.items():
+        share = wilson(successes, n)
+        assert (share.low, share.high) == pytest.approx(ends, abs=5e-5), f"{successes} of {n}"
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, 60, 1319])
+def test_wilson_contains_its_share_and_stays_a_share(n):
+    for successes in range(n + 1):
+        share = wilson(successes, n)
+        assert 0 <= share.low <= share.value <= share.high <= 1
+        mirrored = wilson(n - successes, n)
+        assert (share.low, share.high) == pytest.approx((1 - mirrored.high, 1 - mirrored.low))
+
+
+def test_share_of_nothing_is_null():
+    assert wilson(0, 0) is None
+    assert as_json(wilson(0, 0)) is None
+
+
+@pytest.mark.parametrize(("successes", "n"), [(3, 2), (-1, 2), (0, -1)])
+def test_impossible_counts_are_refused(successes, n):
+    with pytest.raises(ValueError, match="0 <= successes <= n"):
+        wilson(successes, n)
+
+
+@pytest.mark.parametrize(("p", "n"), [(0.05, 60), (0.5, 60), (0.9, 60), (0.7, 300)])
+def test_wilson_covers_the_true_share(p, n):
+    # Exact coverage, no chance involved: the average over n's binomial outcomes stays within 3 points of 95 %.
+    covered = sum(
+        math.comb(n, k) * p**k * (1 - p) ** (n - k) for k in range(n + 1) if wilson(k, n).low <= p <= wilson(k, n).high
+    )
+    assert 0.92 < covered < 0.98
+
+
+def simulate_coverage(draw, truth, monkeypatch, trials=400):
+    monkeypatch.setattr(stats, "RESAMPLES", 1000)
+    generator = np.random.default_rng(20)
+    found = [ratio_interval(*draw(generator), seed) for seed in range(trials)]
+    return sum(interval.low <= truth <= interval.high for interval in found) / trials
+
+
+# Of 400 trials at a true level of 95 %, under 91 % or over 98.5 % cover with probability 0.0004 (binomial tails).
+def test_bootstrap_covers_the_true_mean(monkeypatch):
+    coverage = simulate_coverage(lambda g: (g.normal(5, 2, 30), np.ones(30)), 5, monkeypatch)
+    assert 0.91 <= coverage <= 0.985
+
+
+def test_bootstrap_covers_the_true_ratio_of_totals(monkeypatch):
+    def draw(generator):
+        drafted = generator.poisson(20, 60) + 5
+        return generator.binomial(drafted, 0.7), drafted
+
+    assert 0.91 <= simulate_coverage(draw, 0.7, monkeypatch) <= 0.985
+
+
+def test_pairing_narrows_the_interval():
+    generator = np.random.default_rng(1)
+    baseline = generator.gamma(3, 1, 60)  # questions differ much, the ratio hardly
+    speculative = baseline / generator.normal(1.5, 0.05, 60)
+    paired = ratio_interval(baseline, speculative, 0)
+    unpaired = ratio_interval(baseline, generator.permutation(speculative), 0)
+    assert paired.high - paired.low < 0.2 * (unpaired.high - unpaired.low)
+
+
+def test_ratio_is_of_totals_not_mean_of_ratios():
+    ratio = ratio_interval([1, 90], [1, 10], seed=0)
+    assert ratio.value == pytest.approx(91 / 11), "the mean of ratios would be 5"
+    assert (ratio.low, ratio.high, ratio.n) == (1, 9, 2)
+
+
+def test_constant_ratio_has_no_width():
+    assert ratio_interval([2, 4, 6], [1, 2, 3], seed=0) == Interval(2.0, 2.0, 2.0, 3)
+
+
+def test_same_seed_gives_same_ends():
+    values = [3, 1, 4, 1, 5, 9, 2, 6]
+    assert mean_interval(values, 7) == mean_interval(values, 7) != mean_interval(values, 8)
+
+
+def test_many_units_are_drawn_in_blocks_without_changing_their_number(monkeypatch):
+    monkeypatch.setattr(stats, "BLOCK", 100)
+    monkeypatch.setattr(stats, "RESAMPLES", 1003)
+    small = mean_interval(list(range(60)), 0)
+    assert small.low < 29.5 < small.high
+
+
+def test_mean_of_nothing_is_null_and_of_one_has_no_interval():
+    assert mean_interval([], 0) is None
+    assert mean_interval([4], 0) == Interval(4.0, None, None, 1)
+
+
+def test_ratio_over_zero_is_null():
+    assert ratio_interval([0, 0], [0, 0], 0) is None
+
+
+def test_ratio_whose_denominator_can_vanish_in_a_draw_has_no_interval():
+    ratio = ratio_interval([3, 0, 0], [4, 0, 0], 0)
+    assert ratio == Interval(0.75, None, None, 3)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_nan_and_infinity_are_refused(bad):
+    with pytest.raises(ValueError, match="finite"):
+        mean_interval([1, bad], 0)
+
+
+def test_unequal_lengths_are_refused():
+    with pytest.raises(ValueError):
+        ratio_interval([1, 2], [1], 0)
+
+
+def test_percentiles_interpolate_and_count():
+    assert percentiles([1, 2, 3, 4, 5]) == {"p50": 3, "p90": pytest.approx(4.6), "p99": pytest.approx(4.96), "n": 5}
+    assert percentiles([]) is None
+
+
+def test_mcnemar_is_a_coin_test_of_the_discordant_pairs():
+    assert mcnemar(0, 5) == pytest.approx(2 / 2**5)
+    assert mcnemar(3, 3) == 1
+    assert mcnemar(0, 0) is None
