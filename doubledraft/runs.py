@@ -89,9 +89,10 @@ def check_comparable(baseline: Run, speculative: Run) -> None:
 def _check_ids(path: str, found: list[str], questions: str, expected: list[str]) -> None:
     if not expected:
         raise ComparisonError(f"{questions}: no question to score")
-    if missing := [id for id in expected if id not in set(found)]:
+    answered, asked = set(found), set(expected)
+    if missing := [id for id in expected if id not in answered]:
         raise ComparisonError(f"{path}: question {missing[0]!r} of {questions} has no answer ({len(missing)} missing)")
-    if extra := [id for id in found if id not in set(expected)]:
+    if extra := [id for id in found if id not in asked]:
         raise ComparisonError(
             f"{path}: {extra[0]!r} is not among the asked questions of {questions} ({len(extra)} such)"
         )
