@@ -150,13 +150,19 @@ def read_records(path: str | Path, kind: type[Record], *, appended: bool = False
     return list(records.values())
 
 
-def _parse(line: bytes, kind: type[Record], where: str) -> Record:
+def parse_object(line: bytes, where: str) -> dict[str, object]:
+    """Read one JSON line as an object, without doubled keys and NaN; `where` is what a RecordError starts with."""
     try:
         value = json.loads(line.decode("utf-8"), object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
     except ValueError as error:
         raise RecordError(f"{where}: not a JSON line: {error}") from None
     if not isinstance(value, dict):
         raise RecordError(f"{where}: expected an object, found {type(value).__name__}")
+    return value
+
+
+def _parse(line: bytes, kind: type[Record], where: str) -> Record:
+    value = parse_object(line, where)
     known = {field.name: field for field in fields(kind)}
     if unknown := sorted(value.keys() - known.keys()):
         raise RecordError(f"{where}: {kind.__name__} has no field {unknown[0]!r}; it has {', '.join(known)}")

@@ -1,0 +1,14 @@
+"""Fetch or generate the training and test questions of a scenario."""
+
+from doubledraft import questions
+from doubledraft.runtime import log_to
+
+if __name__ == "__main__":
+    log_to(snakemake.log[0])
+    questions.fetch(
+        spec=snakemake.params.spec,
+        scenario=snakemake.wildcards.scenario,
+        seed=snakemake.params.seed,
+        train_path=snakemake.output.train,
+        test_path=snakemake.output.test,
+    )
