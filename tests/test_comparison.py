@@ -1,0 +1,139 @@
+"""Samples and the comparison page show every row, and nothing that a model wrote can act on its reader.
+
+Run: pytest tests/test_comparison.py
+"""
+
+import csv
+import unicodedata
+
+import pytest
+
+from doubledraft import comparison
+from doubledraft.records import Generation, Question, Score
+from doubledraft.runs import Graded, Run
+
+HOSTILE = "=cmd|' /C calc'!A0 \x1b[31mred \u202edesrever\r\n</script>"
+
+
+def question(id="q1", text="What is 1 + 1?", answer="2"):
+    return Question(id=id, scenario="easy", split="test", question=text, answer=answer, steps=[], level="1")
+
+
+def graded(*answers):
+    """A mode with one (text, ids, finish, verdict) an answer; its figures are the shape that grade() gives."""
+    rows = [
+        Generation(
+            id=f"q{index}",
+            prompt_tokens=1,
+            token_ids=ids,
+            text=text,
+            finish_reason=finish,
+            batch=index,
+            batch_seconds=1.0,
+            latency=0.5,
+            steps=2,
+            drafted=3,
+            accepted=1,
+        )
+        for index, (text, ids, finish, _) in enumerate(answers, start=1)
+    ]
+    scores = [
+        Score(id=row.id, strict="2", lenient="2", strict_verdict=verdict, lenient_verdict=verdict)
+        for row, (*_, verdict) in zip(rows, answers, strict=True)
+    ]
+    share = {"value": 0.5, "low": 0.25, "high": 0.75, "n": len(rows)}
+    names = ("strict", "lenient", "strict_finished", "lenient_finished")
+    figures = {
+        "accuracy": dict.fromkeys(names, share),
+        "truncated": share,
+        "truncation_warning": any(row.finish_reason == "length" for row in rows),
+        "unparsable": 0,
+        "undecided": 0,
+        "compliance": None,
+        "steps_per_answer": share,
+        "words_per_step": None,
+        "tokens": {"mean": share},
+        "latency": None,
+        "tokens_per_second": 20.0,
+        "wall_seconds": 3.0,
+        "concurrency": 1,
+    }
+    return Graded(Run("x.jsonl", rows, {}), scores, figures)
+
+
+METRICS = {"cell": "untrained_easy", "n": 1}
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+cmd", "-cmd", "@SUM(A1)", "\t=1", "\r=1", " =1", "\n=1", "-2+3", "＝1"])
+def test_cells_that_a_spreadsheet_would_run_are_guarded(text):
+    assert comparison.cell(text).startswith("'")
+
+
+@pytest.mark.parametrize("text", ["-3", "+3", "-3.25", "-.5", "1e5", "-1e-5", "12", "x = 5", "", "a-b", "\\frac{1}{2}"])
+def test_numbers_and_plain_text_stay_as_they_are(text):
+    assert comparison.cell(text) == text
+
+
+def test_cells_of_no_text_keep_their_value():
+    assert [comparison.cell(value) for value in (None, 3, 0.5, True)] == ["", 3, 0.5, True]
+
+
+def test_hidden_characters_are_shown_as_escapes():
+    shown = comparison.visible("a\x1b[0m\u202eb\u200b\x00\r\nc")
+    assert shown == "a\\x1b[0m\\u202eb\\u200b\\x00\\r\nc"
+    assert comparison.visible("x² + ½ = π, naïve 数") == "x² + ½ = π, naïve 数"
+
+
+def test_samples_have_a_row_for_every_question_in_order(tmp_path):
+    asked = [question("q1"), question("q2")]
+    modes = {
+        "baseline": graded(("#### 2", [1, 2], "stop", "equal"), ("#### 2", [1, 2], "stop", "equal")),
+        "speculative": graded(("#### 2", [1, 2], "stop", "equal"), ("#### 3", [1, 3, 4], "length", "different")),
+    }
+    comparison.write_samples(str(tmp_path / "samples.csv"), asked, modes)
+    with open(tmp_path / "samples.csv", newline="", encoding="utf-8") as file:
+        first, second = csv.DictReader(file)
+    assert (first["id"], first["identical"], first["first_difference"]) == ("q1", "True", "")
+    assert (second["id"], second["identical"], second["first_difference"]) == ("q2", "False", "1")
+    assert (second["speculative_strict_verdict"], second["speculative_finish"]) == ("different", "length")
+    assert (second["drafted"], second["accepted"], second["baseline_tokens"]) == ("3", "1", "2")
+
+
+def test_hostile_answers_stay_data_in_samples_and_page(tmp_path):
+    modes = {"cot": graded((HOSTILE, [1], "length", "different"))}
+    comparison.write_samples(str(tmp_path / "samples.csv"), [question(text=HOSTILE)], modes)
+    comparison.write_page(str(tmp_path / "page.txt"), METRICS, [question(text=HOSTILE)], modes)
+    with open(tmp_path / "samples.csv", newline="", encoding="utf-8") as file:
+        (sample,) = csv.DictReader(file)
+    assert sample["question"] == sample["cot_text"] == "'" + comparison.visible(HOSTILE)
+    for name in ("samples.csv", "page.txt"):
+        text = (tmp_path / name).read_text(encoding="utf-8").replace("\n", "")
+        assert not {character for character in text if unicodedata.category(character) in comparison.HIDDEN}, name
+
+
+def test_page_shows_a_right_a_wrong_and_a_truncated_answer_and_warns(tmp_path):
+    asked = [question(f"q{index}") for index in range(1, 5)]
+    modes = {
+        "cot": graded(
+            ("right one", [1], "stop", "equal"),
+            ("another right one", [2], "stop", "equal"),
+            ("wrong one", [3], "stop", "different"),
+            ("cut", [4], "length", "different"),
+        )
+    }
+    comparison.write_page(str(tmp_path / "page.txt"), METRICS | {"n": 4}, asked, modes)
+    page = (tmp_path / "page.txt").read_text()
+    for expected in ("right (cot): q1", "wrong (cot): q3", "truncated (cot): q4", "right one", "cut"):
+        assert expected in page
+    assert "another right one" not in page
+    assert "50.0 % [25.0, 75.0] n=4 !" in page, "a truncated accuracy is marked where it stands"
+    assert "tells more of the cap than of the model" in page
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "position"),
+    [([1, 2], [1, 2], None), ([1, 2], [1, 3], 1), ([1, 2], [1, 2, 3], 2), ([], [1], 0), ([], [], None)],
+)
+def test_first_difference_sees_ids_and_lengths(first, second, position):
+    assert comparison.first_difference(first, second) == position
+    assert comparison.first_difference(second, first) == position
