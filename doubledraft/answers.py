@@ -1,0 +1,196 @@
+r"""Find the final answer in a text, and decide whether it equals the gold answer: equal, different or undecided.
+
+Extraction
+  strict   the text after `####` on the last line that starts with it: the format that the prompts ask for.
+  lenient  that, else the last balanced `\boxed{}` or `\fbox{}` (of several boxes the last counts), else what follows the
+           last "answer is", else the last number. Thoughts in `<think>` are no answer; unclosed ones hide the rest.
+
+Equivalence
+  empty      An empty or missing prediction equals nothing.
+  writing    Spaces, `$`, boxes, `\left`, `\text{}`, a final full stop and the case of words do not matter; `\dfrac`,
+             Unicode signs and digits of any script are read as their plain forms.
+  numbers    Exact: `3/4`, `\frac{3}{4}`, `0.75` and `.75` are one number, `1 1/2` is `3/2`, `1,234` is `1234`.
+  precision  Two decimals are equal only when exactly so. A decimal equals a fraction, root or constant when both round
+             to the same six decimals, and not to 0: `0.333333` is `1/3`, `0.33` is not.
+  percent    A sign on one side only is a unit or a hundredth: `50%` equals `50` and `0.5`. On both sides it drops out.
+  units      A unit or currency on one side is ignored; two units must be the same word, since nothing is converted.
+  order      `(a, b)` and `[a, b)` keep their order and their brackets. Bare lists (`2, 3`, `2 and 3`), sets and
+             `a \pm b` are unordered. A tuple against a bare list: same order.
+  names      `x = 5` equals `5`, but not `y = 5`. `x = 1, y = 2` against `1, 2`: same order.
+  algebra    Everything else is read as LaTeX and compared by math-verify.
+  undecided  with its reason, when a side cannot be parsed, is too long, or takes too much time or memory. Text is never
+             evaluated as code.
+
+Numbers, words and lists of them are compared in this process (doubledraft.equivalence). Algebra goes to a process of
+its own (doubledraft.answers_worker) with a wall and a memory limit for each comparison: a hostile answer costs its own
+row only.
+"""
+
+import json
+import os
+import re
+import select
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from doubledraft.equivalence import NeedsAlgebra, Undecided, same
+from doubledraft.records import Generation, Score
+
+WALL_SECONDS = 2.0  # of one comparison
+START_SECONDS = 120.0  # of the worker's imports, on a busy machine
+REPLY_SECONDS = 60.0  # on top of the wall limit that the worker keeps itself, on a busy machine
+MAX_LENGTH = 300  # characters of an answer; longer ones are undecided
+
+BOX = re.compile(r"\\(?:boxed|fbox)\s*(?=\{)|[{}]")
+ANSWER_IS = re.compile(r"answer(?: is|:| =)[ :]*(.+)", re.IGNORECASE)
+NUMBER = re.compile(r"(?<![\w.])[-−]?\$?\d[\d,]*(?:\.\d+)?(?:/\d+)?%?|\d[\d,]*(?:\.\d+)?(?:/\d+)?%?")
+
+
+class Verdict(StrEnum):
+    """Outcome of a comparison."""
+
+    equal = "equal"
+    different = "different"
+    undecided = "undecided"
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """A verdict, with the reason when it is undecided."""
+
+    verdict: Verdict
+    reason: str | None = None
+
+
+def extract_strict(text: str) -> str | None:
+    """Give the text after `####` on the last line that starts with it, None when there is none."""
+    lines = [line.strip() for line in text.split("\n")]
+    marked = [line.removeprefix("####").strip() for line in lines if line.startswith("####")]
+    return (marked[-1] or None) if marked else None
+
+
+def extract_lenient(text: str) -> str | None:
+    """Give any recognisable final answer, None when there is none."""
+    text = text.rpartition("</think>")[2].partition("<think>")[0]
+    return extract_strict(text) or _last_box(text) or _answer_is(text) or _last_number(text)
+
+
+def _last_box(text: str) -> str | None:
+    """Give the content of the last balanced box, in one pass."""
+    content, opened = None, []  # opened: start of the content for a box, None for another brace
+    box = False
+    for match in BOX.finditer(text):
+        if match[0] == "{":
+            opened.append(match.end() if box else None)
+        elif match[0] == "}" and opened and (start := opened.pop()) is not None:
+            content = text[start : match.start()].strip()
+        box = match[0][0] == "\\"
+    return content or None
+
+
+def _answer_is(text: str) -> str | None:
+    found = ANSWER_IS.findall(text)
+    if not found:
+        return None
+    rest = found[-1].strip(" *")
+    if math := re.match(r"\$([^$]+)\$|\\\((.+?)\\\)", rest):
+        return math[1] or math[2]
+    return re.split(r"\.(?:\s|$)", rest, maxsplit=1)[0].strip(" *") or None
+
+
+def _last_number(text: str) -> str | None:
+    found = NUMBER.findall(text)
+    return found[-1].rstrip(",") if found else None
+
+
+class Grader:
+    """Compares answers; as a context manager it owns one worker process, started when the first algebra comes."""
+
+    def __init__(self, wall_seconds: float = WALL_SECONDS) -> None:
+        """Give every comparison that goes to the worker `wall_seconds`."""
+        self._wall_seconds = wall_seconds
+        self._worker: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> "Grader":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop()
+
+    def grade(self, gold: str, prediction: str | None) -> Judgement:
+        """Say whether the prediction equals the gold answer, by the rules at the top of this module."""
+        if not prediction or not prediction.strip():
+            return Judgement(Verdict.different)
+        if max(len(gold), len(prediction)) > MAX_LENGTH:
+            return Judgement(Verdict.undecided, f"longer than {MAX_LENGTH} characters")
+        try:
+            return _judgement(same(gold, prediction, _needs_algebra))
+        except NeedsAlgebra:
+            return self._ask(gold, prediction)
+        except Undecided as reason:
+            return Judgement(Verdict.undecided, str(reason))
+
+    def _ask(self, gold: str, prediction: str) -> Judgement:
+        self._worker = self._worker or self._start()
+        self._worker.stdin.write(json.dumps([gold, prediction]).encode() + b"\n")
+        self._worker.stdin.flush()
+        equal, reason = json.loads(self._read(self._wall_seconds + REPLY_SECONDS))
+        return Judgement(Verdict.undecided, reason) if reason else _judgement(equal)
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        root = str(Path(__file__).parents[1])
+        path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+        command = [sys.executable, "-m", "doubledraft.answers_worker", str(self._wall_seconds)]
+        worker = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=os.environ | {"PYTHONPATH": path}
+        )
+        self._worker = worker
+        self._read(START_SECONDS)
+        return worker
+
+    def _read(self, seconds: float) -> bytes:
+        """Read a line of the worker; raises RuntimeError when none comes, which no answer can bring about."""
+        ready, _, _ = select.select([self._worker.stdout], [], [], seconds)
+        line = self._worker.stdout.readline() if ready else b""
+        if not line:
+            self._stop()
+            raise RuntimeError(f"the grading process gave no line within {seconds:g} s; its messages stand above")
+        return line
+
+    def _stop(self) -> None:
+        worker, self._worker = self._worker, None
+        if worker:
+            worker.kill()
+            worker.communicate()
+
+
+def _needs_algebra(gold: str, prediction: str) -> bool:
+    raise NeedsAlgebra
+
+
+def _judgement(equal: bool) -> Judgement:
+    return Judgement(Verdict.equal if equal else Verdict.different)
+
+
+def score(generations: Sequence[Generation], gold: Mapping[str, str]) -> list[Score]:
+    """Grade every generation against the gold answer of its question's id, strict and lenient."""
+    with Grader() as grader:
+        return [_score(grader, generation, gold[generation.id]) for generation in generations]
+
+
+def _score(grader: Grader, generation: Generation, gold: str) -> Score:
+    strict, lenient = extract_strict(generation.text), extract_lenient(generation.text)
+    by_strict = grader.grade(gold, strict)
+    by_lenient = by_strict if lenient == strict else grader.grade(gold, lenient)
+    return Score(
+        id=generation.id,
+        strict=strict,
+        lenient=lenient,
+        strict_verdict=by_strict.verdict.value,
+        lenient_verdict=by_lenient.verdict.value,
+        reason=by_strict.reason or by_lenient.reason,
+    )

@@ -1,0 +1,115 @@
+"""The process that compares algebra: reads [gold, prediction] lines, writes [equal, reason] lines.
+
+It imports sympy and math-verify once and forks a child that compares. A comparison that passes the wall limit, or takes
+the child down, costs that child: it is killed, and the next one is forked in milliseconds. The child gives up what a
+comparison has no use for: writing files, sockets, other processes, and memory beyond a limit. LaTeX is parsed by a
+grammar; nothing is evaluated as code.
+"""
+
+import json
+import logging
+import multiprocessing
+import os
+import re
+import resource
+import signal
+import sys
+from multiprocessing.connection import Connection
+
+from doubledraft.equivalence import Undecided, same
+
+MEMORY_BYTES = 1 << 30  # of address space, for the child
+REFUSED = re.compile(  # audit events, see https://docs.python.org/3.11/library/audit_events.html
+    r"os\.(?:system|exec|posix_spawn|fork|forkpty|kill|remove|rename|rmdir|mkdir|chmod|link|symlink|truncate)"
+    r"|subprocess\.Popen|socket\..*|ctypes\.dlopen"
+)
+DIED = [False, "the comparison took its process down"]
+
+
+def serve(wall_seconds: float) -> None:
+    """Answer comparisons from standard input until it ends."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # a stray print must not look like an answer
+    algebra("x^{2}-1", "(x-1)(x+1)")  # imports what sympy imports late
+    print("ready", file=answers, flush=True)
+    child, pipe = _fork(wall_seconds)
+    for line in sys.stdin:
+        pipe.send(json.loads(line))
+        answer = _receive(pipe, wall_seconds)
+        print(json.dumps(answer or [False, "the comparison ran out of time"]), file=answers, flush=True)
+        if answer in (None, DIED):
+            child.kill()
+            child.join()
+            child, pipe = _fork(wall_seconds)
+    child.kill()
+
+
+def _receive(pipe: Connection, wall_seconds: float) -> list[object] | None:
+    """Give the child's answer, None when it is not there in time."""
+    if not pipe.poll(wall_seconds):
+        return None
+    try:
+        return pipe.recv()
+    except EOFError:
+        return DIED
+
+
+def _fork(wall_seconds: float) -> tuple[multiprocessing.Process, Connection]:
+    context = multiprocessing.get_context("fork")
+    ours, theirs = context.Pipe()
+    child = context.Process(target=_compare_all, args=(theirs, ours, wall_seconds), daemon=True)
+    child.start()
+    theirs.close()
+    return child, ours
+
+
+def _compare_all(pipe: Connection, other_end: Connection, wall_seconds: float) -> None:
+    other_end.close()  # so that the pipe ends with the parent
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    sys.addaudithook(_refuse)
+    while True:
+        try:
+            gold, prediction = pipe.recv()
+        except EOFError:
+            return
+        signal.setitimer(signal.ITIMER_REAL, 2 * wall_seconds)  # ends a child whose parent was killed
+        pipe.send(_compare(gold, prediction))
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def algebra(gold: str, prediction: str) -> bool:
+    """Compare two pieces of LaTeX with math-verify; raises Undecided when one of them cannot be parsed."""
+    from latex2sympy2_extended import NormalizationConfig
+    from math_verify import LatexExtractionConfig, parse, verify
+
+    units_stay = NormalizationConfig(malformed_operators=True, nits=True, units=False)  # else `5m` would equal `5`
+    config = [LatexExtractionConfig(normalization_config=units_stay)]
+    parsed = []
+    for name, text in (("gold answer", gold), ("prediction", prediction)):
+        found = parse(f"${text}$", extraction_config=config, parsing_timeout=None, raise_on_error=True)
+        if not found or isinstance(found[0], str):
+            raise Undecided(f"the {name} cannot be parsed")
+        parsed.append(found[0])
+    return verify(*parsed, allow_set_relation_comp=True, timeout_seconds=None, raise_on_error=True)
+
+
+def _compare(gold: str, prediction: str) -> list[object]:
+    try:
+        return [same(gold, prediction, algebra), None]
+    except Undecided as reason:
+        return [False, str(reason)]
+    except MemoryError:
+        return [False, "the comparison ran out of memory"]
+    except Exception as error:  # whatever a parser or sympy makes of strange input
+        return [False, f"the comparison failed: {type(error).__name__}"]
+
+
+def _refuse(event: str, arguments: tuple[object, ...]) -> None:
+    writes = event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+    if writes or REFUSED.fullmatch(event):
+        raise PermissionError(f"a comparison of answers asked for {event}")
+
+
+if __name__ == "__main__":
+    logging.disable(logging.WARNING)  # math-verify warns that its own timeouts are off: the limits above stand in
+    serve(float(sys.argv[1]))
