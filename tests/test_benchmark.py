@@ -1,0 +1,304 @@
+"""Every figure of metrics.json is right on a hand-made cell, and a run that misleads is flagged or refused.
+
+Run: pytest tests/test_benchmark.py
+"""
+
+import csv
+import json
+from dataclasses import replace
+
+import pytest
+
+from doubledraft import benchmark, stats
+from doubledraft.records import Generation, Question, write_records
+from doubledraft.runs import ComparisonError
+from doubledraft.speculation import CounterError
+
+RULE = {"min_steps": 3, "max_steps": 5, "max_words": 5}
+GOLD = ["5", "1/2", "7", "9"]
+ASKED = [
+    Question(id=f"q{index}", scenario="easy", split="test", question=f"Question {index}?", answer=gold, steps=["s"])
+    for index, gold in enumerate(GOLD, start=1)
+]
+# Right and within the rule; right only by the lenient reading, two drafts; no answer at all, cut at the cap; wrong.
+TEXTS = [
+    "2 + 3\nsum = 5\ndone\n#### 5",
+    "half of one\nthe answer is 0.5",
+    "one\ntwo\nthree and then the tokens ran out before",
+    "4 + 4\n= 8\nadd nothing more\n#### 8",
+]
+FINISH = ["stop", "stop", "length", "stop"]
+IDS = [[1, 2, 3, 4, 5, 6, 7], [1, 2, 3], [1, 2, 3, 4, 5, 6, 7, 8], [1, 2]]
+SECONDS = [2.0, 1.0, 4.0, 1.0]
+# steps, drafted, accepted, accepted_per_step; the third row's last step was cut by two tokens
+COUNTERS = [(3, 6, 4, [3, 1]), (2, 3, 1, [1]), (4, 9, 6, [3, 0, 3]), (2, 3, 0, [0])]
+
+
+def rows(seconds=SECONDS, ids=IDS, counters=None):
+    values = []
+    for index, question in enumerate(ASKED):
+        row = Generation(
+            id=question.id,
+            prompt_tokens=9,
+            token_ids=ids[index],
+            text=TEXTS[index],
+            finish_reason=FINISH[index],
+            batch=index,
+            batch_seconds=seconds[index],
+            time_to_first_token=0.1,
+            latency=seconds[index],
+        )
+        if counters:
+            steps, drafted, accepted, per_step = counters[index]
+            row = replace(row, steps=steps, drafted=drafted, accepted=accepted, accepted_per_step=per_step)
+        values.append(row)
+    return values
+
+
+def info(mode="baseline", **values):
+    return {
+        "engine": "vllm",
+        "version": "0.32.0",
+        "mode": mode,
+        "method": "draft_model" if mode == "speculative" else "none",
+        "draft_length": 3,
+        "concurrency": 1,
+        "dtype": "bfloat16",
+        "n": len(ASKED),
+        "step_seconds": {"draft": 0.01, "target": None, "verify": 0.06}
+        if mode == "speculative"
+        else {"draft": None, "target": 0.05, "verify": None},
+        "provenance": {"hardware": {"cores": 2}},
+    } | values
+
+
+@pytest.fixture
+def score(tmp_path):
+    """Score a cell from rows; gives metrics.json as read back."""
+
+    def score(
+        baseline=None, speculative=None, baseline_run=None, speculative_run=None, rule=RULE, limit=None, asked=ASKED
+    ):
+        write_records(tmp_path / "test.jsonl", asked)
+        write_records(tmp_path / "baseline.jsonl", baseline or rows())
+        write_records(tmp_path / "speculative.jsonl", speculative or rows([1.0, 1.0, 2.0, 1.0], counters=COUNTERS))
+        (tmp_path / "baseline_run.json").write_text(json.dumps(baseline_run or info()))
+        (tmp_path / "speculative_run.json").write_text(json.dumps(speculative_run or info("speculative")))
+        benchmark.score_cell(
+            cell="cod_easy",
+            type="cod",
+            scenario="easy",
+            questions=str(tmp_path / "test.jsonl"),
+            baseline=str(tmp_path / "baseline.jsonl"),
+            speculative=str(tmp_path / "speculative.jsonl"),
+            baseline_run=str(tmp_path / "baseline_run.json"),
+            speculative_run=str(tmp_path / "speculative_run.json"),
+            rule=rule,
+            limit=limit,
+            seed=17,
+            settings={"models": {"target": "t"}},
+            config_hash="abc",
+            out_metrics=str(tmp_path / "metrics.json"),
+            out_samples=str(tmp_path / "samples.csv"),
+            out_comparison=str(tmp_path / "comparison.txt"),
+        )
+        return json.loads((tmp_path / "metrics.json").read_text())
+
+    return score
+
+
+def share(successes, n):
+    return stats.as_json(stats.wilson(successes, n))
+
+
+def test_accuracy_is_strict_and_lenient_on_all_and_on_finished_rows(score):
+    mode = score()["baseline"]
+    assert mode["accuracy"] == {
+        "strict": share(1, 4),
+        "lenient": share(2, 4),
+        "strict_finished": share(1, 3),
+        "lenient_finished": share(2, 3),
+    }
+    assert (mode["unparsable"], mode["undecided"], mode["n"]) == (2, 0, 4)
+
+
+def test_truncation_stands_beside_every_accuracy(score):
+    mode = score()["baseline"]
+    assert mode["truncated"] == share(1, 4)
+    assert mode["truncation_warning"] is True, "one in four is over the limit of one in five"
+
+
+def test_tokens_and_times_of_a_mode(score):
+    mode = score()["baseline"]
+    assert mode["tokens"]["mean"]["value"] == 5
+    assert (mode["tokens"]["median"], mode["tokens"]["total"]) == (5, 20)
+    assert (mode["wall_seconds"], mode["tokens_per_second"], mode["concurrency"]) == (8, 2.5, 1)
+    assert mode["latency"]["p50"] == 1.5
+    assert mode["time_to_first_token"] == {"p50": 0.1, "p90": 0.1, "p99": 0.1, "n": 4}
+    # (latency - first token) / (tokens - 1): 1.9/6, 0.9/2, 3.9/7, 0.9/1
+    assert mode["time_per_token"]["p50"] == pytest.approx((0.9 / 2 + 3.9 / 7) / 2)
+
+
+def test_times_are_null_where_the_engine_gave_none(score):
+    mode = score(baseline=[replace(row, latency=None, time_to_first_token=None) for row in rows()])["baseline"]
+    assert mode["latency"] is mode["time_to_first_token"] is mode["time_per_token"] is None
+
+
+def test_compliance_counts_drafts_before_the_answer_line(score):
+    mode = score()["baseline"]
+    assert mode["compliance"]["n"] == 4
+    assert mode["compliance"]["value"] == 0.5, "the first and the last keep the rule"
+    assert mode["steps_per_answer"]["value"] == pytest.approx((3 + 2 + 3 + 3) / 4)
+
+
+def test_a_type_without_a_rule_has_steps_and_words_but_no_compliance(score):
+    with_rule, without = score()["baseline"], score(rule=None)["baseline"]
+    assert without["compliance"] is None
+    for name in ("steps_per_answer", "words_per_step"):
+        assert without[name] == with_rule[name]
+
+
+def test_speculation_figures_are_ratios_of_totals(score):
+    speculation = score()["speculation"]
+    assert [speculation[name] for name in ("emitted", "steps", "drafted", "accepted")] == [20, 11, 21, 11]
+    assert speculation["tokens_per_step"]["value"] == pytest.approx(20 / 11)
+    assert speculation["acceptance_rate"]["value"] == pytest.approx(11 / 21)
+    assert [rate["value"] for rate in speculation["per_position_acceptance"]] == pytest.approx([5 / 7, 3 / 7, 3 / 7])
+    assert speculation["self_check"] == {
+        "accepted_plus_steps": 22,
+        "emitted": 20,
+        "excess": 2,
+        "explained_by_trimming": True,
+    }
+
+
+def test_speedup_stands_beside_its_prediction(score):
+    speedup = score()["speedup"]
+    assert speedup["value"] == pytest.approx(8 / 5), "the mean of ratios would be 1.5"
+    assert speedup["low"] <= speedup["value"] <= speedup["high"]
+    assert (speedup["n"], speedup["unit"]) == (4, "batch")
+    assert speedup["predicted"] == pytest.approx((20 / 11) / (0.06 / 0.05 + 3 * 0.01 / 0.05))
+
+
+def test_identical_runs_are_lossless(score):
+    assert score()["lossless"] == {
+        "identical_rate": share(4, 4),
+        "different": 0,
+        "first_difference": None,
+        "top2_gap": None,
+        "verdicts": {"lost": 0, "gained": 0, "p_value": None},
+    }
+
+
+def test_differences_are_found_by_ids_and_lengths(score):
+    ids = [[1, 2, 9, 4, 5, 6, 7], IDS[1], IDS[2], [1]]  # third token differs; last token missing
+    counters = [*COUNTERS[:3], (1, 0, 0, [])]
+    changed = rows(ids=ids, counters=counters)
+    changed[0] = replace(changed[0], top2_gap=0.25, text=TEXTS[3])
+    changed[3] = replace(changed[3], top2_gap=0.75)
+    lossless = score(speculative=changed)["lossless"]
+    assert lossless["identical_rate"] == share(2, 4)
+    assert lossless["first_difference"] == {"median": 1.5, "min": 1}
+    assert lossless["top2_gap"] == {"median": 0.5, "max": 0.75, "n": 2}
+    assert lossless["verdicts"] == {"lost": 1, "gained": 0, "p_value": 1.0}
+
+
+def test_provenance_says_what_made_the_result(score):
+    provenance = score()["provenance"]
+    assert (provenance["seed"], provenance["config_hash"], provenance["settings"]) == (
+        17,
+        "abc",
+        {"models": {"target": "t"}},
+    )
+    assert {"doubledraft", "commit", "libraries", "hardware", "time"} <= provenance.keys()
+    assert [run["engine"] for run in provenance["runs"]] == ["vllm 0.32.0"] * 2
+
+
+def test_limit_scores_the_first_questions_only(score):
+    runs = {"baseline_run": info(n=2), "speculative_run": info("speculative", n=2)}
+    metrics = score(rows()[:2], rows(counters=COUNTERS)[:2], **runs, limit=2)
+    assert (metrics["n"], metrics["baseline"]["accuracy"]["strict"]["n"]) == (2, 2)
+    with pytest.raises(ComparisonError, match="'q3' is not among the asked"):
+        score(limit=2)
+
+
+def test_a_run_that_never_drafted_has_null_acceptance(score):
+    counters = [(len(ids), 0, 0, []) for ids in IDS]
+    metrics = score(speculative=rows(counters=counters))
+    assert metrics["speculation"]["acceptance_rate"] is None
+    assert metrics["speedup"]["best_draft_length"] is None
+
+
+def test_cumulative_counters_are_refused(score, tmp_path):
+    total, cumulative = [0, 0, 0, []], []
+    for counters in COUNTERS:
+        total = [before + now for before, now in zip(total, counters, strict=True)]
+        cumulative.append(tuple(total))
+    with pytest.raises(CounterError, match="question 'q2'"):
+        score(speculative=rows(counters=cumulative))
+    assert not (tmp_path / "metrics.json").exists(), "a refused run leaves no result"
+
+
+def test_different_questions_in_both_runs_are_refused(score):
+    with pytest.raises(ComparisonError, match="speculative.jsonl: question 'q4' of .* has no answer"):
+        score(speculative=rows(counters=COUNTERS)[:3])
+
+
+def test_different_concurrency_is_refused(score):
+    with pytest.raises(ComparisonError, match="concurrency: 1 and 16"):
+        score(speculative_run=info("speculative", concurrency=16))
+
+
+def test_synthetic_acceptance_is_refused(score):
+    with pytest.raises(ComparisonError, match="synthetic"):
+        score(speculative_run=info("speculative", rejection_sample_method="synthetic"))
+
+
+def test_scoring_twice_gives_the_same_figures(score):
+    first, second = score(), score()
+    for metrics in (first, second):
+        del metrics["provenance"]
+    assert first == second
+
+
+def untrained(tmp_path, generations, run, rules):
+    write_records(tmp_path / "test.jsonl", ASKED)
+    for type in rules:
+        write_records(tmp_path / f"{type}.jsonl", generations)
+        (tmp_path / f"{type}_run.json").write_text(json.dumps(run))
+    benchmark.score_untrained(
+        cell="untrained_easy",
+        scenario="easy",
+        questions=str(tmp_path / "test.jsonl"),
+        generations=[str(tmp_path / f"{type}.jsonl") for type in rules],
+        runs=[str(tmp_path / f"{type}_run.json") for type in rules],
+        types=list(rules),
+        rules=rules,
+        limit=None,
+        seed=17,
+        settings={},
+        config_hash="abc",
+        out_metrics=str(tmp_path / "metrics.json"),
+        out_samples=str(tmp_path / "samples.csv"),
+        out_comparison=str(tmp_path / "comparison.txt"),
+    )
+    return json.loads((tmp_path / "metrics.json").read_text())
+
+
+def test_untrained_scores_every_prompt_without_speculation(tmp_path):
+    metrics = untrained(tmp_path, rows(), info("untrained"), {"cot": None, "cod": RULE})
+    assert list(metrics["prompts"]) == ["cot", "cod"]
+    assert metrics["prompts"]["cot"]["compliance"] is None
+    assert metrics["prompts"]["cod"]["compliance"]["n"] == 4
+    assert "speculation" not in metrics and "speedup" not in metrics
+    with open(tmp_path / "samples.csv", newline="", encoding="utf-8") as file:
+        assert {"cot_strict", "cod_strict"} <= next(csv.DictReader(file)).keys()
+
+
+def test_a_run_whose_outputs_all_hit_the_cap_is_flagged(tmp_path):
+    cut = [replace(row, finish_reason="length", text="<think> let me see") for row in rows()]
+    mode = untrained(tmp_path, cut, info("untrained"), {"cot": None})["prompts"]["cot"]
+    assert mode["truncated"]["value"] == 1 and mode["truncation_warning"] is True
+    assert mode["accuracy"]["strict_finished"] is None, "no row finished: null, not 0"
+    assert (mode["unclosed_think"], mode["unparsable"]) == (4, 4)
+    assert "!" in (tmp_path / "comparison.txt").read_text()
