@@ -8,7 +8,7 @@ import csv
 import re
 import textwrap
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from doubledraft.records import Question, whole_file
 from doubledraft.runs import Graded
@@ -16,6 +16,7 @@ from doubledraft.runs import Graded
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")  # OWASP, "CSV Injection"
 HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}  # Unicode categories that print nothing or move what is printed
+OUTCOMES = {"equal": "right", "different": "wrong", "undecided": "undecided"}
 WIDTH = 110  # columns of the page
 
 
@@ -92,7 +93,7 @@ def _header(metrics: dict) -> list[str]:
     spec, speedup = metrics["speculation"], metrics["speedup"]
     facts = {
         "speculation": f"{spec['method']}, K = {spec['draft_length']}, {spec['engine']}",
-        "speedup": f"{_figure(speedup, unit='batches')}, predicted {_number(speedup['predicted'])}",
+        "speedup": f"{_figure(speedup, 'batches')}, predicted {_number(speedup['predicted'])}",
         "tokens per step": _figure(spec["tokens_per_step"]),
         "acceptance rate": f"{_percent(spec['acceptance_rate'])} ({spec['acceptance_definition']})",
         "identical output": _percent(metrics["lossless"]["identical_rate"]),
@@ -108,6 +109,7 @@ def _table(modes: Mapping[str, Graded]) -> list[str]:
         "  finished, lenient": lambda mode: _percent(mode["accuracy"]["lenient_finished"]),
         "truncated": lambda mode: _percent(mode["truncated"]) + _warning(mode),
         "no strict answer": lambda mode: str(mode["unparsable"]),
+        "unclosed <think>": lambda mode: str(mode["unclosed_think"]),
         "undecided": lambda mode: str(mode["undecided"]),
         "keeps draft rule": lambda mode: _percent(mode["compliance"]),
         "steps per answer": lambda mode: _figure(mode["steps_per_answer"]),
@@ -135,14 +137,14 @@ def _warning(mode: Mapping[str, object]) -> str:
 
 
 def _examples(asked: Sequence[Question], modes: Mapping[str, Graded]) -> list[str]:
-    """The first right, wrong and truncated answer of the first mode, beside what the other modes said."""
+    """The first answer of each outcome in the first mode, beside what the other modes said."""
     first = next(iter(modes.values()))
     outcomes = [
-        "truncated" if row.finish_reason == "length" else "right" if score.strict_verdict == "equal" else "wrong"
+        "truncated" if row.finish_reason == "length" else OUTCOMES[score.strict_verdict]
         for row, score in zip(first.run.rows, first.scores, strict=True)
     ]
     lines = []
-    for outcome in ("right", "wrong", "truncated"):
+    for outcome in (*OUTCOMES.values(), "truncated"):
         if outcome in outcomes:
             lines += _example(outcome, outcomes.index(outcome), asked, modes)
     return lines
@@ -165,17 +167,16 @@ def _block(label: str, text: str) -> list[str]:
     return [f"{label}:", *("    " + line for line in wrapped)]
 
 
-def _figure(interval: dict | None, *, scale: float = 1, unit: str = "") -> str:
+def _figure(interval: dict | None, unit: str = "", show: Callable[[float], str] | None = None) -> str:
     if interval is None:
         return "-"
-    ends = [interval["low"], interval["high"]]
-    bracket = "" if None in ends else " [" + ", ".join(_number(scale * end) for end in ends) + "]"
-    percent = " %" if scale == 100 else ""
-    return f"{_number(scale * interval['value'])}{percent}{bracket} n={interval['n']} {unit}".rstrip()
+    show, ends = show or _number, [interval["low"], interval["high"]]
+    bracket = "" if None in ends else " [" + ", ".join(map(show, ends)) + "]"
+    return f"{show(interval['value'])}{bracket} n={interval['n']} {unit}".rstrip()
 
 
 def _percent(interval: dict | None) -> str:
-    return _figure(interval, scale=100)
+    return _figure(interval, show=lambda share: f"{share:.1%}")
 
 
 def _number(value: float | None) -> str:

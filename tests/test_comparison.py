@@ -49,6 +49,7 @@ def graded(*answers):
         "truncation_warning": any(row.finish_reason == "length" for row in rows),
         "unparsable": 0,
         "undecided": 0,
+        "unclosed_think": 0,
         "compliance": None,
         "steps_per_answer": share,
         "words_per_step": None,
@@ -111,22 +112,30 @@ def test_hostile_answers_stay_data_in_samples_and_page(tmp_path):
         assert not {character for character in text if unicodedata.category(character) in comparison.HIDDEN}, name
 
 
-def test_page_shows_a_right_a_wrong_and_a_truncated_answer_and_warns(tmp_path):
-    asked = [question(f"q{index}") for index in range(1, 5)]
+def test_page_shows_an_answer_of_every_outcome_and_warns(tmp_path):
+    asked = [question(f"q{index}") for index in range(1, 6)]
     modes = {
         "cot": graded(
             ("right one", [1], "stop", "equal"),
             ("another right one", [2], "stop", "equal"),
             ("wrong one", [3], "stop", "different"),
+            ("hanging one", [5], "stop", "undecided"),
             ("cut", [4], "length", "different"),
         )
     }
-    comparison.write_page(str(tmp_path / "page.txt"), METRICS | {"n": 4}, asked, modes)
+    comparison.write_page(str(tmp_path / "page.txt"), METRICS | {"n": 5}, asked, modes)
     page = (tmp_path / "page.txt").read_text()
-    for expected in ("right (cot): q1", "wrong (cot): q3", "truncated (cot): q4", "right one", "cut"):
+    for expected in (
+        "right (cot): q1",
+        "wrong (cot): q3",
+        "undecided (cot): q4",
+        "truncated (cot): q5",
+        "right one",
+        "cut",
+    ):
         assert expected in page
     assert "another right one" not in page
-    assert "50.0 % [25.0, 75.0] n=4 !" in page, "a truncated accuracy is marked where it stands"
+    assert "50.0% [25.0%, 75.0%] n=5 !" in page, "a truncated accuracy is marked where it stands"
     assert "tells more of the cap than of the model" in page
 
 
