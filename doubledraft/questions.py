@@ -1,9 +1,9 @@
 """The questions of a scenario: from a source to the two files that everything else is built from.
 
 A source gives a pool for each split; a seed puts the pool in order and the first `count` are taken, so a larger count
-extends a smaller one. More than the pool holds is an error, never a wider filter. A question that a pool holds twice, case
-and punctuation aside, is taken once, and a training question that stands in the test pool is not taken at all; both are
-logged.
+extends a smaller one. More than the pool holds is an error, never a wider filter. A question that a pool holds twice,
+case and punctuation aside, is taken once, and a training question that stands in the test pool is not taken at all;
+how many is logged.
 """
 
 import random

@@ -1,7 +1,7 @@
 """Hard questions: systems, quadratics, polynomials, sequences and functions, with answers that may be algebraic.
 
-They are harder by the number of steps and by their algebra, not by arithmetic: three to six steps, most numbers in one or
-two digits, and an answer that can be an expression, a fraction or a list of roots.
+They are harder by the number of steps and by their algebra, not by arithmetic: three to six steps, most numbers in one
+or two digits, and an answer that can be an expression, a fraction or a list of roots.
 """
 
 import random
@@ -16,13 +16,11 @@ SIGNED = [n for n in range(-9, 10) if n]  # -9 to 9 without 0
 def system_by_adding(words: random.Random, a: int, b: int, x: int, y: int) -> Problem:
     one, two = a * x + y, b * x - y
     total, product = one + two, a * x
-    text = words.choice(
-        [
-            f"If {a}x + y = {one} and {b}x - y = {two}, what is y?",
-            f"The numbers x and y satisfy {a}x + y = {one} and {b}x - y = {two}. Find y.",
-            f"Solve the system {a}x + y = {one}, {b}x - y = {two} for y.",
-        ]
-    )
+    texts = [
+        f"If {a}x + y = {one} and {b}x - y = {two}, what is y?",
+        f"The numbers x and y satisfy {a}x + y = {one} and {b}x - y = {two}. Find y.",
+        f"Solve the system {a}x + y = {one}, {b}x - y = {two} for y.",
+    ]
     steps = [
         f"Add the two equations so that y drops out, {a}x + {b}x = {a + b}x.",
         f"The right sides add up to {one} + {par(two)} = {total}.",
@@ -30,7 +28,7 @@ def system_by_adding(words: random.Random, a: int, b: int, x: int, y: int) -> Pr
         f"In the first equation the term with x becomes {a} * {x} = {product}.",
         f"Subtract it from the right side to find the second unknown, y = {one} - {product} = {y}.",
     ]
-    return Problem(text, steps, str(y))
+    return Problem(texts, steps, str(y))
 
 
 @template(
@@ -40,52 +38,46 @@ def ticket_system(words: random.Random, adult: int, child: int, adults: int, chi
     count, money = adults + children, adult * adults + child * children
     cheap, extra, gap = child * count, (adult - child) * adults, adult - child
     place = words.choice(["museum", "zoo", "cinema", "theatre", "pool"])
-    text = words.choice(
-        [
-            f"At a {place}, adult tickets cost {adult} dollars and child tickets cost {child} dollars. A group buys "
-            f"{count} tickets for {money} dollars. How many adults are in the group?",
-            f"A {place} sells {count} tickets for {money} dollars in total. An adult ticket costs {adult} dollars and "
-            f"a child ticket {child} dollars. How many adult tickets were sold?",
-        ]
-    )
+    texts = [
+        f"At a {place}, adult tickets cost {adult} dollars and child tickets cost {child} dollars. A group buys "
+        f"{count} tickets for {money} dollars. How many adults are in the group?",
+        f"A {place} sells {count} tickets for {money} dollars in total. An adult ticket costs {adult} dollars and "
+        f"a child ticket {child} dollars. How many adult tickets were sold?",
+    ]
     steps = [
         f"If all of them were children, the price would be {count} * {child} = {cheap} dollars.",
         f"The price is higher than that by {money} - {cheap} = {extra} dollars.",
         f"Each adult adds the difference of the two prices, {adult} - {child} = {gap} dollars.",
         f"Divide the extra money by that difference to get {extra} / {gap} = {adults} adults.",
     ]
-    return Problem(text, steps, str(adults))
+    return Problem(texts, steps, str(adults))
 
 
 @template((r, s) for r in range(-9, 10) for s in range(r + 1, 13) if r and s and r + s)
 def quadratic_roots(words: random.Random, r: int, s: int) -> Problem:
     quadratic = polynomial([1, -(r + s), r * s])
-    text = words.choice(
-        [
-            f"Find all solutions of {quadratic} = 0, from smallest to largest.",
-            f"What are the roots of {quadratic}? List them in increasing order.",
-            f"Solve {quadratic} = 0 and list the solutions in increasing order.",
-        ]
-    )
+    texts = [
+        f"Find all solutions of {quadratic} = 0, from smallest to largest.",
+        f"What are the roots of {quadratic}? List them in increasing order.",
+        f"Solve {quadratic} = 0 and list the solutions in increasing order.",
+    ]
     steps = [
         f"The product of the two roots is the last number, {par(r)} * {par(s)} = {r * s}.",
         f"Their sum is the middle number with its sign turned, {r} + {par(s)} = {r + s}.",
         f"So the first factor gives {polynomial([1, -r])} = 0, and x = {r}.",
         f"The second factor gives {polynomial([1, -s])} = 0, and x = {s}.",
     ]
-    return Problem(text, steps, f"{r}, {s}")
+    return Problem(texts, steps, f"{r}, {s}")
 
 
 @template((h, k) for h in range(-9, 10) for k in range(-20, 21) if h and k and h * h + k)
 def quadratic_minimum(words: random.Random, h: int, k: int) -> Problem:
     b, c, square = -2 * h, h * h + k, h * h
     quadratic = polynomial([1, b, c])
-    text = words.choice(
-        [
-            f"What is the smallest value of {quadratic}?",
-            f"Find the minimum value of {quadratic}.",
-        ]
-    )
+    texts = [
+        f"What is the smallest value of {quadratic}?",
+        f"Find the minimum value of {quadratic}.",
+    ]
     steps = [
         f"The smallest value is reached at the vertex, x = {-b} / 2 = {h}.",
         f"At the vertex the square has the value {par(h)} * {par(h)} = {square}.",
@@ -93,26 +85,24 @@ def quadratic_minimum(words: random.Random, h: int, k: int) -> Problem:
         f"The square and the middle term add up to {square} + {par(b * h)} = {square + b * h}.",
         f"With the last number, the smallest value is {square + b * h} + {par(c)} = {k}.",
     ]
-    return Problem(text, steps, str(k))
+    return Problem(texts, steps, str(k))
 
 
 @template((a, b, c) for a in range(1, 6) for b in SIGNED for c in range(-6, 7) if c)
 def discriminant(words: random.Random, a: int, b: int, c: int) -> Problem:
     quadratic, square, product = polynomial([a, b, c]), b * b, 4 * a * c
-    text = words.choice(
-        [
-            f"What is the discriminant of {quadratic}?",
-            f"Find the discriminant of the quadratic {quadratic} = 0.",
-            f"Compute the discriminant of the polynomial {quadratic}.",
-        ]
-    )
+    texts = [
+        f"What is the discriminant of {quadratic}?",
+        f"Find the discriminant of the quadratic {quadratic} = 0.",
+        f"Compute the discriminant of the polynomial {quadratic}.",
+    ]
     steps = [
         f"The quadratic has the coefficients {a}, {b} and {c}.",
         f"The square of the middle coefficient is {par(b)} * {par(b)} = {square}.",
         f"Four times the first and the last coefficient is 4 * {a} * {par(c)} = {product}.",
         f"The discriminant is the difference of the two, {square} - {par(product)} = {square - product}.",
     ]
-    return Problem(text, steps, str(square - product))
+    return Problem(texts, steps, str(square - product))
 
 
 @template(
@@ -121,13 +111,11 @@ def discriminant(words: random.Random, a: int, b: int, c: int) -> Problem:
 def expand_product(words: random.Random, a: int, b: int, c: int, d: int) -> Problem:
     left, right = polynomial([a, b]), polynomial([c, d])
     answer = polynomial(multiply([a, b], [c, d]))
-    text = words.choice(
-        [
-            f"Expand ({left})({right}).",
-            f"Write the product ({left})({right}) as a polynomial.",
-            f"Multiply out ({left})({right}) and collect like terms.",
-        ]
-    )
+    texts = [
+        f"Expand ({left})({right}).",
+        f"Write the product ({left})({right}) as a polynomial.",
+        f"Multiply out ({left})({right}) and collect like terms.",
+    ]
     first, last = polynomial([a, 0]), polynomial([c, 0])
     steps = [
         f"Multiply the first terms of the two brackets, {first} * {last} = {polynomial([a * c, 0, 0])}.",
@@ -137,7 +125,7 @@ def expand_product(words: random.Random, a: int, b: int, c: int, d: int) -> Prob
         f"{polynomial([a * d + b * c, 0])}.",
         f"The last terms of the two brackets give {par(b)} * {par(d)} = {b * d}.",
     ]
-    return Problem(text, steps, answer)
+    return Problem(texts, steps, answer)
 
 
 @template(
@@ -145,12 +133,10 @@ def expand_product(words: random.Random, a: int, b: int, c: int, d: int) -> Prob
 )
 def remainder(words: random.Random, r: int, a: int, b: int, c: int) -> Problem:
     cubic, square, cube = polynomial([1, a, b, c]), r * r, r**3
-    text = words.choice(
-        [
-            f"What is the remainder when {cubic} is divided by {polynomial([1, -r])}?",
-            f"Find the remainder of {cubic} on division by {polynomial([1, -r])}.",
-        ]
-    )
+    texts = [
+        f"What is the remainder when {cubic} is divided by {polynomial([1, -r])}?",
+        f"Find the remainder of {cubic} on division by {polynomial([1, -r])}.",
+    ]
     value = cube + a * square + b * r
     steps = [
         f"By the remainder theorem we put x = {r} into the polynomial.",
@@ -160,74 +146,66 @@ def remainder(words: random.Random, r: int, a: int, b: int, c: int) -> Problem:
         f"These three add up to {cube} + {par(a * square)} + {par(b * r)} = {value}.",
         f"With the last number, the remainder is {value} + {c} = {value + c}.",
     ]
-    return Problem(text, steps, str(value + c))
+    return Problem(texts, steps, str(value + c))
 
 
 @template((a, d, n) for a in range(-5, 13) for d in range(-6, 8) for n in range(5, 12) if d and abs(d) > 1 and a)
 def arithmetic_sum(words: random.Random, first: int, step: int, n: int) -> Problem:
     gaps, last = step * (n - 1), first + step * (n - 1)
     start = ", ".join(str(first + step * index) for index in range(3))
-    text = words.choice(
-        [
-            f"What is the {n}th term of the arithmetic sequence {start}, ...?",
-            f"An arithmetic sequence starts with {start}. Find its {n}th term.",
-        ]
-    )
+    texts = [
+        f"What is the {n}th term of the arithmetic sequence {start}, ...?",
+        f"An arithmetic sequence starts with {start}. Find its {n}th term.",
+    ]
     steps = [
         f"The step from one term to the next is {first + step} - {par(first)} = {step}.",
         f"From the first term to the {n}th term there are {n} - 1 = {n - 1} steps.",
         f"All these steps together change the term by {n - 1} * {par(step)} = {gaps}.",
         f"Add that to the first term of the sequence to get {first} + {par(gaps)} = {last}.",
     ]
-    return Problem(text, steps, str(last))
+    return Problem(texts, steps, str(last))
 
 
 @template((a, b, c, x) for a in range(2, 6) for b in SIGNED for c in range(-6, 7) for x in range(-3, 5) if c and x)
 def composed_value(words: random.Random, a: int, b: int, c: int, x: int) -> Problem:
     f, g, inner = polynomial([a, b]), polynomial([1, 0, c]), x * x + c
-    text = words.choice(
-        [
-            f"Let f(x) = {f} and g(x) = {g}. What is f(g({x}))?",
-            f"If f(x) = {f} and g(x) = {g}, find f(g({x})).",
-        ]
-    )
+    texts = [
+        f"Let f(x) = {f} and g(x) = {g}. What is f(g({x}))?",
+        f"If f(x) = {f} and g(x) = {g}, find f(g({x})).",
+    ]
     steps = [
         f"Start with the inner function, where the square is {par(x)} * {par(x)} = {x * x}.",
         f"So the inner function has the value g({x}) = {x * x} + {par(c)} = {inner}.",
         f"Put this into the outer function, where the first term is {a} * {par(inner)} = {a * inner}.",
         f"With the last number, the outer function has the value {a * inner} + {par(b)} = {a * inner + b}.",
     ]
-    return Problem(text, steps, str(a * inner + b))
+    return Problem(texts, steps, str(a * inner + b))
 
 
 @template((a, b, c, d) for a in range(2, 6) for b in SIGNED for c in range(2, 6) for d in SIGNED if a * d + b)
 def composed_functions(words: random.Random, a: int, b: int, c: int, d: int) -> Problem:
     f, g = polynomial([a, b]), polynomial([c, d])
-    text = words.choice(
-        [
-            f"Let f(x) = {f} and g(x) = {g}. Write f(g(x)) in simplest form.",
-            f"If f(x) = {f} and g(x) = {g}, what is f(g(x)) as a polynomial?",
-        ]
-    )
+    texts = [
+        f"Let f(x) = {f} and g(x) = {g}. Write f(g(x)) in simplest form.",
+        f"If f(x) = {f} and g(x) = {g}, what is f(g(x)) as a polynomial?",
+    ]
     steps = [
         f"Put the inner function into the outer one to get f(g(x)) = {a}({g}) {'-' if b < 0 else '+'} {abs(b)}.",
         f"The term with x is {a} * {c}x = {a * c}x.",
         f"The number from the bracket is {a} * {par(d)} = {a * d}.",
         f"Together with the last number that makes {a * d} + {par(b)} = {a * d + b}.",
     ]
-    return Problem(text, steps, polynomial([a * c, a * d + b]))
+    return Problem(texts, steps, polynomial([a * c, a * d + b]))
 
 
 @template((r, s) for r in range(-10, 11) for s in range(r + 1, 13) if r and s and 0 < abs(r + s) <= 12)
 def squares_of_roots(words: random.Random, r: int, s: int) -> Problem:
     total, product = r + s, r * s
     quadratic = polynomial([1, -total, product])
-    text = words.choice(
-        [
-            f"Let r and s be the roots of {quadratic}. What is r^2 + s^2?",
-            f"The equation {quadratic} = 0 has the solutions r and s. Find r^2 + s^2.",
-        ]
-    )
+    texts = [
+        f"Let r and s be the roots of {quadratic}. What is r^2 + s^2?",
+        f"The equation {quadratic} = 0 has the solutions r and s. Find r^2 + s^2.",
+    ]
     steps = [
         f"The sum of the roots is the middle number with its sign turned, r + s = {total}.",
         f"The product of the roots is the last number, r * s = {product}.",
@@ -235,25 +213,23 @@ def squares_of_roots(words: random.Random, r: int, s: int) -> Problem:
         f"Twice the product of the roots is 2 * {par(product)} = {2 * product}.",
         f"Subtract it from the square of the sum to get {total * total} - {par(2 * product)} = {r * r + s * s}.",
     ]
-    return Problem(text, steps, str(r * r + s * s))
+    return Problem(texts, steps, str(r * r + s * s))
 
 
 @template((r, s) for r in range(-9, 10) for s in range(r + 1, 13) if r and s and r + s)
 def reciprocals_of_roots(words: random.Random, r: int, s: int) -> Problem:
     total, product = r + s, r * s
     quadratic = polynomial([1, -total, product])
-    text = words.choice(
-        [
-            f"Let r and s be the roots of {quadratic}. What is 1/r + 1/s?",
-            f"The equation {quadratic} = 0 has the solutions r and s. Find 1/r + 1/s as a fraction.",
-        ]
-    )
+    texts = [
+        f"Let r and s be the roots of {quadratic}. What is 1/r + 1/s?",
+        f"The equation {quadratic} = 0 has the solutions r and s. Find 1/r + 1/s as a fraction.",
+    ]
     steps = [
         f"The sum of the roots is the middle number with its sign turned, r + s = {total}.",
         f"The product of the roots is the last number, r * s = {product}.",
         f"The two fractions together are the sum over the product, {total} / {par(product)} = {ratio(total, product)}.",
     ]
-    return Problem(text, steps, str(ratio(total, product)))
+    return Problem(texts, steps, str(ratio(total, product)))
 
 
 TEMPLATES = (

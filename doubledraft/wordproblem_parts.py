@@ -1,8 +1,8 @@
-"""What word-problem templates are made of: the template itself, lists of words, and how numbers and polynomials are written.
+"""What word-problem templates are made of: the template, lists of words, how numbers and polynomials are written.
 
-A template is a list of number tuples and a writer. The writer gets a source of words (names, nouns, phrasings) and one
-tuple, and gives the text, the solution steps and the answer. Numbers are listed rather than drawn, so that train and test
-can divide them and everyone can count how many questions a template is good for.
+A template is a list of number tuples and a writer. The writer gets a source of words (names, nouns) and one tuple, and
+gives the phrasings of the question, the solution steps and the answer. Numbers are listed rather than drawn, so that
+train and test can divide them, and everyone can count how many questions a template is good for.
 """
 
 import random
@@ -26,9 +26,9 @@ GOODS = ["notebooks", "pens", "cups", "caps", "candles", "scarves", "puzzles", "
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A question with its solution: one line of prose a step, and the answer as a plain string."""
+    """A question in several phrasings, with its solution: one line of prose a step, the answer as a plain string."""
 
-    text: str
+    texts: list[str]
     steps: list[str]
     answer: str
 

@@ -1,9 +1,10 @@
 """The generator behind the default study: word problems and algebra of three difficulties, from seeds, answers exact.
 
-Question `i` of a split depends on the difficulty, the split, the seed and `i` alone, so a larger count extends a smaller
-one. Every round asks each template once, in an order of its own. The number tuples of a template are divided between the
-splits by a hash that ignores their order: one bucket of five is test, so a template is never tested with numbers that it
-was trained with, not even in another order. A tuple is used at most once in a split; what that allows is the capacity.
+Question `i` of a split depends on the difficulty, the split, the seed and `i` alone, so a larger count extends a
+smaller one. Every round asks each template once, in an order of its own. The number tuples of a template are divided
+between the splits by a hash that ignores their order: one bucket of five is test, so a template is never tested with
+numbers that it was trained with, not even in another order. A tuple is used at most once in a split; what that allows
+is the capacity.
 """
 
 import hashlib
@@ -44,7 +45,7 @@ def generate(difficulty: str, split: str, count: int, seed: int, scenario: str) 
                 id=f"{scenario}-{split}-{index + 1:04d}",
                 scenario=scenario,
                 split=split,
-                question=problem.text,
+                question=words.choice(problem.texts),
                 answer=problem.answer,
                 steps=problem.steps,
                 level=difficulty,
