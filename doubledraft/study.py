@@ -1,28 +1,26 @@
-"""What can be known about a study before any job runs: that its config makes sense, that the results folder is its own,
-and which code its steps use.
+"""What can be known of a study before any job runs: that its config makes sense, and whose the results folder is.
 
-Pure functions of the config and of source text. The schema says what each key may be; the checks here say what keys mean
-together. Every message names the key, the value found and what was expected. Library modules are parsed for their
-fingerprint, never imported, so that a dry run stays light.
+Pure functions of the config. The schema says what each key may be; the checks here say what keys mean together. Every
+message names the key, the value found and what was expected.
 """
 
-import ast
 import copy
 import difflib
-import hashlib
 import json
 import math
+import re
 from collections.abc import Iterable, Iterator
-from functools import cache
+from contextlib import suppress
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 
 import yaml
 
-PACKAGE = Path(__file__).parent
 SCENARIO_KEYS = {  # keys of a scenario by source: needed, allowed; source, train and test always are
     "generated": ({"difficulty"}, set()),
-    "gsm8k": (set(), {"revision"}),
-    "math": ({"subjects", "levels"}, {"revision"}),
+    "gsm8k": (set(), {"revision", "path"}),
+    "math": ({"subjects", "levels"}, {"revision", "path"}),
     "jsonl": ({"path"}, set()),
 }
 MODEL_KEYS = {  # keys of a model by source
@@ -36,6 +34,13 @@ MATH_ROWS = {  # rows with exactly these subjects and levels, counted in the rel
     (("algebra",), (1, 2)): {"train": 518, "test": 336},
     (("intermediate_algebra",), (3, 4)): {"train": 641, "test": 443},
 }
+_TARGETS = (  # what stands in the paths that users ask for: the first pattern that fits counts
+    (re.compile(r"results/untrained_([^/]+)/"), ("scenarios",)),
+    (re.compile(r"results/([^/_]+)_([^/]+)/"), ("types", "scenarios")),
+    (re.compile(r"data/questions/([^/]+)/"), ("scenarios",)),
+    (re.compile(r"data/models/([^/]+)"), ("models.sources",)),
+    (re.compile(r"data/([^/]+)/([^/]+)/"), ("types", "scenarios")),
+)
 
 
 class StudyError(ValueError):
@@ -72,6 +77,23 @@ def check_folder(name: str, record: str | Path) -> None:
         )
 
 
+def check_target(path: str, config: dict) -> None:
+    """Refuse a path asked for whose type, scenario or model is not in the config; other paths pass."""
+    known = {
+        "types": list(config["types"]),
+        "scenarios": list(config["scenarios"]),
+        "models.sources": list(config["models"]["sources"]),
+    }
+    for pattern, keys in _TARGETS:
+        if match := pattern.match(path):
+            for key, name in zip(keys, match.groups(), strict=True):
+                if name not in known[key]:
+                    raise StudyError(
+                        f"{path}: config key {key} has no {name!r}: expected one of {', '.join(known[key])}"
+                    )
+            return
+
+
 def cell_settings(config: dict, type: str, scenario: str) -> dict:
     """Give the part of the config that a cell's metrics depend on."""
     models = config["models"]
@@ -101,70 +123,26 @@ def source_chain(models: dict, name: str) -> list[dict]:
     return [{"model": name, **entry}] + (source_chain(models, entry["of"]) if entry["source"] == "prune" else [])
 
 
-def fingerprint(*modules: str) -> str:
-    """Hash the code of library modules and of the library modules they import, comments and docstrings left out.
-
-    Modules are named below the package, as in "teacher.oracle".
-    """
-    digest = hashlib.sha256()
-    for name in sorted(set().union(*(_reached(module) for module in modules))):
-        digest.update(f"{name}\n{_stripped(name)}\n".encode())
-    return digest.hexdigest()[:12]
-
-
-def _reached(module: str) -> set[str]:
-    found, queue = set(), [module]
-    while queue:
-        if (name := queue.pop()) not in found:
-            found.add(name)
-            queue.extend(_imports(name))
-    return found
-
-
-@cache
-def _imports(module: str) -> set[str]:
-    named = set()
-    for node in ast.walk(_tree(module)):
-        if isinstance(node, ast.Import):
-            named.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-            named.add(node.module)
-            named.update(f"{node.module}.{alias.name}" for alias in node.names)
-    below = (name.removeprefix("doubledraft.") for name in named if name.startswith("doubledraft."))
-    return {name for name in below if _file(name).exists()}
-
-
-@cache
-def _stripped(module: str) -> str:
-    tree = _tree(module)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            first = node.body[0] if node.body else None
-            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
-                del node.body[0]
-    return ast.dump(tree)
-
-
-def _tree(module: str) -> ast.Module:
-    path = _file(module)
-    return ast.parse(
-        path.read_text(encoding="utf-8") if path.exists() else ""
-    )  # TODO drop once all modules have landed
-
-
-def _file(module: str) -> Path:
-    path = PACKAGE.joinpath(*module.split("."))
-    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-
-
 def _check_schema(config: dict, schema: dict) -> None:
     from jsonschema import Draft202012Validator
 
-    errors = sorted(
-        Draft202012Validator(schema).iter_errors(config), key=lambda error: [str(key) for key in error.path]
-    )
-    if errors:
+    validator = Draft202012Validator(schema)
+    for error in list(validator.iter_errors(config)):
+        if error.validator in ("type", "enum") and isinstance(error.instance, str):
+            _read_text(config, list(error.absolute_path))
+    if errors := sorted(validator.iter_errors(config), key=lambda error: [str(key) for key in error.absolute_path]):
         raise StudyError("\n".join(_explain(error) for error in errors))
+
+
+def _read_text(config: dict, path: list) -> None:
+    """Turn text into the value it spells: `--config a='{b: 1}'` gives text only, and YAML reads 1e-3 as text."""
+    *parents, last = path
+    place = reduce(getitem, parents, config)
+    value = yaml.safe_load(place[last])
+    if isinstance(value, str):
+        with suppress(ValueError):
+            value = float(value)
+    place[last] = value
 
 
 def _explain(error: object) -> str:
@@ -178,7 +156,7 @@ def _explain(error: object) -> str:
         missing = next(name for name in error.validator_value if name not in error.instance)
         return f"config key {_key([*error.absolute_path, missing])} is missing"
     if "propertyNames" in error.absolute_schema_path:
-        return f"config key {key or 'at the top'}: the name {error.instance!r:.80} cannot be used: expected {error.validator_value}"
+        return f"config key {key}: the name {error.instance!r:.80} cannot be used: expected {error.validator_value}"
     about = f" ({error.schema['description']})" if "description" in error.schema else ""
     return f"config key {key} is {error.instance!r:.80}: expected {_expected(error)}{about}"
 
@@ -193,18 +171,8 @@ def _expected(error: object) -> str:
         "type": "{}",
     }
     value = error.validator_value
-    value = ", ".join(str(item) for item in value) if isinstance(value, list) else value
-    expected = words.get(error.validator, error.validator + " {}").format(value)
-    if error.validator == "type" and isinstance(error.instance, str) and _is_number(error.instance):
-        expected += "; YAML reads a number without a dot before its exponent as text, write 1.0e-3 for 1e-3"
-    return expected
-
-
-def _is_number(text: str) -> bool:
-    try:
-        return math.isfinite(float(text))
-    except ValueError:
-        return False
+    value = " or ".join(str(item) for item in value) if isinstance(value, list) else value
+    return words.get(error.validator, error.validator + " {}").format(value)
 
 
 def _key(path: Iterable[object]) -> str:
@@ -238,13 +206,15 @@ def _check_scenarios(config: dict) -> Iterator[str]:
         for missing in sorted(needed - entry.keys()):
             yield f"{key}.{missing} is missing: source {source} needs it"
         for surplus in sorted(entry.keys() - needed - allowed - {"source", "train", "test"}):
-            yield f"{key}.{surplus} means nothing to source {source}: remove it, or set it to null where it is inherited"
+            yield f"{key}.{surplus} means nothing to source {source}: remove it; if inherited, set it to null"
         for split, rows in _known_rows(entry).items():
             if entry[split] > rows:
                 yield f"{key}.{split} is {entry[split]}: {source} has only {rows} such questions"
 
 
 def _known_rows(entry: dict) -> dict[str, int]:
+    if "path" in entry:  # a local copy may hold any part
+        return {}
     if entry["source"] == "gsm8k":
         return GSM8K_ROWS
     return MATH_ROWS.get((tuple(sorted(entry.get("subjects", ()))), tuple(sorted(entry.get("levels", ())))), {})
@@ -276,7 +246,8 @@ def _check_models(config: dict) -> Iterator[str]:
         key, needed = f"config key models.sources.{name}", MODEL_KEYS[entry["source"]]
         for missing in sorted(needed - entry.keys()):
             yield f"{key}.{missing} is missing: source {entry['source']} needs it"
-        for surplus in sorted(entry.keys() - needed - {"source"}):
+        allowed = set() if entry["source"] == "prune" else {"pad_vocabulary_to"}
+        for surplus in sorted(entry.keys() - needed - allowed - {"source"}):
             yield f"{key}.{surplus} means nothing to source {entry['source']}: remove it"
         if "of" in entry and entry["of"] not in models["sources"]:
             yield f"{key}.of is {entry['of']!r}: expected a key of models.sources: {names}"

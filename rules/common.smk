@@ -1,15 +1,18 @@
 """What the rules share: the checked config, the names of the grid, and the input functions. The only rule file with functions."""
 
 import os
+import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from doubledraft import runtime, study
+from doubledraft import fingerprint, runtime, study
 
 try:
     config = study.check_config(config, schema=f"{workflow.basedir}/config/schema.yaml", files=workflow.configfiles)
     study.check_folder(config["study"], "results/study.json")
+    for argument in sys.argv[1:]:  # Snakemake would say of a misspelt scenario only that no rule makes the path
+        study.check_target(argument, config)
 except study.StudyError as error:
     raise WorkflowError(str(error)) from None
 
@@ -34,9 +37,9 @@ wildcard_constraints:
     model=one_of(FETCHED + PRUNED),
 
 
-def code(*modules):
+def code(*modules, files=()):
     """Give the fingerprint of library modules and of all they import, so that an edit reruns what uses it."""
-    return study.fingerprint(*modules)
+    return fingerprint.of(*modules, files=files)
 
 
 def beside(path):
@@ -49,11 +52,24 @@ def prompt_file(wildcards):
     return beside(config["types"][wildcards.type]["prompt"])
 
 
+def question_spec(wildcards):
+    """Give a scenario of the config, with the paths in it as seen from the working directory."""
+    spec = config["scenarios"][wildcards.scenario]
+    if isinstance(spec.get("path"), dict):
+        return spec | {"path": {split: beside(path) for split, path in spec["path"].items()}}
+    return spec | {"path": beside(spec["path"])} if "path" in spec else spec
+
+
 def question_files(wildcards):
     """Give the user's own question files of a scenario; none where the source is not `jsonl`."""
-    path = config["scenarios"][wildcards.scenario].get("path") or []
-    paths = path.values() if isinstance(path, dict) else [path] if path else []
-    return [beside(path) for path in paths]
+    path = question_spec(wildcards).get("path", [])
+    return list(path.values()) if isinstance(path, dict) else path
+
+
+def model_spec(wildcards):
+    """Give a model of the config, with the path in it as seen from the working directory."""
+    spec = config["models"]["sources"][wildcards.model]
+    return spec | {"path": beside(spec["path"])} if "path" in spec else spec
 
 
 def parent_model(wildcards):

@@ -25,8 +25,7 @@ rule fetch_questions:
     log:
         "results/logs/fetch_questions_{scenario}.log",
     params:
-        spec=lookup("scenarios/{scenario}", within=config),
-        scenario="{scenario}",
+        spec=question_spec,
         seed=config["seed"],
         code=code("questions"),
     script:

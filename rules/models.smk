@@ -12,7 +12,7 @@ rule fetch_model:
     wildcard_constraints:
         model=one_of(FETCHED),
     params:
-        spec=lookup("models/sources/{model}", within=config),
+        spec=model_spec,
         dtype=config["models"]["dtype"],
         code=code("models"),
     script:

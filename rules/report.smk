@@ -15,6 +15,6 @@ rule report:
     params:
         expected=CELLS,
         study=config["study"],
-        code=code("report"),
+        code=code("report", files=["templates/*", "published.json"]),
     script:
         "../scripts/report.py"

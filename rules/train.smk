@@ -19,7 +19,7 @@ rule train_target:
         gpu=1,
     params:
         checkpoints="results/{type}_{scenario}/checkpoints/target",
-        run_name="{type}_{scenario}/target",
+        run_name=f"{config['study']}/{{type}}_{{scenario}}/target",
         train=config["train"]["target"],
         report_to=config["train"]["report_to"],
         load_in_4bit=config["train"]["load_in_4bit"],
@@ -76,7 +76,7 @@ rule train_draft:
         gpu=1,
     params:
         checkpoints="results/{type}_{scenario}/checkpoints/draft",
-        run_name="{type}_{scenario}/draft",
+        run_name=f"{config['study']}/{{type}}_{{scenario}}/draft",
         train=config["train"]["draft"],
         report_to=config["train"]["report_to"],
         load_in_4bit=config["train"]["load_in_4bit"],
@@ -107,7 +107,7 @@ rule merge_target:
         gpu=1,
     params:
         dtype=config["models"]["dtype"],
-        code=code("models"),
+        code=code("merge"),
     script:
         "../scripts/merge_target.py"
 
@@ -128,6 +128,6 @@ rule merge_draft:
         gpu=1,
     params:
         dtype=config["models"]["dtype"],
-        code=code("models"),
+        code=code("merge"),
     script:
         "../scripts/merge_draft.py"
