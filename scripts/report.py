@@ -1,0 +1,17 @@
+"""Build the table, the page and the figures from the metrics that exist."""
+
+from doubledraft import report
+from doubledraft.runtime import log_to
+
+if __name__ == "__main__":
+    log_to(snakemake.log[0])
+    report.build(
+        metrics=snakemake.input.metrics,
+        expected=snakemake.params.expected,
+        study=snakemake.params.study,
+        logs="results/{cell}/logs",
+        table=snakemake.output.table,
+        markdown=snakemake.output.markdown,
+        html=snakemake.output.html,
+        figures=snakemake.output.figures,
+    )
