@@ -19,6 +19,8 @@ from doubledraft.runtime import log
 
 def fetch(spec: Mapping[str, object], scenario: str, seed: int, train_path: str | Path, test_path: str | Path) -> None:
     """Write the training and test questions of a scenario, as its config entry `spec` describes them."""
+    if spec["source"] == "jsonl" and not isinstance(spec["path"], Mapping):
+        _check_one_file(spec, scenario)
     options = {key: spec.get(key) for key in ("difficulty", "path", "subjects", "levels", "revision")}
     train, test = (
         load(spec["source"], split, spec[split], seed, scenario=scenario, **options) for split in ("train", "test")
@@ -73,14 +75,22 @@ def check_disjoint(train: Iterable[Question], test: Iterable[Question], scenario
     both = [question for question in train if normalise(question.question) in held_out]
     if both:
         raise ValueError(
-            f"scenario {scenario!r}: {len(both)} questions would stand in both train and test, first {both[0].id!r}; "
-            f"one file needs at least `train` + `test` different questions"
+            f"scenario {scenario!r}: {len(both)} questions stand in both train and test, first {both[0].id!r}"
         )
 
 
 def normalise(text: str) -> str:
     """Give a question without case, white space and punctuation; operators stay, since they make the question."""
     return re.sub(r"[\s.,;:!?'\"$\\]+", " ", text.casefold()).strip()
+
+
+def _check_one_file(spec: Mapping[str, object], scenario: str) -> None:
+    available = len(_distinct(question_sources.own("test", scenario, spec["path"])))
+    if spec["train"] + spec["test"] > available:
+        raise ValueError(
+            f"scenario {scenario!r}: {spec['train']} train and {spec['test']} test questions asked for, "
+            f"but {spec['path']} has {available} different ones; lower `train` or `test`"
+        )
 
 
 def _distinct(questions: list[Question], held_out: Iterable[Question] = ()) -> list[Question]:
