@@ -149,6 +149,8 @@ def test_compliance_counts_drafts_before_the_answer_line(score):
     assert mode["compliance"]["n"] == 4
     assert mode["compliance"]["value"] == 0.5, "the first and the last keep the rule"
     assert mode["steps_per_answer"]["value"] == pytest.approx((3 + 2 + 3 + 3) / 4)
+    # Words without lone operators: 2+2+1, 3+4, 1+1+8, 2+1+3
+    assert mode["words_per_step"]["value"] == pytest.approx(28 / 11)
 
 
 def test_a_type_without_a_rule_has_steps_and_words_but_no_compliance(score):
