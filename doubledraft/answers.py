@@ -2,8 +2,8 @@ r"""Find the final answer in a text, and decide whether it equals the gold answe
 
 Extraction
   strict   the text after `####` on the last line that starts with it: the format that the prompts ask for.
-  lenient  that, else the last balanced `\boxed{}` or `\fbox{}` (of several boxes the last counts), else what follows the
-           last "answer is", else the last number. Thoughts in `<think>` are no answer; unclosed ones hide the rest.
+  lenient  that, else the last balanced `\boxed{}` or `\fbox{}` (of several boxes the last counts), else what follows
+           the last "answer is", else the last number. Thoughts in `<think>` are no answer; unclosed ones hide the rest.
 
 Equivalence
   empty      An empty or missing prediction equals nothing.
@@ -37,6 +37,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from doubledraft import answers_worker
 from doubledraft.equivalence import NeedsAlgebra, Undecided, same
 from doubledraft.records import Generation, Score
 
@@ -144,7 +145,7 @@ class Grader:
     def _start(self) -> subprocess.Popen[bytes]:
         root = str(Path(__file__).parents[1])
         path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
-        command = [sys.executable, "-m", "doubledraft.answers_worker", str(self._wall_seconds)]
+        command = [sys.executable, "-m", answers_worker.__name__, str(self._wall_seconds)]
         worker = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=os.environ | {"PYTHONPATH": path}
         )

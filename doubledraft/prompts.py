@@ -1,8 +1,8 @@
 """Prompt files to chat messages: the only place that builds a prompt.
 
-A prompt file is YAML with two keys: `system` asks for the style and the answer line, `shots` are worked examples. Trained
-models get the system text and the question alone, since training taught them the style; untrained ones get the shots too, as
-turns of the conversation. What a model is trained on and what it is asked later come from the same function.
+A prompt file is YAML with two keys: `system` asks for the style and the answer line, `shots` are worked examples.
+Trained models get the system text and the question alone, since training taught them the style; untrained ones get the
+shots too, as turns of the conversation. What a model is trained on and what it is asked later come from one function.
 """
 
 from dataclasses import dataclass

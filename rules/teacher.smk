@@ -51,6 +51,6 @@ rule audit_traces:
         "results/logs/audit_traces_{type}_{scenario}.log",
     params:
         rule=lookup("types/{type}/condense", within=config, default=None),
-        code=code("traces", "plots"),
+        code=code("audit"),
     script:
         "../scripts/audit_traces.py"

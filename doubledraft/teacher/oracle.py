@@ -20,7 +20,9 @@ def write_traces(questions: list[Question], type: str = "cot") -> list[Trace]:
 def _trace(question: Question, type: str) -> Trace:
     steps = [" ".join(step.split()) for step in question.steps if step.strip()]
     if not steps:
-        raise NoSolution(f"question {question.id!r} has no steps: teacher 'oracle' needs questions with worked solutions")
+        raise NoSolution(
+            f"question {question.id!r} has no steps: teacher 'oracle' needs questions with worked solutions"
+        )
     return Trace(
         id=question.id,
         scenario=question.scenario,

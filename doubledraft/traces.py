@@ -1,0 +1,113 @@
+"""Traces between the teacher and the training: keep the verified ones, condense them, measure the form of an answer.
+
+A trace is kept only when its own answer line equals the gold answer. Its condensed form is made of that same row, so
+the two styles differ in their words and not in their content. Every row ends in exactly one of two files, kept or
+dropped with a reason.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from doubledraft.answers import Grader, Verdict, extract_strict
+from doubledraft.condense import NotCondensable, Rule, condense_lines, count_words
+from doubledraft.records import Question, Trace, read_records, write_records
+from doubledraft.runtime import log
+from doubledraft.teacher import oracle
+
+TEACHERS = {oracle.NAME: oracle.write_traces}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dropped:
+    """A row that was not kept, and why."""
+
+    id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Compliance:
+    """The form of an answer: its steps, their words, and whether a rule is kept (None without a rule)."""
+
+    steps: int
+    words_per_step: list[int]
+    compliant: bool | None
+
+
+def write_cot(questions: str | Path, traces: str | Path, dropped: str | Path, teacher: Mapping[str, object]) -> None:
+    """Let the teacher answer every question of a file; write the verified traces and the dropped rows."""
+    asked = read_records(questions, Question)
+    if teacher["name"] not in TEACHERS:
+        raise ValueError(f"teacher.name: {teacher['name']!r} is not known; choose one of {', '.join(TEACHERS)}")
+    _write(*keep_verified(TEACHERS[teacher["name"]](asked), asked), traces, dropped)
+
+
+def summarize(source: str | Path, traces: str | Path, dropped: str | Path, type: str, rule: Mapping[str, int]) -> None:
+    """Condense the traces of a file by a rule; write the condensed traces and the dropped rows."""
+    _write(*condense_all(read_records(source, Trace), type, Rule(**rule)), traces, dropped)
+
+
+def keep_verified(traces: Sequence[Trace], questions: Sequence[Question]) -> tuple[list[Trace], list[Dropped]]:
+    """Keep the traces whose answer line equals the gold answer of their question."""
+    gold = {question.id: question.answer for question in questions}
+    kept, dropped = [], []
+    with Grader() as grader:
+        for trace in traces:
+            answer = extract_strict(trace.text)
+            judgement = grader.grade(gold[trace.id], answer)
+            if judgement.verdict == Verdict.equal:
+                kept.append(trace)
+                continue
+            wrong = "no answer" if answer is None else "wrong answer"
+            dropped.append(Dropped(id=trace.id, reason=f"undecided: {judgement.reason}" if judgement.reason else wrong))
+    return kept, dropped
+
+
+def condense(trace: Trace, type: str, rule: Rule) -> Trace:
+    """Condense one trace to drafts that keep the rule, answer line unchanged; raises NotCondensable with the reason."""
+    answer = [line for line in trace.text.split("\n") if line.startswith("####")][-1:]
+    if not answer:
+        raise NotCondensable("no answer line")
+    return replace(trace, type=type, text="\n".join(condense_lines(steps_of(trace.text), rule) + answer))
+
+
+def condense_all(traces: Sequence[Trace], type: str, rule: Rule) -> tuple[list[Trace], list[Dropped]]:
+    """Condense every trace that the rule can be kept for; the others are dropped with the reason."""
+    kept, dropped = [], []
+    for trace in traces:
+        try:
+            kept.append(condense(trace, type, rule))
+        except NotCondensable as reason:
+            dropped.append(Dropped(id=trace.id, reason=str(reason)))
+    return kept, dropped
+
+
+def steps_of(text: str) -> list[str]:
+    """Give the non-empty lines before the first line that starts with `####`."""
+    steps = []
+    for line in text.split("\n"):
+        if line.lstrip().startswith("####"):
+            break
+        if line.strip():
+            steps.append(line.strip())
+    return steps
+
+
+def compliance(text: str, rule: Rule | None) -> Compliance:
+    """Measure the steps of an answer and the words of each, and compare them with a rule."""
+    words = [count_words(step) for step in steps_of(text)]
+    if rule is None:
+        return Compliance(len(words), words, None)
+    compliant = rule.min_steps <= len(words) <= rule.max_steps and max(words, default=0) <= rule.max_words
+    return Compliance(len(words), words, compliant)
+
+
+def _write(kept: list[Trace], lost: list[Dropped], traces: str | Path, dropped: str | Path) -> None:
+    reasons = ", ".join(f"{count} {reason}" for reason, count in Counter(row.reason for row in lost).most_common())
+    log.info("kept %d of %d rows%s", len(kept), len(kept) + len(lost), f"; dropped: {reasons}" if lost else "")
+    if not kept:
+        raise ValueError(f"no row is left for {traces}; dropped: {reasons or 'the input is empty'}")
+    write_records(traces, kept)
+    write_records(dropped, lost)

@@ -1,0 +1,16 @@
+"""Audit a set of traces and draw its figure."""
+
+from doubledraft import audit
+from doubledraft.runtime import log_to
+
+if __name__ == "__main__":
+    log_to(snakemake.log[0])
+    audit.write(
+        traces=snakemake.input.traces,
+        dropped=snakemake.input.dropped,
+        questions=snakemake.input.questions,
+        model=snakemake.input.model,
+        rule=snakemake.params.rule,
+        out=snakemake.output.audit,
+        figure=snakemake.output.figure,
+    )
