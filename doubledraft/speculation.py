@@ -143,10 +143,13 @@ def speedup(baseline: Run, speculative: Run, speculated: Mapping[str, object], s
 
 
 def _step_costs(baseline: Run, speculative: Run) -> tuple[float | None, float | None]:
-    """Draft step and verify step in target steps; the target step is the plain one, timed in the baseline's process."""
-    target = baseline.info["step_seconds"]["target"]
-    draft, verify = (speculative.info["step_seconds"][name] for name in ("draft", "verify"))
-    return (draft / target if target and draft is not None else None, verify / target if target and verify else None)
+    """Draft step and verify step in plain target steps, those of the baseline's process where it timed them."""
+    plain, drafted = baseline.info["step_seconds"], speculative.info["step_seconds"]
+    target = plain["target"] or drafted["target"]
+    if not target:
+        return None, None
+    draft, verify = (None if drafted[name] is None else drafted[name] / target for name in ("draft", "verify"))
+    return draft, verify
 
 
 def _contradiction(row: Generation, draft_length: int) -> str | None:

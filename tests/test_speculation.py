@@ -198,3 +198,11 @@ def test_prediction_uses_measured_step_times():
     assert speedup["best_draft_length"] == speculation.best_draft_length(
         speculation.per_token_acceptance(4 / 6, 3), 0.2, 1.2
     )
+
+
+def test_target_step_may_be_timed_in_either_run():
+    counters = speculation.figures(run([row()]), 0)
+    plain, drafted = run([row()]), run([row()], draft=0.01, target=0.1, verify=None)
+    speedup = speculation.speedup(plain, drafted, counters, seed=0)
+    assert (speedup["draft_cost"], speedup["verify_cost"]) == (pytest.approx(0.1), None)
+    assert speedup["predicted"] is None, "no prediction from half of the costs"
