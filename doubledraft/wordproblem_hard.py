@@ -1,6 +1,6 @@
 """Hard questions: systems, quadratics, polynomials, sequences and functions, with answers that may be algebraic.
 
-They are harder by the number of steps and by their algebra, not by arithmetic: three to six steps, most numbers in one
+They are harder by the number of steps and by their algebra, not by arithmetic: three to five steps, most numbers in one
 or two digits, and an answer that can be an expression, a fraction or a list of roots.
 """
 
@@ -139,8 +139,7 @@ def remainder(words: random.Random, r: int, a: int, b: int, c: int) -> Problem:
     ]
     value = cube + a * square + b * r
     steps = [
-        f"By the remainder theorem we put x = {r} into the polynomial.",
-        f"The cube is {par(r)} * {par(r)} * {par(r)} = {cube}.",
+        f"By the remainder theorem we put {r} for x, and the cube is {par(r)} * {par(r)} * {par(r)} = {cube}.",
         f"The square term is {par(a)} * {square} = {a * square}.",
         f"The linear term is {par(b)} * {par(r)} = {b * r}.",
         f"These three add up to {cube} + {par(a * square)} + {par(b * r)} = {value}.",

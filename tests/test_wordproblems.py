@@ -5,6 +5,7 @@ Answers are checked against sympy, which reads the text of the question and know
 
 import hashlib
 import os
+import random
 import re
 import subprocess
 import sys
@@ -12,12 +13,13 @@ from collections import Counter
 from functools import cache
 
 import pytest
-from sympy import Rational, Symbol, diff, discriminant, expand, rem, simplify, solve
+from sympy import Lambda, Rational, Symbol, diff, discriminant, expand, rem, simplify, solve
 from sympy.parsing.sympy_parser import implicit_multiplication, parse_expr, standard_transformations
 
-from doubledraft import wordproblems
+from doubledraft import traces, wordproblems
 from doubledraft.questions import check_disjoint, normalise
 from doubledraft.records import to_line
+from doubledraft.teacher import oracle
 
 DIFFICULTIES = ["easy", "medium", "hard"]
 SAMPLE = 240  # questions of each difficulty, 20 of each template
@@ -35,12 +37,13 @@ def sample(difficulty: str):
 def spans(text: str) -> list[str]:
     """Maximal runs of words that are mathematics; a comma or a full stop ends a run."""
     found, run = [], []
-    for word in text.split() + ["end"]:
+    for word in [*text.split(), ""]:
         bare = word.rstrip(".,?:")
-        if re.fullmatch(r"[-+*/=]|[0-9xyrsfg^()+*/-]*[0-9xyrs)][0-9xyrsfg^()+*/-]*", bare):
+        mathematical = re.fullmatch(r"[-+*/=]|[0-9xyrsfg^()+*/-]*[0-9xyrs)][0-9xyrsfg^()+*/-]*", bare)
+        if mathematical:
             run.append(bare)
-        if run and bare != word or not (run and run[-1] == bare):
-            found += [" ".join(run)] if run else []
+        if run and not (mathematical and bare == word):
+            found.append(" ".join(run))
             run = []
     return found
 
@@ -57,8 +60,6 @@ def equations(text: str) -> list[list[str]]:
 
 def functions(text: str) -> tuple:
     """The definitions `f(x) = ...` of a text, as something that parse can call."""
-    from sympy import Lambda
-
     return tuple((sides[0][0], Lambda(x, parse(sides[1]))) for sides in equations(text) if sides[0] in ("f(x)", "g(x)"))
 
 
@@ -209,8 +210,6 @@ def test_algebra_has_the_answer_that_sympy_reads_out_of_the_text(difficulty):
 
 @pytest.mark.parametrize("kind", [kind for kind in templates() if kind.name in STORIES], ids=lambda kind: kind.name)
 def test_stories_have_the_answer_of_one_formula_and_every_number_in_the_text(kind):
-    import random
-
     for numbers in kind.numbers[::37]:
         problem = kind.write(random.Random(0), *numbers)
         assert Rational(problem.answer) == STORIES[kind.name](*numbers)
@@ -237,7 +236,7 @@ def test_every_equation_of_every_step_holds(difficulty):
 @pytest.mark.parametrize("difficulty", DIFFICULTIES)
 def test_steps_are_lines_of_prose_whose_equation_fits_a_draft_of_five_words(difficulty):
     for question in sample(difficulty):
-        assert 3 <= len(question.steps) <= 6
+        assert 3 <= len(question.steps) <= 5
         assert sum(bool(equations(step)) for step in question.steps) >= 2
         for step in question.steps:
             assert "\n" not in step and "####" not in step and step.endswith(".")
@@ -252,6 +251,14 @@ def test_a_numeric_solution_ends_with_the_answer(difficulty):
     for question in sample(difficulty):
         if re.fullmatch(r"-?\d+(/\d+)?", question.answer):
             assert equations(question.steps[-1])[-1][-1] == question.answer
+
+
+@pytest.mark.parametrize("difficulty", DIFFICULTIES)
+def test_every_solution_condenses_to_a_chain_of_draft(difficulty):
+    rule = traces.Rule(min_steps=3, max_steps=5, max_words=5)
+    kept, dropped = traces.condense_all(oracle.write_traces(sample(difficulty)), "cod", rule)
+    assert not dropped
+    assert all(traces.compliance(trace.text, rule).compliant for trace in kept)
 
 
 def test_answers_are_of_the_kinds_that_the_difficulties_call_for():
@@ -308,8 +315,6 @@ def test_all_the_questions_there_are_have_different_texts(difficulty):
 
 @pytest.mark.parametrize("difficulty", DIFFICULTIES)
 def test_twelve_templates_or_more_are_asked_equally_often_in_several_phrasings(difficulty):
-    import random
-
     kinds = wordproblems.TEMPLATES[difficulty]
     assert len(kinds) >= 12
     assert set(Counter(question.subject for question in sample(difficulty)).values()) == {SAMPLE // len(kinds)}
