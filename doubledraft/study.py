@@ -95,25 +95,26 @@ def check_target(path: str, config: dict) -> None:
 
 
 def cell_settings(config: dict, type: str, scenario: str) -> dict:
-    """Give the part of the config that a cell's metrics depend on."""
-    models = config["models"]
+    """Give the part of the config that a cell's metrics depend on; the type `untrained` stands for the base model."""
+    models, benchmark = config["models"], config["benchmark"]
     settings = {
         "study": config["study"],
         "seed": config["seed"],
         "scenario": config["scenarios"][scenario],
         "target": source_chain(models, models["target"]),
         "dtype": models["dtype"],
-        "benchmark": config["benchmark"],
         "engine": config["engine"],
     }
     if type == "untrained":
-        return settings | {"types": config["types"], "untrained": config["untrained"]}
+        shared = {key: benchmark[key] for key in ("limit", "max_model_len")}
+        return settings | {"types": config["types"], "untrained": config["untrained"], "benchmark": shared}
     return settings | {
         "type": config["types"][type],
         "teacher": config["teacher"],
         "draft": source_chain(models, models["draft"]),
         "train": {key: value for key, value in config["train"].items() if key != "report_to"},
         "distill": config["distill"],
+        "benchmark": benchmark,
     }
 
 

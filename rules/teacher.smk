@@ -12,7 +12,7 @@ rule write_cot:
         "results/logs/write_cot_{scenario}.log",
     params:
         teacher=config["teacher"],
-        code=code("teacher.oracle", "traces"),
+        code=code("traces"),
     script:
         "../scripts/write_cot.py"
 
@@ -21,7 +21,6 @@ rule summarize_cod:
     """Condense the same verified chains of thought by the rule of a type, without another call to the teacher."""
     input:
         traces="data/cot/{scenario}/traces.jsonl",
-        questions="data/questions/{scenario}/train.jsonl",
     output:
         traces="data/{type}/{scenario}/traces.jsonl",
         dropped="data/{type}/{scenario}/dropped.jsonl",

@@ -1,0 +1,177 @@
+"""A study's config: what its keys mean together, and messages that name the key.
+
+pytest tests/test_study.py
+"""
+
+import copy
+from pathlib import Path
+
+import pytest
+import yaml
+
+from doubledraft import study
+
+CONFIG = Path(__file__).parents[1] / "config"
+SCHEMA = CONFIG / "schema.yaml"
+DEFAULT = yaml.safe_load((CONFIG / "config.yaml").read_text())
+
+
+def changed(path: str, value: object) -> dict:
+    """Give the default config with one key set."""
+    config = copy.deepcopy(DEFAULT)
+    *parents, last = path.split("/")
+    place = config
+    for key in parents:
+        place = place[key]
+    place[last] = value
+    return config
+
+
+MATH = {"source": "math", "subjects": ["algebra"], "levels": [2, 1], "train": 518, "test": 336}
+RULE = {"min_steps": 3, "max_steps": 5, "max_words": 5}
+TYPE = {"prompt": "config/prompts/cod.yaml", "max_tokens": 96}
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("benchmrak", {}, "benchmrak is unknown: did you mean benchmark?"),
+        ("train/target/learningrate", 1e-3, "train.target.learningrate is unknown: did you mean learning_rate?"),
+        ("scenarios/hard/trian", 3, "scenarios.hard.trian is unknown: did you mean train?"),
+        ("benchmark/draft_length", 0, "benchmark.draft_length is 0: expected at least 1 (K, tokens proposed a step)"),
+        ("benchmark/draft_length", 2.5, "benchmark.draft_length is 2.5: expected integer"),
+        ("benchmark/draft_length", True, "benchmark.draft_length is True: expected integer"),
+        ("scenarios/easy/train", -1, "scenarios.easy.train is -1: expected at least 1"),
+        ("scenarios/easy/test", "many", "scenarios.easy.test is 'many': expected integer"),
+        ("scenarios/../../x", None, ""),
+        ("train/target/learning_rate", 0, "train.target.learning_rate is 0: expected more than 0"),
+        ("train/target/learning_rate", float("nan"), "train.target.learning_rate is nan: expected a finite number"),
+        ("train/draft/alpha", float("inf"), "train.draft.alpha is inf"),
+        ("models/dtype", "int3", "models.dtype is 'int3': expected one of bfloat16 or float16 or float32"),
+        ("benchmark/method", "synthetic", "benchmark.method is 'synthetic'"),
+        ("models/draft", "gpt", "models.draft is 'gpt': expected a key of models.sources: smollm2-135m"),
+        ("models/sources/smollm2-135m-4l/of", "gpt", "models.sources.smollm2-135m-4l.of is 'gpt'"),
+        ("models/sources/smollm2-135m-4l/of", "smollm2-135m-4l", "would be cut from itself"),
+        ("models/sources/extra", {"source": "hub", "repo": "a/b"}, "models.sources.extra.revision is missing"),
+        ("scenarios/extra", {"source": "generated", "train": 1, "test": 1}, "scenarios.extra.difficulty is missing"),
+        ("scenarios/extra", {"source": "jsonl", "train": 1, "test": 1}, "scenarios.extra.path is missing"),
+        ("scenarios/extra", {"source": "math", "train": 1, "test": 1}, "scenarios.extra.levels is missing"),
+        ("scenarios/extra", MATH | {"difficulty": "easy"}, "scenarios.extra.difficulty means nothing to source math"),
+        ("scenarios/extra", MATH | {"train": 519}, "scenarios.extra.train is 519: math has only 518"),
+        ("scenarios/extra", {"source": "gsm8k", "train": 9, "test": 1320}, "scenarios.extra.test is 1320"),
+        ("types/terse", TYPE, "types.terse.condense is missing"),
+        ("types/cot/condense", RULE, "types.cot.condense cannot be"),
+        ("types/cod/condense/min_steps", 6, "types.cod.condense.min_steps is 6: expected at most max_steps, 5"),
+        ("types/untrained", TYPE | {"condense": RULE}, "types: the name 'untrained' cannot be used"),
+        ("types/two_words", TYPE | {"condense": RULE}, "types: the name 'two_words' cannot be used"),
+        ("types/cot/max_tokens", 1024, "types.cot.max_tokens is 1024: expected less than benchmark.max_model_len"),
+        ("untrained/max_tokens", 2000, "untrained.max_tokens is 2000"),
+    ],
+)
+def test_what_cannot_be_used_is_named_with_what_was_expected(path, value, message):
+    if "../" in path:
+        config = copy.deepcopy(DEFAULT)
+        config["scenarios"]["../../x"] = DEFAULT["scenarios"]["easy"]
+        message = "scenarios: the name '../../x' cannot be used"
+    else:
+        config = changed(path, value)
+    with pytest.raises(study.StudyError) as error:
+        study.check_config(config, SCHEMA)
+    assert f"{message}" in str(error.value)
+    assert "config key " in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["/abs", "a;touch x", "$(x)", "{wildcard}", "a\nb", "a/b", "x" * 300, "-rf", "", "A"])
+def test_scenario_name_that_could_be_a_path_or_a_command_is_refused(name):
+    config = copy.deepcopy(DEFAULT)
+    config["scenarios"][name] = DEFAULT["scenarios"]["easy"]
+    with pytest.raises(study.StudyError, match="config key scenarios: the name"):
+        study.check_config(config, SCHEMA)
+
+
+def test_missing_key_is_named():
+    config = copy.deepcopy(DEFAULT)
+    del config["train"]["draft"]["rank"]
+    with pytest.raises(study.StudyError, match=r"config key train\.draft\.rank is missing"):
+        study.check_config(config, SCHEMA)
+
+
+def test_all_faults_are_told_at_once():
+    config = changed("benchmark/draft_length", 0)
+    config["distill"]["concurrency"] = 0
+    with pytest.raises(study.StudyError) as error:
+        study.check_config(config, SCHEMA)
+    assert "benchmark.draft_length" in str(error.value) and "distill.concurrency" in str(error.value)
+
+
+def test_text_that_spells_a_number_is_read_as_one():
+    config = changed("train/target/learning_rate", "1e-3")
+    config["benchmark"]["limit"] = "null"
+    checked = study.check_config(config, SCHEMA)
+    assert checked["train"]["target"]["learning_rate"] == 1e-3
+    assert checked["benchmark"]["limit"] is None
+
+
+def test_null_leaves_a_scenario_out_and_an_inherited_key_too():
+    config = changed("scenarios/medium", None)
+    config["scenarios"]["hard"] |= MATH | {"difficulty": None}
+    checked = study.check_config(config, SCHEMA)
+    assert set(checked["scenarios"]) == {"easy", "hard"}
+    assert "difficulty" not in checked["scenarios"]["hard"]
+
+
+def test_config_given_is_left_as_it_was():
+    config = changed("scenarios/medium", None)
+    before = copy.deepcopy(config)
+    study.check_config(config, SCHEMA)
+    assert config == before
+
+
+def test_folder_of_another_study_is_refused_by_both_names(tmp_path):
+    record = tmp_path / "study.json"
+    study.check_folder("mine", record)
+    record.write_text('{"study": "default"}')
+    study.check_folder("default", record)
+    with pytest.raises(study.StudyError, match=r"'default'.*'mine'.*--directory"):
+        study.check_folder("mine", record)
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("results/cod_nope/metrics.json", "'nope'"),
+        ("results/cdo_hard/metrics.json", "'cdo'"),
+        ("results/untrained_nope/metrics.json", "'nope'"),
+        ("data/questions/nope/train.jsonl", "'nope'"),
+        ("data/cod/nope/audit.json", "'nope'"),
+        ("data/models/nope", "'nope'"),
+    ],
+)
+def test_target_outside_the_config_is_named(path, name):
+    with pytest.raises(study.StudyError, match=f"{path}: config key .* has no {name}: expected one of"):
+        study.check_target(path, DEFAULT)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "results/cod_hard/metrics.json",
+        "results/untrained_easy/metrics.json",
+        "results/report/report.html",
+        "results/study.json",
+        "data/models/smollm2-135m",
+        "--cores",
+        "all",
+    ],
+)
+def test_target_of_the_config_and_anything_else_passes(path):
+    study.check_target(path, DEFAULT)
+
+
+def test_settings_of_a_cell_hold_what_it_depends_on_and_no_more():
+    cell = study.cell_settings(DEFAULT, "cod", "hard")
+    assert [part["model"] for part in cell["draft"]] == ["smollm2-135m-4l", "smollm2-135m"]
+    assert cell["benchmark"]["draft_length"] == 3
+    assert "report_to" not in cell["train"] and "easy" not in str(cell)
+    untrained = study.cell_settings(DEFAULT, "untrained", "hard")
+    assert "draft_length" not in untrained["benchmark"] and "train" not in untrained
