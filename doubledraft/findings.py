@@ -1,8 +1,8 @@
 """What the cells say together: the gain of both ideas at once, what each gives, and the sentences that say so.
 
-Only cells of one scenario are compared. Runs over the same questions in the same batches are paired and resampled together;
-shares are compared as if independent, which for paired answers gives the wider, safer interval. No figure is written here that
-was not computed from the rows.
+Only cells of one scenario are compared. Runs over the same questions in the same batches are paired and resampled
+together; shares are compared as if independent, which for paired answers gives the wider, safer interval. No figure is
+written here that was not computed from the rows.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -12,7 +12,9 @@ from doubledraft.records import Generation, read_records
 from doubledraft.runs import Run
 from doubledraft.runtime import log
 from doubledraft.stats import ratio_interval
-from doubledraft.tables import Row, number_text, pick, range_text, share_text
+from doubledraft.tables import MISSING, Row, number_text, pick, range_text, share_text
+
+NO_GAIN = "The combined gain is not measured yet: that takes a CoT cell and a cell of a shorter type, of one scenario."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +67,7 @@ def _gain(cot: Row, short: Row) -> Gain:
 
 
 def _runs(cot: Row, short: Row) -> list[Run] | None:
-    """Read the generations beside both metrics files: only they can be paired. None, and no interval, where they are gone."""
+    """Read the generations beside both metrics files, which alone can be paired; None where they are gone."""
     paths = [
         cot.path.with_name("baseline.jsonl"),
         *(short.path.with_name(f"{mode}.jsonl") for mode in ("baseline", "speculative")),
@@ -97,7 +99,7 @@ def _lengths(run: Run) -> list[int]:
 def difference(one: dict | None, other: dict | None) -> dict | None:
     """Difference of two shares, one - other, with the interval that Newcombe builds from both Wilson intervals.
 
-    Method 10 of Newcombe 1998, doi:10.1002/(SICI)1097-0258(19980430)17:8<873::AID-SIM779>3.0.CO;2-I, for independent shares.
+    Newcombe 1998, Statistics in Medicine 17:873, method 10: for independent shares.
     """
     if one is None or other is None:
         return None
@@ -112,15 +114,9 @@ def conclusions(rows: Sequence[Row]) -> list[str]:
     if not rows:
         return ["Nothing is measured yet, so there is nothing to conclude."]
     compared, trained = gains(rows), [row for row in rows if row.trained]
-    parts = [
-        _together(compared),
-        _brevity(compared),
-        _accuracy(compared),
-        _training(rows),
-        _drafting(trained),
-        _same(trained),
-    ]
-    return [sentence for sentence in [*parts, _cut(rows)] if sentence]
+    together = [_together(compared), _shorter(compared)] if compared else [NO_GAIN]
+    alone = [_drafting(trained), _same(trained)] if trained else []
+    return [sentence for sentence in [*together, _training(rows), *alone, _cut(rows)] if sentence]
 
 
 def _list(items: Iterable[str]) -> str:
@@ -128,95 +124,82 @@ def _list(items: Iterable[str]) -> str:
     return f"{', '.join(most)} and {last}" if most else last
 
 
-def _bracket(interval: dict, share: bool = False) -> str:
-    return f"({range_text(interval, share)})"
+def _each(compared: Sequence[Gain], text: Callable[[Gain], str]) -> str:
+    return _list(
+        f"{text(gain)} on {gain.scenario}" + (f" with {gain.type}" if gain.type != "cod" else "") for gain in compared
+    )
+
+
+def _bracket(interval: dict) -> str:
+    return f"({range_text(interval)})"
+
+
+def _extremes(found: dict[str, dict], text: Callable[[dict], str]) -> str:
+    """Name the least and the greatest of some cells' quantities."""
+    least, most = (choose(found, key=lambda cell: found[cell]["value"]) for choose in (min, max))
+    if len(found) == 1:
+        return f"{text(found[least])} on {least}"
+    if found[least]["value"] == found[most]["value"]:
+        return f"{text(found[least])} in every cell"
+    return f"from {text(found[least])} on {least} to {text(found[most])} on {most}"
 
 
 def _together(compared: Sequence[Gain]) -> str:
-    if not compared:
-        return (
-            "The combined gain is not measured yet: it takes a CoT cell and a cell of a shorter type, of one scenario, "
-            "on the same questions."
-        )
-    parts = _list(f"{number_text(gain.combined)} times {_bracket(gain.combined)} on {_what(gain)}" for gain in compared)
-    causes = _list(
-        f"{number_text(gain.brevity)} × {number_text(gain.speculation)} on {_what(gain)}" for gain in compared
-    )
+    factors = _each(compared, lambda gain: f"{number_text(gain.combined)} {_bracket(gain.combined)}")
+    causes = _each(compared, lambda gain: f"{number_text(gain.brevity)} × {number_text(gain.speculation)}")
     return (
-        "Drafting the reasoning and drafting the tokens, together, answer the same questions faster than chain of thought "
-        f"without speculation by a factor of {parts}. The factor is shorter reasoning × speculation: {causes}."
-        if all(gain.combined["value"] > 1 for gain in compared)
-        else "Drafting the reasoning and drafting the tokens, together, change the speed of chain of thought without "
-        f"speculation by a factor of {parts} (above 1 is faster): shorter reasoning × speculation gives {causes}."
+        "Against chain of thought without speculation, drafting the reasoning and the tokens multiplies speed by "
+        f"{factors}. The factors are shorter reasoning × speculation: {causes}."
     )
 
 
-def _what(gain: Gain) -> str:
-    return gain.scenario if gain.type == "cod" else f"{gain.scenario} ({gain.type})"
-
-
-def _brevity(compared: Sequence[Gain]) -> str:
-    if not compared:
-        return ""
-    parts = _list(f"{number_text(gain.tokens)} {_bracket(gain.tokens)} on {_what(gain)}" for gain in compared)
-    return f"Drafted reasoning takes this share of chain of thought's tokens: {parts}."
-
-
-def _accuracy(compared: Sequence[Gain]) -> str:
+def _shorter(compared: Sequence[Gain]) -> str:
     known = [gain for gain in compared if gain.accuracy]
-    if not known:
-        return ""
-    parts = _list(f"{points_text(gain.accuracy)} on {_what(gain)}" for gain in known)
-    clear = [_what(gain) for gain in known if gain.accuracy["low"] > 0 or gain.accuracy["high"] < 0]
-    verdict = f"beyond chance on {_list(clear)}" if clear else "none of it beyond chance at this n"
-    return f"Strict accuracy changes by {parts}: {verdict}."
+    tokens = _each(compared, lambda gain: number_text(gain.tokens))
+    clear = [gain for gain in known if gain.accuracy["low"] > 0 or gain.accuracy["high"] < 0]
+    points = _each(known, lambda gain: points_text(gain.accuracy)) if known else ""
+    chance = f"beyond chance on {_list(gain.scenario for gain in clear)}" if clear else "none of it beyond chance"
+    accuracy = f"Strict accuracy changes by {points}, {chance}." if known else ""
+    return f"The share of chain of thought's tokens that is left is {tokens}. {accuracy}".strip()
 
 
 def points_text(interval: dict | None) -> str:
     """Write a difference of shares in percentage points, with its interval."""
     if interval is None:
-        return "not measured"
-    value, low, high = (round(100 * interval[key]) for key in ("value", "low", "high"))
-    return f"{value:+d} points ({low:+d} to {high:+d}, n {interval['n']})"
+        return MISSING
+    value, low, high = (f"{round(100 * interval[key]):+d}".replace("-", "−") for key in ("value", "low", "high"))
+    return f"{value} points ({low} to {high}, n {interval['n']})"
 
 
 def lift(row: Row, rows: Sequence[Row]) -> dict | None:
-    """Lenient accuracy of a trained cell over the better untrained prompt of its scenario, as a difference of shares."""
-    lenient = [
-        pick(other.mode, "accuracy", "lenient")
-        for other in rows
-        if not other.trained and other.scenario == row.scenario
-    ]
-    known = [share for share in lenient if share]
+    """Lenient accuracy of a trained row, less that of the better untrained prompt of its scenario."""
+    untrained = [other for other in rows if not other.trained and other.scenario == row.scenario]
+    known = [share for other in untrained if (share := pick(other.mode, "accuracy", "lenient", path=other.path))]
     best = max(known, key=lambda share: share["value"], default=None)
-    return difference(pick(row.mode, "accuracy", "lenient"), best)
+    return difference(pick(row.mode, "accuracy", "lenient", path=row.path), best)
 
 
 def _training(rows: Sequence[Row]) -> str:
     lifts = {row.cell: gained for row in rows if row.trained and (gained := lift(row, rows))}
     if not lifts:
-        return "What training gives is not measured yet: it takes a trained and an untrained cell of one scenario."
-    least, most = (choose(lifts, key=lambda cell: lifts[cell]["value"]) for choose in (min, max))
-    ends = f"{points_text(lifts[least])} on {least}"
-    if most != least:
-        ends = f"from {ends} to {points_text(lifts[most])} on {most}"
-    return f"Over the better untrained prompt, training changes lenient accuracy by {ends}."
+        return "What training gives is not measured yet: that takes a trained and an untrained cell of one scenario."
+    return f"Over the better untrained prompt, training changes lenient accuracy by {_extremes(lifts, points_text)}."
 
 
 def _drafting(trained: Sequence[Row]) -> str:
-    if not trained:
-        return ""
     speedups = {row.cell: pick(row.metrics, "speedup", path=row.path) for row in trained}
+    rates = {
+        row.cell: rate
+        for row in trained
+        if (rate := pick(row.metrics, "speculation", "acceptance_rate", path=row.path))
+    }
     sure = [cell for cell, speedup in speedups.items() if speedup["low"] is not None and speedup["low"] > 1]
-    least, most = (choose(speedups, key=lambda cell: speedups[cell]["value"]) for choose in (min, max))
-    ends = f"{number_text(speedups[least])} times {_bracket(speedups[least])} on {least}"
-    if most != least:
-        ends = f"from {ends} to {number_text(speedups[most])} times {_bracket(speedups[most])} on {most}"
-    rates = [rate for row in trained if (rate := pick(row.metrics, "speculation", "acceptance_rate"))]
-    rates.sort(key=lambda rate: rate["value"])
-    span = _list(dict.fromkeys(share_text(rate) for rate in rates[:1] + rates[-1:])) if rates else ""
-    accepted = f" The target accepts {'between ' * (' and ' in span)}{span} of the drafted tokens." if rates else ""
-    return f"Speculation alone gives {ends}; the interval lies above 1 in {len(sure)} of {len(trained)} trained cells.{accepted}"
+    ends = _extremes(speedups, lambda speedup: f"{number_text(speedup)} {_bracket(speedup)}")
+    accepted = f" Of the drafted tokens, the target accepts {_extremes(rates, share_text)}." if rates else ""
+    return (
+        f"Speculation alone multiplies speed by {ends}; its interval lies above 1 in {len(sure)} of {len(trained)} "
+        f"trained cells.{accepted}"
+    )
 
 
 def _same(trained: Sequence[Row]) -> str:
@@ -225,12 +208,13 @@ def _same(trained: Sequence[Row]) -> str:
     }
     if not rates:
         return ""
-    least = min(rates, key=lambda cell: rates[cell]["value"])
-    return f"With the draft, at least {share_text(rates[least])} of a cell's answers are the same token for token ({least} has the fewest)."
+    return f"The share of answers that are the same with the draft, token for token, is {_extremes(rates, share_text)}."
 
 
 def _cut(rows: Sequence[Row]) -> str:
-    cut = [f"{row.label} ({share_text(pick(row.mode, 'truncated'))})" for row in rows if row.mode["truncation_warning"]]
-    if not cut:
-        return ""
-    return f"Do not trust the accuracy of {_list(cut)}: that share of its answers was cut off at the token cap."
+    cut = [
+        f"{row.label} ({share_text(pick(row.mode, 'truncated', path=row.path))})"
+        for row in rows
+        if pick(row.mode, "truncation_warning", path=row.path)
+    ]
+    return f"Do not trust the accuracy of {_list(cut)}: so many answers were cut at the token cap." if cut else ""

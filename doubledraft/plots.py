@@ -1,11 +1,13 @@
 """Figures: one restrained style, intervals as bars, n under every figure, readable at the width of a phone.
 
-A figure is drawn from plain values and knows nothing of metrics files or cells' folders. Colour tells the reasoning type
-(Okabe and Ito's palette, safe for colour-blind readers), the marker's shape the scenario, a hollow marker an untrained model.
-Equal values give equal bytes: no dates, fixed ids, the font that travels with matplotlib, and no text read as mathematics.
+A figure is drawn from plain values and knows nothing of metrics files or cells' folders. Colour tells the reasoning
+type (Okabe and Ito's palette, safe for colour-blind readers), the marker's shape the scenario, a hollow marker an
+untrained model. Equal values give equal bytes: no dates, fixed ids, the font that travels with matplotlib, and no text
+read as mathematics.
 """
 
 import csv
+import textwrap
 from collections.abc import Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +22,7 @@ INK, GRID, PAPER = "#1c1c1e", "#d9d9dc", "#fefefe"
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
 MARKERS = "os^DvP*X"
 WIDTH = 4.7  # inches; 450 pixels on a page, so that text still reads when a phone shows it at 360
+LABEL = 36  # characters of a row's label; a longer one would leave no room for the figure
 STYLE = {
     "font.family": "DejaVu Sans",
     "font.size": 9.5,
@@ -70,7 +73,7 @@ class Dot:
 def _figure(
     path: str | Path, height: float, *, width: float = WIDTH, **grid: object
 ) -> "Iterable[tuple[Figure, object]]":
-    """Give a figure and its axes in the house style; it is saved at `path` (suffix decides the format) when the block ends."""
+    """Give a figure and its axes in the house style, saved at `path` in the format of its suffix."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
@@ -135,13 +138,21 @@ def dots_figure(
             figure.legend(loc="outside upper right")
         if reference is not None:
             axes.axvline(reference, color=INK, linewidth=0.9, linestyle=(0, (4, 3)))
-        axes.set_yticks(list(rows), [dot.label for dot in dots])
+        axes.set_yticks(list(rows), [_clipped(dot.label) for dot in dots])
         axes.set_ylim(len(dots) - 0.4, -0.6)
-        axes.set_xlim(left=0, right=1.0 if share else None)
+        axes.set_xlim(*_limits(dots, reference, share))
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="y", visible=False)
         axes.set_xlabel(quantity)
         _note(figure, f"Bars: 95 % intervals; {count_text(dot.n for dot in dots)}")
+
+
+def _limits(dots: list[Dot], reference: float | None, share: bool) -> tuple[float, float | None]:
+    """Start at 0, but where no effect is a value of its own, just below it: distance from there is what is read."""
+    if reference is None:
+        return 0, 1.0 if share else None
+    least = min([reference, *(dot.value if dot.low is None else dot.low for dot in dots)])
+    return least - 0.1 * abs(reference), None
 
 
 def _draw_row(axes: "Axes", row: int, dot: Dot, colour: str) -> None:
@@ -150,6 +161,10 @@ def _draw_row(axes: "Axes", row: int, dot: Dot, colour: str) -> None:
     axes.errorbar(dot.value, row, xerr=bars, fmt="o", markersize=6.5, color=colour, markerfacecolor=face, capsize=2.5)
     if dot.predicted is not None:
         axes.plot(dot.predicted, row, "d", markersize=6, markerfacecolor="none", color=INK, zorder=4)
+
+
+def _clipped(label: str) -> str:
+    return label if len(label) <= LABEL else f"{label[: LABEL - 1]}…"
 
 
 def _short(value: float, share: bool) -> str:
@@ -224,7 +239,7 @@ def positions_figure(curves: list[list[Dot]], path: str | Path) -> None:
         axes.grid(axis="x", visible=False)
         axes.set(xlabel="position in the draft (token)", ylabel="accepted (share of steps)", ylim=(0, 1.03))
         _legend(figure, flat, palette, shapes)
-        _note(figure, f"Bars: 95 % intervals; {count_text(curve[0].n for curve in curves)}")
+        _note(figure, f"Bars: 95 % intervals; {count_text((curve[0].n for curve in curves), 'drafting steps a cell')}")
 
 
 def loss_figure(table: str | Path, path: str | Path) -> None:
@@ -244,3 +259,53 @@ def loss_figure(table: str | Path, path: str | Path) -> None:
         bottom.ticklabel_format(axis="y", style="sci", scilimits=(0, 0), useMathText=False)
         figure.align_ylabels()
         _note(figure, f"n = {len(rows)} logged steps, {float(rows[-1]['epoch']):g} epochs")
+
+
+def audit_figure(audit: dict, path: str | Path) -> None:
+    """Draw an audit (`traces.audit`): rows kept and dropped, tokens, steps, and words per step beside the rule."""
+    rule = audit["rule"] or {}
+    with _figure(path, 5.2, width=7.2, nrows=2, ncols=2) as (figure, ((rows, tokens), (steps, words))):
+        _kept_bars(rows, {"kept": audit["kept"]} | audit["reasons"])
+        _histogram(tokens, audit["tokens"], "tokens per trace", "traces")
+        _histogram(steps, audit["steps"], "steps per trace", "traces", rule.get("min_steps"), rule.get("max_steps"))
+        _histogram(words, audit["words_per_step"], "words per step", "steps", None, rule.get("max_words"))
+        shares = [
+            f"{name} {100 * share['value']:.0f} %"
+            for name, share in (
+                ("answer equals gold:", audit["verified"]),
+                ("keeps the rule:", audit["compliant"]),
+                ("steps with an equation:", audit["numeric_density"]),
+            )
+            if share
+        ]
+        bounds = ["dashed: bounds of the rule"] if rule else []
+        _note(figure, "; ".join([f"n = {audit['n']} rows, {audit['kept']} kept", *bounds]) + f"\n{'; '.join(shares)}")
+
+
+def _kept_bars(axes: "Axes", counts: dict[str, int]) -> None:
+    names = [textwrap.fill(name, 20) for name in counts]
+    bars = axes.barh(range(len(names)), list(counts.values()), color=[COLOURS[0]] + [COLOURS[1]] * (len(names) - 1))
+    axes.bar_label(bars, padding=3, fontsize=9)
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(max(len(names), 3) - 0.4, -0.6)
+    axes.margins(x=0.15)
+    axes.grid(axis="y", visible=False)
+    axes.tick_params(axis="y", length=0)
+    axes.set(xlabel="rows", title="kept and dropped")
+
+
+def _histogram(
+    axes: "Axes", found: dict | None, label: str, unit: str, least: float | None = None, most: float | None = None
+) -> None:
+    if found is None:
+        return _nothing(axes)
+    edges, counts = found["histogram"]["edges"], found["histogram"]["counts"]
+    shift = 0.5 if edges[1] - edges[0] == 1 else 0  # a bin of one whole number is centred on it
+    axes.stairs(counts, [edge - shift for edge in edges], fill=True, color=COLOURS[0])
+    for bound, side in ((least, -0.5), (most, 0.5)):
+        if bound is not None:
+            axes.axvline(bound + side, color=INK, linewidth=1, linestyle=(0, (4, 3)))
+    axes.margins(x=0.05)
+    axes.set_ylim(bottom=0)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.set(xlabel=label, ylabel=unit, title=f"median {found['median']:g}, largest {found['max']:g}, n {found['n']}")

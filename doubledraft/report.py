@@ -1,8 +1,8 @@
 """The report: one table, one page in Markdown and one in HTML, and the figures, from the metrics that exist.
 
-The page answers the question first, with sentences computed from the metrics; then it shows the table, the figures, how to read
-them, and the published study beside ours. What is missing is named with the log to read. The HTML page is one file: figures are
-inside, nothing is loaded from anywhere, no script runs, and all text is escaped.
+The page answers the question first, with sentences computed from the metrics; then it shows tables, figures, how to
+read them, and the published study beside ours. What is missing is named with the log to read. The HTML page is one
+file: figures are inside, nothing is loaded from anywhere, no script runs, and all text is escaped.
 """
 
 import json
@@ -23,8 +23,8 @@ CAPTIONS = {  # figure file: what it shows; every figure says its n below
     "speedup.svg": "Speedup: wall time without the draft / with it, same questions, same order, same concurrency. "
     "Right of the dashed line is faster. Diamonds: what the cost model predicts from measured step times.",
     "acceptance.svg": "Acceptance rate: drafted tokens that the target accepted / drafted tokens (a prefix count).",
-    "accuracy_tokens.svg": "Accuracy against length, without speculation. Upper left is better. A line joins the trained "
-    "models of one scenario; hollow markers are the base model with examples in its prompt.",
+    "accuracy_tokens.svg": "Accuracy against length, without speculation. Upper left is better. A line joins the "
+    "trained models of one scenario; hollow markers are the base model with examples in its prompt.",
     "positions.svg": "Share of steps in which the draft's first, second, … token was accepted. "
     "A position counts as accepted only where all before it were.",
     "tokens.svg": "Tokens per answer, without speculation. Hollow markers are the base model.",
@@ -44,8 +44,8 @@ def build(
 ) -> None:
     """Write table.csv, report.md, report.html and the folder of figures.
 
-    `metrics` are the existing metrics.json of cells, their generations beside them; `expected` names all cells of the study in
-    the order to show them; `logs` is the folder of a cell's logs with `{cell}` in it. Raises ReportError naming a bad file.
+    `metrics` are the existing metrics.json of cells, their generations beside them; `expected` names all cells of the
+    study, in order; `logs` is the folder of a cell's logs with `{cell}` in it. Raises ReportError naming a bad file.
     """
     rows = tables.read_rows(metrics, expected)
     missing = [(cell, _last_log(logs.format(cell=cell))) for cell in expected if cell not in {row.cell for row in rows}]
@@ -100,7 +100,8 @@ def _comparisons(row: Row, rows: Sequence[Row], compared: Sequence[findings.Gain
 
 def _dot(row: Row, interval: dict, **extra: object) -> Dot:
     bounds = {name: interval[name] for name in ("value", "low", "high", "n")}
-    return Dot(label=row.label, type=row.type, scenario=row.scenario, trained=row.trained, **bounds, **extra)
+    label = row.cell if row.trained else f"{row.cell} ({row.type})"
+    return Dot(label=label, type=row.type, scenario=row.scenario, trained=row.trained, **bounds, **extra)
 
 
 def _draw(rows: Sequence[Row], folder: Path) -> None:
@@ -132,7 +133,7 @@ def _draw(rows: Sequence[Row], folder: Path) -> None:
 
 
 def inline(path: Path) -> str:
-    """Give an SVG figure for use inside a page: ids of its own, no comments, and the page's colours for ink, grid and paper."""
+    """Give an SVG figure for use inside a page: own ids, no comments, the page's colours for ink, grid, paper."""
     svg = path.read_text(encoding="utf-8")
     svg = re.sub(r"<!--.*?-->|<\?xml.*?\?>|<!DOCTYPE.*?>|<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r'(\bid="|"#|url\(#)', rf"\g<1>{path.stem}-", svg)

@@ -1,7 +1,8 @@
-"""Metrics files as rows: one a cell, and for an untrained cell one a prompt. The table of the report, and how a figure is written.
+"""Metrics files as rows: one a cell, and for an untrained cell one a prompt; the CSV, and how a figure is written.
 
-Every quantity keeps its interval and its n, in four columns of the CSV. What is undefined is an empty CSV cell and "not measured"
-on a page, never NaN. Text from files is made visible (control and direction characters become escapes) where it is read.
+Every quantity keeps its interval and its n, in four columns of the CSV. What is undefined is an empty CSV cell and "not
+measured" on a page, never NaN. Text from files is made visible (control and direction characters become escapes) where
+it is read.
 """
 
 import csv
@@ -80,7 +81,9 @@ class Row:
 
 
 def read_rows(metrics: Iterable[str | Path], expected: Sequence[str]) -> list[Row]:
-    """Read metrics files into rows, in the order of the expected cells; a cell given twice or unknown is refused."""
+    """Read metrics files into rows, scenario by scenario in the order of the expected cells; a cell given twice or
+    unknown is refused.
+    """
     cells: dict[str, tuple[Path, dict]] = {}
     for path in map(Path, metrics):
         value = _read(path)
@@ -92,7 +95,9 @@ def read_rows(metrics: Iterable[str | Path], expected: Sequence[str]) -> list[Ro
                 f"{path}: cell {cell!r} is not of this study, which has {', '.join(expected)}; leave it out"
             )
         cells[cell] = (path, value)
-    return [row for cell in expected if cell in cells for row in _rows(*cells[cell])]
+    rows = [row for cell in expected if cell in cells for row in _rows(*cells[cell])]
+    scenarios = list(dict.fromkeys(row.scenario for row in rows))
+    return sorted(rows, key=lambda row: scenarios.index(row.scenario))
 
 
 def _rows(path: Path, metrics: dict) -> list[Row]:
@@ -175,7 +180,7 @@ def _spread(name: str, interval: dict | None) -> dict[str, object]:
 
 
 def write_table(path: str | Path, rows: Sequence[dict[str, object]]) -> None:
-    """Write rows as CSV, whole or not at all; columns are those of all rows, and text that a spreadsheet would run is quoted."""
+    """Write rows as CSV, whole or not at all, with the columns of all rows; text a spreadsheet would run is quoted."""
     names = list(dict.fromkeys(name for row in sorted(rows, key=len, reverse=True) for name in row))
     with whole_file(path) as file:
         table = csv.DictWriter(file, names or ["cell"], restval="", lineterminator="\n")
@@ -203,7 +208,7 @@ def range_text(interval: dict | None, share: bool = False) -> str:
     if low is None or high is None:
         return f"no interval, n {n}"
     ends = [_percent(low, n), _percent(high, n)] if share else [_rounded(low), _rounded(high)]
-    return f"{' to '.join(ends)}, n {n}"
+    return f"{'–'.join(ends)}, n {n}"
 
 
 def _percent(value: float, n: int) -> str:

@@ -123,7 +123,7 @@ def untrained(scenario: str) -> dict:
 
 
 def write_cell(folder: Path, metrics: dict, generations: bool = True) -> Path:
-    """Write a cell's metrics and, for a trained one, the generations that its times come from; give the metrics' path."""
+    """Write a cell's metrics and, for a trained one, its generations; give the metrics' path."""
     path = folder / metrics["cell"] / "metrics.json"
     write_json(path, metrics)
     for name in ("baseline", "speculative") if generations and "baseline" in metrics else ():

@@ -1,0 +1,280 @@
+"""The report builds from what exists, says what is missing, and shows text as text.  Run: pytest tests/test_report.py
+
+All metrics here are made up (tests/made_up.py).
+"""
+
+import csv
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import made_up
+import pytest
+
+from doubledraft import findings, report, tables
+from doubledraft.records import write_json
+from doubledraft.tables import ReportError
+
+HOSTILE = "</script><img src=x onerror=alert(1)>|`[a](http://evil.example)"
+
+
+class Page(HTMLParser):
+    """Tags with attributes, and text, of an HTML page."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict]] = []
+        self.text = ""
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def build(folder: Path, metrics: list[Path], expected: list[str] = made_up.EXPECTED, study: str = "made-up") -> Path:
+    out = folder / "report"
+    report.build(
+        metrics=metrics,
+        expected=expected,
+        study=study,
+        logs=str(folder / "{cell}" / "logs"),
+        table=out / "table.csv",
+        markdown=out / "report.md",
+        html=out / "report.html",
+        figures=out / "figures",
+    )
+    return out
+
+
+def read_table(out: Path) -> dict[tuple[str, str], dict[str, str]]:
+    with open(out / "table.csv", encoding="utf-8", newline="") as file:
+        return {(row["cell"], row["type"]): row for row in csv.DictReader(file)}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("whole")
+    return build(folder, made_up.write_grid(folder))
+
+
+def test_all_cells_are_in_the_table_and_on_both_pages(whole):
+    assert len(read_table(whole)) == 6 + 3 * 2, "a row a trained cell, and one a prompt of an untrained cell"
+    for page in (Page(whole / "report.html").text, (whole / "report.md").read_text()):
+        assert all(cell in page for cell in made_up.EXPECTED)
+        assert "Missing:" not in page
+    assert {path.name for path in (whole / "figures").iterdir()} == set(report.CAPTIONS)
+
+
+def test_csv_gives_back_every_figure_with_interval_and_n(whole):
+    row, metrics = read_table(whole)["cod_hard", "cod"], made_up.trained("cod", "hard")
+    for name, interval in {
+        "speedup": metrics["speedup"],
+        "acceptance_rate": metrics["speculation"]["acceptance_rate"],
+        "accuracy_strict": metrics["baseline"]["accuracy"]["strict"],
+        "speculative_tokens": metrics["speculative"]["tokens"]["mean"],
+        "accepted_at_3": metrics["speculation"]["per_position_acceptance"][2],
+    }.items():
+        found = [float(row[column]) for column in (name, f"{name}_low", f"{name}_high", f"{name}_n")]
+        assert found == [interval[part] for part in ("value", "low", "high", "n")], name
+    assert row["seed"] == "17" and row["config_hash"] == "0123456789ab"
+
+
+def test_every_quantity_in_the_table_has_n(whole):
+    for row in read_table(whole).values():
+        for column in [name.removesuffix("_low") for name in row if name.endswith("_low")]:
+            assert bool(row[column]) == bool(row[f"{column}_n"]), f"{row['cell']}: {column}"
+
+
+def test_combined_gain_is_brevity_times_speculation_with_an_interval(whole):
+    row = read_table(whole)["cod_hard", "cod"]
+    combined, brevity, speedup = (float(row[name]) for name in ("combined_gain", "brevity_gain", "speedup"))
+    assert combined == pytest.approx(brevity * speedup, rel=1e-6)
+    assert float(row["combined_gain_low"]) <= combined <= float(row["combined_gain_high"])
+    assert int(row["combined_gain_n"]) == made_up.QUESTIONS
+    assert not read_table(whole)["cot_hard", "cot"]["combined_gain"], "CoT is what the others are compared with"
+
+
+def test_ratios_between_cells_have_no_interval_without_the_generations(tmp_path):
+    paths = [made_up.write_cell(tmp_path, made_up.trained(type, "easy"), generations=False) for type in ("cot", "cod")]
+    (gain,) = findings.gains(tables.read_rows(paths, made_up.EXPECTED))
+    assert gain.combined["low"] is None and gain.combined["value"] > 1
+    assert "no interval, n 60" in (build(tmp_path, paths) / "report.md").read_text()
+
+
+def test_cells_measured_unlike_are_not_compared(tmp_path):
+    changed = made_up.trained("cod", "easy")
+    changed["baseline"]["concurrency"] = 8
+    paths = [made_up.write_cell(tmp_path, metrics) for metrics in (made_up.trained("cot", "easy"), changed)]
+    assert findings.gains(tables.read_rows(paths, made_up.EXPECTED)) == []
+
+
+def test_a_part_builds_and_names_what_is_missing_with_its_log(tmp_path):
+    logs = tmp_path / "cot_easy" / "logs"
+    logs.mkdir(parents=True)
+    (logs / "train_target.log").write_text("out of memory")
+    out = build(tmp_path, made_up.write_grid(tmp_path, ["cod_hard", "untrained_easy"]))
+    for page in (Page(out / "report.html").text, (out / "report.md").read_text()):
+        assert "Missing: 7 of 9 cells" in page
+        assert "train_target.log" in page
+        assert "was not started: it has no log" in page
+        assert "The combined gain is not measured yet" in page
+    assert len(read_table(out)) == 3
+
+
+def test_nothing_builds_too_and_says_so(tmp_path):
+    out = build(tmp_path, [])
+    for page in (Page(out / "report.html").text, (out / "report.md").read_text()):
+        assert "Nothing is measured yet, so there is nothing to conclude." in page
+        assert "Missing: 9 of 9 cells" in page
+    assert read_table(out) == {}
+
+
+def nothing_known(value: object) -> object:
+    """Give metrics with null for every interval."""
+    if isinstance(value, dict):
+        return {key: None if isinstance(item, dict) and "low" in item and key != "speedup" else nothing_known(item)
+                for key, item in value.items()}  # fmt: skip
+    return [nothing_known(item) for item in value] if isinstance(value, list) else value
+
+
+def test_null_is_shown_as_not_measured_and_never_as_nan(tmp_path):
+    metrics = nothing_known(made_up.trained("cod", "easy"))
+    metrics["baseline"]["latency"] = metrics["speculative"]["latency"] = None
+    metrics["speculation"]["per_position_acceptance"] = [None, None, None]
+    metrics["speedup"] |= {"low": None, "high": None, "predicted": None}
+    empty = made_up.untrained("easy")
+    empty["prompts"] = {"cot": nothing_known(empty["prompts"]["cot"])}
+    out = build(tmp_path, [made_up.write_cell(tmp_path, metrics), made_up.write_cell(tmp_path, empty)])
+    for page in (Page(out / "report.html").text, (out / "report.md").read_text(), (out / "table.csv").read_text()):
+        assert not re.search(r"\b(nan|NaN|None|inf)\b", page)
+    assert "not measured" in Page(out / "report.html").text
+    assert read_table(out)["cod_easy", "cod"]["acceptance_rate"] == ""
+
+
+def test_page_loads_nothing_and_runs_nothing(whole):
+    source, page = (whole / "report.html").read_text(), Page(whole / "report.html")
+    names = {tag for tag, _ in page.tags}
+    assert not names & {"script", "link", "iframe", "object", "embed", "form", "base", "img"}
+    for tag, attributes in page.tags:
+        for name, value in attributes.items():
+            assert not name.startswith("on"), f"{tag} has {name}"
+            if name in ("src", "href", "xlink:href", "action", "srcset"):
+                assert value.startswith("#"), f"{tag} loads {value}"
+    assert not re.search(r"url\((?!#)|@import", source)
+    policies = [tag["content"] for name, tag in page.tags if name == "meta" and "http-equiv" in tag]
+    assert policies and policies[0].startswith("default-src 'none';")
+
+
+def test_ids_in_the_page_are_unique_and_every_reference_resolves(whole):
+    source = (whole / "report.html").read_text()
+    ids = re.findall(r'\bid="([^"]+)"', source)
+    assert len(ids) == len(set(ids))
+    assert {*re.findall(r'href="#([^"]+)"', source), *re.findall(r"url\(#([^)]+)\)", source)} <= set(ids)
+
+
+def test_hostile_text_stays_text(tmp_path):
+    def page_of(text: str, folder: Path) -> tuple[Page, str]:
+        metrics = made_up.trained("cod", "easy") | {"cell": f"cod_{text}", "scenario": text, "type": text}
+        metrics["speculation"]["acceptance_definition"] = metrics["speculation"]["method"] = text
+        metrics["provenance"] = made_up.provenance(commit=text, libraries={text: text})
+        path = folder / "metrics.json"
+        write_json(path, metrics)
+        empty = folder / f"gone_{text}".replace("/", "")
+        assert not empty.exists()
+        out = build(folder, [path], expected=[metrics["cell"], f"gone_{text}"], study=text)
+        return Page(out / "report.html"), (out / "report.md").read_text()
+
+    plain, _ = page_of("benign", tmp_path / "a")
+    hostile, markdown = page_of(HOSTILE, tmp_path / "b")
+
+    def shape(page: Page) -> list[tuple[str, list[str]]]:
+        return [(tag, sorted(attributes)) for tag, attributes in page.tags if tag not in ("use", "path", "g", "defs")]
+
+    assert shape(hostile) == shape(plain), "hostile text must not add an element or an attribute"
+    assert HOSTILE in hostile.text
+    assert "<img" not in markdown and "[a](http" not in markdown
+
+
+def test_control_and_direction_characters_are_made_visible(tmp_path):
+    metrics = made_up.trained("cod", "easy")
+    metrics["provenance"]["commit"] = "a\u202eb\x1b[31m"
+    out = build(tmp_path, [made_up.write_cell(tmp_path, metrics)])
+    assert "a\\u202eb\\x1b[31m" in Page(out / "report.html").text
+
+
+def test_a_cell_that_a_spreadsheet_would_run_is_guarded(tmp_path):
+    metrics = made_up.trained("cod", "easy")
+    metrics["provenance"]["commit"] = "=cmd|' /C calc'!A0"
+    out = build(tmp_path, [made_up.write_cell(tmp_path, metrics)])
+    assert read_table(out)["cod_easy", "cod"]["commit"].startswith("'=")
+
+
+def test_truncation_is_marked_beside_the_accuracy_it_spoils(whole):
+    suspect = [
+        attributes for tag, attributes in Page(whole / "report.html").tags if attributes.get("class") == "suspect"
+    ]
+    assert len(suspect) == 2 * 3, "two rows are over the limit, three cells each"
+    assert "Do not trust the accuracy of untrained_medium, cot prompt (27 %)" in (whole / "report.md").read_text()
+
+
+def test_acceptances_of_different_definitions_are_never_in_one_table(whole):
+    source = (whole / "report.html").read_text()
+    for table in re.findall(r"<table>.*?</table>", source, re.DOTALL):
+        theirs, ours = "82–89 %" in table, re.search(r'data-label="acceptance rate"', table)
+        assert not theirs, "order-independent agreement has no column"
+        assert not (ours and "theirs" in table)
+    assert "order-independent agreement" in Page(whole / "report.html").text
+
+
+def test_conclusions_hold_no_figure_of_their_own(tmp_path):
+    faster = made_up.trained("cod", "easy")
+    faster["speedup"] |= {"value": 7.77, "low": 7.1, "high": 8.1}
+    (sentences,) = [findings.conclusions(tables.read_rows([made_up.write_cell(tmp_path, faster)], made_up.EXPECTED))]
+    assert any("7.77 (7.10–8.10, n 60)" in sentence for sentence in sentences)
+
+
+def test_difference_of_shares_follows_newcombe():
+    """Newcombe 1998, table II, contrast a: 56/70 - 48/80 has the interval 0.0524 to 0.3339 by method 10."""
+    found = findings.difference(made_up.share(56, 70), made_up.share(48, 80))
+    assert [round(found[part], 4) for part in ("value", "low", "high")] == [0.2, 0.0524, 0.3339]
+
+
+def test_provenance_that_differs_between_cells_names_the_cells(tmp_path):
+    other = made_up.trained("cod", "easy") | {"provenance": made_up.provenance(commit="another")}
+    out = build(tmp_path, [made_up.write_cell(tmp_path, m) for m in (made_up.trained("cot", "easy"), other)])
+    assert "commit: made-up (cot_easy); another (cod_easy)" in (out / "report.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "not metrics"),
+        ('{"cell": NaN}', "NaN is not JSON"),
+        ("[]", "expected an object"),
+        ('{"type": "cod"}', "key 'cell' is missing"),
+        (json.dumps({"cell": "cod_moon", "type": "cod"}), "'cod_moon' is not of this study"),
+    ],
+)
+def test_bad_metrics_name_the_file_and_leave_no_report(tmp_path, text, message):
+    path = tmp_path / "metrics.json"
+    path.write_text(text)
+    with pytest.raises(ReportError, match=message) as caught:
+        build(tmp_path, [path])
+    assert str(path) in str(caught.value)
+    assert not (tmp_path / "report").exists()
+
+
+def test_a_cell_given_twice_is_refused(tmp_path):
+    path = made_up.write_cell(tmp_path, made_up.trained("cod", "easy"))
+    with pytest.raises(ReportError, match="was already read"):
+        build(tmp_path, [path, path])
+
+
+def test_same_metrics_give_the_same_bytes(whole, tmp_path):
+    again = build(tmp_path, made_up.write_grid(tmp_path))
+    for name in ("table.csv", "report.md", "report.html", *(f"figures/{figure}" for figure in report.CAPTIONS)):
+        assert (again / name).read_bytes() == (whole / name).read_bytes(), name
