@@ -32,7 +32,7 @@ def serve(wall_seconds: float) -> None:
     os.dup2(2, 1)  # a stray print must not look like an answer
     algebra("x^{2}-1", "(x-1)(x+1)")  # imports what sympy imports late
     print("ready", file=answers, flush=True)
-    child, pipe = _fork(wall_seconds)
+    child, pipe = fork_child(wall_seconds)
     for line in sys.stdin:
         pipe.send(json.loads(line))
         answer = _receive(pipe, wall_seconds)
@@ -40,7 +40,7 @@ def serve(wall_seconds: float) -> None:
         if answer in (None, DIED):
             child.kill()
             child.join()
-            child, pipe = _fork(wall_seconds)
+            child, pipe = fork_child(wall_seconds)
     child.kill()
 
 
@@ -54,7 +54,8 @@ def _receive(pipe: Connection, wall_seconds: float) -> list[object] | None:
         return DIED
 
 
-def _fork(wall_seconds: float) -> tuple[multiprocessing.Process, Connection]:
+def fork_child(wall_seconds: float) -> tuple[multiprocessing.Process, Connection]:
+    """Start a process that answers each (gold, prediction) sent through the pipe with [equal, reason]."""
     context = multiprocessing.get_context("fork")
     ours, theirs = context.Pipe()
     child = context.Process(target=_compare_all, args=(theirs, ours, wall_seconds), daemon=True)

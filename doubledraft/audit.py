@@ -1,4 +1,4 @@
-"""The audit of a set of traces: what was kept, what was dropped and why, how long the texts are, and what holds of them."""
+"""The audit of a set of traces: what was kept, what was dropped and why, and how long and how dense the texts are."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence

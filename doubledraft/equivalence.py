@@ -42,6 +42,7 @@ WORD = re.compile(
 )
 NAMED = re.compile(r"([A-Za-z](?:\([A-Za-z]\)|_\{?\w\}?)?)(?:=|\\in(?![A-Za-z]) ?)([^=]+)")
 RELATION = re.compile(r"<|>|\\(?:leq?|geq?|lt|gt|neq?)(?![A-Za-z])")
+PLUS_MINUS, MINUS_PLUS = re.compile(r"\\pm(?![A-Za-z]) ?"), re.compile(r"\\mp(?![A-Za-z]) ?")
 SEPARATOR = re.compile(r",? ?\\text\{ ?(?:and|or) ?\} ?|,? ?(?<![A-Za-z\\])(?:and|or)(?![A-Za-z]) ?|[,;] ?")
 
 
@@ -72,7 +73,7 @@ class Amount:
 def same(gold: str, prediction: str, algebra: Algebra) -> bool:
     """Compare two answers; raises Undecided, and whatever `algebra` raises."""
     gold, prediction = clean(gold), clean(prediction)
-    return bool(prediction) and (gold == prediction or _same(gold, prediction, algebra))
+    return _same(gold, prediction, algebra)
 
 
 def clean(text: str) -> str:
@@ -103,6 +104,8 @@ def _unwrap(text: str) -> str:
 
 
 def _same(gold: str, prediction: str, algebra: Algebra) -> bool:
+    if not gold or not prediction or gold == prediction:
+        return bool(gold) and gold == prediction
     (gold_name, gold), (name, prediction) = _named(gold), _named(prediction)
     if gold_name and name and gold_name != name:
         return False
@@ -174,11 +177,9 @@ def _split(text: str) -> list[str]:
 
 
 def _branches(item: str) -> list[str]:
-    if "\\pm" not in item:
+    if not PLUS_MINUS.search(item):
         return [item]
-    return [
-        re.sub(r"\\pm(?![A-Za-z]) ?", one, re.sub(r"\\mp(?![A-Za-z]) ?", other, item)) for one, other in ("+-", "-+")
-    ]
+    return [PLUS_MINUS.sub(one, MINUS_PLUS.sub(other, item)) for one, other in ("+-", "-+")]
 
 
 def _same_one(gold: str, prediction: str, algebra: Algebra) -> bool:
@@ -193,13 +194,17 @@ def _same_one(gold: str, prediction: str, algebra: Algebra) -> bool:
         raise Undecided("the gold answer cannot be parsed")
     if WORD.search(_without_unit(prediction)) or re.search(r"\d \d", prediction):
         raise Undecided("the prediction cannot be parsed")
-    if ("=" in gold) != ("=" in prediction):
+    if _is_equation(gold) != _is_equation(prediction):
         return False
     gold, prediction = (
         amount.latex() if amount else to_latex(_without_unit(text))
         for amount, text in zip(amounts, (gold, prediction), strict=True)
     )
     return gold == prediction or algebra(gold, prediction)
+
+
+def _is_equation(text: str) -> bool:
+    return "=" in re.sub(r"\{[^{}]*\}", "", text)  # not the one of \sum_{n=1}
 
 
 def _named(text: str) -> tuple[str | None, str]:
