@@ -99,7 +99,12 @@ rule score:
     output:
         metrics="results/{type}_{scenario}/metrics.json",
         samples="results/{type}_{scenario}/samples.csv",
-        comparison="results/{type}_{scenario}/comparison.txt",
+        comparison=report(
+            "results/{type}_{scenario}/comparison.txt",
+            caption="../report/comparison.rst",
+            category="Benchmark",
+            labels={"type": "{type}", "scenario": "{scenario}"},
+        ),
     log:
         "results/{type}_{scenario}/logs/score.log",
     params:
@@ -125,7 +130,12 @@ rule score_untrained:
     output:
         metrics="results/untrained_{scenario}/metrics.json",
         samples="results/untrained_{scenario}/samples.csv",
-        comparison="results/untrained_{scenario}/comparison.txt",
+        comparison=report(
+            "results/untrained_{scenario}/comparison.txt",
+            caption="../report/comparison.rst",
+            category="Benchmark",
+            labels={"type": "untrained", "scenario": "{scenario}"},
+        ),
     log:
         "results/untrained_{scenario}/logs/score_untrained.log",
     params:

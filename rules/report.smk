@@ -6,10 +6,15 @@ rule report:
     input:
         metrics=report_metrics,
     output:
-        table="results/report/table.csv",
+        table=report("results/report/table.csv", caption="../report/table.rst", category="Report"),
         markdown="results/report/report.md",
-        html="results/report/report.html",
-        figures=directory("results/report/figures"),
+        html=report("results/report/report.html", category="Report"),
+        figures=report(
+            directory("results/report/figures"),
+            patterns=["{name}.svg"],
+            caption="../report/figure.rst",
+            category="Report",
+        ),
     log:
         "results/logs/report.log",
     params:

@@ -45,7 +45,12 @@ rule audit_traces:
         model=f"data/models/{config['models']['target']}",
     output:
         audit="data/{type}/{scenario}/audit.json",
-        figure="data/{type}/{scenario}/audit.png",
+        figure=report(
+            "data/{type}/{scenario}/audit.png",
+            caption="../report/audit.rst",
+            category="Traces",
+            labels={"type": "{type}", "scenario": "{scenario}"},
+        ),
     log:
         "results/logs/audit_traces_{type}_{scenario}.log",
     params:

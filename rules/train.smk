@@ -11,7 +11,12 @@ rule train_target:
     output:
         adapter=directory("results/{type}_{scenario}/target_adapter"),
         loss="results/{type}_{scenario}/target_loss.csv",
-        figure="results/{type}_{scenario}/target_loss.png",
+        figure=report(
+            "results/{type}_{scenario}/target_loss.png",
+            caption="../report/loss.rst",
+            category="Training",
+            labels={"type": "{type}", "scenario": "{scenario}", "model": "target"},
+        ),
     log:
         "results/{type}_{scenario}/logs/train_target.log",
     threads: ALL_CORES
@@ -68,7 +73,12 @@ rule train_draft:
     output:
         adapter=directory("results/{type}_{scenario}/draft_adapter"),
         loss="results/{type}_{scenario}/draft_loss.csv",
-        figure="results/{type}_{scenario}/draft_loss.png",
+        figure=report(
+            "results/{type}_{scenario}/draft_loss.png",
+            caption="../report/loss.rst",
+            category="Training",
+            labels={"type": "{type}", "scenario": "{scenario}", "model": "draft"},
+        ),
     log:
         "results/{type}_{scenario}/logs/train_draft.log",
     threads: ALL_CORES

@@ -76,7 +76,7 @@ def _main(arguments: tuple[str, ...], folder: str, output: str) -> None:
 
 def copy_workflow(folder: Path) -> Path:
     """Copy everything that Snakemake reads, scripts included."""
-    for name in ("rules", "scripts", "config", "doubledraft", "profiles"):
+    for name in ("rules", "scripts", "config", "doubledraft", "profiles", "report"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "Snakefile", folder)
     return folder
