@@ -13,7 +13,7 @@ from html import escape
 from pathlib import Path
 
 from doubledraft import findings, plots, tables
-from doubledraft.plots import Dot
+from doubledraft.figures import Dot, dots_figure, positions_figure, tradeoff_figure
 from doubledraft.records import whole_directory, whole_file
 from doubledraft.runtime import log
 from doubledraft.tables import Row, pick
@@ -107,25 +107,26 @@ def _dot(row: Row, interval: dict, **extra: object) -> Dot:
 def _draw(rows: Sequence[Row], folder: Path) -> None:
     trained = [row for row in rows if row.trained]
     speedups = [_dot(row, row.metrics["speedup"], predicted=row.metrics["speedup"]["predicted"]) for row in trained]
+    unit = "questions a cell" if all(row.mode["concurrency"] == 1 for row in trained) else "batches a cell"
     rates = [(row, pick(row.metrics, "speculation", "acceptance_rate")) for row in trained]
     lengths = [(row, pick(row.mode, "tokens", "mean"), pick(row.mode, "accuracy", "strict")) for row in rows]
     curves = [
         [_dot(row, share) for share in row.metrics["speculation"]["per_position_acceptance"] if share]
         for row in trained
     ]
-    plots.dots_figure(speedups, folder / "speedup.svg", quantity="speedup (times)", reference=1)
-    plots.dots_figure(
+    dots_figure(speedups, folder / "speedup.svg", quantity="speedup (times)", reference=1, unit=unit)
+    dots_figure(
         [_dot(row, rate) for row, rate in rates if rate],
         folder / "acceptance.svg",
         quantity="acceptance rate (accepted / drafted)",
         share=True,
     )
-    plots.tradeoff_figure(
+    tradeoff_figure(
         [(_dot(row, tokens), _dot(row, accuracy)) for row, tokens, accuracy in lengths if tokens and accuracy],
         folder / "accuracy_tokens.svg",
     )
-    plots.positions_figure([curve for curve in curves if curve], folder / "positions.svg")
-    plots.dots_figure(
+    positions_figure([curve for curve in curves if curve], folder / "positions.svg")
+    dots_figure(
         [_dot(row, tokens) for row, tokens, _ in lengths if tokens],
         folder / "tokens.svg",
         quantity="tokens per answer (mean)",
@@ -141,7 +142,7 @@ def inline(path: Path) -> str:
         r'<svg [^>]*?viewBox="([^"]*)"[^>]*>', r'<svg viewBox="\1" role="img" aria-label="LABEL">', svg, count=1
     )
     svg = svg.replace("LABEL", escape(CAPTIONS[path.name]), 1)
-    for colour, name in ((plots.INK, "ink"), (plots.GRID, "grid"), (plots.PAPER, "paper")):
+    for colour, name in ((plots.INK, "ink"), (plots.GRID, "grid"), (plots.PAPER, "paper"), (plots.COLOURS[0], "blue")):
         svg = svg.replace(colour, f"var(--{name})")
     return svg.strip()
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from doubledraft import plots
-from doubledraft.plots import Dot
+from doubledraft import figures, plots
+from doubledraft.figures import Dot
 
 AUDIT = {
     "n": 12,
@@ -45,16 +45,16 @@ def texts(path: Path) -> list[str]:
 
 def test_equal_values_give_equal_bytes(tmp_path):
     for name in ("one.svg", "two.svg", "one.png", "two.png"):
-        plots.dots_figure([dot()], tmp_path / name, quantity="speedup (times)", reference=1)
+        figures.dots_figure([dot()], tmp_path / name, quantity="speedup (times)", reference=1)
     for suffix in ("svg", "png"):
         assert (tmp_path / f"one.{suffix}").read_bytes() == (tmp_path / f"two.{suffix}").read_bytes()
 
 
 def test_every_figure_says_its_n_and_its_axis(tmp_path):
     share = dot(value=0.7, low=0.6, high=0.8)
-    plots.dots_figure([dot(), dot("cot_hard", n=58)], tmp_path / "dots.svg", quantity="speedup (times)")
-    plots.tradeoff_figure([(dot(value=50, low=45, high=55), share)], tmp_path / "tradeoff.svg")
-    plots.positions_figure([[share, share]], tmp_path / "positions.svg")
+    figures.dots_figure([dot(), dot("cot_hard", n=58)], tmp_path / "dots.svg", quantity="speedup (times)")
+    figures.tradeoff_figure([(dot(value=50, low=45, high=55), share)], tmp_path / "tradeoff.svg")
+    figures.positions_figure([[share, share]], tmp_path / "positions.svg")
     assert {"speedup (times)", "Bars: 95 % intervals; n = 58 to 60 questions a cell"} <= set(
         texts(tmp_path / "dots.svg")
     )
@@ -63,26 +63,26 @@ def test_every_figure_says_its_n_and_its_axis(tmp_path):
 
 
 def test_a_value_without_interval_is_drawn_without_bars(tmp_path):
-    plots.dots_figure([dot(low=None, high=None)], tmp_path / "dots.svg", quantity="speedup (times)", reference=1)
+    figures.dots_figure([dot(low=None, high=None)], tmp_path / "dots.svg", quantity="speedup (times)", reference=1)
     assert "1.30" in texts(tmp_path / "dots.svg")
 
 
 def test_no_cell_gives_a_figure_that_says_so(tmp_path):
-    plots.dots_figure([], tmp_path / "a.svg", quantity="speedup")
-    plots.tradeoff_figure([], tmp_path / "b.svg")
-    plots.positions_figure([], tmp_path / "c.svg")
+    figures.dots_figure([], tmp_path / "a.svg", quantity="speedup")
+    figures.tradeoff_figure([], tmp_path / "b.svg")
+    figures.positions_figure([], tmp_path / "c.svg")
     for name in "abc":
         assert texts(tmp_path / f"{name}.svg") == ["Nothing measured yet"]
 
 
 def test_text_is_never_read_as_mathematics(tmp_path):
-    plots.dots_figure([dot(r"$\frac{1}$ <b>&--></b>")], tmp_path / "dots.svg", quantity="speedup")
+    figures.dots_figure([dot(r"$\frac{1}$ <b>&--></b>")], tmp_path / "dots.svg", quantity="speedup")
     assert r"$\frac{1}$ &lt;b&gt;&amp;- -&gt;&lt;/b&gt;" in texts(tmp_path / "dots.svg")
 
 
 def test_cot_and_cod_keep_their_colours_whatever_else_is_there():
-    assert plots.colours(["cod"])["cod"] == plots.colours(["aaa", "cod", "cot"])["cod"]
-    assert len(set(plots.colours(["cot", "cod", "terse", "aaa"]).values())) == 4
+    assert figures.colours(["cod"])["cod"] == figures.colours(["aaa", "cod", "cot"])["cod"]
+    assert len(set(figures.colours(["cot", "cod", "terse", "aaa"]).values())) == 4
 
 
 @pytest.mark.parametrize("audit", [AUDIT, NOTHING], ids=["full", "empty"])

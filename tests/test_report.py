@@ -12,8 +12,8 @@ from pathlib import Path
 import made_up
 import pytest
 
-from doubledraft import findings, report, tables
-from doubledraft.records import write_json
+from doubledraft import benchmark, findings, report, tables
+from doubledraft.records import Generation, Question, write_json, write_records
 from doubledraft.tables import ReportError
 
 HOSTILE = "</script><img src=x onerror=alert(1)>|`[a](http://evil.example)"
@@ -278,3 +278,75 @@ def test_same_metrics_give_the_same_bytes(whole, tmp_path):
     again = build(tmp_path, made_up.write_grid(tmp_path))
     for name in ("table.csv", "report.md", "report.html", *(f"figures/{figure}" for figure in report.CAPTIONS)):
         assert (again / name).read_bytes() == (whole / name).read_bytes(), name
+
+
+def test_report_reads_what_the_benchmark_writes(tmp_path):
+    """The one test on metrics that are computed, not made up, so that both sides keep one shape."""
+    asked = [
+        Question(id=f"q{index}", scenario="easy", split="test", question=f"{index}?", answer="5", steps=["s"])
+        for index in range(3)
+    ]
+    questions = tmp_path / "questions.jsonl"
+    write_records(questions, asked)
+    common = {"questions": questions, "limit": None, "seed": 1, "settings": {}, "config_hash": "0"}
+    for type in ("cot", "cod"):
+        folder = tmp_path / f"{type}_easy"
+        for mode, seconds in (("baseline", 2.0), ("speculative", 1.0)):
+            write_run(folder / f"{mode}.jsonl", folder / f"{mode}_run.json", asked, mode, seconds)
+        runs = {f"{mode}{end}": folder / f"{mode}{end}{suffix}" for mode in ("baseline", "speculative")
+                for end, suffix in (("", ".jsonl"), ("_run", ".json"))}  # fmt: skip
+        rule = made_up.RULE if type == "cod" else None
+        benchmark.score_cell(
+            cell=f"{type}_easy", type=type, scenario="easy", rule=rule, **runs, **common, **outputs(folder)
+        )
+    folder = tmp_path / "untrained_easy"
+    write_run(folder / "cot.jsonl", folder / "cot_run.json", asked, "untrained", 3.0)
+    sources = {"generations": [folder / "cot.jsonl"], "runs": [folder / "cot_run.json"]}
+    benchmark.score_untrained(
+        cell="untrained_easy",
+        scenario="easy",
+        types=["cot"],
+        rules={"cot": None},
+        **sources,
+        **common,
+        **outputs(folder),
+    )
+    expected = ["cot_easy", "cod_easy", "untrained_easy"]
+    out = build(tmp_path, [tmp_path / cell / "metrics.json" for cell in expected], expected)
+    row = read_table(out)["cod_easy", "cod"]
+    assert (row["speedup"], row["combined_gain"], row["tokens_of_cot"], row["acceptance_rate_n"]) == (
+        "2.0",
+        "2.0",
+        "1.0",
+        "3",
+    )
+
+
+def outputs(folder: Path) -> dict[str, Path]:
+    names = {"out_metrics": "metrics.json", "out_samples": "samples.csv", "out_comparison": "comparison.txt"}
+    return {key: folder / name for key, name in names.items()}
+
+
+def write_run(path: Path, run: Path, asked: list[Question], mode: str, seconds: float) -> None:
+    drafted = {"steps": 2, "drafted": 3, "accepted": 2, "accepted_per_step": [2]} if mode == "speculative" else {}
+    rows = [
+        Generation(
+            id=question.id, prompt_tokens=9, token_ids=[1, 2, 3, 4], text="2 + 3\n= 5\n#### 5", finish_reason="stop",
+            batch=index, batch_seconds=seconds, time_to_first_token=0.1, latency=seconds, **drafted,
+        )
+        for index, question in enumerate(asked)
+    ]  # fmt: skip
+    write_records(path, rows)
+    steps = (
+        {"draft": 0.01, "target": None, "verify": 0.06} if drafted else {"draft": None, "target": 0.05, "verify": None}
+    )
+    method = "draft_model" if drafted else "none"
+    engine = {
+        "engine": "vllm",
+        "version": "0",
+        "dtype": "bfloat16",
+        "concurrency": 1,
+        "n": len(rows),
+        "draft_length": 3,
+    }
+    write_json(run, engine | {"mode": mode, "method": method, "step_seconds": steps})
