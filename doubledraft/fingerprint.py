@@ -66,8 +66,6 @@ def _code(module: str) -> str:
 
 
 def _tree(module: str) -> ast.Module:
-    if module == "generate" and not _file(module).exists():  # TODO drop when generate.py has landed
-        return ast.parse("")
     return ast.parse(_file(module).read_text(encoding="utf-8"))
 
 

@@ -69,7 +69,12 @@ def check_folder(name: str, record: str | Path) -> None:
     record = Path(record)
     if not record.exists():
         return
-    owner = json.loads(record.read_text(encoding="utf-8"))["study"]
+    try:
+        owner = json.loads(record.read_text(encoding="utf-8"))["study"]
+    except (ValueError, KeyError, TypeError):
+        raise StudyError(
+            f"{record} should say which study this folder belongs to, and cannot be read: remove it"
+        ) from None
     if owner != name:
         raise StudyError(
             f"{record} says that this results folder belongs to study {owner!r}, and the config is of study {name!r}: "

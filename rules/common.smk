@@ -1,6 +1,7 @@
 """What the rules share: the checked config, the names of the grid, and the input functions. The only rule file with functions."""
 
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -28,7 +29,7 @@ ALL_CORES = 1024  # clamped to --cores: nothing runs beside a job that trains or
 
 def one_of(names):
     """Give the wildcard constraint that admits exactly these names, and nothing where there are none."""
-    return "|".join(names) or "(?!)"
+    return "|".join(re.escape(name) for name in names) or "(?!)"
 
 
 wildcard_constraints:

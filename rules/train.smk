@@ -57,7 +57,7 @@ rule distill:
         dtype=config["models"]["dtype"],
         engine=config["engine"],
         seed=config["seed"],
-        code=code("generate", "answers"),
+        code=code("distill"),
     script:
         "../scripts/distill.py"
 

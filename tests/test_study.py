@@ -134,6 +134,9 @@ def test_folder_of_another_study_is_refused_by_both_names(tmp_path):
     study.check_folder("default", record)
     with pytest.raises(study.StudyError, match=r"'default'.*'mine'.*--directory"):
         study.check_folder("mine", record)
+    record.write_text("{")
+    with pytest.raises(study.StudyError, match=r"study\.json .* cannot be read"):
+        study.check_folder("mine", record)
 
 
 @pytest.mark.parametrize(
