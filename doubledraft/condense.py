@@ -68,12 +68,15 @@ def condense_lines(lines: list[str], rule: Rule) -> list[str]:
 
 def _spaced(line: str) -> str:
     """Write ASCII operators, and spaces round every `=`."""
-    return re.sub(r"\s*(?<![<>!=])=(?!=)\s*", " = ", line.translate(ASCII)).strip()
+    line = re.sub(r"(?<=\d) x (?=[$\d])", " * ", line.translate(ASCII))
+    return re.sub(r"\s*(?<![<>!=])=(?!=)\s*", " = ", line).strip()
 
 
 def _draft(line: str, max_words: int) -> Draft | None:
     """Give the draft of a line, None for a line that says nothing in numbers or key words."""
     found = _equations(line)
+    if not found and " = " in line:
+        raise NotCondensable("an equation that is mixed with words")
     return _fitted(found[-1][2], max_words) if found else _key_words(line, max_words)
 
 
@@ -114,8 +117,8 @@ def _equations(line: str) -> list[tuple[int, int, Draft]]:
                 end += 2
         text = _balanced(" ".join(tokens[start : end + 1]).rstrip("".join(ENDS)))
         sides = tuple(text.split(" = ")) if text else ()
-        cut = start > 0 and tokens[start - 1] in OPERATORS  # `5 apples * 3 = 15`: the expression is not whole
-        if len(sides) > 1 and not cut:
+        cut = start > 0 and tokens[start - 1] in OPERATORS - {"=", ":"}  # `5 apples * 3 = 15` is no `3 = 15`
+        if len(sides) > 1 and not cut and not _is_number(sides[0]):
             nouns = "" if tokens[end].endswith(ENDS) else _nouns(tokens[end + 1 :])
             found.append((start, end + 1, Draft(sides, nouns)))
         start = end + 1
@@ -151,10 +154,7 @@ def _fitted(draft: Draft, max_words: int) -> Draft:
     """Shorten an equation: fewer nouns first, then the middle of a chain of equalities."""
     short = [draft, replace(draft, words=draft.words.rpartition(" ")[2]), replace(draft, words="")]
     if len(draft.sides) > 2:
-        ends = (draft.sides[0], draft.sides[-1])
-        short += (
-            [Draft(draft.sides[-2:]), Draft(ends)] if _is_number(ends[0]) else [Draft(ends), Draft(draft.sides[-2:])]
-        )
+        short += [Draft((draft.sides[0], draft.sides[-1])), Draft(draft.sides[-2:])]
     for candidate in short:
         if count_words(str(candidate)) <= max_words:
             return candidate
