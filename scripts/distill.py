@@ -1,0 +1,26 @@
+"""Let the trained target answer the training questions, and keep the answers that finish and are right."""
+
+from doubledraft import distill, generate
+from doubledraft.runtime import log_to
+
+if __name__ == "__main__":
+    log_to(snakemake.log[0])
+    distill.run(
+        generate.Job(
+            mode="distill",
+            resume=True,
+            model=snakemake.input.model,
+            questions=snakemake.input.questions,
+            prompt=snakemake.input.prompt,
+            out=snakemake.params.progress,
+            run_out=f"{snakemake.params.progress}.run.json",
+            concurrency=snakemake.params.concurrency,
+            max_tokens=snakemake.params.max_tokens,
+            max_model_len=snakemake.params.max_model_len,
+            dtype=snakemake.params.dtype,
+            seed=snakemake.params.seed,
+            **snakemake.params.engine,
+        ),
+        distilled=snakemake.output.distilled,
+        run_out=snakemake.output.run,
+    )

@@ -1,0 +1,25 @@
+"""Answer the test questions with the trained target alone, timed."""
+
+from doubledraft import generate
+from doubledraft.runtime import log_to
+
+if __name__ == "__main__":
+    log_to(snakemake.log[0])
+    generate.run(
+        generate.Job(
+            mode="baseline",
+            model=snakemake.input.model,
+            questions=snakemake.input.questions,
+            prompt=snakemake.input.prompt,
+            out=snakemake.output.generations,
+            run_out=snakemake.output.run,
+            limit=snakemake.params.limit,
+            concurrency=snakemake.params.concurrency,
+            warmup=snakemake.params.warmup,
+            max_tokens=snakemake.params.max_tokens,
+            max_model_len=snakemake.params.max_model_len,
+            dtype=snakemake.params.dtype,
+            seed=snakemake.params.seed,
+            **snakemake.params.engine,
+        )
+    )

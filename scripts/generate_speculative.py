@@ -1,0 +1,29 @@
+"""Answer the same questions with the same target while the draft proposes tokens, timed."""
+
+from doubledraft import generate
+from doubledraft.runtime import log_to
+
+if __name__ == "__main__":
+    log_to(snakemake.log[0])
+    generate.run(
+        generate.Job(
+            mode="speculative",
+            model=snakemake.input.model,
+            draft=str(snakemake.input.draft),  # empty for n-gram drafting
+            method=snakemake.params.method,
+            draft_length=snakemake.params.draft_length,
+            baseline=snakemake.input.baseline,
+            questions=snakemake.input.questions,
+            prompt=snakemake.input.prompt,
+            out=snakemake.output.generations,
+            run_out=snakemake.output.run,
+            limit=snakemake.params.limit,
+            concurrency=snakemake.params.concurrency,
+            warmup=snakemake.params.warmup,
+            max_tokens=snakemake.params.max_tokens,
+            max_model_len=snakemake.params.max_model_len,
+            dtype=snakemake.params.dtype,
+            seed=snakemake.params.seed,
+            **snakemake.params.engine,
+        )
+    )

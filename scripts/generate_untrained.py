@@ -1,0 +1,25 @@
+"""Answer the test questions with the base target, shown a few examples of the type."""
+
+from doubledraft import generate
+from doubledraft.runtime import log_to
+
+if __name__ == "__main__":
+    log_to(snakemake.log[0])
+    generate.run(
+        generate.Job(
+            mode="untrained",
+            few_shot=True,
+            model=snakemake.input.model,
+            questions=snakemake.input.questions,
+            prompt=snakemake.input.prompt,
+            out=snakemake.output.generations,
+            run_out=snakemake.output.run,
+            limit=snakemake.params.limit,
+            concurrency=snakemake.params.concurrency,
+            max_tokens=snakemake.params.max_tokens,
+            max_model_len=snakemake.params.max_model_len,
+            dtype=snakemake.params.dtype,
+            seed=snakemake.params.seed,
+            **snakemake.params.engine,
+        )
+    )
