@@ -11,8 +11,11 @@ A word is a whitespace-separated token that is not a lone operator or `=` (DESIG
 import re
 from dataclasses import dataclass, replace
 
+from doubledraft.arithmetic import agree, value
+
 OPERATORS = frozenset(["+", "-", "*", "/", "^", "=", "<", ">", "<=", ">=", *"×÷−·±≤≥≠≈→:"])
 ASCII = str.maketrans({"×": "*", "÷": "/", "−": "-", "·": "*", "–": "-"})
+UNIT_INSIDE = re.compile(r"(?<![\w.])(\$?\d[\d.,]*)(?: ?[A-Za-z]{2,}(?:/[A-Za-z]+)?){1,2}(?= [-+*/=] )")
 OPERAND = re.compile(r"[-+($]*(?:\d|[A-Za-z](?![A-Za-z])|\.\d)[\w.,^*/+()%$-]*")
 ENDS = tuple(".,;:?!")
 STOP_WORD = re.compile(
@@ -67,9 +70,10 @@ def condense_lines(lines: list[str], rule: Rule) -> list[str]:
 
 
 def _spaced(line: str) -> str:
-    """Write ASCII operators, and spaces round every `=`."""
+    """Write ASCII operators, spaces round every `=`, and `5 miles + 3 miles =` as `5 + 3 =`."""
     line = re.sub(r"(?<=\d) x (?=[$\d])", " * ", line.translate(ASCII))
-    return re.sub(r"\s*(?<![<>!=])=(?!=)\s*", " = ", line).strip()
+    line = re.sub(r"\s*(?<![<>!=])=(?!=)\s*", " = ", line).strip()
+    return UNIT_INSIDE.sub(r"\1", line) if " = " in line else line
 
 
 def _draft(line: str, max_words: int) -> Draft | None:
@@ -117,12 +121,18 @@ def _equations(line: str) -> list[tuple[int, int, Draft]]:
                 end += 2
         text = _balanced(" ".join(tokens[start : end + 1]).rstrip("".join(ENDS)))
         sides = tuple(text.split(" = ")) if text else ()
-        cut = start > 0 and tokens[start - 1] in OPERATORS - {"=", ":"}  # `5 apples * 3 = 15` is no `3 = 15`
-        if len(sides) > 1 and not cut and not _is_number(sides[0]):
+        cut = start > 0 and tokens[start - 1] in OPERATORS - {"=", ":"}  # `his age * 3 = 15` is no `3 = 15`
+        if len(sides) > 1 and not cut and _is_true(sides) and ("/" in sides[0] or not _is_number(sides[0])):
             nouns = "" if tokens[end].endswith(ENDS) else _nouns(tokens[end + 1 :])
             found.append((start, end + 1, Draft(sides, nouns)))
         start = end + 1
     return found
+
+
+def _is_true(sides: tuple[str, ...]) -> bool:
+    """Tell whether the numeric sides agree, as those of `3 + 4 = 10` do not, cut out of `twice 3 + 4 = 10`."""
+    values = [found for side in sides if (found := value(side)) is not None]
+    return all(agree(values[0], other) for other in values[1:])
 
 
 def _is_operand(token: str) -> bool:
@@ -201,7 +211,7 @@ def _shortened(drafts: list[Draft], rule: Rule) -> list[Draft]:
 def _merged(one: Draft, other: Draft, max_words: int) -> Draft | None:
     """Put the expression of one equation in the place of its result in the next; None where that is not exact."""
     *_, expression, result = one.sides
-    *before, target, value = other.sides
+    *before, target, total = other.sides
     tokens = target.split()
     places = [index for index, token in enumerate(tokens) if token.strip("()") == result.strip("()")]
     operators = {token for token in expression.split() if token in OPERATORS}
@@ -214,7 +224,7 @@ def _merged(one: Draft, other: Draft, max_words: int) -> Draft | None:
         operators & {"+", "-"} and (previous in {"-", "*", "/", "^"} or following in {"*", "/", "^"})
     ) or (previous in {"/", "^"} or following == "^")
     tokens[place] = f"({expression})" if needs_brackets else expression
-    merged = Draft((*before, " ".join(tokens), value), other.words)
+    merged = Draft((*before, " ".join(tokens), total), other.words)
     for candidate in (merged, replace(merged, words="")):
         if count_words(str(candidate)) <= max_words:
             return candidate
