@@ -109,11 +109,11 @@ def difference(one: dict | None, other: dict | None) -> dict | None:
     return {"value": value, "low": value - below, "high": value + above, "n": min(one["n"], other["n"])}
 
 
-def conclusions(rows: Sequence[Row]) -> list[str]:
-    """Answer the study's question in sentences, from what is measured; says so where a part is not."""
+def conclusions(rows: Sequence[Row], compared: Sequence[Gain]) -> list[str]:
+    """Answer the study's question in sentences, from rows and their gains; say so where a part is not measured."""
     if not rows:
         return ["Nothing is measured yet, so there is nothing to conclude."]
-    compared, trained = gains(rows), [row for row in rows if row.trained]
+    trained = [row for row in rows if row.trained]
     together = [_together(compared), _shorter(compared)] if compared else [NO_GAIN]
     alone = [_drafting(trained), _same(trained)] if trained else []
     return [sentence for sentence in [*together, _training(rows), *alone, _cut(rows)] if sentence]
@@ -141,7 +141,7 @@ def _extremes(found: dict[str, dict], text: Callable[[dict], str]) -> str:
         return f"{text(found[least])} on {least}"
     if found[least]["value"] == found[most]["value"]:
         return f"{text(found[least])} in every cell"
-    return f"from {text(found[least])} on {least} to {text(found[most])} on {most}"
+    return f"between {text(found[least])} on {least} and {text(found[most])} on {most}"
 
 
 def _together(compared: Sequence[Gain]) -> str:
@@ -158,7 +158,9 @@ def _shorter(compared: Sequence[Gain]) -> str:
     tokens = _each(compared, lambda gain: number_text(gain.tokens))
     clear = [gain for gain in known if gain.accuracy["low"] > 0 or gain.accuracy["high"] < 0]
     points = _each(known, lambda gain: points_text(gain.accuracy)) if known else ""
-    chance = f"beyond chance on {_list(gain.scenario for gain in clear)}" if clear else "none of it beyond chance"
+    chance = (
+        f"beyond chance on {_list(gain.scenario for gain in clear)}" if clear else "none of it beyond chance at this n"
+    )
     accuracy = f"Strict accuracy changes by {points}, {chance}." if known else ""
     return f"The share of chain of thought's tokens that is left is {tokens}. {accuracy}".strip()
 
@@ -183,7 +185,8 @@ def _training(rows: Sequence[Row]) -> str:
     lifts = {row.cell: gained for row in rows if row.trained and (gained := lift(row, rows))}
     if not lifts:
         return "What training gives is not measured yet: that takes a trained and an untrained cell of one scenario."
-    return f"Over the better untrained prompt, training changes lenient accuracy by {_extremes(lifts, points_text)}."
+    ends = _extremes(lifts, points_text)
+    return f"The lift from training, in lenient accuracy over the better untrained prompt, is {ends}."
 
 
 def _drafting(trained: Sequence[Row]) -> str:
@@ -195,9 +198,11 @@ def _drafting(trained: Sequence[Row]) -> str:
     }
     sure = [cell for cell, speedup in speedups.items() if speedup["low"] is not None and speedup["low"] > 1]
     ends = _extremes(speedups, lambda speedup: f"{number_text(speedup)} {_bracket(speedup)}")
-    accepted = f" Of the drafted tokens, the target accepts {_extremes(rates, share_text)}." if rates else ""
+    accepted = (
+        f" The share of drafted tokens that the target accepts is {_extremes(rates, share_text)}." if rates else ""
+    )
     return (
-        f"Speculation alone multiplies speed by {ends}; its interval lies above 1 in {len(sure)} of {len(trained)} "
+        f"The speedup of speculation alone is {ends}; its interval lies above 1 in {len(sure)} of {len(trained)} "
         f"trained cells.{accepted}"
     )
 

@@ -62,7 +62,7 @@ def build(
         "trained": [row for row in rows if row.trained],
         "expected": len(expected),
         "missing": tables.visible(missing),
-        "conclusions": findings.conclusions(rows),
+        "conclusions": findings.conclusions(rows, compared),
         "gains": compared,
         "published": json.loads((HERE / "published.json").read_text(encoding="utf-8")),
         "ours": {(row.scenario, row.type): row for row in rows if row.trained},

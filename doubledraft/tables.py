@@ -81,8 +81,9 @@ class Row:
 
 
 def read_rows(metrics: Iterable[str | Path], expected: Sequence[str]) -> list[Row]:
-    """Read metrics files into rows, scenario by scenario in the order of the expected cells; a cell given twice or
-    unknown is refused.
+    """Read metrics files into rows, scenario by scenario, in the order of the expected cells.
+
+    Raises ReportError where a file is not metrics, or its cell is unknown or was read before.
     """
     cells: dict[str, tuple[Path, dict]] = {}
     for path in map(Path, metrics):
@@ -96,12 +97,13 @@ def read_rows(metrics: Iterable[str | Path], expected: Sequence[str]) -> list[Ro
             )
         cells[cell] = (path, value)
     rows = [row for cell in expected if cell in cells for row in _rows(*cells[cell])]
-    scenarios = list(dict.fromkeys(row.scenario for row in rows))
-    return sorted(rows, key=lambda row: scenarios.index(row.scenario))
+    return sorted(rows, key=lambda row: [cell.endswith(f"_{row.scenario}") for cell in expected].index(True))
 
 
 def _rows(path: Path, metrics: dict) -> list[Row]:
     cell, kind, scenario = (pick(metrics, key, path=path) for key in ("cell", "type", "scenario"))
+    if cell != f"{kind}_{scenario}":
+        raise ReportError(f"{path}: cell {cell!r} should be '{kind}_{scenario}', its type and scenario; make it again")
     common = {"cell": cell, "scenario": scenario, "metrics": metrics, "path": path}
     if kind != "untrained":
         return [Row(type=kind, trained=True, mode=pick(metrics, "baseline", path=path), **common)]

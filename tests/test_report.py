@@ -69,6 +69,12 @@ def test_all_cells_are_in_the_table_and_on_both_pages(whole):
     assert {path.name for path in (whole / "figures").iterdir()} == set(report.CAPTIONS)
 
 
+def test_scenarios_keep_the_order_of_the_config_whatever_exists(tmp_path):
+    paths = made_up.write_grid(tmp_path, ["cot_hard", "cod_easy", "cod_hard"])
+    rows = tables.read_rows(paths, made_up.EXPECTED)
+    assert [row.cell for row in rows] == ["cod_easy", "cot_hard", "cod_hard"]
+
+
 def test_csv_gives_back_every_figure_with_interval_and_n(whole):
     row, metrics = read_table(whole)["cod_hard", "cod"], made_up.trained("cod", "hard")
     for name, interval in {
@@ -178,7 +184,7 @@ def test_ids_in_the_page_are_unique_and_every_reference_resolves(whole):
 
 def test_hostile_text_stays_text(tmp_path):
     def page_of(text: str, folder: Path) -> tuple[Page, str]:
-        metrics = made_up.trained("cod", "easy") | {"cell": f"cod_{text}", "scenario": text, "type": text}
+        metrics = made_up.trained("cod", "easy") | {"cell": f"{text}_{text}", "scenario": text, "type": text}
         metrics["speculation"]["acceptance_definition"] = metrics["speculation"]["method"] = text
         metrics["provenance"] = made_up.provenance(commit=text, libraries={text: text})
         path = folder / "metrics.json"
@@ -233,7 +239,8 @@ def test_acceptances_of_different_definitions_are_never_in_one_table(whole):
 def test_conclusions_hold_no_figure_of_their_own(tmp_path):
     faster = made_up.trained("cod", "easy")
     faster["speedup"] |= {"value": 7.77, "low": 7.1, "high": 8.1}
-    (sentences,) = [findings.conclusions(tables.read_rows([made_up.write_cell(tmp_path, faster)], made_up.EXPECTED))]
+    rows = tables.read_rows([made_up.write_cell(tmp_path, faster)], made_up.EXPECTED)
+    sentences = findings.conclusions(rows, findings.gains(rows))
     assert any("7.77 (7.10–8.10, n 60)" in sentence for sentence in sentences)
 
 
@@ -257,6 +264,7 @@ def test_provenance_that_differs_between_cells_names_the_cells(tmp_path):
         ("[]", "expected an object"),
         ('{"type": "cod"}', "key 'cell' is missing"),
         (json.dumps({"cell": "cod_moon", "type": "cod"}), "'cod_moon' is not of this study"),
+        (json.dumps({"cell": "cod_easy", "type": "cot", "scenario": "easy"}), "should be 'cot_easy'"),
     ],
 )
 def test_bad_metrics_name_the_file_and_leave_no_report(tmp_path, text, message):
