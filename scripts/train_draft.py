@@ -1,0 +1,23 @@
+"""Train the draft's adapter on the trained target's own answers."""
+
+from doubledraft import finetune
+from doubledraft.runtime import log_to
+
+if __name__ == "__main__":
+    log_to(snakemake.log[0])
+    finetune.train_draft(
+        base=snakemake.input.model,
+        distilled=snakemake.input.distilled,
+        questions=snakemake.input.questions,
+        prompt=snakemake.input.prompt,
+        out=snakemake.output.adapter,
+        loss_csv=snakemake.output.loss,
+        loss_figure=snakemake.output.figure,
+        checkpoints=snakemake.params.checkpoints,
+        run_name=snakemake.params.run_name,
+        seed=snakemake.params.seed,
+        dtype=snakemake.params.dtype,
+        load_in_4bit=snakemake.params.load_in_4bit,
+        report_to=snakemake.params.report_to,
+        **snakemake.params.train,
+    )

@@ -1,0 +1,22 @@
+"""Train the target's adapter on a type's traces."""
+
+from doubledraft import finetune
+from doubledraft.runtime import log_to
+
+if __name__ == "__main__":
+    log_to(snakemake.log[0])
+    finetune.train_target(
+        base=snakemake.input.model,
+        traces=snakemake.input.traces,
+        prompt=snakemake.input.prompt,
+        out=snakemake.output.adapter,
+        loss_csv=snakemake.output.loss,
+        loss_figure=snakemake.output.figure,
+        checkpoints=snakemake.params.checkpoints,
+        run_name=snakemake.params.run_name,
+        seed=snakemake.params.seed,
+        dtype=snakemake.params.dtype,
+        load_in_4bit=snakemake.params.load_in_4bit,
+        report_to=snakemake.params.report_to,
+        **snakemake.params.train,
+    )
