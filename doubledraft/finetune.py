@@ -22,7 +22,7 @@ from pathlib import Path
 from doubledraft import plots, prompts
 from doubledraft.models import refuse_unsafe, sha256
 from doubledraft.records import Generation, Question, Trace, read_records, whole_directory, whole_file, write_json
-from doubledraft.runtime import OFFLINE, config_hash, log, provenance
+from doubledraft.runtime import OFFLINE, config_hash, log, provenance, use_own_cores
 
 LINEAR = [
     "q_proj",
@@ -185,6 +185,7 @@ def _trainer(base, rows: Sequence[dict], folder: Path, settings: dict):
     from transformers import AutoTokenizer
     from trl import SFTTrainer
 
+    use_own_cores()
     gpu = torch.cuda.is_available()
     if not gpu:
         _keep_memory()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from doubledraft import prompts as prompt_files
 from doubledraft.models import ITEM_BYTES, ModelError, copy_tokenizer, refuse_unsafe, require_space, write_manifest
 from doubledraft.records import Question, read_records, whole_directory
-from doubledraft.runtime import log
+from doubledraft.runtime import log, use_own_cores
 
 if TYPE_CHECKING:
     import torch
@@ -48,6 +48,7 @@ def merge(
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    use_own_cores()
     refuse_unsafe(base)
     if not (Path(adapter) / "adapter_model.safetensors").exists():
         raise ModelError(f"{adapter}: no adapter_model.safetensors; train the adapter again")

@@ -93,6 +93,13 @@ def own_cores() -> list[int]:
     return list(cores.values())[: _quota()]
 
 
+def use_own_cores() -> None:
+    """Let torch use every core this process may use: Snakemake sets OMP_NUM_THREADS to the job's, one with `--cores 1`."""
+    import torch
+
+    torch.set_num_threads(len(own_cores()))
+
+
 def _quota() -> int | None:
     """Give the whole CPUs of the cgroup's time quota, None without one."""
     limit = Path("/sys/fs/cgroup/cpu.max")
