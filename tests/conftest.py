@@ -1,0 +1,29 @@
+"""Fixtures that several test files share."""
+
+from pathlib import Path
+
+import pytest
+from tiny_models import build_model
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory) -> Path:
+    """Give the folder of a random two-layer Llama with a tokenizer and a chat template; not to be changed."""
+    return build_model(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def tiny_draft(tiny_model) -> Path:
+    """Give the folder of a draft that agrees with the tiny model often, not always: its weights, slightly disturbed."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder = tiny_model.with_name("tiny_draft")
+    model = AutoModelForCausalLM.from_pretrained(tiny_model)
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(torch.randn_like(weight), alpha=0.02)
+    model.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(tiny_model).save_pretrained(folder)
+    return folder

@@ -1,0 +1,186 @@
+"""Real vLLM on a tiny random model: about two minutes.  pytest tests/test_generate.py"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from doubledraft import generate, runtime
+from doubledraft.records import Generation, Question, read_records, write_records
+
+ROOT = Path(__file__).parents[1]
+K = 3
+TOKENS = 40
+
+
+def job(folder: Path, model: Path, name: str, **changes) -> generate.Job:
+    """Give a job over six questions of the folder; float32, so that both modes must agree to the token."""
+    questions = [
+        Question(
+            id=f"q{number}",
+            scenario="easy",
+            split="test",
+            question=f"How many pencils are {number} * 4 + 7 / 2?",
+            answer="0",
+            steps=[],
+        )
+        for number in range(6)
+    ]
+    write_records(folder / "questions.jsonl", questions)
+    (folder / "prompt.yaml").write_text("system: Solve the problem.\nshots: []\n")
+    settings = dict(
+        mode=name,
+        model=str(model),
+        questions=str(folder / "questions.jsonl"),
+        prompt=str(folder / "prompt.yaml"),
+        out=str(folder / f"{name}.jsonl"),
+        run_out=str(folder / f"{name}_run.json"),
+        max_tokens=TOKENS,
+        max_model_len=256,
+        concurrency=2,
+        warmup=1,
+        dtype="float32",
+        seed=17,
+        kv_cache_gib=1,
+        gpu_memory_utilization=0.5,
+        tensor_parallel=1,
+        enforce_eager=True,
+    )
+    return generate.Job(**settings | changes)
+
+
+@pytest.fixture(scope="module")
+def runs(tiny_model, tiny_draft, tmp_path_factory) -> dict[str, tuple[list[Generation], dict]]:
+    """Answer six questions plainly, with a draft model and with n-grams; give the rows and the run file of each."""
+    folder = tmp_path_factory.mktemp("runs")
+    baseline = job(folder, tiny_model, "baseline")
+    drafted = replace(baseline, mode="speculative", draft_length=K, baseline=baseline.out)
+    jobs = {
+        "baseline": baseline,
+        "draft_model": replace(
+            drafted, method="draft_model", draft=str(tiny_draft), out=f"{folder}/d.jsonl", run_out=f"{folder}/d.json"
+        ),
+        "ngram": replace(drafted, method="ngram", out=f"{folder}/n.jsonl", run_out=f"{folder}/n.json"),
+    }
+    for each in jobs.values():
+        generate.run(each)
+    return {
+        name: (read_records(each.out, Generation), json.loads(Path(each.run_out).read_text()))
+        for name, each in jobs.items()
+    }
+
+
+@pytest.mark.parametrize("method", ["draft_model", "ngram"])
+def test_speculation_gives_the_tokens_of_plain_decoding(runs, method):
+    baseline, speculative = runs["baseline"][0], runs[method][0]
+    assert sum(row.drafted for row in speculative) > sum(row.accepted for row in speculative) > 0, "vacuous"
+    assert [row.id for row in speculative] == [f"q{number}" for number in range(6)]
+    assert [row.token_ids for row in speculative] == [row.token_ids for row in baseline]
+    assert [row.text for row in speculative] == [row.text for row in baseline]
+    assert all(row.top2_gap is None for row in speculative), "no first difference, so no gap there"
+
+
+@pytest.mark.parametrize("method", ["draft_model", "ngram"])
+def test_accepted_tokens_and_steps_account_for_the_emitted_ones(runs, method):
+    for row in runs[method][0]:
+        assert 0 <= row.accepted + row.steps - len(row.token_ids) <= K, "more than the last step's trimming"
+        assert row.accepted == sum(row.accepted_per_step)
+        assert max(row.accepted_per_step, default=0) <= K
+
+
+def test_baseline_takes_one_step_a_token_and_drafts_nothing(runs):
+    for row in runs["baseline"][0]:
+        assert row.steps == len(row.token_ids)
+        assert row.drafted is row.accepted is row.accepted_per_step is None
+
+
+def test_rows_of_a_batch_share_its_time_and_no_request_takes_longer(runs):
+    for rows, _ in runs.values():
+        assert [row.batch for row in rows] == [0, 0, 1, 1, 2, 2]
+        for first, second in zip(rows[::2], rows[1::2], strict=True):
+            assert first.batch_seconds == second.batch_seconds
+        assert all(0 < row.time_to_first_token <= row.latency <= row.batch_seconds for row in rows)
+
+
+def test_an_answer_that_does_not_end_is_cut_at_the_cap(runs):
+    for row in runs["baseline"][0]:
+        assert (len(row.token_ids) == TOKENS) == (row.finish_reason == "length")
+
+
+def test_run_file_says_how_the_rows_were_made(runs):
+    costs = {method: run["step_seconds"] for method, (_, run) in runs.items()}
+    assert costs["baseline"]["target"] > 0
+    assert costs["baseline"]["draft"] is costs["baseline"]["verify"] is None
+    assert 0 < costs["draft_model"]["draft"] < 1
+    assert 0 < costs["draft_model"]["verify"] < 1
+    for rows, run in runs.values():
+        assert (run["engine"], run["version"], run["n"]) == ("vllm", runtime.vllm_version(), 6)
+        assert run["wall_seconds"] == pytest.approx(sum(row.batch_seconds for row in rows) / 2)
+        assert run["environment"]["VLLM_NO_USAGE_STATS"] == "1"
+
+
+def test_killed_run_leaves_no_process_and_the_next_one_continues(tiny_model, tmp_path):
+    asked = job(tmp_path, tiny_model, "distill", resume=True, concurrency=1, warmup=0, max_tokens=200)
+    script = "import json, sys; from doubledraft import generate; generate.run(generate.Job(**json.loads(sys.argv[1])))"
+    parent = subprocess.Popen([sys.executable, "-c", script, json.dumps(vars(asked))], cwd=ROOT)
+    wait_until(lambda: Path(asked.out).exists() and Path(asked.out).read_text().count("\n") >= 2)
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    wait_until(lambda: not processes_with(asked.out), seconds=20)
+    before = Path(asked.out).read_bytes()
+    assert not Path(asked.run_out).exists(), "the run was over before it was killed"
+
+    generate.run(asked)
+    whole = before[: before.rindex(b"\n") + 1]
+    assert Path(asked.out).read_bytes().startswith(whole), "answers were made again"
+    rows = read_records(asked.out, Generation)
+    assert [row.id for row in rows] == [f"q{number}" for number in range(6)]
+    assert [row.batch for row in rows] == list(range(6))
+    assert json.loads(Path(asked.run_out).read_text())["n"] == 6
+
+
+def test_failure_of_the_engine_process_says_why(tiny_model, tmp_path):
+    with pytest.raises(RuntimeError, match=r"JobError: .*question 'q0' has \d+ tokens.* raise max_model_len"):
+        generate.run(job(tmp_path, tiny_model, "baseline", max_model_len=TOKENS + 5))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"method": "guess"}, "expected none, draft_model or ngram, found 'guess'"),
+        ({"method": "draft_model", "draft_length": 3}, "takes a draft model"),
+        ({"method": "ngram", "draft_length": 3, "draft": "d"}, "takes no draft model"),
+        ({"method": "ngram"}, "draft_length: 0"),
+        ({"draft_length": 3}, "draft_length: 3"),
+    ],
+)
+def test_settings_that_do_not_go_together_are_refused(tmp_path, changes, message):
+    with pytest.raises(generate.JobError, match=message):
+        job(tmp_path, tmp_path, "baseline", **changes)
+
+
+def wait_until(condition, seconds: float = 180.0) -> None:
+    """Wait for a condition; fails after `seconds`."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)
+
+
+def processes_with(word: str) -> list[str]:
+    """Give the command lines that contain a word, our own left out."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            text = path.read_text()
+        except OSError:  # it ended meanwhile
+            continue
+        if word in text and path.parent.name != str(os.getpid()):
+            found.append(text)
+    return found
