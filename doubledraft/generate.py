@@ -1,10 +1,9 @@
 """Answers of a model by vLLM, timed: the one protocol of both benchmark modes, the untrained baselines, distillation.
 
 Protocol. Questions in file order, in batches of `concurrency`; a batch is one call of the engine with a wall clock
-around it. Greedy. Token ids go in and come out: prompts are built and answers decoded outside the clock, and two
-modes see the same ids. `warmup` requests come first and are not counted. Prefix caching and asynchronous scheduling
-are off in every mode: the first would make later questions cheaper, the second is not to be had with every way of
-drafting. Times of a request are the engine's own, from when it was scheduled, so queueing is not in them.
+around it. Prompts are built and answers decoded outside the clock, and two modes see the same token ids. `warmup`
+requests come first and are not counted. Times of a request are the engine's own, from when it was scheduled, so
+queueing is not in them.
 
 Steps are target passes that emitted tokens: one for the prompt, then one for every verification. vLLM counts accepted
 tokens before it cuts an answer at its end or at `max_tokens`, so accepted + steps may exceed the emitted tokens, by K
@@ -21,58 +20,17 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from doubledraft import process, progress, prompts, runtime, stepclock
+from doubledraft import process, progress, prompts, runtime, stepclock, vllm_engine
+from doubledraft.job import Job, JobError
 from doubledraft.records import Generation, Question, read_records, write_json, write_records
 from doubledraft.runtime import log
 
-CLOCKED_BATCHES = 3  # batches whose steps are timed, after the timed part
+CLOCKED_BATCHES = 3  # batches that are answered once more, after the timed part, with the clock in the engine running
 LOG_SECONDS = 10  # between two lines of progress
-
-
-class JobError(ValueError):
-    """A job that cannot be run as it is; the message names the value and what to do."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """One run of the engine over a file of questions."""
-
-    mode: str  # baseline | speculative | untrained | distill: a label, and the first two have their steps timed
-    model: str  # folder of the target
-    questions: str  # file of Question records
-    prompt: str  # prompt file
-    out: str  # file of Generation records
-    run_out: str  # JSON: how they were made
-    max_tokens: int  # of an answer
-    max_model_len: int  # tokens of prompt and answer
-    concurrency: int  # requests in flight
-    dtype: str
-    seed: int
-    kv_cache_gib: int  # CPU
-    gpu_memory_utilization: float  # GPU
-    tensor_parallel: int  # GPU
-    enforce_eager: bool
-    few_shot: bool = False
-    warmup: int = 0  # requests
-    limit: int | None = None  # questions; None takes all
-    method: str = "none"  # none | draft_model | ngram
-    draft: str = ""  # folder of the draft; draft_model only
-    draft_length: int = 0  # K
-    baseline: str = ""  # generations to find the first differences from
-    resume: bool = False  # append to `out` batch by batch, and continue what an earlier run left there
-
-    def __post_init__(self) -> None:
-        """Refuse what no engine could run."""
-        if self.method not in ("none", "draft_model", "ngram"):
-            raise JobError(f"method: expected none, draft_model or ngram, found {self.method!r}")
-        if (self.method == "draft_model") != bool(self.draft):
-            raise JobError(f"draft: method {self.method} takes {'no' if self.draft else 'a'} draft model")
-        if (self.method != "none") != (self.draft_length > 0):
-            raise JobError(f"draft_length: {self.draft_length} does not go with method {self.method}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,14 +57,15 @@ def answer(job: Job) -> None:
     remaining = [question for question in asked if question.id not in answered]
     costs = stepclock.step_seconds([], job.draft_length)
     if remaining:
-        engine = _start(job)
+        engine = vllm_engine.start(job)
         for batch in _timed(job, engine, remaining, 1 + max((row.batch for row in rows), default=-1)):
             done = [replace(row, text=tokenizer.decode(row.token_ids, skip_special_tokens=True)) for row in batch]
             rows += done
             if job.resume:
                 progress.append(job.out, done)
         if job.mode in ("baseline", "speculative"):
-            costs = _step_costs(job, engine, asked)
+            clocked = _batches(asked, job.concurrency)[:CLOCKED_BATCHES]
+            costs = vllm_engine.step_seconds(engine, [_prompts(batch) for batch in clocked], job)
         if job.baseline:
             rows = _with_gaps(engine, asked, rows, read_records(job.baseline, Generation))
     if not job.resume:
@@ -133,51 +92,15 @@ def ask(job: Job, tokenizer) -> list[Asked]:
     return asked
 
 
-def _start(job: Job):
-    """Start vLLM on the job's models."""
-    from vllm import LLM
-
-    speculative = {"method": job.method, "num_speculative_tokens": job.draft_length}
-    if job.method == "draft_model":
-        speculative |= {"model": job.draft, "draft_tensor_parallel_size": job.tensor_parallel}
-    drafts = {"speculative_config": speculative, "per_request_spec_decode_metrics": "detailed"}
-    start = time.perf_counter()
-    engine = LLM(
-        model=job.model,
-        dtype=job.dtype,
-        seed=job.seed,
-        max_model_len=job.max_model_len,
-        max_num_seqs=job.concurrency,
-        gpu_memory_utilization=job.gpu_memory_utilization,
-        tensor_parallel_size=job.tensor_parallel,
-        enforce_eager=job.enforce_eager,
-        enable_prefix_caching=False,
-        async_scheduling=False,
-        disable_log_stats=False,  # else requests carry no times
-        worker_extension_cls="doubledraft.stepclock.StepClock",
-        **(drafts if job.method != "none" else {}),
-    )
-    log.info("engine started in %.0f s", time.perf_counter() - start)
-    return engine
-
-
-def _generate(engine, prompts_: Sequence[list[int]], **sampling) -> list:
-    """Give vLLM's RequestOutput of every prompt, in order, greedy."""
-    from vllm import SamplingParams
-
-    parameters = SamplingParams(temperature=0.0, detokenize=False, **sampling)
-    return engine.generate([{"prompt_token_ids": ids} for ids in prompts_], parameters, use_tqdm=False)
-
-
 def _timed(job: Job, engine, asked: list[Asked], first: int) -> Iterator[list[Generation]]:
     """Answer in batches; text is left empty. `first` is the index of the first batch."""
     if job.warmup:
-        _generate(engine, [question.token_ids for question in asked[: job.warmup]], max_tokens=job.max_tokens)
+        vllm_engine.answer(engine, _prompts(asked[: job.warmup]), max_tokens=job.max_tokens)
     start = spoken = time.perf_counter()
     done = tokens = 0
     for batch, questions in enumerate(_batches(asked, job.concurrency), start=first):
         began = time.perf_counter()
-        outputs = _generate(engine, [question.token_ids for question in questions], max_tokens=job.max_tokens)
+        outputs = vllm_engine.answer(engine, _prompts(questions), max_tokens=job.max_tokens)
         now = time.perf_counter()
         rows = [_generation(job, q, output, batch, now - began) for q, output in zip(questions, outputs, strict=True)]
         yield rows
@@ -189,6 +112,10 @@ def _timed(job: Job, engine, asked: list[Asked], first: int) -> Iterator[list[Ge
 
 def _batches(asked: list[Asked], size: int) -> list[list[Asked]]:
     return [asked[at : at + size] for at in range(0, len(asked), size)]
+
+
+def _prompts(asked: list[Asked]) -> list[list[int]]:
+    return [question.token_ids for question in asked]
 
 
 def _generation(job: Job, question: Asked, output, batch: int, seconds: float) -> Generation:
@@ -224,17 +151,6 @@ def _generation(job: Job, question: Asked, output, batch: int, seconds: float) -
     )
 
 
-def _step_costs(job: Job, engine, asked: list[Asked]) -> dict[str, float | None]:
-    """Answer the first batches once more with the clock inside the engine running."""
-    engine.collective_rpc("start_step_clock")
-    for questions in _batches(asked, job.concurrency)[:CLOCKED_BATCHES]:
-        _generate(engine, [question.token_ids for question in questions], max_tokens=job.max_tokens)
-    steps = engine.collective_rpc("stop_step_clock")[0]
-    costs = stepclock.step_seconds([stepclock.Step(*step) for step in steps], job.draft_length)
-    log.info("seconds of a step: %s", ", ".join(f"{name} {value:.4f}" for name, value in costs.items() if value))
-    return costs
-
-
 def _with_gaps(engine, asked: list[Asked], rows: list[Generation], baseline: list[Generation]) -> list[Generation]:
     """Note on rows that differ from the baseline's how close the target's two best tokens are where they first do."""
     plain = {row.id: row.token_ids for row in baseline}
@@ -243,27 +159,22 @@ def _with_gaps(engine, asked: list[Asked], rows: list[Generation], baseline: lis
         same = _common(row.token_ids, plain[row.id])
         if same < min(len(row.token_ids), len(plain[row.id])):
             prefixes[row.id] = question.token_ids + row.token_ids[:same]
-    outputs = _generate(engine, list(prefixes.values()), max_tokens=1, logprobs=2) if prefixes else []
-    gaps = {}
-    for id, output in zip(prefixes, outputs, strict=True):
-        best = sorted((token.logprob for token in output.outputs[0].logprobs[0].values()), reverse=True)
-        gaps[id] = best[0] - best[1]
+    gaps = dict(zip(prefixes, vllm_engine.top2_gaps(engine, list(prefixes.values())), strict=True))
     log.info("%d of %d answers differ from the baseline's", len(gaps), len(rows))
     return [replace(row, top2_gap=gaps.get(row.id)) for row in rows]
 
 
 def _common(first: list[int], second: list[int]) -> int:
     """Give the length of the common prefix."""
-    return next(
-        (at for at, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), min(len(first), len(second))
-    )
+    pairs = enumerate(zip(first, second, strict=False))
+    return next((at for at, (a, b) in pairs if a != b), min(len(first), len(second)))
 
 
 def _work(job: Job, asked: list[Asked]) -> str:
     """Hash all that the answers depend on."""
     model = (path for path in sorted(Path(job.model).iterdir()) if path.name != "manifest.json")  # it has a date in it
-    prompts_ = [(question.id, question.token_ids) for question in asked]
-    return progress.key(model, [runtime.vllm_version(), job.max_tokens, job.dtype, job.seed, prompts_])
+    questions = [(question.id, question.token_ids) for question in asked]
+    return progress.key(model, [runtime.vllm_version(), job.max_tokens, job.dtype, job.seed, questions])
 
 
 def _description(job: Job, rows: list[Generation], costs: dict[str, float | None]) -> dict[str, object]:

@@ -1,0 +1,45 @@
+"""What one run of the engine is asked to do: plain values, so that a job can cross to another process as JSON."""
+
+from dataclasses import dataclass
+
+
+class JobError(ValueError):
+    """A job that cannot be run as it is; the message names the value and what to do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One run of the engine over a file of questions."""
+
+    mode: str  # baseline | speculative | untrained | distill: a label, and the first two have their steps timed
+    model: str  # folder of the target
+    questions: str  # file of Question records
+    prompt: str  # prompt file
+    out: str  # file of Generation records
+    run_out: str  # JSON: how they were made
+    max_tokens: int  # of an answer
+    max_model_len: int  # tokens of prompt and answer
+    concurrency: int  # requests in flight
+    dtype: str
+    seed: int
+    kv_cache_gib: int  # CPU
+    gpu_memory_utilization: float  # GPU
+    tensor_parallel: int  # GPU
+    enforce_eager: bool
+    few_shot: bool = False
+    warmup: int = 0  # requests
+    limit: int | None = None  # questions; None takes all
+    method: str = "none"  # none | draft_model | ngram
+    draft: str = ""  # folder of the draft; draft_model only
+    draft_length: int = 0  # K
+    baseline: str = ""  # generations to find the first differences from
+    resume: bool = False  # append to `out` batch by batch, and continue what an earlier run left there
+
+    def __post_init__(self) -> None:
+        """Refuse what no engine could run."""
+        if self.method not in ("none", "draft_model", "ngram"):
+            raise JobError(f"method: expected none, draft_model or ngram, found {self.method!r}")
+        if (self.method == "draft_model") != bool(self.draft):
+            raise JobError(f"draft: method {self.method} takes {'no' if self.draft else 'a'} draft model")
+        if (self.method != "none") != (self.draft_length > 0):
+            raise JobError(f"draft_length: {self.draft_length} does not go with method {self.method}")
