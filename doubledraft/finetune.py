@@ -1,16 +1,13 @@
 """LoRA training of the target and of the draft: unsloth, then TRL's SFTTrainer, then PEFT; one path for CPU and GPU.
 
-Rows are turned into token ids here, not by the trainer, so that what is learned can be read and tested: the prompt is
-what the engine will be given (chat template, generation prompt), the completion is what it should emit up to and
-including the end-of-turn token, and only the completion counts in the loss. A row that does not fit is refused or
-dropped with its count; nothing is cut. Checkpoints live outside the output folder, so that a killed run continues
-from the newest whole one.
+The rows come encoded (`training_rows.py`), so the trainer has no say in what counts. Checkpoints live outside the
+output folder (`checkpoints.py`), so that a killed run goes on where it was; the adapter and the loss curve appear
+when complete.
 """
 
 import csv
 import ctypes
 import importlib.util
-import json
 import math
 import os
 import shutil
@@ -20,32 +17,21 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from doubledraft import plots, prompts
-from doubledraft.models import refuse_unsafe, sha256
+from doubledraft.checkpoints import folder_of_run, newest_whole_checkpoint, seal
+from doubledraft.model_folder import refuse_unsafe, sha256
 from doubledraft.records import Generation, Question, Trace, read_records, whole_directory, whole_file, write_json
-from doubledraft.runtime import OFFLINE, config_hash, log, provenance, use_own_cores
+from doubledraft.runtime import OFFLINE, log, provenance, use_own_cores
+from doubledraft.training_rows import TrainingError, encode_all, rows_from_generations, rows_from_traces
 
-LINEAR = [
-    "q_proj",
-    "k_proj",
-    "v_proj",
-    "o_proj",
-    "gate_proj",
-    "up_proj",
-    "down_proj",
-]  # every matrix of a decoder layer
+# every matrix of a decoder layer
+LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 WARM_UP = 0.05  # share of the steps in which the learning rate rises
 CHECKPOINTS = 4  # saved a run, evenly spaced
 CSV_COLUMNS = ("step", "epoch", "loss", "learning_rate")
-SEAL = "sealed.json"
-IGNORED = -100  # label of a token that does not count in the loss (torch's cross_entropy default)
-
-
-class TrainingError(ValueError):
-    """A training run that cannot start or did not work; the message says what to change."""
 
 
 def train_target(*, base, traces, prompt, out, loss_csv, loss_figure, **settings) -> None:
-    """Train the target's adapter on a trace file, asked with the benchmark's own prompt file; settings as in `train`."""
+    """Train the target's adapter on a trace file, asked with the benchmark's own prompt; settings as in `train`."""
     rows = rows_from_traces(read_records(traces, Trace), prompts.load(prompt))
     train(base, rows, out, loss_csv=loss_csv, **settings)
     plots.loss_figure(loss_csv, loss_figure)
@@ -57,51 +43,6 @@ def train_draft(*, base, distilled, questions, prompt, out, loss_csv, loss_figur
     rows = rows_from_generations(generations, read_records(questions, Question), prompts.load(prompt))
     train(base, rows, out, loss_csv=loss_csv, **settings)
     plots.loss_figure(loss_csv, loss_figure)
-
-
-def rows_from_traces(traces: Sequence[Trace], prompt: prompts.Prompt) -> list[dict]:
-    """Give one {"prompt": messages, "completion": messages} row a trace."""
-    return [_row(prompt, trace.question, trace.text) for trace in traces]
-
-
-def rows_from_generations(
-    generations: Sequence[Generation], questions: Sequence[Question], prompt: prompts.Prompt
-) -> list[dict]:
-    """Give one row a generation, joined to its question by id; raises TrainingError when the question is not there."""
-    texts = {question.id: question.question for question in questions}
-    for generation in generations:
-        if generation.id not in texts:
-            raise TrainingError(f"generation {generation.id!r} answers a question that is not in the question file")
-    return [_row(prompt, texts[generation.id], generation.text) for generation in generations]
-
-
-def _row(prompt: prompts.Prompt, question: str, answer: str) -> dict:
-    return {
-        "prompt": prompts.messages(prompt, question, few_shot=False),
-        "completion": [{"role": "assistant", "content": answer}],
-    }
-
-
-def encode(tokenizer, row: dict) -> dict[str, list[int]]:
-    """Give `input_ids` and `labels` of one row; labels are IGNORED on the prompt and end with the end-of-turn token.
-
-    Raises TrainingError when the chat template does not begin the whole conversation with the prompt as the engine will
-    see it, or does not end the turn with the tokenizer's end-of-sequence token.
-    """
-    prompt = tokenizer.apply_chat_template(row["prompt"], add_generation_prompt=True, return_dict=True)["input_ids"]
-    whole = tokenizer.apply_chat_template(row["prompt"] + row["completion"], return_dict=True)["input_ids"]
-    if whole[: len(prompt)] != prompt:
-        raise TrainingError(
-            "the chat template changes the prompt when an answer follows; use a model with another template"
-        )
-    end = len(whole)
-    while end > len(prompt) and whole[end - 1] != tokenizer.eos_token_id:
-        end -= 1  # what a template writes after the turn (a newline) is never generated
-    if end == len(prompt) or tokenizer.decode(whole[end:]).strip():
-        raise TrainingError(
-            f"the chat template does not end a turn with {tokenizer.eos_token!r}, so answers would not stop"
-        )
-    return {"input_ids": whole[:end], "labels": [IGNORED] * len(prompt) + whole[len(prompt) : end]}
 
 
 def train(
@@ -124,7 +65,7 @@ def train(
     report_to: str = "none",
     run_name: str | None = None,
 ) -> None:
-    """Train a LoRA adapter of `base` on `rows`; write it to folder `out` with `training.json`, and the loss to `loss_csv`.
+    """Train a LoRA adapter of `base` on `rows`; write it to `out` with `training.json`, and the loss to `loss_csv`.
 
     `checkpoints` is a folder of this run alone, removed when training is complete. A step sees batch * accumulate rows.
     """
@@ -133,9 +74,7 @@ def train(
     }
     _check(load_in_4bit, report_to)
     refuse_unsafe(base)
-    folder = _checkpoint_folder(
-        Path(checkpoints), {**settings, "base": sha256(Path(base) / "config.json"), "rows": list(rows)}
-    )
+    folder = folder_of_run(Path(checkpoints), {**settings, "base": _fingerprint(base), "rows": list(rows)})
     with tempfile.TemporaryDirectory(prefix="unsloth.") as compiled:
         _set_switches(compiled)
         trainer, facts = _trainer(base, rows, folder, settings)
@@ -144,17 +83,22 @@ def train(
             trainer.train(resume_from_checkpoint=newest_whole_checkpoint(folder))
         facts["seconds"] = round(time.monotonic() - started, 1)
     losses = [entry for entry in trainer.state.log_history if "loss" in entry]
+    if not all(math.isfinite(entry["loss"]) for entry in losses):
+        raise TrainingError(f"the loss of {out} is not a number any more; lower learning_rate = {learning_rate:g}")
     facts |= {"steps": trainer.state.global_step, "final_loss": losses[-1]["loss"]}
     _write_losses(loss_csv, losses)
     with whole_directory(out) as adapter:
         trainer.model.save_pretrained(adapter)
         (adapter / "README.md").unlink(missing_ok=True)  # a form to fill in, that PEFT adds
-        write_json(
-            adapter / "training.json",
-            {**facts, "settings": {**settings, "base": str(base)}, "provenance": provenance()},
-        )
+        report = {**facts, "settings": {**settings, "base": str(base)}, "provenance": provenance()}
+        write_json(adapter / "training.json", report)
     log.info("trained %s: %s", out, facts)
     shutil.rmtree(checkpoints)
+
+
+def _fingerprint(base: str | Path) -> str:
+    manifest = Path(base) / "manifest.json"  # lists the digest of every file
+    return sha256(manifest if manifest.exists() else Path(base) / "config.json")
 
 
 def _check(load_in_4bit: bool, report_to: str) -> None:
@@ -171,7 +115,7 @@ def _check(load_in_4bit: bool, report_to: str) -> None:
 
 
 def _set_switches(compiled: str) -> None:
-    """Set what unsloth and the hub client read when imported; by default unsloth writes code below the working folder."""
+    """Set what unsloth and the hub client read when imported; unsloth writes code to `compiled`, not the cwd."""
     switches = {**OFFLINE, "UNSLOTH_COMPILE_LOCATION": compiled}
     os.environ.update(switches)
     log.info("environment of the training: %s", switches)
@@ -189,7 +133,7 @@ def _trainer(base, rows: Sequence[dict], folder: Path, settings: dict):
     gpu = torch.cuda.is_available()
     if not gpu:
         _keep_memory()
-    encoded, facts = _encode_all(AutoTokenizer.from_pretrained(base), rows, settings["max_length"])
+    encoded, facts = encode_all(AutoTokenizer.from_pretrained(base), rows, settings["max_length"])
     shared = {"max_seq_length": settings["max_length"], "use_gradient_checkpointing": "unsloth" if gpu else False}
     # torch's fused CPU attention has a slow backward: plain attention makes a whole step 1.4 times faster
     attention = {} if gpu else {"attn_implementation": "eager"}
@@ -210,12 +154,12 @@ def _trainer(base, rows: Sequence[dict], folder: Path, settings: dict):
     trainer = SFTTrainer(
         model=model, processing_class=tokenizer, args=arguments, train_dataset=Dataset.from_list(encoded)
     )
-    trainer.add_callback(_seal_checkpoints())
+    trainer.add_callback(_callback())
     return trainer, facts
 
 
 def _no_needless_casts(trainer):
-    """Stop PEFT from raising every LoRA input to float32, which autocast would lower again: same numbers, fewer copies."""
+    """Stop PEFT from raising every LoRA input to float32, which autocast lowers again: same numbers, fewer copies."""
     from peft.helpers import disable_input_dtype_casting
 
     return disable_input_dtype_casting(trainer.model, active=trainer.args.bf16 or trainer.args.fp16)
@@ -227,23 +171,6 @@ def _keep_memory() -> None:
     if hasattr(libc, "mallopt"):
         libc.mallopt(-3, 2**30)  # M_MMAP_THRESHOLD: below it memory comes from the heap
         libc.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD: free heap that is given back to the system
-
-
-def _encode_all(tokenizer, rows: Sequence[dict], max_length: int) -> tuple[list[dict], dict[str, int]]:
-    encoded = [encode(tokenizer, row) for row in rows]
-    kept = [row for row in encoded if len(row["input_ids"]) <= max_length]
-    if not kept:
-        raise TrainingError(f"none of {len(rows)} training rows fits in max_length = {max_length} tokens")
-    facts = {
-        "rows": len(kept),
-        "rows_too_long": len(encoded) - len(kept),
-        "tokens": sum(len(row["input_ids"]) for row in kept),
-        "completion_tokens": sum(label != IGNORED for row in kept for label in row["labels"]),
-        "longest_row": max(len(row["input_ids"]) for row in encoded),
-    }
-    if facts["rows_too_long"]:
-        log.warning("dropped %d rows longer than max_length = %d tokens", facts["rows_too_long"], max_length)
-    return kept, facts
 
 
 def _arguments(folder: Path, settings: dict, rows: int, gpu: bool):
@@ -267,6 +194,7 @@ def _arguments(folder: Path, settings: dict, rows: int, gpu: bool):
         fp16=settings["dtype"] == "float16",
         seed=settings["seed"],
         logging_steps=1,
+        logging_nan_inf_filter=False,
         save_strategy="steps",
         save_steps=math.ceil(steps / CHECKPOINTS),
         save_total_limit=2,
@@ -276,47 +204,19 @@ def _arguments(folder: Path, settings: dict, rows: int, gpu: bool):
     )
 
 
-def _seal_checkpoints():
-    """Give a callback that ends every checkpoint with a list of its files' sha256, by which a whole one is known."""
+def _callback():
+    """Give what runs inside the training: every checkpoint is sealed, every step's loss is logged."""
     from transformers import TrainerCallback
 
-    class Seal(TrainerCallback):
+    class Callback(TrainerCallback):
         def on_save(self, args, state, control, **kwargs):
-            folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-            write_json(folder / SEAL, {file.name: sha256(file) for file in sorted(folder.iterdir())})
+            seal(Path(args.output_dir) / f"checkpoint-{state.global_step}")
 
         def on_log(self, args, state, control, logs=None, **kwargs):
             if logs and "loss" in logs:
                 log.info("step %d of %d: loss %.4f", state.global_step, state.max_steps, logs["loss"])
 
-    return Seal()
-
-
-def newest_whole_checkpoint(folder: Path) -> str | None:
-    """Give the newest checkpoint whose files are all as written, removing torn ones with a warning; None without any."""
-    found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]), reverse=True)
-    for checkpoint in found:
-        try:
-            seal = json.loads((checkpoint / SEAL).read_text(encoding="utf-8"))
-            if all(sha256(checkpoint / name) == digest for name, digest in seal.items()):
-                log.info("continuing from %s", checkpoint)
-                return str(checkpoint)
-        except (OSError, ValueError):
-            pass
-        log.warning("%s is torn and is skipped", checkpoint)
-        shutil.rmtree(checkpoint)
-    return None
-
-
-def _checkpoint_folder(root: Path, identity: dict) -> Path:
-    """Give the folder for checkpoints of exactly this run; those of other settings or rows are removed, not continued."""
-    folder = root / config_hash(identity)
-    for other in root.glob("*"):
-        if other != folder:
-            log.info("removing checkpoints of another run: %s", other)
-            shutil.rmtree(other)
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    return Callback()
 
 
 def _write_losses(path: str | Path, losses: Sequence[dict]) -> None:

@@ -10,7 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from doubledraft import prompts as prompt_files
-from doubledraft.models import ITEM_BYTES, ModelError, copy_tokenizer, refuse_unsafe, require_space, write_manifest
+from doubledraft.model_folder import (
+    ITEM_BYTES,
+    ModelError,
+    copy_tokenizer,
+    refuse_unsafe,
+    require_space,
+    write_manifest,
+)
 from doubledraft.records import Question, read_records, whole_directory
 from doubledraft.runtime import log, use_own_cores
 
@@ -65,8 +72,8 @@ def merge(
     exact = _compare(expected, _logits(model, inputs))
     if not exact["largest_difference"] <= tolerance:  # also when it is NaN
         raise ModelError(
-            f"merging {adapter} into {base} moved a logit by {exact['largest_difference']:.2g}, more than {tolerance:g}; "
-            "train the adapter again on this base model"
+            f"merging {adapter} into {base} moved a logit by {exact['largest_difference']:.2g}, more than "
+            f"{tolerance:g}; train the adapter again"
         )
     model = model.to(getattr(torch, dtype))
     comparison = {
