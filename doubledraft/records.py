@@ -1,7 +1,7 @@
 """The data contract: one dataclass per record, one JSON line each.
 
-A file is written whole or not at all: readers never meet half a file, whatever killed the writer. Readers refuse what they
-cannot trust and name the file, the line and the field.
+A file is written whole or not at all: readers never meet half a file, whatever killed the writer. Readers refuse what
+they cannot trust and name the file, the line and the field.
 """
 
 import json
@@ -133,8 +133,8 @@ def write_records(path: str | Path, records: Iterable[object]) -> None:
 def read_records(path: str | Path, kind: type[Record], *, appended: bool = False) -> list[Record]:
     """Read a file of records of one kind, in file order, ids unique.
 
-    `appended` is for a log that a killed run may have cut: a last line without its newline is dropped there, and an error
-    anywhere else. Raises RecordError naming the line.
+    `appended` is for a log that a killed run may have cut: a last line without its newline is dropped there, and an
+    error anywhere else. Raises RecordError naming the line.
     """
     path = Path(path)
     lines = path.read_bytes().split(b"\n")  # never splitlines: U+2028 may stand inside a JSON string

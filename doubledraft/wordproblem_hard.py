@@ -8,11 +8,10 @@ import random
 
 from doubledraft.wordproblem_parts import Problem, multiply, par, polynomial, ratio, template
 
-DIGITS = range(2, 10)
-SIGNED = [n for n in range(-9, 10) if n]  # -9 to 9 without 0
+SIGNED = [n for n in range(-5, 6) if n]  # -5 to 5 without 0
 
 
-@template((a, b, x, y) for a in range(2, 6) for b in range(2, 6) for x in range(1, 8) for y in range(-5, 9) if y)
+@template((a, b, x, y) for a in range(2, 5) for b in range(2, 5) for x in range(1, 7) for y in range(1, 9))
 def system_by_adding(words: random.Random, a: int, b: int, x: int, y: int) -> Problem:
     one, two = a * x + y, b * x - y
     total, product = one + two, a * x
@@ -32,7 +31,7 @@ def system_by_adding(words: random.Random, a: int, b: int, x: int, y: int) -> Pr
 
 
 @template(
-    (p, q, m, n) for q in range(2, 5) for p in range(q + 1, 8) for m in range(2, 10) for n in range(2, 10) if m != n
+    (p, q, m, n) for q in range(2, 5) for p in range(q + 1, 8) for m in range(2, 8) for n in range(2, 8) if m != n
 )
 def ticket_system(words: random.Random, adult: int, child: int, adults: int, children: int) -> Problem:
     count, money = adults + children, adult * adults + child * children
@@ -70,7 +69,7 @@ def quadratic_roots(words: random.Random, r: int, s: int) -> Problem:
     return Problem(texts, steps, f"{r}, {s}")
 
 
-@template((h, k) for h in range(-9, 10) for k in range(-20, 21) if h and k and h * h + k)
+@template((h, k) for h in range(-6, 7) for k in range(-12, 13) if h and k and h * h + k)
 def quadratic_minimum(words: random.Random, h: int, k: int) -> Problem:
     b, c, square = -2 * h, h * h + k, h * h
     quadratic = polynomial([1, b, c])
@@ -88,7 +87,7 @@ def quadratic_minimum(words: random.Random, h: int, k: int) -> Problem:
     return Problem(texts, steps, str(k))
 
 
-@template((a, b, c) for a in range(1, 6) for b in SIGNED for c in range(-6, 7) if c)
+@template((a, b, c) for a in range(1, 4) for b in range(-7, 8) for c in range(-4, 5) if b and c)
 def discriminant(words: random.Random, a: int, b: int, c: int) -> Problem:
     quadratic, square, product = polynomial([a, b, c]), b * b, 4 * a * c
     texts = [
@@ -106,7 +105,7 @@ def discriminant(words: random.Random, a: int, b: int, c: int) -> Problem:
 
 
 @template(
-    (a, b, c, d) for a in range(1, 5) for b in SIGNED for c in range(1, 4) for d in SIGNED if a * d + b * c and b <= d
+    (a, b, c, d) for a in range(1, 4) for b in SIGNED for c in range(1, 3) for d in SIGNED if a * d + b * c and b <= d
 )
 def expand_product(words: random.Random, a: int, b: int, c: int, d: int) -> Problem:
     left, right = polynomial([a, b]), polynomial([c, d])
@@ -128,9 +127,7 @@ def expand_product(words: random.Random, a: int, b: int, c: int, d: int) -> Prob
     return Problem(texts, steps, answer)
 
 
-@template(
-    (r, a, b, c) for r in (-2, -1, 1, 2, 3) for a in range(-4, 5) for b in range(-5, 6) for c in range(1, 8) if a and b
-)
+@template((r, a, b, c) for r in (-1, 1, 2) for a in range(-3, 4) for b in range(-4, 5) for c in range(1, 8) if a and b)
 def remainder(words: random.Random, r: int, a: int, b: int, c: int) -> Problem:
     cubic, square, cube = polynomial([1, a, b, c]), r * r, r**3
     texts = [
@@ -148,7 +145,7 @@ def remainder(words: random.Random, r: int, a: int, b: int, c: int) -> Problem:
     return Problem(texts, steps, str(value + c))
 
 
-@template((a, d, n) for a in range(-5, 13) for d in range(-6, 8) for n in range(5, 12) if d and abs(d) > 1 and a)
+@template((a, d, n) for a in range(-4, 11) for d in range(2, 7) for n in range(5, 12) if a)
 def arithmetic_sum(words: random.Random, first: int, step: int, n: int) -> Problem:
     gaps, last = step * (n - 1), first + step * (n - 1)
     start = ", ".join(str(first + step * index) for index in range(3))
@@ -165,7 +162,7 @@ def arithmetic_sum(words: random.Random, first: int, step: int, n: int) -> Probl
     return Problem(texts, steps, str(last))
 
 
-@template((a, b, c, x) for a in range(2, 6) for b in SIGNED for c in range(-6, 7) for x in range(-3, 5) if c and x)
+@template((a, b, c, x) for a in range(2, 5) for b in SIGNED for c in range(-4, 5) for x in range(-2, 4) if c and x)
 def composed_value(words: random.Random, a: int, b: int, c: int, x: int) -> Problem:
     f, g, inner = polynomial([a, b]), polynomial([1, 0, c]), x * x + c
     texts = [
@@ -181,7 +178,7 @@ def composed_value(words: random.Random, a: int, b: int, c: int, x: int) -> Prob
     return Problem(texts, steps, str(a * inner + b))
 
 
-@template((a, b, c, d) for a in range(2, 6) for b in SIGNED for c in range(2, 6) for d in SIGNED if a * d + b)
+@template((a, b, c, d) for a in range(2, 5) for b in SIGNED for c in range(2, 5) for d in SIGNED if a * d + b)
 def composed_functions(words: random.Random, a: int, b: int, c: int, d: int) -> Problem:
     f, g = polynomial([a, b]), polynomial([c, d])
     texts = [

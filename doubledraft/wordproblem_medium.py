@@ -10,7 +10,7 @@ from math import gcd
 from doubledraft.wordproblem_parts import PEOPLE, Problem, par, polynomial, ratio, template
 
 DIGITS = range(2, 10)
-SIGNED = [n for n in range(-9, 10) if n]  # -9 to 9 without 0
+SIGNED = [n for n in range(-7, 8) if n]  # -7 to 7 without 0
 
 
 def _move(constant: int) -> tuple[str, str]:
@@ -18,7 +18,7 @@ def _move(constant: int) -> tuple[str, str]:
     return (f"Subtract {constant} from", f"- {constant}") if constant > 0 else (f"Add {-constant} to", f"+ {-constant}")
 
 
-@template((a, b, x) for a in DIGITS for b in SIGNED for x in range(-9, 13) if x)
+@template((a, b, x) for a in range(2, 7) for b in SIGNED for x in range(-4, 10) if x)
 def linear_equation(words: random.Random, a: int, b: int, x: int) -> Problem:
     left, right = polynomial([a, b]), a * x + b
     action, change = _move(b)
@@ -61,7 +61,7 @@ def unknown_on_both_sides(words: random.Random, a: int, c: int, b: int, x: int) 
     return Problem(texts, steps, str(x))
 
 
-@template((a, b, x) for a in DIGITS for b in SIGNED for x in range(-9, 13) if x and abs(x + b) > 1)
+@template((a, b, x) for a in range(2, 7) for b in SIGNED for x in range(-4, 10) if x and abs(x + b) > 1)
 def bracket_equation(words: random.Random, a: int, b: int, x: int) -> Problem:
     inner, right = polynomial([1, b]), a * (x + b)
     action, change = _move(b)
@@ -79,7 +79,7 @@ def bracket_equation(words: random.Random, a: int, b: int, x: int) -> Problem:
 
 
 @template(
-    (a, b, n) for a in range(2, 10) for b in SIGNED for n in range(-9, 13) if n and gcd(a, n) == 1 and abs(n + b) < 20
+    (a, b, n) for a in range(2, 8) for b in SIGNED for n in range(-4, 12) if n and gcd(a, n) == 1 and abs(n + b) < 20
 )
 def fraction_solution(words: random.Random, a: int, b: int, n: int) -> Problem:
     left, right = polynomial([a, b]), n + b
@@ -98,7 +98,7 @@ def fraction_solution(words: random.Random, a: int, b: int, n: int) -> Problem:
     return Problem(texts, steps, str(answer))
 
 
-@template((x, b, c) for x in range(-6, 10) for b in DIGITS for c in SIGNED if abs(x) > 1)
+@template((x, b, c) for x in range(-4, 8) for b in range(2, 8) for c in SIGNED if abs(x) > 1)
 def expression_value(words: random.Random, x: int, b: int, c: int) -> Problem:
     expression = polynomial([1, b, c])
     square, linear, both = x * x, b * x, x * x + b * x
