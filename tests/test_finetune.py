@@ -156,7 +156,7 @@ def trained(tiny_model, tmp_path_factory) -> tuple[Path, Path, str]:
     assert first.returncode == -signal.SIGKILL, first.stderr[-3000:]
     assert not (killed / "adapter").exists() and not (killed / "loss.csv").exists(), "a killed run left results"
     (run,) = (killed / "checkpoints").iterdir()
-    assert sorted(path.name for path in run.iterdir()) == ["checkpoint-3", "checkpoint-6"]
+    assert sorted(path.name for path in run.glob("checkpoint-*")) == ["checkpoint-3", "checkpoint-6"]
     weights = run / "checkpoint-6" / "adapter_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100] + bytes(100))  # the right length, the wrong content
     second = in_process(tiny_model, killed)
