@@ -30,9 +30,7 @@ def system_by_adding(words: random.Random, a: int, b: int, x: int, y: int) -> Pr
     return Problem(texts, steps, str(y))
 
 
-@template(
-    (p, q, m, n) for q in range(2, 5) for p in range(q + 1, 8) for m in range(2, 8) for n in range(2, 8) if m != n
-)
+@template((p, q, m, n) for q in (2, 3) for p in range(q + 1, 7) for m in range(2, 7) for n in range(2, 7))
 def ticket_system(words: random.Random, adult: int, child: int, adults: int, children: int) -> Problem:
     count, money = adults + children, adult * adults + child * children
     cheap, extra, gap = child * count, (adult - child) * adults, adult - child
@@ -69,7 +67,7 @@ def quadratic_roots(words: random.Random, r: int, s: int) -> Problem:
     return Problem(texts, steps, f"{r}, {s}")
 
 
-@template((h, k) for h in range(-6, 7) for k in range(-12, 13) if h and k and h * h + k)
+@template((h, k) for h in range(-5, 6) for k in range(-10, 11) if h and k and h * h + k)
 def quadratic_minimum(words: random.Random, h: int, k: int) -> Problem:
     b, c, square = -2 * h, h * h + k, h * h
     quadratic = polynomial([1, b, c])
@@ -87,7 +85,7 @@ def quadratic_minimum(words: random.Random, h: int, k: int) -> Problem:
     return Problem(texts, steps, str(k))
 
 
-@template((a, b, c) for a in range(1, 4) for b in range(-7, 8) for c in range(-4, 5) if b and c)
+@template((a, b, c) for a in range(1, 4) for b in SIGNED for c in range(-3, 4) if c)
 def discriminant(words: random.Random, a: int, b: int, c: int) -> Problem:
     quadratic, square, product = polynomial([a, b, c]), b * b, 4 * a * c
     texts = [
@@ -145,7 +143,7 @@ def remainder(words: random.Random, r: int, a: int, b: int, c: int) -> Problem:
     return Problem(texts, steps, str(value + c))
 
 
-@template((a, d, n) for a in range(-4, 11) for d in range(2, 7) for n in range(5, 12) if a)
+@template((a, d, n) for a in range(1, 10) for d in range(2, 6) for n in range(4, 11))
 def arithmetic_sum(words: random.Random, first: int, step: int, n: int) -> Problem:
     gaps, last = step * (n - 1), first + step * (n - 1)
     start = ", ".join(str(first + step * index) for index in range(3))
