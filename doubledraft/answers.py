@@ -3,7 +3,8 @@ r"""Find the final answer in a text, and decide whether it equals the gold answe
 Extraction
   strict   the text after `####` on the last line that starts with it: the format that the prompts ask for.
   lenient  that, else the last balanced `\boxed{}` or `\fbox{}` (of several boxes the last counts), else what follows
-           the last "answer is", else the last number. Thoughts in `<think>` are no answer; unclosed ones hide the rest.
+           the last "answer is", else the last number.
+  Thoughts in `<think>` are no answer, in either reading; unclosed ones hide the rest.
 
 Equivalence
   empty      An empty or missing prediction equals nothing.
@@ -67,16 +68,21 @@ class Judgement:
     reason: str | None = None
 
 
+def without_thoughts(text: str) -> str:
+    """Give what follows the last `</think>`, up to a `<think>` that is not closed."""
+    return text.rpartition("</think>")[2].partition("<think>")[0]
+
+
 def extract_strict(text: str) -> str | None:
     """Give the text after `####` on the last line that starts with it, None when there is none."""
-    lines = [line.strip() for line in text.split("\n")]
+    lines = [line.strip() for line in without_thoughts(text).split("\n")]
     marked = [line.removeprefix("####").strip() for line in lines if line.startswith("####")]
     return (marked[-1] or None) if marked else None
 
 
 def extract_lenient(text: str) -> str | None:
     """Give any recognisable final answer, None when there is none."""
-    text = text.rpartition("</think>")[2].partition("<think>")[0]
+    text = without_thoughts(text)
     return extract_strict(text) or _last_box(text) or _answer_is(text) or _last_number(text)
 
 

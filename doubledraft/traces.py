@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from doubledraft.answers import Grader, Verdict, extract_strict
+from doubledraft.answers import Grader, Verdict, extract_strict, without_thoughts
 from doubledraft.condense import NotCondensable, Rule, condense_lines, count_words
 from doubledraft.records import Question, Trace, read_records, write_records
 from doubledraft.runtime import log
@@ -67,7 +67,7 @@ def keep_verified(traces: Sequence[Trace], questions: Sequence[Question]) -> tup
 
 def condense(trace: Trace, type: str, rule: Rule) -> Trace:
     """Condense one trace to drafts that keep the rule, answer line unchanged; raises NotCondensable with the reason."""
-    answer = [line for line in trace.text.split("\n") if line.startswith("####")][-1:]
+    answer = [line for line in without_thoughts(trace.text).split("\n") if line.startswith("####")][-1:]
     if not answer:
         raise NotCondensable("no answer line")
     return replace(trace, type=type, text="\n".join(condense_lines(steps_of(trace.text), rule) + answer))
@@ -85,9 +85,9 @@ def condense_all(traces: Sequence[Trace], type: str, rule: Rule) -> tuple[list[T
 
 
 def steps_of(text: str) -> list[str]:
-    """Give the non-empty lines before the first line that starts with `####`."""
+    """Give the non-empty lines before the first line that starts with `####`, without thoughts in `<think>`."""
     steps = []
-    for line in text.split("\n"):
+    for line in without_thoughts(text).split("\n"):
         if line.lstrip().startswith("####"):
             break
         if line.strip():

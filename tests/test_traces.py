@@ -185,6 +185,12 @@ def test_compliance_counts_lines_before_the_answer_and_words_that_are_no_operato
     assert compliance(text, None).compliant is None
 
 
+def test_thoughts_are_no_steps():
+    text = "<think>\none\n#### 5\n</think>\n2 + 3\n= 5\n#### 5"
+    assert traces.steps_of(text) == ["2 + 3", "= 5"]
+    assert traces.steps_of("<think>\none\ntwo") == []
+
+
 def test_a_lone_operator_is_no_word():
     assert count_words("x = 3 * (5 + 2) - 7 apples") == 6
 
