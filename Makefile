@@ -1,11 +1,11 @@
 # Set-up only: Snakemake is the task runner. After `make env`: .venv/bin/snakemake --cores 1 results/cod_hard/metrics.json
 PYTHON ?= python3.11
-BUILD ?= cpu
+BUILD ?= $(or $(shell cat .venv/build 2>/dev/null),cpu)
 BIN := .venv/bin
 
 .PHONY: env demo test lint lock
 
-env: ## the environment, from envs/$(BUILD).txt (BUILD=cpu or gpu)
+env: ## the environment, from envs/$(BUILD).txt: BUILD=cpu or gpu, else the build that .venv has, else cpu
 	@PYTHON=$(PYTHON) envs/install.sh $(BUILD) .venv
 
 demo: env ## one cell of the default study, for real

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Make the one environment from the complete pins: envs/install.sh cpu|gpu FOLDER
 # The folder's `installed` file is written last and names the pins, so that a set-up cut short is redone and never half-used.
+# `build` beside it lets a later `make` keep the build that was chosen.
 # Snakemake itself goes in last for the same reason: until all else is there, there is nothing to start.
 set -euo pipefail
 
@@ -38,8 +39,9 @@ fi
 uv=("$venv/bin/uv" pip install --quiet --no-deps --python "$venv/bin/python")
 if [ "$build" = cpu ]; then skip='^(torch|snakemake)=='; else skip='^snakemake=='; fi
 grep -Ev "$skip" "$pins" >"$venv/rest.txt"
-"${uv[@]}" --requirement "$venv/rest.txt" || stop "the pins in $pins could not all be had (above is what uv said); run it again to go on"
+"${uv[@]}" --requirement "$venv/rest.txt" || stop "the pins in $pins could not all be had (above is what uv said); the next run starts anew, with what is in uv's cache"
 "$venv/bin/python" -c 'import torch, transformers, peft, datasets, sympy, pandas, matplotlib' 2>"$venv/import.log" ||
     { cat "$venv/import.log" >&2; stop "the installed packages do not import together (above)"; }
 "${uv[@]}" "$(grep '^snakemake==' "$pins")"
+echo "$build" >"$venv/build"
 cp "$pins" "$venv/installed"

@@ -1,9 +1,12 @@
 """The set-up: clear errors before anything is installed, and pins that hold together.  pytest tests/test_setup.py"""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parents[1]
 UV = Path(sys.prefix) / "bin" / "uv"
@@ -78,6 +81,27 @@ def test_an_environment_of_these_pins_is_left_as_it_is(tmp_path):
     venv.mkdir()
     (venv / "installed").write_bytes((ROOT / "envs" / "cpu.txt").read_bytes())
     assert install(venv, PYTHON="/nowhere/python").returncode == 0, "nothing should be looked for when nothing is to do"
+
+
+@pytest.mark.parametrize(
+    ("chosen", "arguments", "expected"),
+    [(None, (), "cpu"), ("gpu", (), "gpu"), ("cpu", (), "cpu"), ("gpu", ("BUILD=cpu",), "cpu")],
+)
+def test_make_keeps_the_build_that_the_environment_has_unless_told(chosen, arguments, expected, tmp_path):
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    if chosen:
+        (tmp_path / ".venv").mkdir()
+        (tmp_path / ".venv" / "build").write_text(f"{chosen}\n")
+    command = ["make", "--dry-run", "--directory", tmp_path, "lint", *arguments]
+    clean = {key: value for key, value in os.environ.items() if key not in ("BUILD", "MAKEFLAGS", "MAKEOVERRIDES")}
+    planned = subprocess.run(command, env=clean, capture_output=True, text=True, check=True).stdout
+    assert f"envs/install.sh {expected} .venv\n" in planned
+
+
+def test_the_build_is_on_record_before_the_environment_passes_for_whole():
+    *_, build, installed = (ROOT / "envs" / "install.sh").read_text().strip().split("\n")
+    assert build == 'echo "$build" >"$venv/build"'
+    assert installed == 'cp "$pins" "$venv/installed"'
 
 
 def test_both_builds_pin_the_same_versions_but_for_the_builds_of_torch():
