@@ -144,7 +144,7 @@ def remainder(words: random.Random, r: int, a: int, b: int, c: int) -> Problem:
 
 
 @template((a, d, n) for a in range(1, 10) for d in range(2, 6) for n in range(4, 11))
-def arithmetic_sum(words: random.Random, first: int, step: int, n: int) -> Problem:
+def arithmetic_term(words: random.Random, first: int, step: int, n: int) -> Problem:
     gaps, last = step * (n - 1), first + step * (n - 1)
     start = ", ".join(str(first + step * index) for index in range(3))
     texts = [
@@ -234,7 +234,7 @@ TEMPLATES = (
     discriminant,
     expand_product,
     remainder,
-    arithmetic_sum,
+    arithmetic_term,
     composed_value,
     composed_functions,
     squares_of_roots,

@@ -164,7 +164,7 @@ SYMPY = {
     "discriminant": lambda text: (discriminant(polynomial_of(text), x), []),
     "expand_product": lambda text: (expand(expressions(text)[0]), []),
     "remainder": remainder,
-    "arithmetic_sum": sequence,
+    "arithmetic_term": sequence,
     "composed_value": composition,
     "composed_functions": composition,
     "squares_of_roots": of_roots(r**2 + s**2),
