@@ -27,8 +27,8 @@ types:
   cot: {{max_tokens: 96}}
   cod: {{max_tokens: 64}}
 train:
-  target: {{learning_rate: 2.0e-3, epochs: 2, rank: 16, batch: 4}}
-  draft: {{learning_rate: 2.0e-3, epochs: 2, rank: 16, batch: 4}}
+  target: {{learning_rate: 2.0e-3, epochs: 2, rank: 16, alpha: 16, batch: 4}}
+  draft: {{learning_rate: 2.0e-3, epochs: 2, rank: 16, alpha: 16, batch: 4}}
 benchmark: {{warmup: 1, draft_length: 2}}
 untrained: {{max_tokens: 64}}
 """
