@@ -63,6 +63,10 @@ TYPE = {"prompt": "config/prompts/cod.yaml", "max_tokens": 96}
         ("types/cot/condense", RULE, "types.cot.condense cannot be"),
         ("types/cod/condense/min_steps", 6, "types.cod.condense.min_steps is 6: expected at most max_steps, 5"),
         ("types/untrained", TYPE | {"condense": RULE}, "types: the name 'untrained' cannot be used"),
+        ("types/models", TYPE | {"condense": RULE}, "types: the name 'models' cannot be used"),
+        ("types/questions", TYPE | {"condense": RULE}, "types: the name 'questions' cannot be used"),
+        ("types/speculative", TYPE | {"condense": RULE}, "types: the name 'speculative' cannot be used"),
+        ("types/baseline", TYPE | {"condense": RULE}, "types: the name 'baseline' cannot be used"),
         ("types/two_words", TYPE | {"condense": RULE}, "types: the name 'two_words' cannot be used"),
         ("types/cot/max_tokens", 1024, "types.cot.max_tokens is 1024: expected less than benchmark.max_model_len"),
         ("untrained/max_tokens", 2000, "untrained.max_tokens is 2000"),
@@ -87,6 +91,12 @@ def test_scenario_name_that_could_be_a_path_or_a_command_is_refused(name):
     config["scenarios"][name] = DEFAULT["scenarios"]["easy"]
     with pytest.raises(study.StudyError, match="config key scenarios: the name"):
         study.check_config(config, SCHEMA)
+
+
+@pytest.mark.parametrize("name", ["report", "logs", "models-2"])
+def test_type_name_that_collides_with_no_path_is_accepted(name):
+    config = changed(f"types/{name}", TYPE | {"condense": RULE})
+    assert name in study.check_config(config, SCHEMA)["types"]
 
 
 def test_missing_key_is_named():
@@ -174,7 +184,7 @@ def test_target_of_the_config_and_anything_else_passes(path):
 def test_settings_of_a_cell_hold_what_it_depends_on_and_no_more():
     cell = study.cell_settings(DEFAULT, "cod", "hard")
     assert [part["model"] for part in cell["draft"]] == ["smollm2-135m-4l", "smollm2-135m"]
-    assert cell["benchmark"]["draft_length"] == 3
+    assert cell["benchmark"]["draft_length"] == DEFAULT["benchmark"]["draft_length"]
     assert "report_to" not in cell["train"] and "easy" not in str(cell)
     untrained = study.cell_settings(DEFAULT, "untrained", "hard")
     assert "draft_length" not in untrained["benchmark"] and "train" not in untrained
