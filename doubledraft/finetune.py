@@ -7,7 +7,6 @@ when complete.
 
 import csv
 import ctypes
-import importlib.util
 import math
 import os
 import shutil
@@ -72,9 +71,9 @@ def train(
     settings = {
         name: value for name, value in locals().items() if name not in ("rows", "out", "checkpoints", "loss_csv")
     }
-    _check(load_in_4bit, report_to)
+    _check(load_in_4bit)
     refuse_unsafe(base)
-    folder = folder_of_run(Path(checkpoints), {**settings, "base": _fingerprint(base), "rows": list(rows)})
+    folder = folder_of_run(Path(checkpoints), _identity(settings, rows))
     with tempfile.TemporaryDirectory(prefix="unsloth.") as compiled:
         _set_switches(compiled)
         trainer, facts = _trainer(base, rows, folder, settings)
@@ -96,21 +95,23 @@ def train(
     shutil.rmtree(checkpoints)
 
 
+def _identity(settings: dict, rows: Sequence[dict]) -> dict:
+    """Give what decides the weights, by which checkpoints are known; where losses are sent does not."""
+    deciding = {name: value for name, value in settings.items() if name not in ("report_to", "run_name")}
+    return {**deciding, "base": _fingerprint(settings["base"]), "rows": list(rows)}
+
+
 def _fingerprint(base: str | Path) -> str:
     manifest = Path(base) / "manifest.json"  # lists the digest of every file
     return sha256(manifest if manifest.exists() else Path(base) / "config.json")
 
 
-def _check(load_in_4bit: bool, report_to: str) -> None:
+def _check(load_in_4bit: bool) -> None:
     import torch
 
     if load_in_4bit and not torch.cuda.is_available():
         raise TrainingError(
             "train.load_in_4bit needs a GPU, and torch sees none here; set it to false to train in 16 or 32 bits"
-        )
-    if report_to != "none" and importlib.util.find_spec(report_to) is None:
-        raise TrainingError(
-            f"train.report_to is {report_to!r}, but that package is not installed: `pip install {report_to}`, or none"
         )
 
 

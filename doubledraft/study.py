@@ -6,6 +6,7 @@ message names the key, the value found and what was expected.
 
 import copy
 import difflib
+import importlib.util
 import json
 import math
 import re
@@ -16,6 +17,8 @@ from operator import getitem
 from pathlib import Path
 
 import yaml
+
+from doubledraft import wordproblems
 
 SCENARIO_KEYS = {  # keys of a scenario by source: needed, allowed; source, train and test always are
     "generated": ({"difficulty"}, set()),
@@ -223,6 +226,8 @@ def _known_rows(entry: dict) -> dict[str, int]:
         return {}
     if entry["source"] == "gsm8k":
         return GSM8K_ROWS
+    if entry["source"] == "generated" and "difficulty" in entry:
+        return {split: wordproblems.capacity(entry["difficulty"], split) for split in ("train", "test")}
     return MATH_ROWS.get((tuple(sorted(entry.get("subjects", ()))), tuple(sorted(entry.get("levels", ())))), {})
 
 
@@ -285,7 +290,19 @@ def _check_lengths(config: dict) -> Iterator[str]:
         )
 
 
-_CHECKS = (_check_finite, _check_scenarios, _check_types, _check_models, _check_lengths)
+def _check_report_to(config: dict) -> Iterator[str]:
+    package = config["train"]["report_to"]
+    if package == "none":
+        return
+    found = importlib.util.find_spec(package)
+    if found is None or found.origin is None:  # no origin: a mere folder of that name, as runs leave behind
+        yield (
+            f"config key train.report_to is {package!r}, but that package is not installed: "
+            f"`.venv/bin/python -m pip install {package}`, or set it to none"
+        )
+
+
+_CHECKS = (_check_finite, _check_scenarios, _check_types, _check_models, _check_lengths, _check_report_to)
 
 
 def _refuse_duplicates(file: str | Path) -> None:

@@ -4,6 +4,7 @@ pytest tests/test_study.py
 """
 
 import copy
+import importlib
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,8 @@ TYPE = {"prompt": "config/prompts/cod.yaml", "max_tokens": 96}
         ("scenarios/extra", MATH | {"difficulty": "easy"}, "scenarios.extra.difficulty means nothing to source math"),
         ("scenarios/extra", MATH | {"train": 519}, "scenarios.extra.train is 519: math has only 518"),
         ("scenarios/extra", {"source": "gsm8k", "train": 9, "test": 1320}, "scenarios.extra.test is 1320"),
+        ("scenarios/hard/train", 10**6, "scenarios.hard.train is 1000000: generated has only "),
+        ("scenarios/easy/test", 10**6, "scenarios.easy.test is 1000000: generated has only "),
         ("types/terse", TYPE, "types.terse.condense is missing"),
         ("types/cot/condense", RULE, "types.cot.condense cannot be"),
         ("types/cod/condense/min_steps", 6, "types.cod.condense.min_steps is 6: expected at most max_steps, 5"),
@@ -97,6 +100,17 @@ def test_scenario_name_that_could_be_a_path_or_a_command_is_refused(name):
 def test_type_name_that_collides_with_no_path_is_accepted(name):
     config = changed(f"types/{name}", TYPE | {"condense": RULE})
     assert name in study.check_config(config, SCHEMA)["types"]
+
+
+def test_tracker_that_is_not_installed_is_told_with_the_command_that_installs_it(tmp_path, monkeypatch):
+    config = changed("train/report_to", "trackio")
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "trackio").mkdir()  # a folder of runs is not the package
+    with pytest.raises(study.StudyError, match=r"train\.report_to is 'trackio'.*python -m pip install trackio"):
+        study.check_config(config, SCHEMA)
+    (tmp_path / "trackio/__init__.py").touch()
+    importlib.invalidate_caches()
+    assert study.check_config(config, SCHEMA)["train"]["report_to"] == "trackio"
 
 
 def test_missing_key_is_named():
