@@ -94,6 +94,7 @@ def figures(run: Run, seed: int) -> dict:
     steps, drafted, accepted = ([getattr(row, name) for row in rows] for name in ("steps", "drafted", "accepted"))
     rate = ratio_interval(accepted, drafted, seed)
     alpha = per_token_acceptance(rate.value, length) if rate else None
+    always = all(row.drafted == length * (row.steps - 1) for row in rows)  # K in every step but that of the prompt
     return {
         "engine": run.engine,
         "method": run.info["method"],
@@ -109,11 +110,11 @@ def figures(run: Run, seed: int) -> dict:
         "per_position_acceptance": [as_json(share) for share in per_position_acceptance(rows, length)],
         "per_token_acceptance": alpha,
         "expected_tokens_per_step": {
-            "from_counters": 1 + length * rate.value if rate else None,
+            "from_counters": 1 + length * rate.value if rate and always else None,
             "from_alpha": expected_tokens(alpha, length) if rate else None,
         },
         "order_independent_agreement": None,  # vLLM stops counting at the first rejection
-        "self_check": check,
+        "self_check": None if run.info["method"] == "ngram" else check,  # its steps are inferred from what is checked
     }
 
 
@@ -143,10 +144,10 @@ def speedup(baseline: Run, speculative: Run, speculated: Mapping[str, object], s
 
 
 def _step_costs(baseline: Run, speculative: Run) -> tuple[float | None, float | None]:
-    """Draft step and verify step in plain target steps, those of the baseline's process where it timed them."""
+    """Draft step and verify step in plain target steps, those that the baseline's process timed."""
     plain, drafted = baseline.info["step_seconds"], speculative.info["step_seconds"]
-    target = plain["target"] or drafted["target"]
-    if not target:
+    target = plain["target"]
+    if target is None:
         return None, None
     draft, verify = (None if drafted[name] is None else drafted[name] / target for name in ("draft", "verify"))
     return draft, verify

@@ -200,9 +200,30 @@ def test_prediction_uses_measured_step_times():
     )
 
 
-def test_target_step_may_be_timed_in_either_run():
+def test_half_of_the_costs_give_no_prediction():
     counters = speculation.figures(run([row()]), 0)
-    plain, drafted = run([row()]), run([row()], draft=0.01, target=0.1, verify=None)
+    plain, drafted = run([row()], target=0.1), run([row()], draft=0.01)
     speedup = speculation.speedup(plain, drafted, counters, seed=0)
     assert (speedup["draft_cost"], speedup["verify_cost"]) == (pytest.approx(0.1), None)
-    assert speedup["predicted"] is None, "no prediction from half of the costs"
+    assert speedup["predicted"] is None
+
+
+def test_a_plain_step_of_the_drafting_process_is_no_measure_of_the_baseline_s():
+    counters = speculation.figures(run([row()]), 0)
+    plain, drafted = run([row()]), run([row()], draft=0.01, target=0.1, verify=0.06)
+    speedup = speculation.speedup(plain, drafted, counters, seed=0)
+    assert speedup["draft_cost"] is speedup["verify_cost"] is speedup["predicted"] is None
+
+
+def test_steps_inferred_from_the_tokens_check_nothing():
+    drafted = run([row()])
+    assert speculation.figures(drafted, 0)["self_check"]["explained_by_trimming"]
+    drafted.info["method"] = "ngram"
+    assert speculation.figures(drafted, 0)["self_check"] is None
+
+
+def test_counters_form_is_null_where_a_step_drafted_fewer_than_k():
+    fewer = row("b", drafted=5)  # one of two steps drafted 2 of 3
+    undrafted = row("c", emitted=8, steps=4)  # one step found nothing to draft
+    for other in (fewer, undrafted):
+        assert speculation.figures(run([row(), other]), 0)["expected_tokens_per_step"]["from_counters"] is None
