@@ -38,10 +38,21 @@ def gains(rows: Sequence[Row]) -> list[Gain]:
 
 
 def _comparable(cot: Row, short: Row) -> bool:
-    unlike = [key for key in ("n", "concurrency") if pick(cot.mode, key) != pick(short.mode, key)]
+    first, second = _measured(cot), _measured(short)
+    unlike = [key for key in first if first[key] != second[key]]
     if unlike:
         log.warning("%s and %s differ in %s: their times are not compared", cot.cell, short.cell, " and ".join(unlike))
     return not unlike
+
+
+def _measured(row: Row) -> dict[str, object]:
+    """Give what must be equal where the times of two cells are compared."""
+    run = pick(row.metrics, "provenance", "runs", path=row.path)[0]
+    return {
+        **{key: pick(row.mode, key, path=row.path) for key in ("n", "concurrency")},
+        **{key: pick(run, key, path=row.path) for key in ("engine", "dtype")},
+        "hardware": pick(row.metrics, "provenance", "hardware", path=row.path),
+    }
 
 
 def _gain(cot: Row, short: Row) -> Gain:

@@ -153,7 +153,7 @@ def read_records(path: str | Path, kind: type[Record], *, appended: bool = False
 def parse_object(line: bytes, where: str) -> dict[str, object]:
     """Read one JSON line as an object, without doubled keys and NaN; `where` is what a RecordError starts with."""
     try:
-        value = json.loads(line.decode("utf-8"), object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
+        value = json.loads(line.decode("utf-8"), object_pairs_hook=_no_duplicates, parse_constant=no_constant)
     except ValueError as error:
         raise RecordError(f"{where}: not a JSON line: {error}") from None
     if not isinstance(value, dict):
@@ -194,5 +194,6 @@ def _no_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return value
 
 
-def _no_constant(name: str) -> None:
+def no_constant(name: str) -> None:
+    """Refuse NaN and infinity, as `parse_constant` of json.loads: JSON has neither."""
     raise ValueError(f"{name} is not JSON")

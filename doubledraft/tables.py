@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from doubledraft import comparison
-from doubledraft.records import whole_file
+from doubledraft.records import no_constant, whole_file
 
 MISSING = "not measured"
 FINE = 200  # observations from which a share is written with one decimal: below, one of them moves it by half a point
@@ -97,7 +97,7 @@ def read_rows(metrics: Iterable[str | Path], expected: Sequence[str]) -> list[Ro
             )
         cells[cell] = (path, value)
     rows = [row for cell in expected if cell in cells for row in _rows(*cells[cell])]
-    return sorted(rows, key=lambda row: [cell.endswith(f"_{row.scenario}") for cell in expected].index(True))
+    return sorted(rows, key=lambda row: [cell.partition("_")[2] for cell in expected].index(row.scenario))
 
 
 def _rows(path: Path, metrics: dict) -> list[Row]:
@@ -113,16 +113,12 @@ def _rows(path: Path, metrics: dict) -> list[Row]:
 
 def _read(path: Path) -> dict:
     try:
-        value = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_constant)
+        value = json.loads(path.read_text(encoding="utf-8"), parse_constant=no_constant)
     except ValueError as error:
         raise ReportError(f"{path}: not metrics: {error}; delete it and make it again") from None
     if not isinstance(value, dict):
         raise ReportError(f"{path}: expected an object, found {type(value).__name__}; delete it and make it again")
     return visible(value)
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
 
 
 def visible(value: object) -> object:

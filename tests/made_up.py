@@ -69,6 +69,7 @@ def provenance(**changes: object) -> dict:
         "hardware": {"processor": "Made-up CPU", "cores": 2, "gpu": None},
         "time": "2026-01-02T03:04:05+00:00",
         "settings": {},
+        "runs": [{"engine": "vllm 0.32.0", "dtype": "bfloat16"}],
     }
     return made | changes
 

@@ -6,7 +6,9 @@ All metrics here are made up (tests/made_up.py).
 import csv
 import json
 import re
+from functools import reduce
 from html.parser import HTMLParser
+from operator import getitem
 from pathlib import Path
 
 import made_up
@@ -14,6 +16,7 @@ import pytest
 
 from doubledraft import benchmark, findings, report, tables
 from doubledraft.records import Generation, Question, write_json, write_records
+from doubledraft.runs import SAME_IN_JOB
 from doubledraft.tables import ReportError
 
 HOSTILE = "</script><img src=x onerror=alert(1)>|`[a](http://evil.example)"
@@ -75,6 +78,17 @@ def test_scenarios_keep_the_order_of_the_config_whatever_exists(tmp_path):
     assert [row.cell for row in rows] == ["cod_easy", "cot_hard", "cod_hard"]
 
 
+def test_a_scenario_that_ends_like_another_keeps_its_place(tmp_path):
+    expected = ["cod_very_hard", "cod_hard"]
+    paths = [
+        made_up.write_cell(
+            tmp_path, made_up.trained("cod", "hard") | {"cell": cell, "scenario": cell.removeprefix("cod_")}
+        )
+        for cell in reversed(expected)
+    ]
+    assert [row.cell for row in tables.read_rows(paths, expected)] == expected
+
+
 def test_csv_gives_back_every_figure_with_interval_and_n(whole):
     row, metrics = read_table(whole)["cod_hard", "cod"], made_up.trained("cod", "hard")
     for name, interval in {
@@ -111,11 +125,21 @@ def test_ratios_between_cells_have_no_interval_without_the_generations(tmp_path)
     assert "no interval, n 60" in (build(tmp_path, paths) / "report.md").read_text()
 
 
-def test_cells_measured_unlike_are_not_compared(tmp_path):
+@pytest.mark.parametrize(
+    ("place", "change"),
+    [
+        (("baseline",), {"concurrency": 8}),
+        (("provenance",), {"hardware": {"processor": "Another CPU", "cores": 2, "gpu": None}}),
+        (("provenance", "runs", 0), {"engine": "vllm 0.19.1"}),
+        (("provenance", "runs", 0), {"dtype": "float32"}),
+    ],
+)
+def test_cells_measured_unlike_are_not_compared(tmp_path, caplog, place, change):
     changed = made_up.trained("cod", "easy")
-    changed["baseline"]["concurrency"] = 8
+    reduce(getitem, place, changed).update(change)
     paths = [made_up.write_cell(tmp_path, metrics) for metrics in (made_up.trained("cot", "easy"), changed)]
     assert findings.gains(tables.read_rows(paths, made_up.EXPECTED)) == []
+    assert f"cot_easy and cod_easy differ in {next(iter(change))}" in caplog.text
 
 
 def test_a_part_builds_and_names_what_is_missing_with_its_log(tmp_path):
@@ -357,4 +381,9 @@ def write_run(path: Path, run: Path, asked: list[Question], mode: str, seconds: 
         "n": len(rows),
         "draft_length": 3,
     }
-    write_json(run, engine | {"mode": mode, "method": method, "step_seconds": steps})
+    made = {
+        "job": dict.fromkeys(SAME_IN_JOB, 1),
+        "environment": {},
+        "provenance": {"hardware": {"processor": "x", "cores": 2, "gpu": None}},
+    }
+    write_json(run, engine | made | {"mode": mode, "method": method, "step_seconds": steps})
