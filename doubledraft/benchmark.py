@@ -1,4 +1,4 @@
-"""Metrics from generations: the one place where a figure of the study is computed.
+"""Metrics of a cell from the generations of its runs; what compares cells is in `findings`.
 
 It knows records, run files and numbers; it never runs a model. Totals are compared, not means of ratios, and every
 share says of how many. What is undefined is None. The unit that is resampled is the question, and for wall time the
@@ -14,9 +14,7 @@ from doubledraft.runs import Graded, Run, check_comparable, load
 from doubledraft.runtime import log, provenance
 from doubledraft.stats import as_json, mcnemar, mean_interval, percentiles, ratio_interval, wilson
 
-TRUNCATION_LIMIT = (
-    0.2  # share of answers at the token cap beyond which an accuracy tells more of the cap than the model
-)
+TRUNCATION_LIMIT = 0.2  # share of answers at the token cap beyond which an accuracy measures the cap, not the model
 
 
 def score_cell(
@@ -192,16 +190,15 @@ def _style(rows: Sequence[Generation], rule: Mapping[str, int] | None, seed: int
 
 
 def _provenance(runs: Sequence[Run], seed: int, config_hash: str, settings: Mapping[str, object]) -> dict:
+    """Say what made the result: the process that measured the first run; what scored it stands under `scored`."""
+    described = ("mode", "method", "dtype", "environment", "provenance")
     return {
         "seed": seed,
         "config_hash": config_hash,
-        **provenance(),
+        **runs[0].info["provenance"],
+        "scored": provenance(),
         "settings": dict(settings),
-        "runs": [
-            {"engine": run.engine, **{key: run.info.get(key) for key in ("mode", "method", "dtype", "environment")}}
-            | {"provenance": run.info.get("provenance")}
-            for run in runs
-        ],
+        "runs": [{"engine": run.engine, **{key: run.info[key] for key in described}} for run in runs],
     }
 
 

@@ -1,8 +1,8 @@
 """What an engine run left behind, and which runs may be scored and compared.
 
 A run is a file of generations and a run file that says how they were made. Only like is compared with like: the same
-questions in the same order, one engine, one machine, one concurrency. Anything else is an error that names the file and
-the first difference.
+questions in the same order, one model and prompt, one engine with the same settings and environment, one machine.
+Anything else is an error that names the file and the first difference.
 """
 
 import json
@@ -13,7 +13,27 @@ from pathlib import Path
 from doubledraft.records import Generation, Question, Score, read_records
 
 SAME_IN_BOTH = ("engine", "version", "dtype", "concurrency", "n")  # a speedup between unlike runs means nothing
-RUN_KEYS = {*SAME_IN_BOTH, "mode", "method", "draft_length", "step_seconds"}
+SAME_IN_JOB = (
+    "model",
+    "prompt",
+    "few_shot",
+    "max_tokens",
+    "max_model_len",
+    "enforce_eager",
+    "tensor_parallel",
+    "warmup",
+    "seed",
+)
+RUN_KEYS = {
+    *SAME_IN_BOTH,
+    "mode",
+    "method",
+    "draft_length",
+    "step_seconds",
+    "job",
+    "environment",
+    "provenance",
+}
 
 
 class ComparisonError(ValueError):
@@ -56,6 +76,8 @@ def load(path: str, run_path: str, asked: Sequence[Question], questions: str) ->
     info = json.loads(Path(run_path).read_text(encoding="utf-8"))
     if missing := sorted(RUN_KEYS - info.keys()):
         raise ComparisonError(f"{run_path}: key {missing[0]!r} is missing; run the engine again")
+    if missing := [key for key in SAME_IN_JOB if key not in info["job"]]:
+        raise ComparisonError(f"{run_path}: key 'job.{missing[0]}' is missing; run the engine again")
     if info["n"] != len(rows):
         raise ComparisonError(f"{run_path}: n is {info['n']}, but {path} has {len(rows)} rows; run the engine again")
     if _is_synthetic(info):
@@ -75,8 +97,10 @@ def check_comparable(baseline: Run, speculative: Run) -> None:
 
     for key in SAME_IN_BOTH:
         check(key, baseline.info[key], speculative.info[key])
-    hardware = [run.info.get("provenance", {}).get("hardware") for run in (baseline, speculative)]
-    check("hardware", *hardware)
+    for key in SAME_IN_JOB:
+        check(key, baseline.info["job"][key], speculative.info["job"][key])
+    check("environment", baseline.info["environment"], speculative.info["environment"])
+    check("hardware", *(run.info["provenance"]["hardware"] for run in (baseline, speculative)))
     check("the batches in flight", *([row.batch for row in run.rows] for run in (baseline, speculative)))
     for run, drafts in ((baseline, False), (speculative, True)):
         if (run.info["method"] not in (None, "none")) != drafts:

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from doubledraft import benchmark, stats
+from doubledraft import benchmark, runs, stats
 from doubledraft.records import Generation, Question, write_records
 from doubledraft.runs import ComparisonError
 from doubledraft.speculation import CounterError
@@ -32,6 +32,16 @@ IDS = [[1, 2, 3, 4, 5, 6, 7], [1, 2, 3], [1, 2, 3, 4, 5, 6, 7, 8], [1, 2]]
 SECONDS = [2.0, 1.0, 4.0, 1.0]
 # steps, drafted, accepted, accepted_per_step; the third row's last step was cut by two tokens
 COUNTERS = [(3, 6, 4, [3, 1]), (2, 3, 1, [1]), (4, 9, 6, [3, 0, 3]), (2, 3, 0, [0])]
+
+JOB = dict.fromkeys(runs.SAME_IN_JOB, 1)
+MEASURED = {
+    "doubledraft": "0.0.9",
+    "commit": "measured",
+    "python": "3.11.7",
+    "libraries": {"vllm": "0.32.0"},
+    "hardware": {"processor": "measured", "cores": 2, "gpu": None},
+    "time": "2026-01-02T03:04:05+00:00",
+}
 
 
 def rows(seconds=SECONDS, ids=IDS, counters=None):
@@ -68,7 +78,9 @@ def info(mode="baseline", **values):
         "step_seconds": {"draft": 0.01, "target": None, "verify": 0.06}
         if mode == "speculative"
         else {"draft": None, "target": 0.05, "verify": None},
-        "provenance": {"hardware": {"cores": 2}},
+        "job": JOB,
+        "environment": {"OMP_NUM_THREADS": "2"},
+        "provenance": MEASURED,
     } | values
 
 
@@ -212,7 +224,8 @@ def test_provenance_says_what_made_the_result(score):
         "abc",
         {"models": {"target": "t"}},
     )
-    assert {"doubledraft", "commit", "libraries", "hardware", "time"} <= provenance.keys()
+    assert {key: provenance[key] for key in MEASURED} == MEASURED, "of the process that measured"
+    assert provenance["scored"].keys() == MEASURED.keys() and provenance["scored"]["time"] != MEASURED["time"]
     assert [run["engine"] for run in provenance["runs"]] == ["vllm 0.32.0"] * 2
 
 

@@ -27,6 +27,19 @@ ROWS = [
     )
     for index, question in enumerate(ASKED)
 ]
+JOB = {
+    "model": "target",
+    "prompt": "cot.yaml",
+    "few_shot": False,
+    "max_tokens": 100,
+    "max_model_len": 512,
+    "enforce_eager": True,
+    "tensor_parallel": 1,
+    "warmup": 3,
+    "seed": 17,
+    "draft": "",
+    "out": "baseline.jsonl",
+}
 INFO = {
     "engine": "vllm",
     "version": "0.32.0",
@@ -37,9 +50,15 @@ INFO = {
     "dtype": "bfloat16",
     "n": 4,
     "step_seconds": {"draft": None, "target": None, "verify": None},
+    "job": JOB,
+    "environment": {"OMP_NUM_THREADS": "2"},
     "provenance": {"hardware": {"processor": "x", "cores": 2, "gpu": None}},
 }
-DRAFTED = INFO | {"mode": "speculative", "method": "draft_model"}
+DRAFTED = INFO | {
+    "mode": "speculative",
+    "method": "draft_model",
+    "job": JOB | {"draft": "small", "out": "speculative.jsonl"},
+}
 
 
 @pytest.fixture
@@ -87,9 +106,15 @@ def test_times_of_a_batch_that_contradict_are_an_error(load, seconds):
         load([ROWS[0], replace(ROWS[1], batch_seconds=seconds), *ROWS[2:]])
 
 
-def test_run_file_without_a_key_is_an_error(load):
-    with pytest.raises(ComparisonError, match="run.json: key 'concurrency' is missing"):
-        load(info={key: value for key, value in INFO.items() if key != "concurrency"})
+@pytest.mark.parametrize("key", ["concurrency", "job", "environment", "provenance"])
+def test_run_file_without_a_key_is_an_error(load, key):
+    with pytest.raises(ComparisonError, match=f"run.json: key {key!r} is missing"):
+        load(info={name: value for name, value in INFO.items() if name != key})
+
+
+def test_run_file_without_a_setting_of_its_job_is_an_error(load):
+    with pytest.raises(ComparisonError, match="run.json: key 'job.max_tokens' is missing"):
+        load(info=INFO | {"job": {name: value for name, value in JOB.items() if name != "max_tokens"}})
 
 
 def test_run_file_of_another_number_of_rows_is_an_error(load):
@@ -126,12 +151,20 @@ def test_runs_that_differ_only_in_the_draft_may_be_compared():
         ({"version": "0.19.1"}, "version"),
         ({"dtype": "float32"}, "dtype"),
         ({"provenance": {"hardware": {"processor": "y", "cores": 64, "gpu": "H100"}}}, "hardware"),
+        ({"environment": {"OMP_NUM_THREADS": "64"}}, "environment"),
         ({"method": "none"}, "with a draft"),
     ],
 )
 def test_unlike_runs_are_refused(change, named):
     with pytest.raises(ComparisonError, match=named):
         runs.check_comparable(Run("base", ROWS, INFO), Run("spec", ROWS, DRAFTED | change))
+
+
+@pytest.mark.parametrize("key", runs.SAME_IN_JOB)
+def test_runs_of_unlike_jobs_are_refused(key):
+    other = DRAFTED | {"job": DRAFTED["job"] | {key: "another"}}
+    with pytest.raises(ComparisonError, match=f"differ in {key}: .* and 'another'"):
+        runs.check_comparable(Run("base", ROWS, INFO), Run("spec", ROWS, other))
 
 
 def test_a_baseline_that_drafts_is_refused():
