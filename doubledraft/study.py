@@ -116,14 +116,16 @@ def cell_settings(config: dict, type: str, scenario: str) -> dict:
     if type == "untrained":
         shared = {key: benchmark[key] for key in ("limit", "max_model_len")}
         return settings | {"types": config["types"], "untrained": config["untrained"], "benchmark": shared}
-    return settings | {
+    unused = {"report_to"} | ({"draft"} if benchmark["method"] == "ngram" else set())
+    settings |= {
         "type": config["types"][type],
         "teacher": config["teacher"],
-        "draft": source_chain(models, models["draft"]),
-        "train": {key: value for key, value in config["train"].items() if key != "report_to"},
-        "distill": config["distill"],
+        "train": {key: value for key, value in config["train"].items() if key not in unused},
         "benchmark": benchmark,
     }
+    if benchmark["method"] == "ngram":
+        return settings
+    return settings | {"draft": source_chain(models, models["draft"]), "distill": config["distill"]}
 
 
 def source_chain(models: dict, name: str) -> list[dict]:

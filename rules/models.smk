@@ -1,4 +1,8 @@
-"""Base models: needs the config only; gives Hugging Face folders with a manifest, and the proof that the pair fits."""
+"""Base models: needs the config only; gives Hugging Face folders with a manifest, and the proof that the pair fits.
+
+Their priority puts them before any training: a pair that does not fit stops the study first, and yet the pair is no
+input of the target's training, which another draft, or none, does not change.
+"""
 
 
 rule fetch_model:
@@ -11,6 +15,7 @@ rule fetch_model:
         "results/logs/fetch_model_{model}.log",
     wildcard_constraints:
         model=one_of(FETCHED),
+    priority: MODELS_FIRST
     params:
         spec=model_spec,
         dtype=config["models"]["dtype"],
@@ -29,6 +34,7 @@ rule prune_model:
         "results/logs/prune_model_{model}.log",
     wildcard_constraints:
         model=one_of(PRUNED),
+    priority: MODELS_FIRST
     params:
         layers=lookup("models/sources/{model}/layers", within=config),
         code=code("models"),
@@ -45,6 +51,7 @@ rule check_pair:
         pair="results/pair.json",
     log:
         "results/logs/check_pair.log",
+    priority: MODELS_FIRST
     params:
         code=code("models"),
     script:

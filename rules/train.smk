@@ -7,7 +7,6 @@ rule train_target:
         traces="data/{type}/{scenario}/traces.jsonl",
         model=f"data/models/{config['models']['target']}",
         prompt=prompt_file,
-        pair="results/pair.json",
     output:
         adapter=directory("results/{type}_{scenario}/target_adapter"),
         loss="results/{type}_{scenario}/target_loss.csv",

@@ -202,3 +202,9 @@ def test_settings_of_a_cell_hold_what_it_depends_on_and_no_more():
     assert "report_to" not in cell["train"] and "easy" not in str(cell)
     untrained = study.cell_settings(DEFAULT, "untrained", "hard")
     assert "draft_length" not in untrained["benchmark"] and "train" not in untrained
+
+
+def test_settings_of_a_cell_without_a_draft_model_hold_nothing_of_one():
+    cell = study.cell_settings(changed("benchmark/method", "ngram"), "cod", "hard")
+    assert not {"draft", "distill"} & cell.keys() and "draft" not in cell["train"]
+    assert "target" in cell["train"]

@@ -158,7 +158,8 @@ def test_ngram_needs_no_draft(tmp_path):
         folder=ROOT,
     )
     assert outcome.code == 0, outcome.text
-    assert not {"train_draft", "merge_draft", "distill"} & set(outcome.jobs)
+    assert not {"train_draft", "merge_draft", "distill", "check_pair", "prune_model"} & set(outcome.jobs)
+    assert outcome.values("model") == {"smollm2-135m"}
 
 
 def test_new_scenario_and_new_type_are_a_config_edit(tmp_path):
@@ -227,6 +228,12 @@ def test_draft_length_measures_again_and_trains_nothing(grid):
     assert outcome.jobs == dict.fromkeys(measured, 6) | {"report": 1}
 
 
+def test_method_without_a_draft_measures_again_and_trains_nothing(grid):
+    outcome = snakemake("-n", "--config", "benchmark={method: ngram}", folder=grid)
+    measured = ("merge_target", "generate_baseline", "generate_speculative", "score")
+    assert outcome.jobs == dict.fromkeys(measured, 6) | {"report": 1}
+
+
 def test_one_scenarios_questions_rerun_that_scenario_alone(grid):
     outcome = snakemake("-n", "--config", "scenarios={hard: {test: 61}}", folder=grid)
     assert outcome.values("scenario") == {"hard"}
@@ -273,6 +280,14 @@ def test_merged_models_are_kept_with_notemp_and_then_draft_length_reruns_one_mod
     assert found == {"target_merged", "distill_merged", "draft_merged"}
     outcome = snakemake("-n", "--notemp", *kept, "--config", "benchmark={draft_length: 4}", folder=grid)
     assert outcome.jobs == {"generate_speculative": 1, "score": 1}
+
+
+def test_pair_that_does_not_fit_stops_before_any_training(made, tmp_path):
+    (tmp_path / "results/logs").mkdir(parents=True)
+    (tmp_path / "results/logs/check_pair.log.fail").touch()
+    outcome = snakemake("--directory", str(tmp_path), "results/cod_easy/metrics.json", folder=made)
+    assert outcome.code != 0
+    assert "check_pair" in outcome.text and not (tmp_path / "results/cod_easy").exists()
 
 
 def test_failed_cell_stops_no_other_and_the_report_is_made_of_the_rest(grid):
