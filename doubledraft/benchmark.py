@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 
 from doubledraft import answers, comparison, speculation, traces
-from doubledraft.records import Generation, Question, Score, read_records, write_json
+from doubledraft.records import Generation, Question, Score, first_difference, read_records, write_json
 from doubledraft.runs import Graded, Run, check_comparable, load
 from doubledraft.runtime import log, provenance
 from doubledraft.stats import as_json, mcnemar, mean_interval, percentiles, ratio_interval, wilson
@@ -127,7 +127,7 @@ def grade(run: Run, asked: Sequence[Question], rule: Mapping[str, int] | None, s
 def lossless_figures(baseline: Graded, speculative: Graded) -> dict:
     """Say how often both runs emitted the same ids, where they first parted, and whether that changed a verdict."""
     pairs = list(zip(baseline.run.rows, speculative.run.rows, strict=True))
-    positions = [comparison.first_difference(plain.token_ids, drafted.token_ids) for plain, drafted in pairs]
+    positions = [first_difference(plain.token_ids, drafted.token_ids) for plain, drafted in pairs]
     parted = [position for position in positions if position is not None]
     gaps = [drafted.top2_gap for _, drafted in pairs if drafted.top2_gap is not None]
     lost, gained = _verdict_changes(baseline.scores, speculative.scores)

@@ -10,7 +10,7 @@ import textwrap
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from doubledraft.records import Question, whole_file
+from doubledraft.records import Question, first_difference, whole_file
 from doubledraft.runs import Graded
 
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
@@ -46,14 +46,6 @@ def write_samples(path: str, asked: Sequence[Question], modes: Mapping[str, Grad
         writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows({name: cell(value) for name, value in row.items()} for row in rows)
-
-
-def first_difference(first: Sequence[int], second: Sequence[int]) -> int | None:
-    """Position (from 0) of the first token that differs or is missing in one of them, None where they are identical."""
-    for position, (one, other) in enumerate(zip(first, second, strict=False)):
-        if one != other:
-            return position
-    return None if len(first) == len(second) else min(len(first), len(second))
 
 
 def _row(index: int, question: Question, modes: Mapping[str, Graded]) -> dict[str, object]:

@@ -7,7 +7,8 @@ queueing is not in them.
 
 Steps are target passes that emitted tokens: one for the prompt, then one for every verification. vLLM counts accepted
 tokens before it cuts an answer at its end or at `max_tokens`, so accepted + steps may exceed the emitted tokens, by K
-at most.
+at most. With n-grams some steps find nothing to draft, which vLLM does not count: those are inferred from the emitted
+tokens, so that no check of the counters against the tokens is left.
 
 After the timed part, in the same engine: what a step costs (doubledraft.stepclock), and, where an answer differs from
 the baseline's, how close the target's two best tokens are at the first difference: a tie of roundings, or a bug.
@@ -26,7 +27,7 @@ from pathlib import Path
 
 from doubledraft import process, progress, prompts, runtime, stepclock, vllm_engine
 from doubledraft.job import Job, JobError
-from doubledraft.records import Generation, Question, read_records, write_json, write_records
+from doubledraft.records import Generation, Question, first_difference, read_records, write_json, write_records
 from doubledraft.runtime import log
 
 CLOCKED_BATCHES = 3  # batches that are answered once more, after the timed part, with the clock in the engine running
@@ -141,7 +142,7 @@ def _generation(job: Job, question: Asked, output, batch: int, seconds: float) -
     drafts = emitted.spec_decode_metrics
     accepted = sum(drafts.per_step_accepted)
     verified = 1 + len(drafts.per_step_accepted)  # the first pass reads the prompt
-    undrafted = len(row.token_ids) - verified - accepted  # n-gram: steps that found nothing to propose
+    undrafted = len(row.token_ids) - verified - accepted  # n-gram: steps that drafted nothing, inferred
     return replace(
         row,
         steps=verified + (max(undrafted, 0) if job.method == "ngram" else 0),
@@ -156,23 +157,17 @@ def _with_gaps(engine, asked: list[Asked], rows: list[Generation], baseline: lis
     plain = {row.id: row.token_ids for row in baseline}
     prefixes = {}
     for question, row in zip(asked, rows, strict=True):
-        same = _common(row.token_ids, plain[row.id])
-        if same < min(len(row.token_ids), len(plain[row.id])):
+        same = first_difference(row.token_ids, plain[row.id])
+        if same is not None and same < min(len(row.token_ids), len(plain[row.id])):
             prefixes[row.id] = question.token_ids + row.token_ids[:same]
     gaps = dict(zip(prefixes, vllm_engine.top2_gaps(engine, list(prefixes.values())), strict=True))
     log.info("%d of %d answers differ from the baseline's", len(gaps), len(rows))
     return [replace(row, top2_gap=gaps.get(row.id)) for row in rows]
 
 
-def _common(first: list[int], second: list[int]) -> int:
-    """Give the length of the common prefix."""
-    pairs = enumerate(zip(first, second, strict=False))
-    return next((at for at, (a, b) in pairs if a != b), min(len(first), len(second)))
-
-
 def _work(job: Job, asked: list[Asked]) -> str:
     """Hash all that the answers depend on."""
-    model = (path for path in sorted(Path(job.model).iterdir()) if path.name != "manifest.json")  # it has a date in it
+    model = (path for path in sorted(Path(job.model).iterdir()) if path.name != "manifest.json")
     questions = [(question.id, question.token_ids) for question in asked]
     return progress.key(model, [runtime.vllm_version(), job.max_tokens, job.dtype, job.seed, questions])
 

@@ -9,7 +9,7 @@ import os
 import shutil
 import types
 import typing
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
@@ -79,6 +79,14 @@ class Score:
     strict_verdict: str  # equal | different | undecided
     lenient_verdict: str
     reason: str | None = None  # why a verdict is undecided
+
+
+def first_difference(first: Sequence[int], second: Sequence[int]) -> int | None:
+    """Position (from 0) of the first token that differs or is missing in one of them, None where they are identical."""
+    for position, (one, other) in enumerate(zip(first, second, strict=False)):
+        if one != other:
+            return position
+    return None if len(first) == len(second) else min(len(first), len(second))
 
 
 @contextmanager

@@ -137,12 +137,3 @@ def test_page_shows_an_answer_of_every_outcome_and_warns(tmp_path):
     assert "another right one" not in page
     assert "50.0% [25.0%, 75.0%] n=5 !" in page, "a truncated accuracy is marked where it stands"
     assert "tells more of the cap than of the model" in page
-
-
-@pytest.mark.parametrize(
-    ("first", "second", "position"),
-    [([1, 2], [1, 2], None), ([1, 2], [1, 3], 1), ([1, 2], [1, 2, 3], 2), ([], [1], 0), ([], [], None)],
-)
-def test_first_difference_sees_ids_and_lengths(first, second, position):
-    assert comparison.first_difference(first, second) == position
-    assert comparison.first_difference(second, first) == position

@@ -110,3 +110,12 @@ def test_json_without_a_number_for_it_is_refused(tmp_path):
     assert os.listdir(tmp_path) == []
     records.write_json(tmp_path / "m.json", {"rate": None})
     assert json.loads((tmp_path / "m.json").read_text()) == {"rate": None}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "position"),
+    [([1, 2], [1, 2], None), ([1, 2], [1, 3], 1), ([1, 2], [1, 2, 3], 2), ([], [1], 0), ([], [], None)],
+)
+def test_first_difference_sees_ids_and_lengths(first, second, position):
+    assert records.first_difference(first, second) == position
+    assert records.first_difference(second, first) == position
