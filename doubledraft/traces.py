@@ -16,8 +16,6 @@ from doubledraft.records import Question, Trace, read_records, write_records
 from doubledraft.runtime import log
 from doubledraft.teacher import oracle
 
-TEACHERS = {oracle.NAME: oracle.write_traces}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dropped:
@@ -39,9 +37,9 @@ class Compliance:
 def write_cot(questions: str | Path, traces: str | Path, dropped: str | Path, teacher: Mapping[str, object]) -> None:
     """Let the teacher answer every question of a file; write the verified traces and the dropped rows."""
     asked = read_records(questions, Question)
-    if teacher["name"] not in TEACHERS:
-        raise ValueError(f"teacher.name: {teacher['name']!r} is not known; choose one of {', '.join(TEACHERS)}")
-    _write(*keep_verified(TEACHERS[teacher["name"]](asked), asked), traces, dropped)
+    if teacher["name"] != oracle.NAME:
+        raise ValueError(f"teacher.name: {teacher['name']!r} is not known; the only teacher is {oracle.NAME!r}")
+    _write(*keep_verified(oracle.write_traces(asked), asked), traces, dropped)
 
 
 def summarize(source: str | Path, traces: str | Path, dropped: str | Path, type: str, rule: Mapping[str, int]) -> None:

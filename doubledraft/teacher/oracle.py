@@ -12,12 +12,12 @@ class NoSolution(ValueError):
     """A question that carries no worked steps, so that this teacher has nothing to write."""
 
 
-def write_traces(questions: list[Question], type: str = "cot") -> list[Trace]:
-    """Write one trace a question, in order; raises NoSolution naming the first question without steps."""
-    return [_trace(question, type) for question in questions]
+def write_traces(questions: list[Question]) -> list[Trace]:
+    """Write one CoT trace a question, in order; raises NoSolution naming the first question without steps."""
+    return [_trace(question) for question in questions]
 
 
-def _trace(question: Question, type: str) -> Trace:
+def _trace(question: Question) -> Trace:
     steps = [" ".join(step.split()) for step in question.steps if step.strip()]
     if not steps:
         raise NoSolution(
@@ -26,7 +26,7 @@ def _trace(question: Question, type: str) -> Trace:
     return Trace(
         id=question.id,
         scenario=question.scenario,
-        type=type,
+        type="cot",
         question=question.question,
         answer=question.answer,
         text="\n".join([*steps, f"#### {question.answer}"]),
