@@ -66,7 +66,7 @@ def canvas(
         figure = Figure(figsize=(width, height), layout="constrained")
         yield figure, figure.subplots(**grid)
         partial = path.with_name(f".{path.name}.partial")
-        undated = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}, ".png": {"Software": None}}
+        undated = {".svg": {"Date": None}, ".png": {"Software": None}}
         figure.savefig(partial, format=path.suffix[1:], metadata=undated.get(path.suffix))
         os.replace(partial, path)
 
