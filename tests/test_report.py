@@ -260,6 +260,12 @@ def test_acceptances_of_different_definitions_are_never_in_one_table(whole):
     assert "order-independent agreement" in Page(whole / "report.html").text
 
 
+def test_the_published_figures_say_how_they_were_defined(whole):
+    published = json.loads(Path(report.__file__).with_name("published.json").read_text(encoding="utf-8"))
+    for page in (Page(whole / "report.html").text, (whole / "report.md").read_text()):
+        assert all(definition in page for definition in published["definitions"].values())
+
+
 def test_conclusions_hold_no_figure_of_their_own(tmp_path):
     faster = made_up.trained("cod", "easy")
     faster["speedup"] |= {"value": 7.77, "low": 7.1, "high": 8.1}
