@@ -6,6 +6,7 @@ message names the key, the value found and what was expected.
 
 import copy
 import difflib
+import hashlib
 import importlib.util
 import json
 import math
@@ -102,9 +103,27 @@ def check_target(path: str, config: dict) -> None:
             return
 
 
-def cell_settings(config: dict, type: str, scenario: str) -> dict:
-    """Give the part of the config that a cell's metrics depend on; the type `untrained` stands for the base model."""
+def prompt_digests(config: dict, folder: str | Path) -> dict[str, str]:
+    """Give the sha256 of every type's prompt file, found from `folder`; raises StudyError where there is no file."""
+    digests = {}
+    for name, entry in config["types"].items():
+        try:
+            digests[name] = hashlib.sha256(Path(folder, entry["prompt"]).read_bytes()).hexdigest()
+        except OSError as error:
+            raise StudyError(
+                f"config key types.{name}.prompt is {entry['prompt']!r}: expected a file, relative to the Snakefile, "
+                f"that can be read: {error.strerror}"
+            ) from None
+    return digests
+
+
+def cell_settings(config: dict, type: str, scenario: str, prompts: dict[str, str]) -> dict:
+    """Give what a cell's metrics depend on: its part of the config, and the digests of its `prompts` by type.
+
+    The type `untrained` stands for the base model, which is asked with the prompts of all types.
+    """
     models, benchmark = config["models"], config["benchmark"]
+    types = {name: entry | {"prompt_sha256": prompts[name]} for name, entry in config["types"].items()}
     settings = {
         "study": config["study"],
         "seed": config["seed"],
@@ -115,10 +134,10 @@ def cell_settings(config: dict, type: str, scenario: str) -> dict:
     }
     if type == "untrained":
         shared = {key: benchmark[key] for key in ("limit", "max_model_len")}
-        return settings | {"types": config["types"], "untrained": config["untrained"], "benchmark": shared}
+        return settings | {"types": types, "untrained": config["untrained"], "benchmark": shared}
     unused = {"report_to"} | ({"draft"} if benchmark["method"] == "ngram" else set())
     settings |= {
-        "type": config["types"][type],
+        "type": types[type],
         "teacher": config["teacher"],
         "train": {key: value for key, value in config["train"].items() if key not in unused},
         "benchmark": benchmark,

@@ -12,6 +12,7 @@ from doubledraft import fingerprint, runtime, study
 try:
     config = study.check_config(config, schema=f"{workflow.basedir}/config/schema.yaml", files=workflow.configfiles)
     study.check_folder(config["study"], "results/study.json")
+    PROMPTS = study.prompt_digests(config, workflow.basedir)
     for argument in sys.argv[1:]:  # Snakemake would say of a misspelt scenario only that no rule makes the path
         study.check_target(argument, config)
 except study.StudyError as error:
@@ -88,7 +89,7 @@ def draft_model(wildcards):
 
 def cell_settings(wildcards):
     """Give the part of the config that a cell depends on, for its provenance."""
-    return study.cell_settings(config, wildcards.get("type", "untrained"), wildcards.scenario)
+    return study.cell_settings(config, wildcards.get("type", "untrained"), wildcards.scenario, PROMPTS)
 
 
 def cell_hash(wildcards):

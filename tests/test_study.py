@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from doubledraft import study
+from doubledraft.runtime import config_hash
 
 CONFIG = Path(__file__).parents[1] / "config"
 SCHEMA = CONFIG / "schema.yaml"
@@ -30,6 +31,7 @@ def changed(path: str, value: object) -> dict:
 
 MATH = {"source": "math", "subjects": ["algebra"], "levels": [2, 1], "train": 518, "test": 336}
 RULE = {"min_steps": 3, "max_steps": 5, "max_words": 5}
+PROMPTS = study.prompt_digests(DEFAULT, CONFIG.parent)
 TYPE = {"prompt": "config/prompts/cod.yaml", "max_tokens": 96}
 
 
@@ -196,15 +198,35 @@ def test_target_of_the_config_and_anything_else_passes(path):
 
 
 def test_settings_of_a_cell_hold_what_it_depends_on_and_no_more():
-    cell = study.cell_settings(DEFAULT, "cod", "hard")
+    cell = study.cell_settings(DEFAULT, "cod", "hard", PROMPTS)
     assert [part["model"] for part in cell["draft"]] == ["smollm2-135m-4l", "smollm2-135m"]
     assert cell["benchmark"]["draft_length"] == DEFAULT["benchmark"]["draft_length"]
     assert "report_to" not in cell["train"] and "easy" not in str(cell)
-    untrained = study.cell_settings(DEFAULT, "untrained", "hard")
+    untrained = study.cell_settings(DEFAULT, "untrained", "hard", PROMPTS)
     assert "draft_length" not in untrained["benchmark"] and "train" not in untrained
 
 
 def test_settings_of_a_cell_without_a_draft_model_hold_nothing_of_one():
-    cell = study.cell_settings(changed("benchmark/method", "ngram"), "cod", "hard")
+    cell = study.cell_settings(changed("benchmark/method", "ngram"), "cod", "hard", PROMPTS)
     assert not {"draft", "distill"} & cell.keys() and "draft" not in cell["train"]
     assert "target" in cell["train"]
+
+
+def test_another_text_of_a_prompt_gives_its_cells_another_hash_and_no_other(tmp_path):
+    (tmp_path / "config/prompts").mkdir(parents=True)
+    for name in ("cot", "cod"):
+        (tmp_path / f"config/prompts/{name}.yaml").write_text("system: Think.\n")
+    before = study.prompt_digests(DEFAULT, tmp_path)
+    (tmp_path / "config/prompts/cod.yaml").write_text("system: Draft.\n")
+    after = study.prompt_digests(DEFAULT, tmp_path)
+
+    def changes(type: str) -> bool:
+        one, other = (config_hash(study.cell_settings(DEFAULT, type, "hard", digests)) for digests in (before, after))
+        return one != other
+
+    assert changes("cod") and changes("untrained") and not changes("cot")
+
+
+def test_prompt_file_that_is_not_there_is_named_by_its_key(tmp_path):
+    with pytest.raises(study.StudyError, match=r"types\.cot\.prompt is 'config/prompts/cot\.yaml'.*No such file"):
+        study.prompt_digests(DEFAULT, tmp_path)
