@@ -162,6 +162,14 @@ def test_ngram_needs_no_draft(tmp_path):
     assert outcome.values("model") == {"smollm2-135m"}
 
 
+@pytest.mark.parametrize(("profile", "gpus"), [("default", "0"), ("gpu", "1")])
+def test_profile_says_how_many_gpus_a_model_rule_gets(profile, gpus, tmp_path):
+    chosen = ("--workflow-profile", "profiles/" + profile)
+    outcome = snakemake("-n", *chosen, "--directory", str(tmp_path), "results/cod_hard/target_adapter", folder=ROOT)
+    assert outcome.code == 0, outcome.text
+    assert set(re.findall(r"resources: .*gpu=(\d+)", outcome.text)) == {gpus}
+
+
 def test_new_scenario_and_new_type_are_a_config_edit(tmp_path):
     questions = tmp_path / "mine.jsonl"
     questions.write_text('{"question": "1 + 1?", "answer": "2"}\n{"question": "1 + 2?", "answer": "3"}\n')
