@@ -290,12 +290,12 @@ def test_merged_models_are_kept_with_notemp_and_then_draft_length_reruns_one_mod
     assert outcome.jobs == {"generate_speculative": 1, "score": 1}
 
 
-def test_pair_that_does_not_fit_stops_before_any_training(made, tmp_path):
-    (tmp_path / "results/logs").mkdir(parents=True)
-    (tmp_path / "results/logs/check_pair.log.fail").touch()
-    outcome = snakemake("--directory", str(tmp_path), "results/cod_easy/metrics.json", folder=made)
-    assert outcome.code != 0
-    assert "check_pair" in outcome.text and not (tmp_path / "results/cod_easy").exists()
+def test_pair_that_does_not_fit_stops_before_a_training_that_could_start_at_once(grid):
+    (grid / "results/logs/check_pair.log.fail").touch()
+    another = ("train={target: {learning_rate: 5e-4}}", "models={sources: {smollm2-135m-4l: {layers: [0, 29]}}}")
+    outcome = snakemake("--config", *another, folder=grid)
+    assert outcome.code != 0 and "Error in rule check_pair" in outcome.text
+    assert "rule train_target:" not in outcome.text
 
 
 def test_failed_cell_stops_no_other_and_the_report_is_made_of_the_rest(grid):
