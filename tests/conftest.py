@@ -27,3 +27,17 @@ def tiny_draft(tiny_model) -> Path:
     model.save_pretrained(folder)
     AutoTokenizer.from_pretrained(tiny_model).save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def repeating_model(tmp_path_factory) -> Path:
+    """Give the folder of a model that often repeats itself, not always: its layers hardly add to the last token."""
+    from transformers import AutoModelForCausalLM
+
+    folder = build_model(tmp_path_factory.mktemp("models") / "repeating", seed=1)
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    for name, weight in model.named_parameters():
+        if "o_proj" in name or "down_proj" in name:
+            weight.data.mul_(0.05)
+    model.save_pretrained(folder)
+    return folder

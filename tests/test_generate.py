@@ -1,6 +1,7 @@
-"""Real vLLM on a tiny random model: about two minutes.  pytest tests/test_generate.py"""
+"""Real vLLM on a tiny random model: about three minutes.  pytest tests/test_generate.py"""
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -55,35 +56,75 @@ def job(folder: Path, model: Path, name: str, **changes) -> generate.Job:
     return generate.Job(**settings | changes)
 
 
+def altered(rows: list[Generation]) -> list[Generation]:
+    """Change one token of the first answer, drop the last one of the second, and leave the others."""
+    first, second, *others = rows
+    changed = [first.token_ids[0], first.token_ids[1] + 1, *first.token_ids[2:]]
+    return [replace(first, token_ids=changed), replace(second, token_ids=second.token_ids[:-1]), *others]
+
+
 @pytest.fixture(scope="module")
-def runs(tiny_model, tiny_draft, tmp_path_factory) -> dict[str, tuple[list[Generation], dict]]:
+def runs(tiny_model, tiny_draft, repeating_model, tmp_path_factory) -> dict[str, tuple[list[Generation], dict]]:
     """Answer six questions plainly, with a draft model and with n-grams; give the rows and the run file of each."""
     folder = tmp_path_factory.mktemp("runs")
     baseline = job(folder, tiny_model, "baseline")
-    drafted = replace(baseline, mode="speculative", draft_length=K, baseline=baseline.out)
+    drafted = {"mode": "speculative", "draft_length": K}
     jobs = {
         "baseline": baseline,
-        "draft_model": replace(
-            drafted, method="draft_model", draft=str(tiny_draft), out=f"{folder}/d.jsonl", run_out=f"{folder}/d.json"
+        "draft_model": job(
+            folder,
+            tiny_model,
+            "draft_model",
+            method="draft_model",
+            draft=str(tiny_draft),
+            baseline=f"{folder}/altered.jsonl",
+            **drafted,
         ),
-        "ngram": replace(drafted, method="ngram", out=f"{folder}/n.jsonl", run_out=f"{folder}/n.json"),
+        "ngram": job(folder, repeating_model, "ngram", method="ngram", **drafted),
     }
-    for each in jobs.values():
+    for name, each in jobs.items():
         generate.run(each)
+        if name == "baseline":
+            write_records(folder / "altered.jsonl", altered(read_records(each.out, Generation)))
     return {
         name: (read_records(each.out, Generation), json.loads(Path(each.run_out).read_text()))
         for name, each in jobs.items()
     }
 
 
+def greedy(folder: Path, asked: dict) -> list[list[int]]:
+    """Give the answers of transformers to the questions of a job."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model, answers = AutoModelForCausalLM.from_pretrained(folder), []
+    for question in generate.ask(generate.Job(**asked), AutoTokenizer.from_pretrained(folder)):
+        prompt = torch.tensor([question.token_ids])
+        mask = torch.ones_like(prompt)
+        output = model.generate(prompt, attention_mask=mask, max_new_tokens=TOKENS, do_sample=False)
+        answers.append(output[0, prompt.shape[1] :].tolist())
+    return answers
+
+
 @pytest.mark.parametrize("method", ["draft_model", "ngram"])
-def test_speculation_gives_the_tokens_of_plain_decoding(runs, method):
-    baseline, speculative = runs["baseline"][0], runs[method][0]
-    assert sum(row.drafted for row in speculative) > sum(row.accepted for row in speculative) > 0, "vacuous"
-    assert [row.id for row in speculative] == [f"q{number}" for number in range(6)]
+def test_speculation_gives_the_tokens_of_greedy_decoding_elsewhere(runs, method, tiny_model, repeating_model):
+    rows, run = runs[method]
+    assert sum(row.drafted for row in rows) > sum(row.accepted for row in rows) > 0, "vacuous"
+    assert [row.id for row in rows] == [f"q{number}" for number in range(6)]
+    model = {"draft_model": tiny_model, "ngram": repeating_model}[method]
+    assert [row.token_ids for row in rows] == greedy(model, run["job"])
+
+
+def test_speculation_gives_the_answers_of_plain_decoding(runs):
+    baseline, speculative = runs["baseline"][0], runs["draft_model"][0]
     assert [row.token_ids for row in speculative] == [row.token_ids for row in baseline]
     assert [row.text for row in speculative] == [row.text for row in baseline]
-    assert all(row.top2_gap is None for row in speculative), "no first difference, so no gap there"
+
+
+def test_gap_of_the_two_best_tokens_is_noted_where_an_answer_differs_from_the_baseline_s(runs):
+    gaps = [row.top2_gap for row in runs["draft_model"][0]]
+    assert math.isfinite(gaps[0]) and gaps[0] >= 0
+    assert gaps[1:] == [None] * 5, "no other answer has a token that differs, though one is cut"
 
 
 @pytest.mark.parametrize("method", ["draft_model", "ngram"])
@@ -126,10 +167,13 @@ def test_run_file_says_how_the_rows_were_made(runs):
 
 
 def test_killed_run_leaves_no_process_and_the_next_one_continues(tiny_model, tmp_path):
-    asked = job(tmp_path, tiny_model, "distill", resume=True, concurrency=1, warmup=0, max_tokens=200)
+    asked = job(
+        tmp_path, tiny_model, "distill", resume=True, concurrency=1, warmup=0, max_tokens=200, max_model_len=512
+    )
     script = "import json, sys; from doubledraft import generate; generate.run(generate.Job(**json.loads(sys.argv[1])))"
     parent = subprocess.Popen([sys.executable, "-c", script, json.dumps(vars(asked))], cwd=ROOT)
-    wait_until(lambda: Path(asked.out).exists() and Path(asked.out).read_text().count("\n") >= 2)
+    wait_until(lambda: parent.poll() is not None or written(asked.out) >= 2)
+    assert parent.poll() is None, "the run was over before it could be killed"
     parent.send_signal(signal.SIGKILL)
     parent.wait()
     wait_until(lambda: not processes_with(asked.out), seconds=20)
@@ -163,6 +207,11 @@ def test_failure_of_the_engine_process_says_why(tiny_model, tmp_path):
 def test_settings_that_do_not_go_together_are_refused(tmp_path, changes, message):
     with pytest.raises(generate.JobError, match=message):
         job(tmp_path, tmp_path, "baseline", **changes)
+
+
+def written(path: str) -> int:
+    """Count the whole lines of a file that may not be there yet."""
+    return Path(path).read_bytes().count(b"\n") if Path(path).exists() else 0
 
 
 def wait_until(condition, seconds: float = 180.0) -> None:
