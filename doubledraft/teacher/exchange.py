@@ -10,6 +10,10 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 
 
+class TeacherError(RuntimeError):
+    """A teacher that cannot go on; the message says why and what to do. Replies that came are in the ledger."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """How a paid teacher is asked, what it costs, and when to give up (config key `teacher`)."""
