@@ -47,7 +47,7 @@ class Account:
     bounds: dict[str, float] = field(default_factory=dict)  # USD at most of requests whose cost nobody reported
     open: dict[str, Batch] = field(default_factory=dict)  # batches that have not ended, by name
     ended: set[str] = field(default_factory=set)  # keys of batches that have; those without a reply stay without one
-    asked: set[str] = field(default_factory=set)  # every key that money was set aside for
+    asked: set[str] = field(default_factory=set)  # every key that money was set aside for, or that was answered
     spent: float = 0.0  # USD, from the usage that came with replies and the prices of their time
     input_tokens: int = 0
     output_tokens: int = 0
@@ -91,6 +91,7 @@ class Account:
         if reply.key in self.replies:
             raise ValueError(f"key {reply.key!r} has two replies")
         self.replies[reply.key] = reply
+        self.asked.add(reply.key)
         self.spent += cost(reply.input_tokens, reply.output_tokens, event["input_price"], event["output_price"])
         self.input_tokens += reply.input_tokens
         self.output_tokens += reply.output_tokens
