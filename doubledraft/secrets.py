@@ -1,0 +1,91 @@
+"""Keys of paid services: read from the environment or from `.env`, and kept out of everything that is written.
+
+A key is an argument of the one call that needs it: never a parameter of a rule, never a field of a record, and a key
+from `.env` is not put into the environment, so no other process inherits it. Clients do not log it, but servers may
+send it back in an error, and tracebacks that show variables show it. So what is logged is searched for it, errors of
+clients end where they are caught (`redact` their text), and its own `repr` is three stars.
+"""
+
+import base64
+import logging
+import os
+from pathlib import Path
+from urllib.parse import quote
+
+VARIABLES = {  # by teacher; the first that is set wins
+    "gemini": ("GOOGLE_API_KEY", "GEMINI_API_KEY"),  # in the order of Google's own client
+    "openai": ("OPENAI_API_KEY",),
+}
+HIDDEN = "***"
+SHORTEST = 8  # characters of a secret; what is shorter stands in for a key where a server wants none
+
+_forms: set[str] = set()  # all that must not be seen
+
+
+class MissingKey(RuntimeError):
+    """No usable key; the message names the variable and never the value."""
+
+
+class Key(str):
+    """A key that does not show itself where variables are shown."""
+
+    def __repr__(self) -> str:
+        return HIDDEN
+
+
+def key(name: str) -> str:
+    """Give the key of a teacher from the environment, else from `.env` in the working directory.
+
+    From then on no log message of this process shows it. Raises MissingKey, also at a value that no header can carry.
+    """
+    from dotenv import dotenv_values
+
+    variables = VARIABLES[name]
+    file = dotenv_values(Path(".env"), interpolate=False)
+    found = [
+        (variable, source[variable]) for source in (os.environ, file) for variable in variables if source.get(variable)
+    ]
+    if not found:
+        raise MissingKey(
+            f"teacher {name!r} needs a key: set {' or '.join(variables)} in the environment, "
+            "or write the line NAME=key into the file .env, which git ignores"
+        )
+    variable, value = found[0][0], found[0][1].strip()
+    if not value.isascii() or not value.isprintable() or " " in value or not value:
+        raise MissingKey(f"{variable} is no key: it is empty or has characters that no key has (a space, a line break)")
+    hide(value)
+    return Key(value)
+
+
+def hide(value: str) -> None:
+    """Let no log message of this process show a value, nor its percent-encoded or base64 form."""
+    if len(value) < SHORTEST:
+        return
+    if not _forms:
+        logging.setLogRecordFactory(_searched(logging.getLogRecordFactory()))
+    _forms.update((value, quote(value, safe=""), base64.b64encode(value.encode()).decode().rstrip("=")))
+
+
+def redact(text: str) -> str:
+    """Replace every hidden value of a text by three stars."""
+    for form in sorted(_forms, key=len, reverse=True):
+        text = text.replace(form, HIDDEN)
+    return text
+
+
+def _searched(make: logging.LogRecord) -> logging.LogRecord:
+    """Wrap what makes log records: handlers and loggers that are added later get searched ones too."""
+
+    def made(*args: object, **kwargs: object) -> logging.LogRecord:
+        record = make(*args, **kwargs)
+        try:
+            message = record.getMessage()
+        except (TypeError, ValueError):  # the caller's format is wrong; logging says so when it prints
+            return record
+        if (clean := redact(message)) != message:
+            record.msg, record.args = clean, None
+        if record.exc_info and record.exc_info[0]:
+            record.exc_text = redact(logging.Formatter().formatException(record.exc_info))
+        return record
+
+    return made
