@@ -12,7 +12,7 @@ TABLE = range(2, 10)  # factors of the times tables
 SMALL = range(2, 21)
 
 
-@template((a, b, c) for a in TABLE for b in TABLE for c in SMALL if c + 2 <= a * b)
+@template((a, b, c) for a in TABLE for b in TABLE for c in TABLE if c + 2 <= a * b)
 def bags_given_away(words: random.Random, bags: int, each: int, given: int) -> Problem:
     who, item = words.choice(PEOPLE), words.choice(FRUIT)
     total = bags * each
@@ -51,7 +51,7 @@ def packs_added(words: random.Random, start: int, packs: int, size: int) -> Prob
     return Problem(texts, steps, str(start + bought))
 
 
-@template((a, b, c) for a in TABLE for b in TABLE for c in range(10, 100, 5) if a * b + 2 <= c)
+@template((a, b, c) for a in TABLE for b in TABLE for c in range(10, 55, 5) if a * b <= 30 and a * b + 2 <= c)
 def change_from_shopping(words: random.Random, count: int, price: int, paid: int) -> Problem:
     who, item = words.choice(PEOPLE), words.choice(GOODS)
     cost = count * price
@@ -115,10 +115,10 @@ def times_as_many(words: random.Random, first: int, times: int, more: int) -> Pr
 
 @template(
     (a, b, c, d)
-    for a in TABLE
-    for b in range(2, 7)
-    for c in range(2, 10)
-    for d in range(30, 95, 5)
+    for a in range(2, 7)
+    for b in range(2, 6)
+    for c in TABLE
+    for d in range(20, 60, 10)
     if a * b + c + 2 <= d
 )
 def pages_left(words: random.Random, daily: int, days: int, extra: int, book: int) -> Problem:
@@ -183,7 +183,7 @@ def bus_passengers(words: random.Random, start: int, on: int, off: int, later: i
     return Problem(texts, steps, str(fewer + later))
 
 
-@template((a, b, c) for a in range(6, 61, 2) for b in SMALL for c in range(2, 11) if a // 2 + b - c >= 2)
+@template((a, b, c) for a in range(6, 42, 2) for b in SMALL for c in range(2, 11) if a // 2 + b - c >= 2)
 def half_given(words: random.Random, start: int, found: int, lost: int) -> Problem:
     (one, two), item = two_people(words), words.choice(THINGS)
     half, more = start // 2, start // 2 + found
@@ -225,7 +225,14 @@ def wages(words: random.Random, wage: int, first: int, second: int) -> Problem:
     return Problem(texts, steps, str(hours * wage))
 
 
-@template((a, b, c, d) for a in TABLE for b in TABLE for c in range(2, 6) for d in range(2, 8) if a * b >= c * d + 2)
+@template(
+    (a, b, c, d)
+    for a in TABLE
+    for b in TABLE
+    for c in range(2, 6)
+    for d in range(2, 8)
+    if c * d + 2 <= a * b <= 40 and c * d <= 15
+)
 def difference_of_boxes(words: random.Random, boxes: int, each: int, other_boxes: int, other_each: int) -> Problem:
     (one, two), item = two_people(words), words.choice(FRUIT)
     first, second = boxes * each, other_boxes * other_each

@@ -1,7 +1,7 @@
 """Hard questions: systems, quadratics, polynomials, sequences and functions, with answers that may be algebraic.
 
-They are harder by the number of steps and by their algebra, not by arithmetic: three to five steps, most numbers in one
-or two digits, and an answer that can be an expression, a fraction or a list of roots.
+They are harder by the number of steps and by their algebra, not by arithmetic, which a small target is worst at: three
+to five steps, most numbers in one or two digits, and an answer that can be an expression, a fraction or a list.
 """
 
 import random
@@ -50,24 +50,23 @@ def ticket_system(words: random.Random, adult: int, child: int, adults: int, chi
     return Problem(texts, steps, str(adults))
 
 
-@template((r, s) for r in range(-9, 10) for s in range(r + 1, 13) if r and s and r + s)
-def quadratic_roots(words: random.Random, r: int, s: int) -> Problem:
-    quadratic = polynomial([1, -(r + s), r * s])
+@template((a, b) for a in range(1, 16) for b in range(1, 16) if a != b)
+def absolute_value(words: random.Random, a: int, b: int) -> Problem:
     texts = [
-        f"Find all solutions of {quadratic} = 0, from smallest to largest.",
-        f"What are the roots of {quadratic}? List them in increasing order.",
-        f"Solve {quadratic} = 0 and list the solutions in increasing order.",
+        f"Find all solutions of |x - {a}| = {b}, from smallest to largest.",
+        f"Which numbers x satisfy |x - {a}| = {b}? List them in increasing order.",
+        f"Solve |x - {a}| = {b} and list the solutions in increasing order.",
     ]
     steps = [
-        f"The product of the two roots is the last number, {par(r)} * {par(s)} = {r * s}.",
-        f"Their sum is the middle number with its sign turned, {r} + {par(s)} = {r + s}.",
-        f"So the first factor gives {polynomial([1, -r])} = 0, and x = {r}.",
-        f"The second factor gives {polynomial([1, -s])} = 0, and x = {s}.",
+        f"In the first case the inside is negative, x - {a} = -{b}.",
+        f"That gives the smaller solution, x = {a} - {b} = {a - b}.",
+        f"In the second case the inside is positive, x - {a} = {b}.",
+        f"That gives the larger solution, x = {a} + {b} = {a + b}.",
     ]
-    return Problem(texts, steps, f"{r}, {s}")
+    return Problem(texts, steps, f"{a - b}, {a + b}")
 
 
-@template((h, k) for h in range(-5, 6) for k in range(-10, 11) if h and k and h * h + k)
+@template((h, k) for h in SIGNED for k in range(-3, 16) if k and h * h + k)
 def quadratic_minimum(words: random.Random, h: int, k: int) -> Problem:
     b, c, square = -2 * h, h * h + k, h * h
     quadratic = polynomial([1, b, c])
@@ -76,35 +75,33 @@ def quadratic_minimum(words: random.Random, h: int, k: int) -> Problem:
         f"Find the minimum value of {quadratic}.",
     ]
     steps = [
-        f"The smallest value is reached at the vertex, x = {-b} / 2 = {h}.",
-        f"At the vertex the square has the value {par(h)} * {par(h)} = {square}.",
-        f"The middle term has the value {par(b)} * {par(h)} = {b * h}.",
-        f"The square and the middle term add up to {square} + {par(b * h)} = {square + b * h}.",
-        f"With the last number, the smallest value is {square + b * h} + {par(c)} = {k}.",
+        f"To complete the square, take half of the middle number, {b} / 2 = {-h}.",
+        f"The square of that half is {par(-h)} * {par(-h)} = {square}.",
+        f"The smallest value is what the last number has beyond this square, {c} - {square} = {k}.",
     ]
     return Problem(texts, steps, str(k))
 
 
-@template((a, b, c) for a in range(1, 4) for b in SIGNED for c in range(-3, 4) if c)
-def discriminant(words: random.Random, a: int, b: int, c: int) -> Problem:
-    quadratic, square, product = polynomial([a, b, c]), b * b, 4 * a * c
+@template((x, run, m, b) for x in range(1, 4) for run in range(1, 4) for m in range(2, 6) for b in range(1, 7))
+def line_through_points(words: random.Random, x: int, run: int, slope: int, start: int) -> Problem:
+    rise, product = slope * run, slope * x
+    y, x2, y2 = product + start, x + run, product + start + rise
     texts = [
-        f"What is the discriminant of {quadratic}?",
-        f"Find the discriminant of the quadratic {quadratic} = 0.",
-        f"Compute the discriminant of the polynomial {quadratic}.",
+        f"A line passes through ({x}, {y}) and ({x2}, {y2}). Write y in terms of x.",
+        f"The points ({x}, {y}) and ({x2}, {y2}) lie on a line. Which expression in x gives y?",
+        f"Find the equation of the line through ({x}, {y}) and ({x2}, {y2}). What is y in terms of x?",
     ]
     steps = [
-        f"The quadratic has the coefficients {a}, {b} and {c}.",
-        f"The square of the middle coefficient is {par(b)} * {par(b)} = {square}.",
-        f"Four times the first and the last coefficient is 4 * {a} * {par(c)} = {product}.",
-        f"The discriminant is the difference of the two, {square} - {par(product)} = {square - product}.",
+        f"From the first point to the second, y changes by {y2} - {y} = {rise}.",
+        f"From the first point to the second, x changes by {x2} - {x} = {run}.",
+        f"The slope is the quotient of the two changes, {rise} / {run} = {slope}.",
+        f"At the first point the term with x is {slope} * {x} = {product}.",
+        f"The rest of y at this point is the number at the end, {y} - {product} = {start}.",
     ]
-    return Problem(texts, steps, str(square - product))
+    return Problem(texts, steps, polynomial([slope, start]))
 
 
-@template(
-    (a, b, c, d) for a in range(1, 4) for b in SIGNED for c in range(1, 3) for d in SIGNED if a * d + b * c and b <= d
-)
+@template((a, b, c, d) for a in range(1, 4) for b in range(1, 7) for c in range(1, 3) for d in range(1, 7))
 def expand_product(words: random.Random, a: int, b: int, c: int, d: int) -> Problem:
     left, right = polynomial([a, b]), polynomial([c, d])
     answer = polynomial(multiply([a, b], [c, d]))
@@ -116,28 +113,26 @@ def expand_product(words: random.Random, a: int, b: int, c: int, d: int) -> Prob
     first, last = polynomial([a, 0]), polynomial([c, 0])
     steps = [
         f"Multiply the first terms of the two brackets, {first} * {last} = {polynomial([a * c, 0, 0])}.",
-        f"The outer terms give {first} * {par(d)} = {polynomial([a * d, 0])}.",
-        f"The inner terms give {par(b)} * {last} = {polynomial([b * c, 0])}.",
-        f"Together the terms with x are {polynomial([a * d, 0])} + {par(polynomial([b * c, 0]))} = "
+        f"The outer terms give {first} * {d} = {polynomial([a * d, 0])}.",
+        f"The inner terms give {b} * {last} = {polynomial([b * c, 0])}.",
+        f"Together the terms with x are {polynomial([a * d, 0])} + {polynomial([b * c, 0])} = "
         f"{polynomial([a * d + b * c, 0])}.",
-        f"The last terms of the two brackets give {par(b)} * {par(d)} = {b * d}.",
+        f"The last terms of the two brackets give {b} * {d} = {b * d}.",
     ]
     return Problem(texts, steps, answer)
 
 
-@template((r, a, b, c) for r in (-1, 1, 2) for a in range(-3, 4) for b in range(-4, 5) for c in range(1, 8) if a and b)
-def remainder(words: random.Random, r: int, a: int, b: int, c: int) -> Problem:
-    cubic, square, cube = polynomial([1, a, b, c]), r * r, r**3
+@template((r, b, c) for r in range(1, 4) for b in range(1, 8) for c in range(1, 10))
+def remainder(words: random.Random, r: int, b: int, c: int) -> Problem:
+    quadratic, square, value = polynomial([1, b, c]), r * r, r * r + b * r
     texts = [
-        f"What is the remainder when {cubic} is divided by {polynomial([1, -r])}?",
-        f"Find the remainder of {cubic} on division by {polynomial([1, -r])}.",
+        f"What is the remainder when {quadratic} is divided by {polynomial([1, -r])}?",
+        f"Find the remainder of {quadratic} on division by {polynomial([1, -r])}.",
     ]
-    value = cube + a * square + b * r
     steps = [
-        f"By the remainder theorem we put {r} for x, and the cube is {par(r)} * {par(r)} * {par(r)} = {cube}.",
-        f"The square term is {par(a)} * {square} = {a * square}.",
-        f"The linear term is {par(b)} * {par(r)} = {b * r}.",
-        f"These three add up to {cube} + {par(a * square)} + {par(b * r)} = {value}.",
+        f"By the remainder theorem we put {r} for x, and the square is {r} * {r} = {square}.",
+        f"The linear term is {b} * {r} = {b * r}.",
+        f"These two add up to {square} + {b * r} = {value}.",
         f"With the last number, the remainder is {value} + {c} = {value + c}.",
     ]
     return Problem(texts, steps, str(value + c))
@@ -229,9 +224,9 @@ def reciprocals_of_roots(words: random.Random, r: int, s: int) -> Problem:
 TEMPLATES = (
     system_by_adding,
     ticket_system,
-    quadratic_roots,
+    absolute_value,
     quadratic_minimum,
-    discriminant,
+    line_through_points,
     expand_product,
     remainder,
     arithmetic_term,

@@ -1,7 +1,7 @@
 """Medium questions: one unknown, expressions, percent, averages, slopes; whole, negative and fraction answers.
 
-The numbers stay as small as in the easy questions. What is added is algebra: an equation is turned step by step, a
-sign may be negative, a quotient may not come out whole.
+What is added to the easy questions is algebra: an equation is turned step by step, a sign may be negative, a quotient
+may not come out whole. The numbers are smaller in return, since a small target fails at sums in two digits first.
 """
 
 import random
@@ -9,8 +9,7 @@ from math import gcd
 
 from doubledraft.wordproblem_parts import PEOPLE, Problem, par, polynomial, ratio, template
 
-DIGITS = range(2, 10)
-SIGNED = [n for n in range(-7, 8) if n]  # -7 to 7 without 0
+SIGNED = [n for n in range(-5, 6) if n]  # -5 to 5 without 0
 
 
 def _move(constant: int) -> tuple[str, str]:
@@ -18,7 +17,7 @@ def _move(constant: int) -> tuple[str, str]:
     return (f"Subtract {constant} from", f"- {constant}") if constant > 0 else (f"Add {-constant} to", f"+ {-constant}")
 
 
-@template((a, b, x) for a in range(2, 7) for b in SIGNED for x in range(-4, 10) if x)
+@template((a, b, x) for a in range(2, 5) for b in SIGNED for x in range(1, 9))
 def linear_equation(words: random.Random, a: int, b: int, x: int) -> Problem:
     left, right = polynomial([a, b]), a * x + b
     action, change = _move(b)
@@ -37,11 +36,11 @@ def linear_equation(words: random.Random, a: int, b: int, x: int) -> Problem:
 
 @template(
     (a, c, b, x)
-    for c in range(2, 6)
-    for a in range(c + 2, 10)
+    for c in range(2, 5)
+    for a in range(c + 2, c + 5)
     for b in SIGNED
-    for x in range(-6, 10)
-    if x and abs(x) > 1
+    for x in range(2, 7)
+    if (a - c) * x + b
 )
 def unknown_on_both_sides(words: random.Random, a: int, c: int, b: int, x: int) -> Problem:
     rest = (a - c) * x + b
@@ -61,7 +60,7 @@ def unknown_on_both_sides(words: random.Random, a: int, c: int, b: int, x: int) 
     return Problem(texts, steps, str(x))
 
 
-@template((a, b, x) for a in range(2, 7) for b in SIGNED for x in range(-4, 10) if x and abs(x + b) > 1)
+@template((a, b, x) for a in range(2, 5) for b in SIGNED for x in range(-3, 10) if x and 1 < x + b <= 10)
 def bracket_equation(words: random.Random, a: int, b: int, x: int) -> Problem:
     inner, right = polynomial([1, b]), a * (x + b)
     action, change = _move(b)
@@ -78,9 +77,7 @@ def bracket_equation(words: random.Random, a: int, b: int, x: int) -> Problem:
     return Problem(texts, steps, str(x))
 
 
-@template(
-    (a, b, n) for a in range(2, 8) for b in SIGNED for n in range(-4, 12) if n and gcd(a, n) == 1 and abs(n + b) < 20
-)
+@template((a, b, n) for a in range(2, 8) for b in SIGNED for n in range(-4, 12) if n and gcd(a, n) == 1)
 def fraction_solution(words: random.Random, a: int, b: int, n: int) -> Problem:
     left, right = polynomial([a, b]), n + b
     action, change = _move(b)
@@ -98,7 +95,7 @@ def fraction_solution(words: random.Random, a: int, b: int, n: int) -> Problem:
     return Problem(texts, steps, str(answer))
 
 
-@template((x, b, c) for x in range(-4, 8) for b in range(2, 8) for c in SIGNED if abs(x) > 1)
+@template((x, b, c) for x in range(-3, 6) for b in range(2, 6) for c in range(1, 10) if abs(x) > 1)
 def expression_value(words: random.Random, x: int, b: int, c: int) -> Problem:
     expression = polynomial([1, b, c])
     square, linear, both = x * x, b * x, x * x + b * x
@@ -111,78 +108,78 @@ def expression_value(words: random.Random, x: int, b: int, c: int) -> Problem:
         f"Put {x} for x, and the square is {par(x)} * {par(x)} = {square}.",
         f"The term with x has the value {b} * {par(x)} = {linear}.",
         f"Add the square and the term with x to get {square} + {par(linear)} = {both}.",
-        f"With the number at the end, the whole expression is {both} + {par(c)} = {both + c}.",
+        f"With the number at the end, the whole expression is {both} + {c} = {both + c}.",
     ]
     return Problem(texts, steps, str(both + c))
 
 
-@template((p, n, c) for p in range(20, 100, 10) for n in range(20, 210, 10) for c in range(2, 10))
-def percent_off(words: random.Random, percent: int, price: int, shipping: int) -> Problem:
-    who, item = words.choice(PEOPLE), words.choice(["coat", "lamp", "chair", "radio", "jacket", "bag"])
-    tenth, tens = price // 10, percent // 10
-    off = tenth * tens
+@template((p, n, c) for p in range(10, 100, 10) for n in range(20, 110, 10) for c in range(2, 10))
+def percent_of_group(words: random.Random, percent: int, count: int, more: int) -> Problem:
+    place = words.choice(["school", "club", "camp", "choir", "village"])
+    sport = words.choice(["swim", "play chess", "run", "dance", "play tennis"])
+    tenth, tens = count // 10, percent // 10
+    part = tenth * tens
     texts = [
-        f"A {item} costs {price} dollars. It is sold with {percent} percent off, and shipping costs {shipping} "
-        f"dollars. How many dollars does {who} pay in total?",
-        f"{who} orders a {item} for {price} dollars with a discount of {percent} percent. Shipping adds {shipping} "
-        f"dollars. What is the total in dollars?",
+        f"A {place} has {count} children, and {percent} percent of them {sport}. Then {more} more children start. "
+        f"How many children {sport} now?",
+        f"Of the {count} children of a {place}, {percent} percent {sport}. After {more} others have joined them, "
+        f"how many children {sport}?",
     ]
     steps = [
-        f"Ten percent of the price of the {item} is {price} / 10 = {tenth} dollars.",
-        f"So {percent} percent of the price is {tens} * {tenth} = {off} dollars.",
-        f"Subtract the discount from the price, which leaves {price} - {off} = {price - off} dollars.",
-        f"Add the shipping to get the total of {price - off} + {shipping} = {price - off + shipping} dollars.",
+        f"Ten percent of the children of the {place} is {count} / 10 = {tenth} children.",
+        f"So {percent} percent of them is {tens} * {tenth} = {part} children.",
+        f"Add the ones who started later to get the total of {part} + {more} = {part + more} children.",
     ]
-    return Problem(texts, steps, str(price - off + shipping))
+    return Problem(texts, steps, str(part + more))
 
 
 @template(
-    (m, a, b) for m in range(4, 16) for a in range(2, 20) for b in range(2, 20) if 2 <= 3 * m - a - b <= 20 and a != b
+    (a, b, c)
+    for a in range(2, 16)
+    for b in range(2, 13)
+    for c in range(2, 13)
+    if (a + b + c) % 3 == 0 and len({a, b, c}) == 3
 )
-def missing_score(words: random.Random, mean: int, first: int, second: int) -> Problem:
+def average_score(words: random.Random, first: int, second: int, third: int) -> Problem:
     who, what = words.choice(PEOPLE), words.choice(["games", "tests", "rounds", "races"])
-    total, known = 3 * mean, first + second
+    two, total = first + second, first + second + third
     texts = [
-        f"{who} has an average score of {mean} in 3 {what}. The scores of the first two are {first} and {second}. "
-        f"What is the third score?",
-        f"After 3 {what}, the average of {who} is {mean} points. Two of the scores are {first} and {second}. "
-        f"Find the other score.",
+        f"The scores of {who} in 3 {what} are {first}, {second} and {third}. What is the average score?",
+        f"{who} scores {first} points, then {second} and then {third} in 3 {what}. Find the average of the scores.",
     ]
     steps = [
-        f"The three scores add up to three times the average, so 3 * {mean} = {total} points.",
-        f"The two scores that are known add up to {first} + {second} = {known} points.",
-        f"The score that is missing makes up the difference, {total} - {known} = {total - known} points.",
+        f"The first two scores add up to {first} + {second} = {two} points.",
+        f"With the last one, all scores add up to {two} + {third} = {total} points.",
+        f"Divide that by the number of {what} to get the average of {total} / 3 = {total // 3} points.",
     ]
-    return Problem(texts, steps, str(total - known))
+    return Problem(texts, steps, str(total // 3))
 
 
 @template(
     (a, b, c, d)
-    for b in range(2, 8)
-    for d in range(b + 1, 11)
+    for b in range(2, 9)
+    for d in range(2, 9)
     for a in range(1, b)
     for c in range(1, d)
-    if gcd(b, d) == gcd(a, b) == gcd(c, d) == 1
+    if gcd(a * c, b * d) == 1 and a * c <= 20
 )
-def fraction_sum(words: random.Random, a: int, b: int, c: int, d: int) -> Problem:
-    common, first, second = b * d, a * d, c * b
+def fraction_product(words: random.Random, a: int, b: int, c: int, d: int) -> Problem:
+    top, bottom = a * c, b * d
     who = words.choice(PEOPLE)
     texts = [
-        f"What is {a}/{b} + {c}/{d}? Give a fraction.",
-        f"Add the fractions {a}/{b} and {c}/{d}.",
-        f"{who} walks {a}/{b} of a mile and then {c}/{d} of a mile. How many miles is that, as a fraction?",
+        f"What is {a}/{b} times {c}/{d}? Give a fraction.",
+        f"Multiply the fractions {a}/{b} and {c}/{d}.",
+        f"{who} has {a}/{b} of a cake and eats {c}/{d} of that. Which fraction of the cake does {who} eat?",
     ]
     steps = [
-        f"Both fractions get the same bottom number, the product {b} * {d} = {common}.",
-        f"The first fraction has the new top number {a} * {d} = {first}.",
-        f"The second fraction has the new top number {c} * {b} = {second}.",
-        f"Add the top numbers over the common bottom number to get {first}/{common} + {second}/{common} = "
-        f"{first + second}/{common}.",
+        f"The top number of the product is {a} * {c} = {top}.",
+        f"The bottom number of the product is {b} * {d} = {bottom}.",
+        f"Nothing cancels, so the product is {a}/{b} * {c}/{d} = {top}/{bottom}.",
     ]
-    return Problem(texts, steps, f"{first + second}/{common}")
+    return Problem(texts, steps, f"{top}/{bottom}")
 
 
-@template((a, b, m) for a in range(2, 13) for b in range(2, 8) for m in range(3, 13) if a + b * m < 100)
+@template((a, b, m) for a in range(2, 9) for b in range(2, 6) for m in range(2, 10))
 def taxi_ride(words: random.Random, fee: int, rate: int, miles: int) -> Problem:
     who, bill = words.choice(PEOPLE), fee + rate * miles
     vehicle = words.choice(["taxi", "van", "coach"])
@@ -202,11 +199,11 @@ def taxi_ride(words: random.Random, fee: int, rate: int, miles: int) -> Problem:
 
 @template(
     (x1, y1, run, rise)
-    for x1 in range(-2, 5)
-    for y1 in range(-2, 7)
-    for run in range(2, 8)
+    for x1 in range(5)
+    for y1 in range(8)
+    for run in range(2, 6)
     for rise in SIGNED
-    if gcd(run, rise) == 1 or rise % run == 0
+    if y1 + rise >= 0 and (gcd(run, rise) == 1 or rise % run == 0)
 )
 def slope_of_line(words: random.Random, x1: int, y1: int, run: int, rise: int) -> Problem:
     x2, y2, slope = x1 + run, y1 + rise, ratio(rise, run)
@@ -222,10 +219,10 @@ def slope_of_line(words: random.Random, x1: int, y1: int, run: int, rise: int) -
     return Problem(texts, steps, str(slope))
 
 
-@template((a, b, c, d) for a in range(2, 7) for b in SIGNED for c in range(2, 7) for d in SIGNED if a * b + d)
+@template((a, b, c, d) for a in range(2, 5) for b in range(1, 6) for c in range(2, 6) for d in range(1, 7))
 def simplify_expression(words: random.Random, a: int, b: int, c: int, d: int) -> Problem:
     inner = polynomial([1, b])
-    expression = f"{a}({inner}) {polynomial([c, d]) if c < 0 else '+ ' + polynomial([c, d])}"
+    expression = f"{a}({inner}) + {polynomial([c, d])}"
     texts = [
         f"Simplify {expression}.",
         f"Write {expression} in the form of a number times x plus a number.",
@@ -234,12 +231,12 @@ def simplify_expression(words: random.Random, a: int, b: int, c: int, d: int) ->
     steps = [
         f"Multiply the bracket out to get {a}({inner}) = {polynomial([a, a * b])}.",
         f"Collect the terms with x to get {a}x + {c}x = {a + c}x.",
-        f"Collect the numbers without x to get {a * b} + {par(d)} = {a * b + d}.",
+        f"Collect the numbers without x to get {a * b} + {d} = {a * b + d}.",
     ]
     return Problem(texts, steps, polynomial([a + c, a * b + d]))
 
 
-@template((t, k, h) for t in range(-5, 16) for k in range(2, 9) for h in range(2, 9) if -40 <= t - k * h < 0)
+@template((t, k, h) for t in range(16) for k in range(2, 6) for h in range(2, 8) if -12 <= t - k * h < 0)
 def falling_temperature(words: random.Random, start: int, drop: int, hours: int) -> Problem:
     place, fall = words.choice(["Oslo", "the valley", "the village", "Quebec", "the camp"]), drop * hours
     texts = [
@@ -262,9 +259,9 @@ TEMPLATES = (
     bracket_equation,
     fraction_solution,
     expression_value,
-    percent_off,
-    missing_score,
-    fraction_sum,
+    percent_of_group,
+    average_score,
+    fraction_product,
     taxi_ride,
     slope_of_line,
     simplify_expression,
