@@ -1,0 +1,74 @@
+"""Keys and values of a batch, in buffers that are made once and never moved.
+
+Each row has a length: the positions before it count, what lies beyond is left over from a refused draft or from the
+padding of another row's prompt. Forgetting a draft is therefore setting the length; nothing is copied, and the next
+pass writes over the rest. A row may be ahead of another, so every pass says for each token which position it has.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+
+class CacheFull(ValueError):
+    """More tokens than the cache has positions for."""
+
+
+class KVCache:
+    """Static key and value buffers, [layer, row, position, head, dimension], and the length of each row."""
+
+    def __init__(
+        self,
+        layers: int,
+        batch: int,
+        capacity: int,
+        heads: int,
+        head_dim: int,
+        dtype: "torch.dtype",
+        device: "torch.device",
+    ) -> None:
+        import torch
+
+        # Zeros, not empty memory: a position that is masked out still enters a product, and 0 * NaN is NaN.
+        self.keys = torch.zeros(layers, batch, capacity, heads, head_dim, dtype=dtype, device=device)
+        self.values = torch.zeros_like(self.keys)
+        self.lengths = torch.zeros(batch, dtype=torch.long, device=device)
+        self.longest = 0  # of the lengths, known without asking the device
+        self._first_slots = torch.arange(batch, device=device).unsqueeze(-1) * capacity
+
+    @property
+    def capacity(self) -> int:
+        """Positions of each row."""
+        return self.keys.shape[2]
+
+    def next_positions(self, tokens: int) -> "torch.Tensor":
+        """Give the positions [batch, tokens] of each row's next tokens; raises CacheFull where there are too few."""
+        import torch
+
+        if self.longest + tokens > self.capacity:
+            raise CacheFull(f"the cache has {self.capacity} positions, but {self.longest} + {tokens} are needed")
+        return self.lengths.unsqueeze(-1) + torch.arange(tokens, device=self.lengths.device)
+
+    def write(
+        self, layer: int, positions: "torch.Tensor", keys: "torch.Tensor", values: "torch.Tensor"
+    ) -> tuple["torch.Tensor", "torch.Tensor"]:
+        """Store [batch, tokens, head, dimension] at `positions`; gives all keys and values that any row may look at."""
+        slots = (self._first_slots + positions).flatten()
+        for buffer, new in ((self.keys, keys), (self.values, values)):
+            buffer[layer].flatten(0, 1).index_copy_(0, slots, new.flatten(0, 1))
+        end = self.longest + positions.shape[1]
+        return self.keys[layer][:, :end], self.values[layer][:, :end]
+
+    def advance(self, tokens: int) -> None:
+        """Count the next `tokens` positions of every row."""
+        self.lengths += tokens
+        self.longest += tokens
+
+    def trim(self, lengths: Sequence[int]) -> None:
+        """Set the length of each row, and so forget what lies beyond."""
+        import torch
+
+        self.lengths.copy_(torch.tensor(lengths))
+        self.longest = max(lengths)
