@@ -1,72 +1,58 @@
 """The questions of a scenario: from a source to the two files that everything else is built from.
 
 A source gives a pool for each split; a seed puts the pool in order and the first `count` are taken, so a larger count
-extends a smaller one. More than the pool holds is an error, never a wider filter. A question that a pool holds twice,
-case and punctuation aside, is taken once, and a training question that stands in the test pool is not taken at all;
-how many is logged.
+extends a smaller one. More than the pool holds is an error, never a wider filter; with `allow_fewer` all of it is
+taken, and the log, the metrics and the report say so. A question that a pool holds twice is taken once. A training
+question that repeats a test question, exactly or nearly, is not taken, and is listed with its twin; the test set stays
+as the source has it. The manifest holds every count, and where the rows come from.
+
+Generated questions are only checked to be disjoint. Both splits share the templates by design, and the generator keeps
+their numbers apart: every test question has near twins in train, and what is tested is new numbers.
 """
 
 import random
-import re
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from doubledraft import question_sources, wordproblems
-from doubledraft.question_sources import Paths
-from doubledraft.records import Question, write_records
+from doubledraft import overlap, question_sources, wordproblems
+from doubledraft.overlap import Overlap, normalise
+from doubledraft.question_sources import Pool
+from doubledraft.records import Question, write_json, write_records
 from doubledraft.runtime import log
 
-
-def fetch(spec: Mapping[str, object], scenario: str, seed: int, train_path: str | Path, test_path: str | Path) -> None:
-    """Write the training and test questions of a scenario, as its config entry `spec` describes them."""
-    if spec["source"] == "jsonl" and not isinstance(spec["path"], Mapping):
-        _check_one_file(spec, scenario)
-    options = {key: spec.get(key) for key in ("difficulty", "path", "subjects", "levels", "revision")}
-    train, test = (
-        load(spec["source"], split, spec[split], seed, scenario=scenario, **options) for split in ("train", "test")
-    )
-    check_disjoint(train, test, scenario)
-    write_records(train_path, train)
-    write_records(test_path, test)
-    log.info("%s: %d training and %d test questions", scenario, len(train), len(test))
+SPLITS = ("train", "test")
 
 
-def load(
-    source: str,
-    split: str,
-    count: int,
-    seed: int,
+def fetch(
     *,
+    spec: Mapping[str, object],
     scenario: str,
-    difficulty: str | None = None,
-    path: Paths | None = None,
-    subjects: list[str] | None = None,
-    levels: list[int] | None = None,
-    revision: str | None = None,
-) -> list[Question]:
-    """Give `count` questions of a split, "train" or "test"; raises ValueError when the source has fewer.
+    seed: int,
+    train_path: str | Path,
+    test_path: str | Path,
+    overlap_path: str | Path,
+    manifest_path: str | Path,
+) -> None:
+    """Write a scenario's training and test questions as its config entry `spec` describes them, and what was left out.
 
-    `path` of a jsonl source is {train, test}, or one file: test takes the front of its seeded order and train the back.
+    Raises ValueError where a split has fewer questions than `spec` asks for and `spec` does not allow that.
     """
-    if source == "generated":
-        return wordproblems.generate(difficulty, split, count, seed, scenario)
-    if source == "jsonl" and not isinstance(path, Mapping):
-        pool = _shuffled(_distinct(question_sources.own(split, scenario, path)), seed, "one file")
-        pool = pool if split == "test" else pool[::-1]
-    else:
-        readers = {
-            "gsm8k": lambda split: question_sources.gsm8k(split, scenario, path, revision),
-            "math": lambda split: question_sources.math(split, scenario, path, revision, subjects, levels),
-            "jsonl": lambda split: question_sources.own(split, scenario, path[split]),
-        }
-        held_out = readers[source]("test") if split == "train" else []
-        pool = _shuffled(_distinct(readers[source](split), held_out), seed, split)
-    if count > len(pool):
-        raise ValueError(
-            f"scenario {scenario!r}: {count} {split} questions asked for, but its source ({source}) has {len(pool)}; "
-            f"lower `{split}` or widen the source"
-        )
-    return pool[:count]
+    pools = {split: _read(spec, split, scenario, seed) for split in SPLITS}
+    parts = {split: _in_order(pools[split], spec, seed, split) for split in SPLITS}
+    twins = [] if spec["source"] == "generated" else overlap.find(parts["train"], parts["test"])
+    repeating = {twin.id for twin in twins}
+    parts["train"] = [question for question in parts["train"] if question.id not in repeating]
+    taken = {split: parts[split][: spec[split]] for split in SPLITS}
+    counts = {split: _counts(pools[split], spec[split], len(taken[split])) for split in SPLITS}
+    counts["train"]["left_out"] |= _overlap_counts(twins)
+    for split in SPLITS:
+        _check_enough(counts[split], spec, scenario, split)
+    check_disjoint(taken["train"], taken["test"], scenario)
+    write_records(train_path, taken["train"])
+    write_records(test_path, taken["test"])
+    write_records(overlap_path, twins)
+    write_json(manifest_path, {"scenario": scenario, "source": spec["source"], "seed": seed, "splits": counts})
 
 
 def check_disjoint(train: Iterable[Question], test: Iterable[Question], scenario: str) -> None:
@@ -79,31 +65,67 @@ def check_disjoint(train: Iterable[Question], test: Iterable[Question], scenario
         )
 
 
-def normalise(text: str) -> str:
-    """Give a question without case, white space and punctuation; operators stay, since they make the question."""
-    return re.sub(r"[\s.,;:!?'\"$\\]+", " ", text.casefold()).strip()
+def _read(spec: Mapping[str, object], split: str, scenario: str, seed: int) -> Pool:
+    source, path, revision = spec["source"], spec.get("path"), spec.get("revision")
+    if source == "gsm8k":
+        return question_sources.read_gsm8k(split, scenario, path, revision)
+    if source == "math":
+        return question_sources.read_math(split, scenario, path, revision, spec.get("subjects"), spec.get("levels"))
+    if source == "jsonl":
+        return question_sources.read_own(split, scenario, path[split] if isinstance(path, Mapping) else path)
+    available = wordproblems.capacity(spec["difficulty"], split)
+    count = min(spec[split], available) if spec.get("allow_fewer") else spec[split]
+    return Pool(wordproblems.generate(spec["difficulty"], split, count, seed, scenario), count, [])
 
 
-def _check_one_file(spec: Mapping[str, object], scenario: str) -> None:
-    available = len(_distinct(question_sources.own("test", scenario, spec["path"])))
-    if spec["train"] + spec["test"] > available:
+def _in_order(pool: Pool, spec: Mapping[str, object], seed: int, split: str) -> list[Question]:
+    """Give the questions of a pool, each once, in the order of the seed.
+
+    Of one file for both splits, test takes the front of the order and train the back.
+    """
+    if spec["source"] == "generated":
+        return pool.questions
+    questions = _distinct(pool)
+    if spec["source"] == "jsonl" and not isinstance(spec["path"], Mapping):
+        order = random.Random(f"{seed} one file").sample(questions, len(questions))
+        return order[: spec["test"]] if split == "test" else order[spec["test"] :][::-1]
+    return random.Random(f"{seed} {split}").sample(questions, len(questions))
+
+
+def _distinct(pool: Pool) -> list[Question]:
+    first: dict[str, Question] = {}
+    for question in pool.questions:
+        first.setdefault(normalise(question.question), question)
+    if repeats := len(pool.questions) - len(first):
+        pool.left_out["repeats another question"] += repeats
+    return list(first.values())
+
+
+def _overlap_counts(twins: Sequence[Overlap]) -> dict[str, int]:
+    kinds = Counter(twin.kind for twin in twins)
+    return {f"{kind} overlap with test": count for kind, count in sorted(kinds.items())}
+
+
+def _counts(pool: Pool, asked: int, got: int) -> dict[str, object]:
+    return {
+        "asked": asked,
+        "got": got,
+        "rows": pool.rows,
+        "left_out": dict(pool.left_out),
+        "special": {name: int(count) for name, count in pool.special.items()},
+        "origin": pool.origin,
+    }
+
+
+def _check_enough(counts: Mapping[str, object], spec: Mapping[str, object], scenario: str, split: str) -> None:
+    asked, got = counts["asked"], counts["got"]
+    reasons = ", ".join(f"{count} {reason}" for reason, count in counts["left_out"].items())
+    found = f"{counts['rows']} {split} rows read" + (f"; left out: {reasons}" if reasons else "")
+    if got < asked and not (got and spec.get("allow_fewer")):
         raise ValueError(
-            f"scenario {scenario!r}: {spec['train']} train and {spec['test']} test questions asked for, "
-            f"but {spec['path']} has {available} different ones; lower `train` or `test`"
+            f"scenario {scenario!r}: {asked} {split} questions asked for, but its source ({spec['source']}) has {got} "
+            f"({found}); lower `{split}`, widen the source, or set `allow_fewer: true` to take what there is"
         )
-
-
-def _distinct(questions: list[Question], held_out: Iterable[Question] = ()) -> list[Question]:
-    seen = {normalise(question.question) for question in held_out}
-    kept = []
-    for question in questions:
-        if (key := normalise(question.question)) not in seen:
-            seen.add(key)
-            kept.append(question)
-    if len(kept) < len(questions):
-        log.info("left out %d questions that repeat another one or stand in test", len(questions) - len(kept))
-    return kept
-
-
-def _shuffled(questions: list[Question], seed: int, order: str) -> list[Question]:
-    return random.Random(f"{seed} {order}").sample(questions, len(questions))
+    if got < asked:
+        log.warning("%s: %d %s questions asked for, %d taken, which are all there are", scenario, asked, split, got)
+    log.info("%s: %d %s questions; %s", scenario, got, split, found)

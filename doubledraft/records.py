@@ -162,7 +162,7 @@ def parse_object(line: bytes, where: str) -> dict[str, object]:
     """Read one JSON line as an object, without doubled keys and NaN; `where` is what a RecordError starts with."""
     try:
         value = json.loads(line.decode("utf-8"), object_pairs_hook=_no_duplicates, parse_constant=no_constant)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # brackets nested too deep are no ValueError
         raise RecordError(f"{where}: not a JSON line: {error}") from None
     if not isinstance(value, dict):
         raise RecordError(f"{where}: expected an object, found {type(value).__name__}")

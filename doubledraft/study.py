@@ -20,8 +20,10 @@ from pathlib import Path
 import yaml
 
 from doubledraft import wordproblems
+from doubledraft.question_sources import GSM8K_ROWS
 
-SCENARIO_KEYS = {  # keys of a scenario by source: needed, allowed; source, train and test always are
+COMMON_KEYS = {"source", "train", "test", "allow_fewer"}  # of a scenario, whatever its source
+SCENARIO_KEYS = {  # keys of a scenario by source: needed, allowed
     "generated": ({"difficulty"}, set()),
     "gsm8k": (set(), {"revision", "path"}),
     "math": ({"subjects", "levels"}, {"revision", "path"}),
@@ -33,7 +35,6 @@ MODEL_KEYS = {  # keys of a model by source
     "path": {"path"},
     "prune": {"of", "layers"},
 }
-GSM8K_ROWS = {"train": 7473, "test": 1319}
 MATH_ROWS = {  # rows with exactly these subjects and levels, counted in the released files
     (("algebra",), (1, 2)): {"train": 518, "test": 336},
     (("intermediate_algebra",), (3, 4)): {"train": 641, "test": 443},
@@ -235,11 +236,14 @@ def _check_scenarios(config: dict) -> Iterator[str]:
         needed, allowed = SCENARIO_KEYS[source]
         for missing in sorted(needed - entry.keys()):
             yield f"{key}.{missing} is missing: source {source} needs it"
-        for surplus in sorted(entry.keys() - needed - allowed - {"source", "train", "test"}):
+        for surplus in sorted(entry.keys() - needed - allowed - COMMON_KEYS):
             yield f"{key}.{surplus} means nothing to source {source}: remove it; if inherited, set it to null"
         for split, rows in _known_rows(entry).items():
-            if entry[split] > rows:
-                yield f"{key}.{split} is {entry[split]}: {source} has only {rows} such questions"
+            if entry[split] > rows and not entry.get("allow_fewer"):
+                yield (
+                    f"{key}.{split} is {entry[split]}: {source} has only {rows} such questions; "
+                    "`allow_fewer: true` takes what there is"
+                )
 
 
 def _known_rows(entry: dict) -> dict[str, int]:

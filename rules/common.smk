@@ -64,7 +64,7 @@ def question_spec(wildcards):
 
 
 def question_files(wildcards):
-    """Give the user's own question files of a scenario; none where the source is not `jsonl`."""
+    """Give the local question files or folder of a scenario; none where the source is the hub or the generator."""
     path = question_spec(wildcards).get("path", [])
     return list(path.values()) if isinstance(path, dict) else path
 

@@ -15,13 +15,15 @@ rule record_study:
 
 
 rule fetch_questions:
-    """Write a scenario's questions, checked and split so that no test question is trained on."""
+    """Write a scenario's questions, split so that no test question is trained on, and what was left out for that."""
     input:
         study=ancient("results/study.json"),
         files=question_files,
     output:
         train="data/questions/{scenario}/train.jsonl",
         test="data/questions/{scenario}/test.jsonl",
+        overlap="data/questions/{scenario}/overlap.jsonl",
+        manifest="data/questions/{scenario}/manifest.json",
     log:
         "results/logs/fetch_questions_{scenario}.log",
     params:

@@ -11,4 +11,6 @@ if __name__ == "__main__":
         seed=snakemake.params.seed,
         train_path=snakemake.output.train,
         test_path=snakemake.output.test,
+        overlap_path=snakemake.output.overlap,
+        manifest_path=snakemake.output.manifest,
     )

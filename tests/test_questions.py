@@ -1,6 +1,6 @@
-r"""Sources, golds, splits and their errors. Run: pytest tests/test_questions.py
+"""From a source to the files of a scenario: seeds, splits, overlap, counts. Run: pytest tests/test_questions.py
 
-The rows of MATH format are made up. The released GSM8K files are used where `shared/data` lies beside the repository.
+The rows are made up. The released GSM8K files are used where `shared/data` lies beside the repository.
 """
 
 import json
@@ -9,51 +9,58 @@ from pathlib import Path
 
 import pytest
 
-from doubledraft import question_sources, questions, wordproblems
-from doubledraft.records import Question, RecordError, read_records
+from doubledraft import questions, wordproblems
+from doubledraft.overlap import Overlap
+from doubledraft.records import Question, read_records
 
 RELEASED = Path(__file__).parents[2] / "shared/data"
-needs_gsm8k = pytest.mark.skipif(not (RELEASED / "gsm8k_train.jsonl").exists(), reason="GSM8K files are not here")
+NAMES = {"train_path": "train.jsonl", "test_path": "test.jsonl", "overlap_path": "overlap.jsonl"}
+
+
+class Fetched:
+    """What `fetch` wrote into a folder."""
+
+    def __init__(self, folder: Path):
+        self.train, self.test = (read_records(folder / f"{split}.jsonl", Question) for split in ("train", "test"))
+        self.overlap = read_records(folder / "overlap.jsonl", Overlap)
+        self.manifest = json.loads((folder / "manifest.json").read_text())
+        self.counts = self.manifest["splits"]
+
+
+def fetch(folder: Path, seed: int = 1, **spec: object) -> Fetched:
+    paths = {key: folder / name for key, name in NAMES.items()}
+    questions.fetch(spec=spec, scenario="mine", seed=seed, manifest_path=folder / "manifest.json", **paths)
+    return Fetched(folder)
 
 
 def write_rows(path: Path, rows: list[dict]) -> str:
-    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return str(path)
 
 
-def own_rows(count: int, word: str = "apples") -> list[dict]:
+def own_rows(count: int) -> list[dict]:
     return [
-        {"question": f"What is {n} {word} and 1?", "answer": n + 1, "solution": f"{n} + 1 = {n + 1}"}
+        {"question": f"What is {n} apples and 1?", "answer": n + 1, "solution": f"{n} + 1 = {n + 1}"}
         for n in range(count)
     ]
 
 
-def math_row(problem="Find $x$.", solution=r"So $x = \boxed{4}$.", level="Level 1", kind="Algebra") -> dict:
-    return {"problem": problem, "level": level, "type": kind, "solution": solution}
-
-
-def math_files(folder: Path, train: list[dict], test: list[dict]) -> dict[str, str]:
-    return {"train": write_rows(folder / "train.jsonl", train), "test": write_rows(folder / "test.jsonl", test)}
-
-
-# Generated
+def texts(found: list[Question]) -> list[str]:
+    return [question.question for question in found]
 
 
 @pytest.mark.parametrize("difficulty", ["easy", "medium", "hard"])
 def test_generated_questions_are_written_for_both_splits(tmp_path, difficulty):
-    spec = {"source": "generated", "difficulty": difficulty, "train": 40, "test": 12}
-    questions.fetch(spec, "mine", 3, tmp_path / "train.jsonl", tmp_path / "test.jsonl")
-    train, test = (read_records(tmp_path / f"{split}.jsonl", Question) for split in ("train", "test"))
-    assert (len(train), len(test)) == (40, 12)
-    assert (train[0].id, test[11].id, test[0].split) == ("mine-train-0001", "mine-test-0012", "test")
-    assert train == wordproblems.generate(difficulty, "train", 40, 3, "mine")
+    found = fetch(tmp_path, 3, source="generated", difficulty=difficulty, train=40, test=12)
+    assert (len(found.train), len(found.test)) == (40, 12)
+    assert (found.train[0].id, found.test[11].id, found.test[0].split) == ("mine-train-0001", "mine-test-0012", "test")
+    assert found.train == wordproblems.generate(difficulty, "train", 40, 3, "mine")
+    assert found.overlap == [], "both splits share templates, which are near overlap by design"
 
 
 def test_nothing_is_written_when_one_split_asks_for_too_many(tmp_path):
-    spec = {"source": "generated", "difficulty": "easy", "train": 10, "test": 10**6}
     with pytest.raises(ValueError, match="'mine': 1000000 test questions"):
-        questions.fetch(spec, "mine", 3, tmp_path / "train.jsonl", tmp_path / "test.jsonl")
+        fetch(tmp_path, source="generated", difficulty="easy", train=10, test=10**6)
     assert not list(tmp_path.iterdir())
 
 
@@ -76,196 +83,114 @@ def test_texts_are_compared_without_case_and_punctuation_but_with_operators(one,
     assert (questions.normalise(one) == questions.normalise(two)) is same
 
 
-# GSM8K
+# Fewer than asked for
 
 
-def test_gsm8k_gold_loses_commas_and_steps_lose_calculator_marks(tmp_path):
-    row = {"question": "How many?", "answer": "He has 2*600=<<2*600=1200>>1200.\n\nThat is all.\n#### -1,200"}
-    (question,) = question_sources.gsm8k("train", "s", math_files(tmp_path, [row], [row]))
-    assert question.answer == "-1200"
-    assert question.steps == ["He has 2*600=1200.", "That is all."]
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_fewer_than_asked_for_is_an_error_that_says_what_there_is(tmp_path, split):
+    path = {name: write_rows(tmp_path / f"{name}_rows.jsonl", own_rows(4)) for name in ("train", "test")}
+    path["train"] = write_rows(tmp_path / "train_rows.jsonl", own_rows(20)[10:14])
+    asked = {"train": 4, "test": 4} | {split: 5}
+    message = rf"'mine': 5 {split} questions asked for, but its source \(jsonl\) has 4 \(4 {split} rows read\); lower"
+    with pytest.raises(ValueError, match=message + r".*`allow_fewer: true`"):
+        fetch(tmp_path, source="jsonl", path=path, **asked)
+    assert not (tmp_path / "train.jsonl").exists() and not (tmp_path / "manifest.json").exists()
 
 
-def test_gsm8k_row_without_gold_is_named(tmp_path):
-    rows = [{"question": "a", "answer": "#### 1"}, {"question": "b", "answer": "2"}]
-    with pytest.raises(RecordError, match=r"train.jsonl:2: the answer has no line '#### gold'"):
-        question_sources.gsm8k("train", "s", math_files(tmp_path, rows, rows))
-
-
-@needs_gsm8k
-def test_released_gsm8k_has_the_pinned_counts_and_only_integer_golds():
-    path = {split: str(RELEASED / f"gsm8k_{split}.jsonl") for split in ("train", "test")}
-    for split, count in question_sources.GSM8K_ROWS.items():
-        rows = question_sources.gsm8k(split, "easy", path)
-        assert len(rows) == count
-        assert all(int(row.answer) is not None and row.steps and "<<" not in "".join(row.steps) for row in rows)
-    train = questions.load("gsm8k", "train", 7473, 17, scenario="easy", path=path)
-    questions.check_disjoint(train, question_sources.gsm8k("test", "easy", path), "easy")
-    with pytest.raises(ValueError, match=r"'easy': 1320 test questions asked for, but its source \(gsm8k\) has 1319"):
-        questions.load("gsm8k", "test", 1320, 17, scenario="easy", path=path)
-
-
-# MATH
-
-
-@pytest.mark.parametrize(
-    ("solution", "found"),
-    [
-        (r"so $\boxed{4}$.", ["4"]),
-        (r"so $\boxed{\frac{3}{4}}$.", [r"\frac{3}{4}"]),
-        (r"so $\fbox{x}$", ["x"]),
-        (r"so $\boxed 2$.", ["2"]),
-        (r"so $\boxed{\{1, 2\}}$", [r"\{1, 2\}"]),
-        (r"$\boxed{1}$ or $\boxed{2}$", ["1", "2"]),
-        (r"broken $\boxed{\frac{1}{2}$", []),
-        (r"none", []),
-    ],
-)
-def test_boxes_are_read_verbatim_with_balanced_braces(solution, found):
-    assert question_sources.boxes(solution) == found
-
-
-def test_math_keeps_the_subjects_and_levels_asked_for(tmp_path):
-    rows = [
-        math_row("one"),
-        math_row("two", level="Level 2"),
-        math_row("five", level="Level 5"),
-        math_row("other", kind="Counting & Probability"),
+def test_with_allow_fewer_all_there_is_is_taken_and_told(tmp_path, caplog):
+    path = {
+        "train": write_rows(tmp_path / "a.jsonl", own_rows(20)[10:14]),
+        "test": write_rows(tmp_path / "b", own_rows(4)),
+    }
+    with caplog.at_level(logging.WARNING, logger="doubledraft"):
+        found = fetch(tmp_path, source="jsonl", path=path, train=9, test=3, allow_fewer=True)
+    assert (len(found.train), len(found.test)) == (4, 3)
+    assert "mine: 9 train questions asked for, 4 taken, which are all there are" in caplog.text
+    assert "test questions asked for" not in caplog.text
+    assert [(found.counts[split]["asked"], found.counts[split]["got"]) for split in ("train", "test")] == [
+        (9, 4),
+        (3, 3),
     ]
-    path = math_files(tmp_path, rows, rows)
-    algebra = question_sources.math("test", "s", path, subjects=["algebra"], levels=[1, 2])
-    assert [(row.question, row.level, row.subject) for row in algebra] == [
-        ("one", "1", "algebra"),
-        ("two", "2", "algebra"),
-    ]
-    (counting,) = question_sources.math("test", "s", path, subjects=["counting_and_probability"])
-    assert counting.question == "other"
-    assert len(question_sources.math("test", "s", path)) == 4
 
 
-def test_math_rows_without_one_gold_are_left_out_and_counted(tmp_path, caplog):
-    rows = [
-        math_row("kept"),
-        math_row("several", r"$\boxed{1}$, $\boxed{2}$"),
-        math_row("no box", "x is 2"),
-        math_row("drawn [asy] draw [/asy]"),
-        math_row("unknown level", level="Level ?"),
-    ]
-    with caplog.at_level(logging.INFO, logger="doubledraft"):
-        kept = question_sources.math("train", "s", math_files(tmp_path, rows, rows), levels=[1])
-    assert [row.question for row in kept] == ["kept"]
-    assert "2 train rows of MATH left out, their solution has no box or several" in caplog.text
-    assert "1 train rows of MATH left out, they need a drawing" in caplog.text
-    assert "1 train rows of MATH left out, their level is not known" in caplog.text
+def test_the_generator_gives_all_that_it_can_with_allow_fewer(tmp_path):
+    found = fetch(tmp_path, source="generated", difficulty="medium", train=10, test=10**6, allow_fewer=True)
+    assert len(found.test) == wordproblems.capacity("medium", "test") == found.counts["test"]["got"]
 
 
-def test_an_unknown_subject_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="'algebr' is not a subject of MATH; choose from algebra"):
-        question_sources.math("test", "s", math_files(tmp_path, [], []), subjects=["algebr"])
+def test_no_question_at_all_is_an_error_even_with_allow_fewer(tmp_path):
+    path = write_rows(tmp_path / "mine.jsonl", own_rows(3))
+    with pytest.raises(ValueError, match="'mine': 2 train questions asked for, but its source .* has 0"):
+        fetch(tmp_path, source="jsonl", path=path, train=2, test=3, allow_fewer=True)
 
 
-def test_a_training_question_of_the_test_pool_is_left_out(tmp_path):
-    train = [math_row("Solve  it, now!"), math_row("another")]
-    path = math_files(tmp_path, train, [math_row("solve it now"), math_row("a third")])
-    kept = questions.load("math", "train", 1, 1, scenario="s", path=path)
-    assert [question.question for question in kept] == ["another"]
-    with pytest.raises(ValueError, match=r"'s': 2 train questions asked for, but its source \(math\) has 1"):
-        questions.load("math", "train", 2, 1, scenario="s", path=path)
+# Overlap
 
 
-def test_a_folder_in_the_layout_of_the_hub_is_read(tmp_path, monkeypatch):
-    import datasets
-
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
-    folder = tmp_path / "repository"
-    write_rows(folder / "algebra/train.jsonl", [math_row("one"), math_row("two")])
-    write_rows(folder / "algebra/test.jsonl", [math_row("three")])
-    files = "[{split: train, path: algebra/train.jsonl}, {split: test, path: algebra/test.jsonl}]"
-    (folder / "README.md").write_text(f"---\nconfigs:\n- {{config_name: algebra, data_files: {files}}}\n---\n")
-    found = question_sources.math("train", "s", str(folder), subjects=["algebra"])
-    assert [question.question for question in found] == ["one", "two"]
-
-
-def test_a_hub_data_set_of_another_size_is_refused(monkeypatch):
-    import datasets
-
-    asked = {}
-
-    def load_dataset(repository, name, **options):
-        asked.update(options, repository=repository, name=name)
-        return [{"question": "a", "answer": "#### 1"}]
-
-    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
-    with pytest.raises(ValueError, match=r"openai/gsm8k \(main, test\) has 1 rows, expected 1319.*revision"):
-        questions.load("gsm8k", "test", 1, 1, scenario="s", revision="abc")
-    assert asked == {"repository": "openai/gsm8k", "name": "main", "split": "test", "revision": "abc"}
+def test_a_training_question_that_repeats_a_test_question_is_left_out_and_listed(tmp_path):
+    story = "Max bought 16 red stamps at the post office and 3 more blue stamps than red stamps. How many in all?"
+    train = [{"question": text, "answer": 1} for text in ("Another?", "solve  it, now!", story.replace("16", "21"))]
+    test = [{"question": text, "answer": 1} for text in ("Solve it now.", story, "A third?")]
+    path = {"train": write_rows(tmp_path / "a.jsonl", train), "test": write_rows(tmp_path / "b.jsonl", test)}
+    found = fetch(tmp_path, source="jsonl", path=path, train=1, test=1)
+    assert texts(found.train) == ["Another?"]
+    assert sorted((item.kind, item.id, item.test_id) for item in found.overlap) == [
+        ("exact", "mine-train-0002", "mine-test-0001"),
+        ("near", "mine-train-0003", "mine-test-0002"),
+    ], "held against all test questions of the source, not only against those taken"
+    assert found.counts["train"]["left_out"] == {"exact overlap with test": 1, "near overlap with test": 1}
+    with pytest.raises(
+        ValueError, match=r"has 1 \(3 train rows read; left out: 1 exact overlap with test, 1 near over"
+    ):
+        fetch(tmp_path, source="jsonl", path=path, train=2, test=1)
 
 
-# A user's own files
+def test_a_question_that_stands_twice_is_taken_once(tmp_path):
+    rows = [*own_rows(3), {"question": "what is 1 apples, and 1", "answer": 2}]
+    path = {"train": write_rows(tmp_path / "a.jsonl", rows), "test": write_rows(tmp_path / "b.jsonl", own_rows(9)[8:])}
+    found = fetch(tmp_path, source="jsonl", path=path, train=3, test=1)
+    assert sorted(texts(found.train)) == [row["question"] for row in own_rows(3)]
+    assert found.counts["train"]["left_out"] == {"repeats another question": 1}
+
+
+# Order
 
 
 def test_one_file_is_divided_by_seed_without_overlap(tmp_path):
     path = write_rows(tmp_path / "mine.jsonl", own_rows(30))
-    spec = {"source": "jsonl", "path": path, "train": 20, "test": 10}
-    questions.fetch(spec, "mine", 1, tmp_path / "a.jsonl", tmp_path / "b.jsonl")
-    train, test = (read_records(tmp_path / f"{name}.jsonl", Question) for name in "ab")
-    assert len({question.question for question in train + test}) == 30
-    assert train[0].steps and train[0].split == "train" and test[0].split == "test"
-    again = questions.load("jsonl", "test", 5, 1, scenario="mine", path=path)
-    assert again == test[:5], "a larger count extends a smaller one"
-    assert questions.load("jsonl", "test", 10, 2, scenario="mine", path=path) != test
+    found = fetch(tmp_path, source="jsonl", path=path, train=20, test=10)
+    assert len(set(texts(found.train + found.test))) == 30
+    assert found.train[0].steps and found.train[0].split == "train" and found.test[0].split == "test"
+    smaller = fetch(tmp_path, source="jsonl", path=path, train=7, test=5)
+    assert smaller.test == found.test[:5] and smaller.train == found.train[:7], "a larger count extends a smaller one"
+    assert fetch(tmp_path, 2, source="jsonl", path=path, train=20, test=10).test != found.test
 
 
 def test_one_file_that_is_too_small_for_both_splits_is_refused(tmp_path):
     path = write_rows(tmp_path / "mine.jsonl", own_rows(30))
-    spec = {"source": "jsonl", "path": path, "train": 25, "test": 10}
-    with pytest.raises(ValueError, match="'mine': 25 train and 10 test questions asked for, but .*mine.jsonl has 30"):
-        questions.fetch(spec, "mine", 1, tmp_path / "a.jsonl", tmp_path / "b.jsonl")
+    with pytest.raises(ValueError, match=r"'mine': 25 train questions asked for, but its source \(jsonl\) has 20"):
+        fetch(tmp_path, source="jsonl", path=path, train=25, test=10)
 
 
-def test_two_files_keep_their_splits_and_optional_fields(tmp_path):
-    rows = [{"question": "What is 1/2 + 1/4?", "answer": "3/4", "id": "q1", "level": 2, "subject": "sums"}]
-    path = math_files(tmp_path, [{"question": "why?", "answer": "x", "solution": "a\n\nb\n#### x"}], rows)
-    (test,) = questions.load("jsonl", "test", 1, 1, scenario="s", path=path)
-    assert (test.id, test.answer, test.level, test.subject, test.steps) == ("q1", "3/4", "2", "sums", [])
-    (train,) = questions.load("jsonl", "train", 1, 1, scenario="s", path=path)
-    assert (train.id, train.steps) == ("s-train-0001", ["a", "b"])
+def test_the_manifest_says_where_the_questions_come_from(tmp_path):
+    path = write_rows(tmp_path / "mine.jsonl", own_rows(5))
+    found = fetch(tmp_path, source="jsonl", path=path, train=3, test=2)
+    assert {key: found.manifest[key] for key in ("scenario", "source", "seed")} == {
+        "scenario": "mine",
+        "source": "jsonl",
+        "seed": 1,
+    }
+    assert found.counts["test"]["rows"] == 5
+    (origin,) = found.counts["train"]["origin"]
+    assert origin["path"] == path and len(origin["sha256"]) == 64
 
 
-@pytest.mark.parametrize(
-    ("line", "reason"),
-    [
-        ('{"question": "a"}', "field 'answer' is missing"),
-        ('{"question": "a", "answer": "1", "soluton": "b"}', "field 'soluton' is not known"),
-        ('{"question": " ", "answer": "1"}', "field 'question' should be text that is not empty"),
-        ('{"question": "a", "answer": true}', "field 'answer' should be"),
-        ('{"question": "a", "answer": NaN}', "not a JSON line"),
-        ('{"question": "a", "answer": "1", "answer": "2"}', "a key stands twice"),
-        ('["a", "1"]', "expected an object"),
-        ("version https://git-lfs.github.com/spec/v1", "not a JSON line"),
-        (
-            '{"question": "a", "answer": "1", "id": "x"}\n{"question": "b", "answer": "1", "id": "x"}',
-            "id 'x' stands twice",
-        ),
-    ],
-)
-def test_a_bad_line_is_refused_with_file_line_and_reason(tmp_path, line, reason):
-    path = tmp_path / "mine.jsonl"
-    path.write_text('{"question": "good", "answer": "1"}\n' + line)
-    number = 2 + line.count("\n")
-    with pytest.raises(RecordError) as error:
-        questions.load("jsonl", "train", 1, 1, scenario="s", path=str(path))
-    assert str(error.value).startswith(f"{path}:{number}: ") and reason in str(error.value)
-
-
-def test_an_empty_file_is_refused(tmp_path):
-    (tmp_path / "mine.jsonl").write_text("\n")
-    with pytest.raises(RecordError, match="mine.jsonl: the file has no rows"):
-        questions.load("jsonl", "train", 1, 1, scenario="s", path=str(tmp_path / "mine.jsonl"))
-
-
-def test_windows_line_ends_and_odd_separators_inside_text_are_read(tmp_path):
-    path = tmp_path / "mine.jsonl"
-    path.write_bytes('{"question": "a\u2028b", "answer": 1}\r\n{"question": "c", "answer": 2.5}\r\n'.encode())
-    found = question_sources.own("train", "s", path)
-    assert [(question.question, question.answer) for question in found] == [("a\u2028b", "1"), ("c", "2.5")]
+@pytest.mark.skipif(not (RELEASED / "gsm8k_train.jsonl").exists(), reason="the released GSM8K files are not here")
+def test_the_released_gsm8k_gives_all_but_three_near_repeats(tmp_path):
+    path = {split: str(RELEASED / f"gsm8k_{split}.jsonl") for split in ("train", "test")}
+    found = fetch(tmp_path, 17, source="gsm8k", path=path, train=7470, test=1319)
+    assert (found.counts["train"]["rows"], found.counts["test"]["rows"]) == (7473, 1319)
+    assert found.counts["train"]["left_out"] == {"near overlap with test": 3}
+    assert found.counts["test"]["left_out"] == {}
+    with pytest.raises(ValueError, match=r"'mine': 1320 test questions asked for, but its source \(gsm8k\) has 1319"):
+        fetch(tmp_path, 17, source="gsm8k", path=path, train=7470, test=1320)

@@ -62,6 +62,11 @@ TYPE = {"prompt": "config/prompts/cod.yaml", "max_tokens": 96}
         ("scenarios/extra", MATH | {"difficulty": "easy"}, "scenarios.extra.difficulty means nothing to source math"),
         ("scenarios/extra", MATH | {"train": 519}, "scenarios.extra.train is 519: math has only 518"),
         ("scenarios/extra", {"source": "gsm8k", "train": 9, "test": 1320}, "scenarios.extra.test is 1320"),
+        (
+            "scenarios/extra",
+            {"source": "gsm8k", "train": 9, "test": 1, "allow_fewer": 3},
+            "scenarios.extra.allow_fewer",
+        ),
         ("scenarios/hard/train", 10**6, "scenarios.hard.train is 1000000: generated has only "),
         ("scenarios/easy/test", 10**6, "scenarios.easy.test is 1000000: generated has only "),
         ("types/terse", TYPE, "types.terse.condense is missing"),
@@ -144,6 +149,14 @@ def test_null_leaves_a_scenario_out_and_an_inherited_key_too():
     checked = study.check_config(config, SCHEMA)
     assert set(checked["scenarios"]) == {"easy", "hard"}
     assert "difficulty" not in checked["scenarios"]["hard"]
+
+
+@pytest.mark.parametrize(
+    "entry", [MATH | {"train": 1000}, {"source": "generated", "difficulty": "easy", "test": 10**6}]
+)
+def test_more_than_there_is_may_be_asked_for_with_allow_fewer(entry):
+    config = changed("scenarios/extra", {"train": 5, **entry, "allow_fewer": True})
+    assert study.check_config(config, SCHEMA)["scenarios"]["extra"]["allow_fewer"] is True
 
 
 def test_config_given_is_left_as_it_was():
