@@ -21,6 +21,7 @@ import yaml
 
 from doubledraft import wordproblems
 from doubledraft.question_sources import GSM8K_ROWS
+from doubledraft.teacher import section
 
 COMMON_KEYS = {"source", "train", "test", "allow_fewer"}  # of a scenario, whatever its source
 SCENARIO_KEYS = {  # keys of a scenario by source: needed, allowed
@@ -61,11 +62,12 @@ def check_config(config: dict, schema: str | Path, files: Iterable[str | Path] =
         _refuse_duplicates(file)
     config = copy.deepcopy(config)
     _check_schema(config, yaml.safe_load(Path(schema).read_text(encoding="utf-8")))
-    for section in ("scenarios", "types"):
-        config[section] = {name: _without_null(entry) for name, entry in config[section].items() if entry is not None}
+    for key in ("scenarios", "types"):
+        config[key] = {name: _without_null(entry) for name, entry in config[key].items() if entry is not None}
     problems = [problem for check in _CHECKS for problem in check(config)]
     if problems:
         raise StudyError("\n".join(problems))
+    config["teacher"] = section.used(config["teacher"])
     return config
 
 
@@ -139,7 +141,7 @@ def cell_settings(config: dict, type: str, scenario: str, prompts: dict[str, str
     unused = {"report_to"} | ({"draft"} if benchmark["method"] == "ngram" else set())
     settings |= {
         "type": types[type],
-        "teacher": config["teacher"],
+        "teacher": section.traced(section.used(config["teacher"])),
         "train": {key: value for key, value in config["train"].items() if key not in unused},
         "benchmark": benchmark,
     }
@@ -327,7 +329,15 @@ def _check_report_to(config: dict) -> Iterator[str]:
         )
 
 
-_CHECKS = (_check_finite, _check_scenarios, _check_types, _check_models, _check_lengths, _check_report_to)
+_CHECKS = (
+    _check_finite,
+    _check_scenarios,
+    _check_types,
+    section.problems,
+    _check_models,
+    _check_lengths,
+    _check_report_to,
+)
 
 
 def _refuse_duplicates(file: str | Path) -> None:
