@@ -1,5 +1,6 @@
 """The audit of a set of traces: what was kept, what was dropped and why, and how long and how dense the texts are."""
 
+import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -18,13 +19,17 @@ BINS = 20  # at most, of a histogram
 def write(
     traces: str | Path,
     dropped: str | Path,
+    asked: str | Path,
     questions: str | Path,
     model: str | Path,
     rule: Mapping[str, int] | None,
     out: str | Path,
     figure: str | Path,
 ) -> None:
-    """Audit a file of traces, its tokens counted by the tokenizer of a model folder; write the audit and its figure."""
+    """Audit a file of traces, its tokens counted by the tokenizer of a model folder; write the audit and its figure.
+
+    `asked` is what the step that wrote the traces says of a paid teacher: rounds, tokens, USD, USD per kept trace.
+    """
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(str(model), local_files_only=True)
@@ -35,6 +40,7 @@ def write(
         Rule(**rule) if rule else None,
         lambda text: len(tokenizer.encode(text, add_special_tokens=False)),
     )
+    found["asked"] = json.loads(Path(asked).read_text(encoding="utf-8"))
     write_json(out, found | {"provenance": provenance()})
     plots.audit_figure(found, figure)
 
@@ -48,11 +54,13 @@ def describe(
 ) -> dict[str, object]:
     """Describe a set of traces, ready for JSON: what was kept and why not, lengths, and what holds of the texts.
 
-    Shares are Wilson intervals. `numeric_density` is the share of steps with an equation in them.
+    Shares are Wilson intervals. `numeric_density` is the share of steps with an equation in them. Traces without any
+    are flagged by their ids, and stay: the audit says what the training data are like, and does not choose them.
     """
     forms = [compliance(trace.text, rule) for trace in kept]
     steps = [step for trace in kept for step in steps_of(trace.text)]
     verified, _ = keep_verified(kept, questions)
+    flagged = [trace.id for trace in kept if not any(map(_has_equation, steps_of(trace.text)))]
     return {
         "type": kept[0].type if kept else None,
         "scenario": kept[0].scenario if kept else None,
@@ -68,6 +76,7 @@ def describe(
         "compliant": as_json(wilson(sum(bool(form.compliant) for form in forms), len(forms))) if rule else None,
         "verified": as_json(wilson(len(verified), len(kept))),
         "numeric_density": as_json(wilson(sum(_has_equation(step) for step in steps), len(steps))),
+        "without_equation": {"n": len(flagged), "ids": flagged},
     }
 
 

@@ -1,20 +1,18 @@
 """Traces between the teacher and the training: keep the verified ones, condense them, measure the form of an answer.
 
 A trace is kept only when its own answer line equals the gold answer. Its condensed form is made of that same row, so
-the two styles differ in their words and not in their content. Every row ends in exactly one of two files, kept or
-dropped with a reason.
+the two styles differ in their words and not in their content. Every row is either kept or dropped with a reason; the
+steps that write files are in doubledraft.writing.
 """
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from doubledraft.answers import Grader, Verdict, extract_strict, without_thoughts
 from doubledraft.condense import NotCondensable, Rule, condense_lines, count_words
-from doubledraft.records import Question, Trace, read_records, write_records
-from doubledraft.runtime import log
-from doubledraft.teacher import oracle
+from doubledraft.records import Question, Trace
+
+NO_ANSWER = "no answer"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,17 +32,14 @@ class Compliance:
     compliant: bool | None
 
 
-def write_cot(questions: str | Path, traces: str | Path, dropped: str | Path, teacher: Mapping[str, object]) -> None:
-    """Let the teacher answer every question of a file; write the verified traces and the dropped rows."""
-    asked = read_records(questions, Question)
-    if teacher["name"] != oracle.NAME:
-        raise ValueError(f"teacher.name: {teacher['name']!r} is not known; the only teacher is {oracle.NAME!r}")
-    _write(*keep_verified(oracle.write_traces(asked), asked), traces, dropped)
-
-
-def summarize(source: str | Path, traces: str | Path, dropped: str | Path, type: str, rule: Mapping[str, int]) -> None:
-    """Condense the traces of a file by a rule; write the condensed traces and the dropped rows."""
-    _write(*condense_all(read_records(source, Trace), type, Rule(**rule)), traces, dropped)
+def answer_fault(grader: Grader, gold: str, text: str) -> str | None:
+    """Say why the answer line of a text is not the gold answer; None where it is."""
+    answer = extract_strict(text)
+    judgement = grader.grade(gold, answer)
+    if judgement.verdict == Verdict.equal:
+        return None
+    wrong = NO_ANSWER if answer is None else "wrong answer"
+    return f"undecided: {judgement.reason}" if judgement.reason else wrong
 
 
 def keep_verified(traces: Sequence[Trace], questions: Sequence[Question]) -> tuple[list[Trace], list[Dropped]]:
@@ -53,13 +48,10 @@ def keep_verified(traces: Sequence[Trace], questions: Sequence[Question]) -> tup
     kept, dropped = [], []
     with Grader() as grader:
         for trace in traces:
-            answer = extract_strict(trace.text)
-            judgement = grader.grade(gold[trace.id], answer)
-            if judgement.verdict == Verdict.equal:
+            if reason := answer_fault(grader, gold[trace.id], trace.text):
+                dropped.append(Dropped(id=trace.id, reason=reason))
+            else:
                 kept.append(trace)
-                continue
-            wrong = "no answer" if answer is None else "wrong answer"
-            dropped.append(Dropped(id=trace.id, reason=f"undecided: {judgement.reason}" if judgement.reason else wrong))
     return kept, dropped
 
 
@@ -100,12 +92,3 @@ def compliance(text: str, rule: Rule | None) -> Compliance:
         return Compliance(len(words), words, None)
     compliant = rule.min_steps <= len(words) <= rule.max_steps and max(words, default=0) <= rule.max_words
     return Compliance(len(words), words, compliant)
-
-
-def _write(kept: list[Trace], lost: list[Dropped], traces: str | Path, dropped: str | Path) -> None:
-    reasons = ", ".join(f"{count} {reason}" for reason, count in Counter(row.reason for row in lost).most_common())
-    log.info("kept %d of %d rows%s", len(kept), len(kept) + len(lost), f"; dropped: {reasons}" if lost else "")
-    if not kept:
-        raise ValueError(f"no row is left for {traces}; dropped: {reasons or 'the input is empty'}")
-    write_records(traces, kept)
-    write_records(dropped, lost)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from doubledraft import fingerprint, runtime, study
+from doubledraft import fingerprint, runtime, secrets, study
+from doubledraft.teacher import asking, section
 
 try:
     config = study.check_config(config, schema=f"{workflow.basedir}/config/schema.yaml", files=workflow.configfiles)
@@ -69,6 +70,39 @@ def question_files(wildcards):
     return list(path.values()) if isinstance(path, dict) else path
 
 
+def teacher_role(wildcards):
+    """Give the prompt by which a paid teacher writes a type; None where it is not asked."""
+    return section.role(config, wildcards.get("type", "cot"))
+
+
+def teacher_prompt(wildcards):
+    """Give the prompt file of a paid teacher; none where it is not asked."""
+    role = teacher_role(wildcards)
+    return beside(config["teacher"]["prompts"][role]) if role else []
+
+
+def teacher_traced(wildcards):
+    """Give what traces depend on of the section `teacher`; nothing where a rule condenses."""
+    return section.traced(config["teacher"]) if wildcards.get("type", "cot") == "cot" or teacher_role(wildcards) else {}
+
+
+def teacher_limits(wildcards, threads):
+    """Give what the traces do not depend on. A param that is a function of `threads` reruns nothing when it changes."""
+    return section.limits(config["teacher"])
+
+
+def trace_source(wildcards):
+    """Give what a condensed type is made of: chains of thought, or questions where the teacher answers anew."""
+    if config["types"][wildcards.type].get("by") == "independent":
+        return "data/questions/{scenario}/train.jsonl"
+    return "data/cot/{scenario}/traces.jsonl"
+
+
+def ledgers(wildcards):
+    """Give the ledgers of what was paid so far."""
+    return sorted(map(str, Path("data/ledger").glob("*.jsonl")))
+
+
 def model_spec(wildcards):
     """Give a model of the config, with the path in it as seen from the working directory."""
     spec = config["models"]["sources"][wildcards.model]
@@ -107,3 +141,16 @@ def report_metrics(wildcards):
     if not present:
         raise WorkflowError("no cell has metrics yet: `snakemake` makes the whole grid, then the report")
     return present
+
+
+def asks_teacher(job):
+    """Tell whether a job of this run asks a paid teacher."""
+    return job.rule.name in ("write_cot", "summarize_cod") and teacher_role(job.wildcards) is not None
+
+
+onstart:
+    if any(map(asks_teacher, workflow.dag.needrun_jobs())):  # ask for the key now, not hours into the run
+        try:
+            asking.key(section.settings(config["teacher"]))
+        except secrets.MissingKey as error:
+            raise WorkflowError(str(error)) from None

@@ -1,46 +1,76 @@
-"""Traces: needs questions; gives the teacher's chains of thought, their condensed drafts, and an audit of both."""
+"""Traces: needs questions; gives the teacher's chains of thought, their condensed drafts, an audit of both, and a price."""
+
+
+rule estimate_traces:
+    """Say what a paid teacher would charge for the traces of a type, without a key and without asking it."""
+    input:
+        questions="data/questions/{scenario}/train.jsonl",
+        prompt=teacher_prompt,
+        ledgers=ledgers,
+    output:
+        estimate="data/{type}/{scenario}/estimate.json",
+    log:
+        "results/logs/estimate_traces_{type}_{scenario}.log",
+    params:
+        role=teacher_role,
+        rule=lookup("types/{type}/condense", within=config, default=None),
+        teacher=config["teacher"],
+        code=code("estimating"),
+    script:
+        "../scripts/estimate_traces.py"
 
 
 rule write_cot:
     """Let the teacher write a chain of thought for every training question, and drop those that end in a wrong answer."""
     input:
         questions="data/questions/{scenario}/train.jsonl",
+        prompt=teacher_prompt,
     output:
         traces="data/cot/{scenario}/traces.jsonl",
         dropped="data/cot/{scenario}/dropped.jsonl",
+        asked="data/cot/{scenario}/asked.json",
     log:
         "results/logs/write_cot_{scenario}.log",
     params:
-        teacher=config["teacher"],
-        code=code("traces"),
+        teacher=teacher_traced,
+        limits=teacher_limits,
+        ledger="data/ledger/cot_{scenario}.jsonl",
+        code=code("writing"),
     script:
         "../scripts/write_cot.py"
 
 
 rule summarize_cod:
-    """Condense the same verified chains of thought by the rule of a type, without another call to the teacher."""
+    """Condense the same verified chains of thought, by the rule of a type or by the teacher; or let it answer anew."""
     input:
-        traces="data/cot/{scenario}/traces.jsonl",
+        source=trace_source,
+        prompt=teacher_prompt,
     output:
         traces="data/{type}/{scenario}/traces.jsonl",
         dropped="data/{type}/{scenario}/dropped.jsonl",
+        asked="data/{type}/{scenario}/asked.json",
     log:
         "results/logs/summarize_{type}_{scenario}.log",
     wildcard_constraints:
         type=one_of(CONDENSED),
     params:
         type="{type}",
+        by=lookup("types/{type}/by", within=config, default="rule"),
         rule=lookup("types/{type}/condense", within=config),
-        code=code("traces"),
+        teacher=teacher_traced,
+        limits=teacher_limits,
+        ledger="data/ledger/{type}_{scenario}.jsonl",
+        code=code("writing"),
     script:
         "../scripts/summarize_cod.py"
 
 
 rule audit_traces:
-    """Count what was kept and dropped and why, tokens, steps, words a step, and the share that keeps the type's rule."""
+    """Count what was kept and dropped and why, what it cost, tokens, steps, words a step, and compliance with the rule."""
     input:
         traces="data/{type}/{scenario}/traces.jsonl",
         dropped="data/{type}/{scenario}/dropped.jsonl",
+        asked="data/{type}/{scenario}/asked.json",
         questions="data/questions/{scenario}/train.jsonl",
         model=f"data/models/{config['models']['target']}",
     output:

@@ -8,6 +8,7 @@ if __name__ == "__main__":
     audit.write(
         traces=snakemake.input.traces,
         dropped=snakemake.input.dropped,
+        asked=snakemake.input.asked,
         questions=snakemake.input.questions,
         model=snakemake.input.model,
         rule=snakemake.params.rule,

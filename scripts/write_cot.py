@@ -1,13 +1,16 @@
 """Let the teacher write chains of thought, and keep the verified ones."""
 
-from doubledraft import traces
+from doubledraft import writing
 from doubledraft.runtime import log_to
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
-    traces.write_cot(
+    writing.write_cot(
         questions=snakemake.input.questions,
+        prompt_file=snakemake.input.get("prompt"),
         traces=snakemake.output.traces,
         dropped=snakemake.output.dropped,
-        teacher=snakemake.params.teacher,
+        asked=snakemake.output.asked,
+        teacher=snakemake.params.teacher | snakemake.params.limits,
+        ledger=snakemake.params.ledger,
     )

@@ -8,11 +8,10 @@ from fractions import Fraction
 import pytest
 
 from doubledraft import traces, wordproblems
-from doubledraft.answers import extract_strict
 from doubledraft.arithmetic import value
 from doubledraft.audit import describe
 from doubledraft.condense import NotCondensable, condense_lines, count_words
-from doubledraft.records import Question, Trace, read_records, write_records
+from doubledraft.records import Question, Trace
 from doubledraft.teacher import oracle
 from doubledraft.traces import Dropped, Rule, compliance, condense, condense_all, keep_verified
 
@@ -206,6 +205,7 @@ def test_audit_counts_every_row_once_and_is_plain_json():
     assert found["compliant"]["value"] == pytest.approx(2 / 3)
     assert found["numeric_density"]["value"] == pytest.approx(3 / 7)
     assert found["steps"]["median"] == 3 and found["steps"]["histogram"]["counts"] == [1, 0, 2][:3]
+    assert found["without_equation"] == {"n": 0, "ids": []}
     for name in ("tokens", "steps", "words_per_step"):
         histogram = found[name]["histogram"]
         assert sum(histogram["counts"]) == found[name]["n"]
@@ -217,30 +217,7 @@ def test_audit_of_nothing_has_nulls_and_no_rule_has_no_compliance():
     assert (found["kept"], found["tokens"], found["verified"], found["compliant"]) == (0, None, None, None)
 
 
-def test_files_hold_every_question_exactly_once(tmp_path):
-    asked = wordproblems.generate("easy", "train", 12, 17, "easy")
-    write_records(tmp_path / "q.jsonl", asked)
-    cot, cod = tmp_path / "cot.jsonl", tmp_path / "cod.jsonl"
-    traces.write_cot(tmp_path / "q.jsonl", cot, tmp_path / "cot_lost.jsonl", {"name": "oracle"})
-    rule = {"min_steps": 3, "max_steps": 5, "max_words": 4}
-    traces.summarize(cot, cod, tmp_path / "cod_lost.jsonl", "cod", rule)
-    kept, lost = read_records(cod, Trace), read_records(tmp_path / "cod_lost.jsonl", Dropped)
-    assert sorted(row.id for row in [*kept, *lost]) == sorted(row.id for row in asked)
-    assert all(extract_strict(row.text) == row.answer for row in kept)
-
-
-def test_an_unknown_teacher_and_an_empty_result_are_refused(tmp_path):
-    write_records(tmp_path / "q.jsonl", [question()])
-    out = (tmp_path / "cot.jsonl", tmp_path / "lost.jsonl")
-    with pytest.raises(ValueError, match=r"teacher.name: 'nobody'"):
-        traces.write_cot(tmp_path / "q.jsonl", *out, {"name": "nobody"})
-    traces.write_cot(tmp_path / "q.jsonl", *out, {"name": "oracle"})
-    with pytest.raises(ValueError, match="1 drafts where the rule asks for 3 to 5|1 1 drafts"):
-        traces.summarize(
-            out[0],
-            tmp_path / "cod.jsonl",
-            tmp_path / "l.jsonl",
-            "cod",
-            {"min_steps": 3, "max_steps": 5, "max_words": 5},
-        )
-    assert not (tmp_path / "cod.jsonl").exists()
+def test_a_trace_without_any_equation_is_flagged_and_kept():
+    rows = [replace(trace(text), id=str(n)) for n, text in enumerate(["5 + 10 = 15\n#### 15", "ten and five\n#### 15"])]
+    found = describe(rows, [], [replace(question(), id=str(n)) for n in range(2)], None, len)
+    assert (found["kept"], found["without_equation"]) == (2, {"n": 1, "ids": ["1"]})

@@ -1,0 +1,122 @@
+"""Ask a paid teacher until every question has a usable reply, or has been asked `teacher.attempts` times.
+
+What a usable reply is, the caller says. A reply that is missing, cut, blocked, failed or of a wrong form is asked for
+again; one that is well formed and wrong is not, since asking until an answer happens to be right would keep lucky ones.
+Every question ends in exactly one of two sets: a text, or the reason why there is none.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from doubledraft import secrets
+from doubledraft.answers import without_thoughts
+from doubledraft.runtime import log
+from doubledraft.teacher import budget, exchange, openai
+from doubledraft.teacher.exchange import Finish, Reply, Request, Settings
+from doubledraft.teacher.ledger import Ledger, cost
+
+NO_KEY = "no-key"  # the client wants one, a server of one's own does not
+REASONS = {Finish.length: "truncated", Finish.blocked: "blocked", Finish.failed: "failed"}
+Messages = list[dict[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why a text is not usable, and whether another one is asked for."""
+
+    reason: str
+    again: bool
+
+
+@dataclass(slots=True, kw_only=True)
+class Answers:
+    """What a teacher gave: a text or a reason for every question, and what was asked for that and paid."""
+
+    texts: dict[str, str] = field(default_factory=dict)  # by id
+    reasons: dict[str, str] = field(default_factory=dict)  # by id
+    rounds: list[dict[str, object]] = field(default_factory=list)  # asked, kept and reasons, one round an attempt
+    replies: list[Reply] = field(default_factory=list)
+
+    def summary(self, settings: Settings) -> dict[str, object]:
+        """Give rounds, tokens and USD as JSON has them; what earlier prompts and models cost is in the ledger only."""
+        tokens = [
+            sum(counts) for counts in zip(*((r.input_tokens, r.output_tokens) for r in self.replies), strict=True)
+        ]
+        read, written = tokens or (0, 0)
+        usd = cost(read, written, settings.input_price, settings.output_price)
+        return {
+            "rounds": self.rounds,
+            "input_tokens": read,
+            "output_tokens": written,
+            "usd": usd,
+            "usd_per_kept": budget.cost_per_kept(usd, len(self.texts)),
+        }
+
+
+def key(settings: Settings) -> str:
+    """Give the key of a teacher; a server of one's own (teacher.base_url) is asked without one where none is set.
+
+    Raises secrets.MissingKey.
+    """
+    try:
+        return secrets.key(settings.name)
+    except secrets.MissingKey:
+        if settings.name == "openai" and settings.base_url:
+            return NO_KEY
+        raise
+
+
+def ask(
+    asked: Mapping[str, Messages], judge: Callable[[str, str], Fault | None], ledger: str | Path, settings: Settings
+) -> Answers:
+    """Ask for every question (id: messages), as often as needed; `judge` finds the fault of a text by its id.
+
+    Replies that the ledger (a path) holds are not asked for. Raises TeacherError, LedgerError and secrets.MissingKey.
+    """
+    found, secret, left = Answers(), key(settings), dict(asked)
+    if secret == NO_KEY:
+        log.info("OPENAI_API_KEY is not set: %s is asked without a key", settings.base_url)
+    with Ledger(ledger) as book:
+        for attempt in range(1, settings.attempts + 1):
+            requests = {id: exchange.request(id, attempt, messages, settings) for id, messages in left.items()}
+            replies = {reply.key: reply for reply in _send(list(requests.values()), book, settings, secret)}
+            faults = {id: _fault(id, replies.get(request.key), judge) for id, request in requests.items()}
+            found.replies += replies.values()
+            for id, fault in faults.items():
+                if fault is None:
+                    found.texts[id] = text_of(replies[requests[id].key])
+                else:
+                    found.reasons[id] = fault.reason
+            _log_round(found, attempt, list(faults.values()))
+            left = {id: asked[id] for id, fault in faults.items() if fault and fault.again}
+            if not left:
+                break
+    for id in found.texts:
+        found.reasons.pop(id, None)
+    return found
+
+
+def text_of(reply: Reply) -> str:
+    """Give what a reply teaches: its text without thoughts in `<think>`."""
+    return without_thoughts(reply.text).strip()
+
+
+def _send(requests: Sequence[Request], ledger: Ledger, settings: Settings, secret: str) -> list[Reply]:
+    return openai.ask(requests, ledger, settings, secret)
+
+
+def _fault(id: str, reply: Reply | None, judge: Callable[[str, str], Fault | None]) -> Fault | None:
+    if reply is None:
+        return Fault("no reply", again=True)
+    if reply.finish is not Finish.stop:
+        return Fault(REASONS[reply.finish], again=True)
+    return judge(id, text_of(reply))
+
+
+def _log_round(found: Answers, attempt: int, faults: list[Fault | None]) -> None:
+    reasons = dict(Counter(fault.reason for fault in faults if fault).most_common())
+    kept = faults.count(None)
+    found.rounds.append({"asked": len(faults), "kept": kept, "reasons": reasons})
+    log.info("attempt %d: %d asked, %d usable; others: %s", attempt, len(faults), kept, reasons or "none")

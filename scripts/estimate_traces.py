@@ -1,0 +1,16 @@
+"""Say what the traces of a type would cost, before anything is paid."""
+
+from doubledraft import estimating
+from doubledraft.runtime import log_to
+
+if __name__ == "__main__":
+    log_to(snakemake.log[0])
+    estimating.write(
+        questions=snakemake.input.questions,
+        prompt_file=snakemake.input.get("prompt"),
+        ledgers=snakemake.input.ledgers,
+        out=snakemake.output.estimate,
+        role=snakemake.params.role,
+        rule=snakemake.params.rule,
+        teacher=snakemake.params.teacher,
+    )
