@@ -5,7 +5,9 @@ share says of how many. What is undefined is None. The unit that is resampled is
 batch: questions in flight together share one clock.
 """
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from statistics import median
 
 from doubledraft import answers, comparison, speculation, traces
@@ -23,6 +25,7 @@ def score_cell(
     type: str,
     scenario: str,
     questions: str,
+    manifest: str,
     baseline: str,
     speculative: str,
     baseline_run: str,
@@ -38,6 +41,7 @@ def score_cell(
 ) -> None:
     """Score a trained cell on the first `limit` questions: metrics, samples and the page that compares both runs.
 
+    `manifest` is that of the scenario's questions, which says how many were asked for and how many there were.
     Raises ComparisonError where the runs may not be compared, CounterError where the counters cannot be true.
     """
     asked = read_records(questions, Question)[:limit]
@@ -51,6 +55,7 @@ def score_cell(
         "type": type,
         "scenario": scenario,
         "n": len(asked),
+        "questions": _asked_and_got(manifest),
         "baseline": plain.figures,
         "speculative": drafted.figures,
         "speculation": speculated,
@@ -67,6 +72,7 @@ def score_untrained(
     cell: str,
     scenario: str,
     questions: str,
+    manifest: str,
     generations: Sequence[str],
     runs: Sequence[str],
     types: Sequence[str],
@@ -90,6 +96,7 @@ def score_untrained(
         "type": "untrained",
         "scenario": scenario,
         "n": len(asked),
+        "questions": _asked_and_got(manifest),
         "prompts": {type: mode.figures for type, mode in modes.items()},
         "provenance": _provenance([mode.run for mode in modes.values()], seed, config_hash, settings),
     }
@@ -105,6 +112,7 @@ def grade(run: Run, asked: Sequence[Question], rule: Mapping[str, int] | None, s
     figures = {
         "n": len(run.rows),
         "accuracy": _accuracy(run.rows, scores),
+        "accuracy_by": {name: accuracy_by(name, asked, scores) for name in ("level", "subject")},
         "undecided": sum("undecided" in (score.strict_verdict, score.lenient_verdict) for score in scores),
         "unparsable": sum(score.strict is None for score in scores),
         "truncated": truncated,
@@ -124,6 +132,24 @@ def grade(run: Run, asked: Sequence[Question], rule: Mapping[str, int] | None, s
     return Graded(run, scores, figures)
 
 
+def accuracy_by(field: str, asked: Sequence[Question], scores: Sequence[Score]) -> dict[str, dict]:
+    """Give strict and lenient accuracy for every value of a field of questions, "level" or "subject".
+
+    Questions without a value are in no group.
+    """
+    groups: dict[str, list[Score]] = {}
+    for question, score in zip(asked, scores, strict=True):
+        if (value := getattr(question, field)) is not None:
+            groups.setdefault(value, []).append(score)
+    return {
+        value: {
+            "strict": _share(score.strict_verdict == "equal" for score in groups[value]),
+            "lenient": _share(score.lenient_verdict == "equal" for score in groups[value]),
+        }
+        for value in sorted(groups)
+    }
+
+
 def lossless_figures(baseline: Graded, speculative: Graded) -> dict:
     """Say how often both runs emitted the same ids, where they first parted, and whether that changed a verdict."""
     pairs = list(zip(baseline.run.rows, speculative.run.rows, strict=True))
@@ -138,6 +164,11 @@ def lossless_figures(baseline: Graded, speculative: Graded) -> dict:
         "top2_gap": {"median": float(median(gaps)), "max": max(gaps), "n": len(gaps)} if gaps else None,
         "verdicts": {"lost": lost, "gained": gained, "p_value": mcnemar(lost, gained)},
     }
+
+
+def _asked_and_got(manifest: str) -> dict[str, dict[str, int]]:
+    splits = json.loads(Path(manifest).read_text(encoding="utf-8"))["splits"]
+    return {split: {key: counts[key] for key in ("asked", "got")} for split, counts in splits.items()}
 
 
 def _accuracy(rows: Sequence[Generation], scores: Sequence[Score]) -> dict:

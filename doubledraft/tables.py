@@ -15,6 +15,7 @@ from doubledraft import comparison
 from doubledraft.records import no_constant, whole_file
 
 MISSING = "not measured"
+SMALL = 10  # questions of a level or subject; its share is good to 26 points either way, and with fewer to less
 FINE = 200  # observations from which a share is written with one decimal: below, one of them moves it by half a point
 ANSWER_QUANTITIES = {  # column: path in a MODE of metrics.json
     "accuracy_strict": ("accuracy", "strict"),
@@ -98,6 +99,39 @@ def read_rows(metrics: Iterable[str | Path], expected: Sequence[str]) -> list[Ro
         cells[cell] = (path, value)
     rows = [row for cell in expected if cell in cells for row in _rows(*cells[cell])]
     return sorted(rows, key=lambda row: [cell.partition("_")[2] for cell in expected].index(row.scenario))
+
+
+@dataclass(frozen=True, slots=True)
+class Breakdown:
+    """Strict accuracy of a row by the level or the subject of its questions."""
+
+    row: Row
+    by: str  # "level" or "subject"
+    groups: list[tuple[str, dict]]  # value and its share
+    small: int  # groups that are too small to show
+
+
+def breakdowns(rows: Iterable[Row]) -> list[Breakdown]:
+    """Break the accuracy of rows down by what their questions differ in; nothing where all groups are small."""
+    found = []
+    for row in rows:
+        for by, groups in pick(row.mode, "accuracy_by", path=row.path).items():
+            shares = [(value, group["strict"]) for value, group in groups.items()]
+            shown = [(value, share) for value, share in shares if share and share["n"] >= SMALL]
+            if shown and len(groups) > 1:
+                found.append(Breakdown(row, by, shown, len(groups) - len(shown)))
+    return found
+
+
+def fewer_questions(rows: Iterable[Row]) -> list[tuple[str, str, int, int]]:
+    """Give (scenario, split, asked, got) where a scenario has fewer questions than its config asks for."""
+    found = {
+        (row.scenario, split, counts["asked"], counts["got"]): None
+        for row in rows
+        for split, counts in pick(row.metrics, "questions", path=row.path).items()
+        if counts["got"] < counts["asked"]
+    }
+    return list(found)
 
 
 def _rows(path: Path, metrics: dict) -> list[Row]:

@@ -92,6 +92,7 @@ rule score:
     """Grade both runs of a cell and compute its metrics, each with its interval."""
     input:
         questions="data/questions/{scenario}/test.jsonl",
+        manifest="data/questions/{scenario}/manifest.json",
         baseline="results/{type}_{scenario}/baseline.jsonl",
         baseline_run="results/{type}_{scenario}/baseline_run.json",
         speculative="results/{type}_{scenario}/speculative.jsonl",
@@ -125,6 +126,7 @@ rule score_untrained:
     """Grade the base target's answers, one mode for the prompt of each type."""
     input:
         questions="data/questions/{scenario}/test.jsonl",
+        manifest="data/questions/{scenario}/manifest.json",
         generations=collect("results/untrained_{{scenario}}/{type}.jsonl", type=TYPES),
         runs=collect("results/untrained_{{scenario}}/{type}_run.json", type=TYPES),
     output:

@@ -10,6 +10,7 @@ if __name__ == "__main__":
         type=snakemake.params.type,
         scenario=snakemake.params.scenario,
         questions=snakemake.input.questions,
+        manifest=snakemake.input.manifest,
         baseline=snakemake.input.baseline,
         speculative=snakemake.input.speculative,
         baseline_run=snakemake.input.baseline_run,

@@ -9,6 +9,7 @@ if __name__ == "__main__":
         cell=snakemake.params.cell,
         scenario=snakemake.params.scenario,
         questions=snakemake.input.questions,
+        manifest=snakemake.input.manifest,
         generations=snakemake.input.generations,
         runs=snakemake.input.runs,
         types=snakemake.params.types,

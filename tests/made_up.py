@@ -24,6 +24,17 @@ def share(successes: int, n: int = QUESTIONS) -> dict:
     return wilson(successes, n).to_dict()
 
 
+def halves(right: int, n: int) -> dict:
+    """Give the strict and lenient accuracy of a group of questions."""
+    return {"strict": share(min(right, n), n), "lenient": share(min(right + 1, n), n)}
+
+
+def questions(scenario: str) -> dict:
+    """Give how many questions a scenario asked for and got: all of them, but for `hard`."""
+    got = 400 if scenario == "hard" else 480
+    return {"train": {"asked": 480, "got": got}, "test": {"asked": QUESTIONS, "got": QUESTIONS}}
+
+
 def mode(right: int, tokens: float, seconds: float, cut: int = 0, kept: int | None = None) -> dict:
     """Give a made-up MODE."""
     return {
@@ -33,6 +44,10 @@ def mode(right: int, tokens: float, seconds: float, cut: int = 0, kept: int | No
             "lenient": share(min(right + 2, QUESTIONS)),
             "strict_finished": share(right, QUESTIONS - cut) if cut < QUESTIONS else None,
             "lenient_finished": share(right, QUESTIONS - cut) if cut < QUESTIONS else None,
+        },
+        "accuracy_by": {
+            "level": {"3": halves(right, 40), "4": halves(right // 2, 20)},
+            "subject": {"algebra": halves(right, 45), "geometry": halves(3, 9), "precalculus": halves(2, 6)},
         },
         "undecided": 0,
         "unparsable": 3,
@@ -86,6 +101,7 @@ def trained(type: str, scenario: str) -> dict:
         "type": type,
         "scenario": scenario,
         "n": QUESTIONS,
+        "questions": questions(scenario),
         "baseline": mode(right, tokens, seconds, cut=place, kept=kept),
         "speculative": mode(right, tokens, seconds / speedup, cut=place, kept=kept),
         "speculation": {
@@ -115,6 +131,7 @@ def untrained(scenario: str) -> dict:
         "type": "untrained",
         "scenario": scenario,
         "n": QUESTIONS,
+        "questions": questions(scenario),
         "prompts": {
             "cot": mode(9 - 3 * place, 160 + 40 * place, 300, cut=6 + 10 * place),
             "cod": mode(5 - 2 * place, 90 + 25 * place, 200, cut=2, kept=11),

@@ -33,6 +33,7 @@ SECONDS = [2.0, 1.0, 4.0, 1.0]
 # steps, drafted, accepted, accepted_per_step; the third row's last step was cut by two tokens
 COUNTERS = [(3, 6, 4, [3, 1]), (2, 3, 1, [1]), (4, 9, 6, [3, 0, 3]), (2, 3, 0, [0])]
 
+MANIFEST = {"splits": {"train": {"asked": 9, "got": 7, "rows": 30}, "test": {"asked": 4, "got": 4, "rows": 4}}}
 JOB = dict.fromkeys(runs.SAME_IN_JOB, 1)
 MEASURED = {
     "doubledraft": "0.0.9",
@@ -88,6 +89,8 @@ def info(mode="baseline", **values):
 def score(tmp_path):
     """Score a cell from rows; gives metrics.json as read back."""
 
+    (tmp_path / "manifest.json").write_text(json.dumps(MANIFEST))
+
     def score(
         baseline=None, speculative=None, baseline_run=None, speculative_run=None, rule=RULE, limit=None, asked=ASKED
     ):
@@ -101,6 +104,7 @@ def score(tmp_path):
             type="cod",
             scenario="easy",
             questions=str(tmp_path / "test.jsonl"),
+            manifest=str(tmp_path / "manifest.json"),
             baseline=str(tmp_path / "baseline.jsonl"),
             speculative=str(tmp_path / "speculative.jsonl"),
             baseline_run=str(tmp_path / "baseline_run.json"),
@@ -132,6 +136,32 @@ def test_accuracy_is_strict_and_lenient_on_all_and_on_finished_rows(score):
         "lenient_finished": share(2, 3),
     }
     assert (mode["unparsable"], mode["undecided"], mode["n"]) == (2, 0, 4)
+
+
+def test_accuracy_is_broken_down_by_level_and_subject_in_every_mode(score):
+    kinds = [("2", "algebra"), ("1", "algebra"), ("2", "geometry"), (None, "geometry")]
+    asked = [replace(row, level=level, subject=subject) for row, (level, subject) in zip(ASKED, kinds, strict=True)]
+    metrics = score(asked=asked)
+    for mode in (metrics["baseline"], metrics["speculative"]):
+        assert list(mode["accuracy_by"]["level"]) == ["1", "2"], "in order, and a question without a level in none"
+        assert mode["accuracy_by"] == {
+            "level": {
+                "1": {"strict": share(0, 1), "lenient": share(1, 1)},
+                "2": {"strict": share(1, 2), "lenient": share(1, 2)},
+            },
+            "subject": {
+                "algebra": {"strict": share(1, 2), "lenient": share(2, 2)},
+                "geometry": {"strict": share(0, 2), "lenient": share(0, 2)},
+            },
+        }
+
+
+def test_questions_without_level_and_subject_are_not_broken_down(score):
+    assert score()["baseline"]["accuracy_by"] == {"level": {}, "subject": {}}
+
+
+def test_metrics_say_how_many_questions_were_asked_for_and_taken(score):
+    assert score()["questions"] == {"train": {"asked": 9, "got": 7}, "test": {"asked": 4, "got": 4}}
 
 
 def test_truncation_stands_beside_every_accuracy(score):
@@ -278,6 +308,7 @@ def test_scoring_twice_gives_the_same_figures(score):
 
 def untrained(tmp_path, generations, run, rules):
     write_records(tmp_path / "test.jsonl", ASKED)
+    (tmp_path / "manifest.json").write_text(json.dumps(MANIFEST))
     for type in rules:
         write_records(tmp_path / f"{type}.jsonl", generations)
         (tmp_path / f"{type}_run.json").write_text(json.dumps(run))
@@ -285,6 +316,7 @@ def untrained(tmp_path, generations, run, rules):
         cell="untrained_easy",
         scenario="easy",
         questions=str(tmp_path / "test.jsonl"),
+        manifest=str(tmp_path / "manifest.json"),
         generations=[str(tmp_path / f"{type}.jsonl") for type in rules],
         runs=[str(tmp_path / f"{type}_run.json") for type in rules],
         types=list(rules),

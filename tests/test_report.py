@@ -89,6 +89,32 @@ def test_a_scenario_that_ends_like_another_keeps_its_place(tmp_path):
     assert [row.cell for row in tables.read_rows(paths, expected)] == expected
 
 
+def test_accuracy_is_broken_down_where_questions_differ_and_groups_are_large_enough(whole):
+    row = tables.read_rows([whole.parent / "cod_hard/metrics.json"], made_up.EXPECTED)[0]
+    level, subject = tables.breakdowns([row])
+    assert [(value, share["n"]) for value, share in level.groups] == [("3", 40), ("4", 20)] and level.small == 0
+    assert [value for value, _ in subject.groups] == ["algebra"] and subject.small == 2
+    line = "| cod_hard | subject | algebra: 67 % (52–79, n 45); 2 of few questions |"
+    assert line in (whole / "report.md").read_text()
+    assert "algebra: 67 %" in Page(whole / "report.html").text
+
+
+def test_one_level_or_small_groups_alone_are_not_broken_down(tmp_path):
+    metrics = made_up.trained("cod", "easy")
+    metrics["baseline"]["accuracy_by"] = {
+        "level": {"easy": made_up.halves(30, 60)},
+        "subject": {f"template {place}": made_up.halves(1, 6) for place in range(10)},
+    }
+    out = build(tmp_path, [made_up.write_cell(tmp_path, metrics)])
+    assert "by level" not in (out / "report.md").read_text() + Page(out / "report.html").text
+
+
+def test_a_scenario_with_fewer_questions_than_asked_for_is_named_with_both_numbers(whole):
+    for page in (Page(whole / "report.html").text, (whole / "report.md").read_text()):
+        sentences = re.findall(r"(\w+):? (\d+) (train|test) questions, where the config asks for (\d+)", page)
+        assert sentences == [("hard", "400", "train", "480")], "once, whatever the number of its cells"
+
+
 def test_csv_gives_back_every_figure_with_interval_and_n(whole):
     row, metrics = read_table(whole)["cod_hard", "cod"], made_up.trained("cod", "hard")
     for name, interval in {
@@ -326,7 +352,16 @@ def test_report_reads_what_the_benchmark_writes(tmp_path):
     ]
     questions = tmp_path / "questions.jsonl"
     write_records(questions, asked)
-    common = {"questions": questions, "limit": None, "seed": 1, "settings": {}, "config_hash": "0"}
+    manifest = tmp_path / "manifest.json"
+    write_json(manifest, {"splits": {"train": {"asked": 9, "got": 9}, "test": {"asked": 5, "got": 3}}})
+    common = {
+        "questions": questions,
+        "manifest": manifest,
+        "limit": None,
+        "seed": 1,
+        "settings": {},
+        "config_hash": "0",
+    }
     for type in ("cot", "cod"):
         folder = tmp_path / f"{type}_easy"
         for mode, seconds in (("baseline", 2.0), ("speculative", 1.0)):
