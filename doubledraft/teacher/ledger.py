@@ -81,6 +81,8 @@ class Account:
                 self.open[event["batch"]].state = event["state"]
             case "cancel":
                 self.open[event["batch"]].cancelled = _seconds(event["time"])
+            case "abandon":  # no job was created, so its keys may be asked for again
+                self._free(self.open.pop(event["batch"]).keys)
             case "end":
                 self._fold_end(event)
             case other:
@@ -103,8 +105,11 @@ class Account:
         self.ended |= set(batch.keys)
         self.counts.update(event["counts"])
         if not event["ran"]:  # so it cost nothing
-            for key in batch.keys:
-                self.bounds.pop(key, None)
+            self._free(batch.keys)
+
+    def _free(self, keys: list[str]) -> None:
+        for key in keys:
+            self.bounds.pop(key, None)
 
 
 class Ledger(Account):

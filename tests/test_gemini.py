@@ -1,0 +1,503 @@
+"""The teacher `gemini`: Google's client against a stand-in server, with every fault.  pytest tests/test_gemini.py
+
+In the tables of faults the last number is how many jobs the service created: one a batch, whatever happens.
+"""
+
+import json
+import multiprocessing
+import os
+import random
+import signal
+from dataclasses import replace
+
+import pytest
+from gemini_server import Fault, GeminiServer, answer, good_rows, lines
+from test_ledger import SETTINGS
+
+from doubledraft.teacher import gemini, gemini_lines, gemini_service, ledger
+from doubledraft.teacher.budget import BudgetError
+from doubledraft.teacher.exchange import Finish, TeacherError, request
+from doubledraft.teacher.gemini_service import Service
+from doubledraft.teacher.ledger import Ledger
+
+KEY = "AIzaSentinelKey"
+START = 1_800_000_000.0
+POLL_SECONDS = 600.0
+
+
+class Clock:
+    """Time that passes only in sleep."""
+
+    def __init__(self, now: float = START) -> None:
+        self.now, self.sleeps = now, []
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        assert seconds >= 0
+        assert len(self.sleeps) < 10_000, "polls without end"
+        self.sleeps.append(seconds)
+        self.now += seconds
+
+
+class Study:
+    """Four questions, a ledger and the stand-in server."""
+
+    def __init__(self, folder, server: GeminiServer) -> None:
+        self.server, self.path = server, folder / "ledger" / "cot_easy.jsonl"
+        self.settings = replace(SETTINGS, base_url=server.url, pending_hours=2, deadline_hours=24)
+        self.clock = Clock()
+
+    def requests(self, attempt: int = 1, count: int = 4) -> list:
+        messages = [
+            [{"role": "system", "content": "Reason."}, {"role": "user", "content": f"{n}?"}] for n in range(count)
+        ]
+        return [request(f"q{n}", attempt, message, self.settings) for n, message in enumerate(messages)]
+
+    def ask(self, requests: list | None = None, settings=None) -> dict:
+        """Ask and give id -> finish (or text), for the requests that have a reply."""
+        with Ledger(self.path, self.clock) as book:
+            replies = gemini.ask(
+                self.requests() if requests is None else requests,
+                book,
+                settings or self.settings,
+                KEY,
+                poll_seconds=POLL_SECONDS,
+                sleep=self.clock.sleep,
+            )
+            assert not book.open, "every job is closed"
+        return {reply.key.split("/")[0]: reply for reply in replies}
+
+    @property
+    def account(self) -> ledger.Account:
+        return ledger.read(self.path)
+
+
+@pytest.fixture
+def study(tmp_path):
+    with GeminiServer() as server:
+        yield Study(tmp_path, server)
+
+
+def finishes(replies: dict) -> dict:
+    return {id: str(reply.finish) for id, reply in replies.items()}
+
+
+GOOD = dict.fromkeys(("q0", "q1", "q2", "q3"), "stop")
+
+
+def test_replies_are_joined_recorded_and_never_asked_for_again(study):
+    replies = study.ask()
+    assert [(id, reply.text) for id, reply in replies.items()] == [
+        (f"q{n}", f"{n} + 0 = {n}\n#### {n}") for n in range(4)
+    ]
+    assert {(reply.input_tokens, reply.output_tokens) for reply in replies.values()} == {(30, 15)}, "thoughts are paid"
+    account = study.account
+    assert account.spent == account.committed == pytest.approx(4 * (30 * 1 + 15 * 10) / 1e6)
+    assert account.creates == len(study.server.jobs) == 1
+    assert study.ask() == replies
+    assert study.server.calls["create"] == 1 and study.server.keys == {KEY}
+    assert "files/f1" not in study.server.files, "the uploaded file is deleted"
+
+
+def test_a_request_is_sent_as_the_service_wants_it(study):
+    study.ask()
+    (job,) = study.server.jobs.values()
+    assert json.loads(job["lines"].splitlines()[1]) == {
+        "key": study.requests()[1].key,
+        "request": {
+            "contents": [{"role": "user", "parts": [{"text": "1?"}]}],
+            "systemInstruction": {"parts": [{"text": "Reason."}]},
+            "generationConfig": {"temperature": 0.0, "maxOutputTokens": 100},
+        },
+    }
+
+
+def test_only_what_is_not_in_the_ledger_is_asked_for(study):
+    study.ask(study.requests(count=2))
+    assert finishes(study.ask()) == GOOD
+    assert study.server.asked == [r.key for r in study.requests()]
+    assert len(study.server.jobs) == 2
+
+
+PASSING = {
+    "429 on create": ("create", [Fault(429)]),
+    "429 on create with Retry-After": ("create", [Fault(429, headers={"Retry-After": "77"})]),
+    "503 on create": ("create", [Fault(503)]),
+    "503 on create that had succeeded": ("create", [Fault(503, accepted=True)]),
+    "no answer to a create that had succeeded": ("create", [Fault(drop=True)]),
+    "an answer to create that is no JSON": ("create", [Fault(accepted=True, body=b"<html>")]),
+    "503 three times on create": ("create", [Fault(503)] * 3),
+    "503 on list after a lost create": ("list", [Fault(503)]),
+    "503 on upload": ("start_upload", [Fault(503)]),
+    "503 on get": ("get", [Fault(503), Fault(500)]),
+    "get that is no JSON": ("get", [Fault(body=b"<html>")]),
+    "dropped get": ("get", [Fault(drop=True)]),
+    "503 on download": ("download", [Fault(503)]),
+    "cut download": ("download", [Fault(cut=300)]),
+    "503 on delete": ("delete", [Fault(503)]),
+}
+
+
+@pytest.mark.parametrize("fault", PASSING)
+def test_a_fault_that_passes_costs_nothing(study, fault):
+    name, faults = PASSING[fault]
+    study.server.faults[name] = list(faults)
+    if name == "list":
+        study.server.faults["create"] = [Fault(drop=True)]
+    assert finishes(study.ask()) == GOOD
+    assert study.server.faults[name] == [], "the fault was met"
+    assert len(study.server.jobs) == study.account.creates == 1
+
+
+def test_a_timeout_whose_create_had_succeeded_makes_no_second_job(study, monkeypatch):
+    monkeypatch.setattr(gemini_service, "TIMEOUT", 0.3)
+    study.server.faults["create"] = [Fault(stall=1.0)]
+    assert finishes(study.ask()) == GOOD
+    assert study.server.calls["create"] == len(study.server.jobs) == 1
+
+
+def test_a_lost_create_is_called_again_only_when_its_job_would_be_listed(study):
+    study.server.faults["create"] = [Fault(503)]
+    study.ask()
+    calls = [json.loads(line) for line in study.path.read_text().splitlines()]
+    first, second = (ledger._seconds(call["time"]) for call in calls if call["event"] == "call")
+    assert second - first >= gemini.VISIBLE_SECONDS
+
+
+@pytest.mark.parametrize(
+    ("fault", "seconds"),
+    [
+        (Fault(429, headers={"Retry-After": "77"}), 77),
+        (Fault(503, headers={"Retry-After": "Fri, 01 Jan 2038 00:00:00 GMT"}), None),
+        (Fault(429, details=[{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "34s"}]), 34),
+    ],
+)
+def test_the_service_says_how_long_to_wait(study, fault, seconds):
+    study.server.faults["get"] = [fault]
+    if seconds is None:
+        with pytest.raises(TeacherError, match="stays open"):
+            study.ask()
+        assert study.clock.sleeps == [], "longer than anyone waits"
+    else:
+        study.ask()
+        assert seconds <= study.clock.sleeps[0] <= 1.25 * seconds
+
+
+def test_tries_are_bounded_and_the_job_stays_open(study):
+    study.server.faults["get"] = [Fault(503)] * 20
+    with pytest.raises(TeacherError, match="injected 503; batches/b1 stays open"):
+        study.ask()
+    assert study.server.calls["get"] == gemini_service.TRIES
+    assert all(later > sooner for sooner, later in zip(study.clock.sleeps, study.clock.sleeps[1:], strict=False))
+    study.server.faults["get"] = []
+    assert finishes(study.ask()) == GOOD
+    assert len(study.server.jobs) == 1
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404])
+@pytest.mark.parametrize("operation", ["start_upload", "create", "get"])
+def test_an_error_that_stays_is_one_call_and_a_clear_message(study, operation, status):
+    study.server.faults[operation] = [Fault(status)]
+    with pytest.raises(TeacherError, match=f"Gemini, .*{status}.*injected.*check|may not") as caught:
+        study.ask()
+    assert study.server.calls[operation] == 1 and study.clock.sleeps == []
+    assert caught.value.__context__ is None or isinstance(caught.value.__context__, TeacherError)
+    if (operation, status) != ("get", 404):
+        assert finishes(study.ask()) == GOOD, "once it is mended, the same requests are sent"
+        assert len(study.server.jobs) == 1
+
+
+S = "BATCH_STATE_"
+# state the job ends in or stays in -> states shown, what comes of it, jobs created
+JOBS = {
+    "FAILED": ([S + "FAILED"], {}, 1),
+    "EXPIRED": ([S + "PENDING", S + "EXPIRED"], {}, 1),
+    "CANCELLED by a person": ([S + "RUNNING", S + "CANCELLED"], "was cancelled, and not by this program", 1),
+    "PAUSED for a while": ([S + "PAUSED", S + "PAUSED", S + "SUCCEEDED"], GOOD, 1),
+    "PAUSED for ever": ([S + "PAUSED"], "is still PAUSED 24.2 h after", 1),
+    "UPDATING for a while": (["JOB_STATE_UPDATING", S + "SUCCEEDED"], GOOD, 1),
+    "QUEUED for a while": (["JOB_STATE_QUEUED", S + "RUNNING", S + "SUCCEEDED"], GOOD, 1),
+    "UNSPECIFIED for a while": ([S + "UNSPECIFIED", S + "SUCCEEDED"], GOOD, 1),
+    "PARTIALLY_SUCCEEDED": ([S + "RUNNING", S + "PARTIALLY_SUCCEEDED"], GOOD, 1),
+    "an unknown state": ([S + "HIBERNATING"], "does not know, 'HIBERNATING'", 1),
+    "PENDING for ever": ([S + "PENDING"], {}, 1),
+    "QUEUED for ever": (["JOB_STATE_QUEUED"], {}, 1),
+    "RUNNING for ever": ([S + "RUNNING"], "is still RUNNING 24.2 h after.*raise teacher.deadline_hours", 1),
+}
+
+
+@pytest.mark.parametrize("name", JOBS)
+@pytest.mark.filterwarnings("ignore:.*is not a valid")
+def test_every_state_of_a_job_has_a_decision(study, name):
+    study.server.states, outcome, creates = JOBS[name]
+    if isinstance(outcome, str):
+        with pytest.raises(TeacherError, match=outcome):
+            study.ask()
+    else:
+        assert finishes(study.ask()) == outcome
+        assert study.account.counts["missing"] == 4 - len(outcome)
+    assert len(study.server.jobs) == study.account.creates == creates
+    assert study.server.calls["get"] <= 2 + 25 * 3600 / POLL_SECONDS, "polls are bounded"
+    assert study.server.calls["cancel"] == (1 if name in ("PENDING for ever", "QUEUED for ever") else 0)
+
+
+def test_a_stopped_job_is_gone_on_with_and_not_made_again(study):
+    study.server.states = [S + "HIBERNATING"]
+    with pytest.raises(TeacherError, match="stays open"):
+        study.ask()
+    study.server.jobs["batches/b1"]["states"] = [S + "SUCCEEDED"]
+    assert finishes(study.ask()) == GOOD
+    assert len(study.server.jobs) == 1
+
+
+def test_a_deadline_is_counted_from_the_start_of_the_job_over_all_runs(study):
+    study.server.states = [S + "RUNNING"]
+    for hours in (24, 24, 48):
+        with pytest.raises(TeacherError, match="RUNNING"):
+            study.ask(settings=replace(study.settings, deadline_hours=hours))
+    assert study.clock.now - START == pytest.approx(48 * 3600, abs=4 * POLL_SECONDS)
+    assert len(study.server.jobs) == 1
+
+
+def test_rows_of_a_job_that_never_ran_cost_nothing_and_are_asked_for_under_a_new_attempt(study):
+    study.server.states = [S + "PENDING"]
+    assert study.ask() == {}
+    assert study.account.committed == 0
+    assert study.ask() == {}, "a rerun asks for nothing under the old attempt"
+    study.server.states = [S + "SUCCEEDED"]
+    assert finishes(study.ask(study.requests(attempt=2))) == GOOD
+    assert len(study.server.jobs) == 2
+
+
+def test_a_success_without_a_file_may_have_cost_money(study):
+    study.server.output = False
+    assert study.ask() == {}
+    assert study.account.counts == {"missing": 4} and study.account.spent == 0 < study.account.committed
+    assert len(study.server.jobs) == 1
+
+
+def test_results_that_are_gone_stop_once_and_are_asked_for_by_the_next_attempt(study):
+    study.server.faults["download"] = [Fault(404)]
+    with pytest.raises(TeacherError, match="404.*are gone.*costs as much again"):
+        study.ask()
+    assert study.server.calls["download"] == 1
+    assert study.ask() == {} and study.account.counts == {"missing": 4}
+    assert study.account.committed > 0
+    assert finishes(study.ask(study.requests(attempt=2))) == GOOD
+    assert len(study.server.jobs) == 2
+
+
+def changed(**candidate):
+    """Change the candidate of row 1."""
+
+    def rows(requests):
+        rows = good_rows(requests)
+        rows[1]["response"]["candidates"][0] |= candidate
+        return lines(rows)
+
+    return rows
+
+
+def edited(edit):
+    """Change the list of rows."""
+
+    def rows(requests):
+        rows = good_rows(requests)
+        return lines(edit(rows) or rows)
+
+    return rows
+
+
+def cut(data: bytes) -> bytes:
+    return data[: data.index(b"\n", len(data) // 2) + 40]
+
+
+def shuffled(rows):
+    random.Random(3).shuffle(rows)
+
+
+FAILED_ROW = {"error": {"code": 13, "message": "internal"}}
+THOUGHT = {"content": {"parts": [{"text": "1 + 1, hm", "thought": True}]}}
+# rows -> finish of row 1 (None: no reply), counts in the ledger
+ROWS = {
+    "SAFETY": (changed(finishReason="SAFETY"), "blocked", {}),
+    "RECITATION": (changed(finishReason="RECITATION"), "blocked", {}),
+    "an unknown finish reason": (changed(finishReason="BORED"), "blocked", {}),
+    "MAX_TOKENS": (changed(finishReason="MAX_TOKENS"), "length", {}),
+    "no finish reason": (changed(finishReason=None), "failed", {}),
+    "no candidates": (edited(lambda rows: rows[1]["response"].pop("candidates") and None), "blocked", {}),
+    "no content": (changed(content={}), "failed", {}),
+    "thoughts only": (changed(**THOUGHT), "failed", {}),
+    "a failed row": (edited(lambda rows: rows[1].pop("response") and rows[1].update(FAILED_ROW)), "failed", {}),
+    "a row of an unknown form": (edited(lambda rows: rows[1].update(response=["?"])), "failed", {}),
+    "a missing key": (edited(lambda rows: rows.pop(1) and None), None, {"missing": 1}),
+    "an unknown key": (edited(lambda rows: rows[1].update(key="q9")), None, {"missing": 1, "unknown": 1}),
+    "a key that is no text": (edited(lambda rows: rows[1].update(key=[1])), None, {"missing": 1, "unknown": 1}),
+    "shuffled": (edited(shuffled), "stop", {}),
+    "a duplicate, same": (edited(lambda rows: rows.append(rows[1])), "stop", {"repeated": 1}),
+    "a duplicate, different": (
+        edited(lambda rows: rows.append(rows[1] | {"response": answer(7)})),
+        "failed",
+        {"conflicting": 1},
+    ),
+    "a line that is no JSON": (
+        lambda requests: lines(good_rows(requests)).replace(b'{"key": "q1', b'{key: "q1'),
+        None,
+        {"missing": 1, "broken": 1},
+    ),
+    "an HTML line too": (lambda requests: b"<html>\n" + lines(good_rows(requests)), "stop", {"broken": 1}),
+}
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_every_kind_of_row_is_counted_and_costs_no_other_row(study, name):
+    study.server.rows, finish, counts = ROWS[name]
+    replies = study.ask()
+    expected = GOOD | {"q1": finish} if finish else {id: "stop" for id in GOOD if id != "q1"}
+    assert finishes(replies) == expected
+    for id, reply in replies.items():
+        number = id.removeprefix("q")
+        assert reply.text == (f"{number} + 0 = {number}\n#### {number}" if reply.finish is Finish.stop else "")
+        assert (reply.reason is None) == (reply.finish is Finish.stop)
+    assert study.account.counts == counts
+    assert len(study.server.jobs) == study.account.creates == 1
+
+
+def test_a_duplicate_that_differs_is_paid_for_twice(study):
+    study.server.rows = ROWS["a duplicate, different"][0]
+    assert study.ask()["q1"].input_tokens == 60
+
+
+def test_all_rows_may_fail(study):
+    study.server.rows = edited(lambda rows: [{"key": row["key"]} | FAILED_ROW for row in rows])
+    replies = study.ask()
+    assert finishes(replies) == dict.fromkeys(GOOD, "failed")
+    assert replies["q0"].reason == "13: internal"
+    assert study.account.committed == 0, "failed rows cost nothing"
+
+
+@pytest.mark.parametrize(("fetched", "outcome"), [(1, GOOD), (2, {"q0": "stop", "q1": "stop"})])
+def test_a_truncated_file_is_fetched_once_more_and_then_gives_its_whole_lines(study, fetched, outcome):
+    whole = lines(good_rows([{"key": r.key} for r in study.requests()]))
+    study.server.faults["download"] = [Fault(body=cut(whole))] * fetched
+    assert finishes(study.ask()) == outcome
+    assert study.server.calls["download"] == 2
+    assert study.account.counts == ({} if fetched == 1 else {"missing": 2, "broken": 1})
+
+
+def test_the_order_of_rows_changes_nothing():
+    keys = [f"q{n}" for n in range(20)]
+    rows = [{"key": key, "response": answer(n)} for n, key in enumerate(keys)]
+    expected = gemini_lines.read(lines(rows), keys)
+    for seed in range(20):
+        random.Random(seed).shuffle(rows)
+        assert gemini_lines.read(lines(rows), keys) == expected
+
+
+def test_the_budget_refuses_before_anything_is_sent(study):
+    with pytest.raises(BudgetError, match=r"teacher\.budget is 0\.00 USD"):
+        study.ask(settings=replace(study.settings, budget=0.001))
+    assert not study.server.calls
+
+
+# ---- kill -9
+
+
+def _die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _die_around(owner, name: str, when: str, event: str | None = None) -> None:
+    """Kill this process before or after a call (of `event`, where it is a call of Ledger.add)."""
+    real = getattr(owner, name)
+
+    def call(self, *args, **kwargs):
+        hit = event is None or args[:1] == (event,)
+        if hit and when == "before":
+            _die()
+        result = real(self, *args, **kwargs)
+        if hit:
+            _die()
+        return result
+
+    setattr(owner, name, call)
+
+
+def _die_within_write(nth: int) -> None:
+    """Kill this process when half of its nth event is on disk."""
+    real, calls = os.write, []
+
+    def write(file, data):
+        calls.append(data)
+        if len(calls) == nth:
+            real(file, data[: len(data) // 2])
+            _die()
+        return real(file, data)
+
+    os.write = write
+
+
+KILLS = {
+    "before upload": (Service, "upload", "before"),
+    "after upload": (Service, "upload", "after"),
+    "after the intent": (Ledger, "add", "after", "intent"),
+    "before create is sent": (Service, "create", "before"),
+    "after create was answered": (Service, "create", "after"),
+    "after the name was recorded": (Ledger, "add", "after", "job"),
+    "between polls": (Ledger, "add", "after", "state"),
+    "before the download": (Service, "download", "before"),
+    "after the download": (Service, "download", "after"),
+    "after the replies were recorded": (Ledger, "record_all", "after"),
+    "after the end was recorded": (Ledger, "add", "after", "end"),
+    "before the file is deleted": (Service, "delete", "before"),
+}
+
+
+def _killed(study: Study, hook, *args) -> None:
+    hook(*args)
+    study.ask()
+
+
+def _run_killed(study: Study, hook, *args) -> None:
+    """Ask in a process of its own, which the hook kills."""
+    child = multiprocessing.get_context("fork").Process(target=_killed, args=(study, hook, *args))
+    child.start()
+    child.join(60)
+    assert child.exitcode == -signal.SIGKILL
+
+
+def _rerun(study: Study) -> None:
+    study.clock = Clock(START + 5)
+    replies = study.ask()
+    assert [reply.text for reply in replies.values()] == [f"{n} + 0 = {n}\n#### {n}" for n in range(4)]
+    assert len(study.server.jobs) == study.account.creates == 1
+    assert study.account.committed == pytest.approx(4 * (30 * 1 + 15 * 10) / 1e6)
+
+
+@pytest.mark.parametrize("point", KILLS)
+def test_a_kill_at_any_step_makes_no_second_job(study, point):
+    _run_killed(study, _die_around, *KILLS[point])
+    _rerun(study)
+
+
+@pytest.mark.parametrize("nth", range(1, 9))  # reserve, intent, call, job, three states, replies
+def test_a_kill_within_the_write_of_any_event_makes_no_second_job(study, nth):
+    _run_killed(study, _die_within_write, nth)
+    _rerun(study)
+
+
+@pytest.mark.parametrize("operation", ["create", "download"])
+def test_a_kill_while_the_service_answers_makes_no_second_job(study, operation):
+    process = multiprocessing.get_context("fork").Process(target=_killed, args=(study, lambda: None))
+
+    def kill() -> None:
+        process.kill()
+        process.join(60)
+
+    study.server.faults[operation] = [Fault(cut=100, then=kill)]
+    process.start()
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
+    _rerun(study)
