@@ -6,19 +6,20 @@ Every question ends in exactly one of two sets: a text, or the reason why there 
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from doubledraft import secrets
 from doubledraft.answers import without_thoughts
 from doubledraft.runtime import log
-from doubledraft.teacher import budget, exchange, openai
-from doubledraft.teacher.exchange import Finish, Reply, Request, Settings
+from doubledraft.teacher import budget, exchange, gemini, openai
+from doubledraft.teacher.exchange import Finish, Reply, Settings
 from doubledraft.teacher.ledger import Ledger, cost
 
 NO_KEY = "no-key"  # the client wants one, a server of one's own does not
 REASONS = {Finish.length: "truncated", Finish.blocked: "blocked", Finish.failed: "failed"}
+SERVICES = {"gemini": gemini.ask, "openai": openai.ask}
 Messages = list[dict[str, str]]
 
 
@@ -81,7 +82,8 @@ def ask(
     with Ledger(ledger) as book:
         for attempt in range(1, settings.attempts + 1):
             requests = {id: exchange.request(id, attempt, messages, settings) for id, messages in left.items()}
-            replies = {reply.key: reply for reply in _send(list(requests.values()), book, settings, secret)}
+            came = SERVICES[settings.name](list(requests.values()), book, settings, secret)
+            replies = {reply.key: reply for reply in came}
             faults = {id: _fault(id, replies.get(request.key), judge) for id, request in requests.items()}
             found.replies += replies.values()
             for id, fault in faults.items():
@@ -101,10 +103,6 @@ def ask(
 def text_of(reply: Reply) -> str:
     """Give what a reply teaches: its text without thoughts in `<think>`."""
     return without_thoughts(reply.text).strip()
-
-
-def _send(requests: Sequence[Request], ledger: Ledger, settings: Settings, secret: str) -> list[Reply]:
-    return openai.ask(requests, ledger, settings, secret)
 
 
 def _fault(id: str, reply: Reply | None, judge: Callable[[str, str], Fault | None]) -> Fault | None:
