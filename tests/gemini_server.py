@@ -64,6 +64,7 @@ class GeminiServer(ThreadingHTTPServer):
         self.states = ["BATCH_STATE_PENDING", "BATCH_STATE_RUNNING", "BATCH_STATE_SUCCEEDED"]
         self.output = True  # whether a job that succeeded names a result file
         self.rows: Callable[[list[dict]], bytes] = lambda requests: lines(good_rows(requests))
+        self.others: list[dict] = []  # operations of other users of the account
         self.files: dict[str, bytes] = {}
         self.jobs: dict[str, dict] = {}  # name -> displayName, file, polls; one each that was created
         self.calls: Counter = Counter()
@@ -166,12 +167,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _list(self, body: bytes) -> tuple:
         """Give one job a page, the newest first, as the real service splits long lists."""
-        names = list(self.server.jobs)[::-1]
+        own = (json.loads(self._told(name, "BATCH_STATE_RUNNING")[1]) for name in self.server.jobs)
+        operations = [*self.server.others, *own][::-1]
         page = int(match[1]) if (match := re.search(r"pageToken=(\d+)", self.path)) else 0
-        told = {
-            "operations": [json.loads(self._told(name, "BATCH_STATE_RUNNING")[1]) for name in names[page : page + 1]]
-        }
-        if page + 1 < len(names):
+        told = {"operations": operations[page : page + 1]}
+        if page + 1 < len(operations):
             told["nextPageToken"] = str(page + 1)
         return 200, json.dumps(told).encode(), {}
 

@@ -14,7 +14,7 @@ import pytest
 from gemini_server import Fault, GeminiServer, answer, good_rows, lines
 from test_ledger import SETTINGS
 
-from doubledraft.teacher import gemini, gemini_lines, gemini_service, ledger
+from doubledraft.teacher import asking, gemini, gemini_lines, gemini_service, ledger
 from doubledraft.teacher.budget import BudgetError
 from doubledraft.teacher.exchange import Finish, TeacherError, request
 from doubledraft.teacher.gemini_service import Service
@@ -166,6 +166,30 @@ def test_a_lost_create_is_called_again_only_when_its_job_would_be_listed(study):
     assert second - first >= gemini.VISIBLE_SECONDS
 
 
+def test_a_job_is_found_among_others(study):
+    study.server.others = [_other("someone's")] * 3
+    study.server.faults["create"] = [Fault(drop=True)]
+    assert finishes(study.ask()) == GOOD
+    assert study.server.calls["create"] == 1 and study.server.calls["list"] == 4, "a page each"
+
+
+def test_where_jobs_cannot_be_listed_no_second_one_is_made(study):
+    row = {"error": {"code": 13, "message": "?", "details": [{"@type": "x"}]}}
+    study.server.others = [_other("someone's", output={"inlinedResponses": {"inlinedResponses": [row]}})]
+    study.server.faults["create"] = [Fault(drop=True, accepted=True)]
+    for _ in range(2):
+        with pytest.raises(TeacherError, match="list: the client cannot read"):
+            study.ask()
+    study.server.others = []
+    assert finishes(study.ask()) == GOOD
+    assert study.server.calls["create"] == 1
+
+
+def _other(name: str, **metadata: object) -> dict:
+    """Give a job of another user of the account, as the service lists it."""
+    return {"name": "batches/x1", "metadata": {"displayName": name, "state": "BATCH_STATE_SUCCEEDED"} | metadata}
+
+
 @pytest.mark.parametrize(
     ("fault", "seconds"),
     [
@@ -190,7 +214,7 @@ def test_tries_are_bounded_and_the_job_stays_open(study):
     with pytest.raises(TeacherError, match="injected 503; batches/b1 stays open"):
         study.ask()
     assert study.server.calls["get"] == gemini_service.TRIES
-    assert all(later > sooner for sooner, later in zip(study.clock.sleeps, study.clock.sleeps[1:], strict=False))
+    assert study.clock.sleeps[:5] == sorted(study.clock.sleeps[:5]) and max(study.clock.sleeps) <= 75
     study.server.faults["get"] = []
     assert finishes(study.ask()) == GOOD
     assert len(study.server.jobs) == 1
@@ -348,6 +372,7 @@ ROWS = {
         None,
         {"missing": 1, "broken": 1},
     ),
+    "half a character": (changed(content={"parts": [{"text": "\ud800"}]}), "failed", {}),
     "an HTML line too": (lambda requests: b"<html>\n" + lines(good_rows(requests)), "stop", {"broken": 1}),
 }
 
@@ -502,3 +527,48 @@ def test_a_kill_while_the_service_answers_makes_no_second_job(study, operation):
     process.join(60)
     assert process.exitcode == -signal.SIGKILL
     _rerun(study)
+
+
+def test_an_intent_that_created_nothing_is_forgotten_when_the_questions_have_changed(study):
+    _run_killed(study, _die_around, Service, "create", "before")
+    study.clock = Clock(START + 5)
+    changed = study.requests(count=2)
+    assert set(study.ask(changed)) == {"q0", "q1"}
+    assert study.server.asked == [r.key for r in changed]
+    assert study.clock.now >= START + gemini.VISIBLE_SECONDS, "no job of the intent was listed for long enough"
+
+
+def test_a_job_that_was_created_is_gathered_when_the_questions_have_changed(study):
+    _run_killed(study, _die_around, Service, "create", "after")
+    study.clock = Clock(START + 5)
+    assert set(study.ask(study.requests(count=5))) == {*GOOD, "q4"}
+    assert study.server.asked == [r.key for r in study.requests(count=5)], "nothing twice"
+    assert len(study.server.jobs) == 2
+
+
+# ---- together with the caller
+
+
+def test_only_what_is_missing_is_asked_for_again_up_to_the_limit(study, monkeypatch):
+    """Of four rows one is swapped with another, one is missing: the first is wrong, the second asked for again."""
+    monkeypatch.setenv("GOOGLE_API_KEY", KEY)
+
+    def rows(requests):
+        rows = good_rows(requests)
+        for row in rows:
+            row["response"] = answer(int(row["key"][1]))
+        if len(rows) == 4:
+            rows[0]["response"], rows[1]["response"] = rows[1]["response"], rows[0]["response"]
+        return lines([row for row in rows if not row["key"].startswith("q3/")])
+
+    def judge(id: str, text: str) -> asking.Fault | None:
+        return None if text.endswith(f"#### {id[1]}") else asking.Fault("wrong answer", again=False)
+
+    study.server.rows, study.server.states = rows, [S + "SUCCEEDED"]
+    messages = {f"q{n}": [{"role": "user", "content": f"{n}?"}] for n in range(4)}
+    answers = asking.ask(messages, judge, study.path, study.settings)
+    assert answers.texts == {"q2": "2 + 0 = 2\n#### 2"}
+    assert answers.reasons == {"q0": "wrong answer", "q1": "wrong answer", "q3": "no reply"}
+    assert [key.rpartition("/")[0] for key in study.server.asked] == ["q0/1", "q1/1", "q2/1", "q3/1", "q3/2", "q3/3"]
+    assert asking.ask(messages, judge, study.path, study.settings) == answers
+    assert len(study.server.jobs) == study.settings.attempts == 3

@@ -110,7 +110,9 @@ def _ending(response: dict, candidates: list[dict], text: str) -> tuple[Finish, 
 
 def _text(candidate: dict) -> str:
     parts = (candidate.get("content") or {}).get("parts") or []
-    return "".join(part.get("text", "") for part in parts if not part.get("thought"))
+    text = "".join(part.get("text", "") for part in parts if not part.get("thought"))
+    text.encode()  # raises ValueError at half a character (a lone surrogate), which no file can hold
+    return text
 
 
 def _count(usage: dict, name: str) -> int:

@@ -21,7 +21,7 @@ from doubledraft.teacher.exchange import Settings, TeacherError
 SERVICE = "https://generativelanguage.googleapis.com"  # said out loud: the client takes another from the environment
 API_VERSION = "v1beta"  # where Google documents the batch methods; the client's default is v1
 TIMEOUT = 120.0  # seconds of one call
-TRIES = 7  # of one call, while its errors pass
+TRIES = 12  # of one call, while its errors pass
 FIRST_WAIT = 2.0  # seconds before the second try; every further wait is twice as long
 LONGEST_WAIT = 60.0  # seconds, where the service does not ask for more
 PATIENCE = 900.0  # seconds that the tries of one call may wait in all
@@ -134,17 +134,23 @@ def _once(what: str, call: Callable[[], Result]) -> Result:
     import httpx
     import httpx2
     from google.genai import errors
+    from pydantic import ValidationError
 
     try:
         return call()
     except errors.APIError as error:
         advice = f"; {ADVICE[error.code]}" if error.code in ADVICE else ""
-        message = f"Gemini, {what}: {error.code} {error.status}: {error.message}{advice}"
+        message = redact(f"Gemini, {what}: {error.code} {error.status}: {error.message}{advice}")
         code, passes, wait = error.code, error.code in PASSING, _wait(error)
     except (httpx.TransportError, httpx2.TransportError, json.JSONDecodeError) as error:
-        message = f"Gemini, {what}: {type(error).__name__}: {error}"
+        message = redact(f"Gemini, {what}: {type(error).__name__}: {error}")
         code, passes, wait = None, True, None
-    raise ServiceError(redact(message), code, passes, wait)
+    except (
+        ValidationError
+    ) as error:  # by `list` too, where another job of the account has rows that failed in a new way
+        message = redact(f"Gemini, {what}: the client cannot read the answer: {error}")
+        code, passes, wait = None, False, None
+    raise ServiceError(message, code, passes, wait)
 
 
 def _wait(error: Exception) -> float | None:

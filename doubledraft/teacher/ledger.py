@@ -152,7 +152,7 @@ class Ledger(Account):
     def _append(self, events: list[dict]) -> None:
         now = datetime.fromtimestamp(self.clock(), UTC).isoformat(timespec="milliseconds")
         events = [{"time": now} | event for event in events]
-        lines = "".join(json.dumps(event, ensure_ascii=False, allow_nan=False) + "\n" for event in events).encode()
+        lines = "".join(json.dumps(event, allow_nan=False) + "\n" for event in events).encode()
         size = os.fstat(self._file).st_size
         try:
             if os.write(self._file, lines) < len(lines):
