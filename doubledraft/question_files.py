@@ -17,6 +17,7 @@ from typing import BinaryIO
 
 from doubledraft.records import RecordError, parse_object
 
+COMMIT = re.compile(r"[0-9a-f]{40}")
 MAX_LINE = 1_000_000  # bytes; the longest row of GSM8K and MATH has fewer than 20,000
 LAYOUTS = (  # of a folder: as on the hub (parquet, or JSON lines), and as GSM8K and MATH were first released
     "{name}/{split}-*.parquet",
@@ -78,8 +79,9 @@ def read_hub(repository: str, name: str, split: str, revision: str) -> Table:
             f"{repository} ({name}, {split}, revision {revision}) could not be fetched: {error}; "
             "on a machine without network set the scenario's `path` to a local copy"
         ) from error
-    commits = {found[1] for url in rows.info.download_checksums or () if (found := re.search(r"@([0-9a-f]{40})/", url))}
-    origin = {"repository": repository, "config": name, "revision": revision, "commit": min(commits, default=None)}
+    folders = {part for file in rows.cache_files for part in Path(file["filename"]).parts}
+    commit = next((part for part in folders if COMMIT.fullmatch(part)), None)  # `datasets` names its cache by it
+    origin = {"repository": repository, "config": name, "revision": revision, "commit": commit}
     return Table(
         [(f"{repository} ({name}, {split}) row {number}", row) for number, row in enumerate(rows, start=1)], origin
     )

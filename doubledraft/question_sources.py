@@ -221,7 +221,7 @@ def _untrusted(problem: str, level: str, golds: list[str]) -> str | None:
 
 
 def _pinned(repository: str, revision: str | None, commit: str) -> str:
-    if revision and not re.fullmatch(r"[0-9a-f]{40}", revision):
+    if revision and not question_files.COMMIT.fullmatch(revision):
         log.warning("%s: revision %r is no commit and may change; leave it out to get %s", repository, revision, commit)
     return revision or commit
 

@@ -7,14 +7,19 @@ The rows of MATH format are made up. The released GSM8K files are used where `sh
 
 import json
 import logging
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from hub_server import serve
 
 from doubledraft import question_sources
 from doubledraft.question_sources import read_gsm8k, read_math, read_own
 from doubledraft.records import RecordError
 
+COMMIT = "0123456789abcdef" * 2 + "01234567"
 RELEASED = Path(__file__).parents[2] / "shared/data"
 
 
@@ -178,49 +183,89 @@ def test_an_unknown_subject_is_refused(tmp_path):
 
 # The hub
 
-
-@pytest.fixture
-def hub(monkeypatch):
-    """Stand in for the hub, which no test may reach: give what was asked, and serve the rows that a test sets."""
-    import datasets
-
-    asked = []
-
-    def load_dataset(repository, name, *, split, revision):
-        asked.append((repository, name, split, revision))
-        rows = datasets.Dataset.from_list(served[name])
-        rows.info.download_checksums = {f"hf://datasets/{repository}@{revision}/{name}/{split}.parquet": {}}
-        return rows
-
-    served = {}
-    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
-    return asked, served
-
-
-def test_the_hub_is_asked_for_the_pinned_commit_and_the_commit_is_recorded(hub, monkeypatch, caplog):
-    asked, served = hub
-    served["main"] = [{"question": "a", "answer": "#### 1"}]
-    monkeypatch.setitem(question_sources.GSM8K_ROWS, "test", 1)
-    with caplog.at_level(logging.WARNING, logger="doubledraft"):
-        pool = read_gsm8k("test", "s")
-    assert asked == [("openai/gsm8k", "main", "test", question_sources.GSM8K_REVISION)]
-    assert pool.origin[0]["commit"] == question_sources.GSM8K_REVISION and not caplog.text
+README = """---
+configs:
+- config_name: {name}
+  data_files:
+  - {{split: train, path: {name}/train-*}}
+  - {{split: test, path: {name}/test-*}}
+---
+"""
+FETCH = """
+import json, logging, sys
+from doubledraft import question_sources
+for line in sys.stdin:
+    reader, arguments = json.loads(line)
+    try:
+        pool = getattr(question_sources, reader)(**arguments)
+        print(json.dumps({"rows": pool.rows, "questions": len(pool.questions), "origin": pool.origin}))
+    except ValueError as error:
+        print(json.dumps({"error": str(error)}))
+"""
 
 
-def test_a_branch_of_the_hub_is_warned_of(hub, monkeypatch, caplog):
-    _, served = hub
-    served["algebra"] = [math_row()]
-    monkeypatch.setitem(question_sources.MATH_ROWS["algebra"], "test", 1)
-    with caplog.at_level(logging.WARNING, logger="doubledraft"):
-        pool = read_math("test", "s", revision="main", subjects=["algebra"])
-    assert "EleutherAI/hendrycks_math: revision 'main' is no commit and may change" in caplog.text
-    assert pool.origin[0]["revision"] == "main" and pool.origin[0]["commit"] is None
+def repository(name: str, train: list[dict], test: list[dict]) -> dict[str, bytes]:
+    """Give the files of a data set on the hub with one configuration."""
+    from pyarrow import BufferOutputStream, Table
+    from pyarrow.parquet import write_table
+
+    files = {"README.md": README.format(name=name).encode()}
+    for split, rows in (("train", train), ("test", test)):
+        content = BufferOutputStream()
+        write_table(Table.from_pylist(rows), content)
+        files[f"{name}/{split}-00000-of-00001.parquet"] = content.getvalue().to_pybytes()
+    return files
 
 
-def test_a_data_set_of_the_hub_with_another_number_of_rows_is_refused(hub):
-    hub[1]["main"] = [{"question": "a", "answer": "#### 1"}]
-    with pytest.raises(ValueError, match="openai/gsm8k, test: 1 rows, expected 1319: it has changed; set `revision`"):
-        read_gsm8k("test", "s", revision="0" * 40)
+@pytest.fixture(scope="module")
+def from_hub(tmp_path_factory):
+    """Give a function that runs readers with the real client against a local hub, and gives what each found.
+
+    In a process of its own: the client reads its address when it is imported.
+    """
+    gsm8k = [{"question": f"{n} + 1?", "answer": f"It is {n + 1}\n#### {n + 1}"} for n in range(1319)]
+    algebra = [math_row(f"What is {n}?", level=f"Level {1 + n % 5}") for n in range(1187)]
+    served = {
+        "openai/gsm8k": repository("main", gsm8k[:7], gsm8k),
+        "EleutherAI/hendrycks_math": repository("algebra", algebra[:7], algebra),
+    }
+    home = str(tmp_path_factory.mktemp("hub"))
+
+    def fetch(*calls: tuple[str, dict]) -> tuple[list[dict], str]:
+        with serve(served, COMMIT) as address:
+            network = {"HF_ENDPOINT": address, "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+            done = subprocess.run(
+                [sys.executable, "-c", FETCH],
+                input="".join(json.dumps(call) + "\n" for call in calls),
+                env={**os.environ, **network, "HF_HOME": home, "PYTHONPATH": str(Path(__file__).parents[1])},
+                capture_output=True,
+                text=True,
+                check=True,
+            )
+        return [json.loads(line) for line in done.stdout.splitlines()], done.stderr
+
+    return fetch
+
+
+def test_the_hub_is_read_at_a_commit_that_is_recorded_and_a_changed_data_set_is_refused(from_hub):
+    asked = {"scenario": "s", "split": "test", "revision": COMMIT}
+    (gsm8k, algebra, branch, short, absent), told = from_hub(
+        ("read_gsm8k", asked),
+        ("read_math", asked | {"subjects": ["algebra"], "levels": [1, 2]}),
+        ("read_gsm8k", asked | {"revision": "main"}),
+        ("read_gsm8k", asked | {"split": "train"}),
+        ("read_gsm8k", {"scenario": "s", "split": "test"}),
+    )
+    assert (gsm8k["rows"], gsm8k["questions"]) == (1319, 1319)
+    assert gsm8k["origin"] == [
+        {"repository": "openai/gsm8k", "config": "main", "revision": COMMIT, "commit": COMMIT},
+    ]
+    assert (algebra["rows"], algebra["questions"]) == (1187, 476)
+    assert branch["origin"][0] | {"commit": COMMIT} == branch["origin"][0] and branch["origin"][0]["revision"] == "main"
+    assert told.count("is no commit and may change") == 1 and "openai/gsm8k: revision 'main'" in told
+    assert short["error"].startswith("openai/gsm8k, train: 7 rows, expected 7473: it has changed; set `revision`")
+    assert question_sources.GSM8K_REVISION in absent["error"], "left out, the pinned commit is asked for"
+    assert "could not be fetched" in absent["error"]
 
 
 def test_without_network_the_message_says_how_to_use_a_local_copy(monkeypatch, tmp_path):
