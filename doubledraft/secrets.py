@@ -9,6 +9,7 @@ clients end where they are caught (`redact` their text), and its own `repr` is t
 import base64
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
@@ -48,7 +49,7 @@ def key(name: str) -> str:
     if not found:
         raise MissingKey(
             f"teacher {name!r} needs a key: set {' or '.join(variables)} in the environment, "
-            "or write the line NAME=key into the file .env, which git ignores"
+            f"or write the line {variables[0]}=key into {Path('.env').resolve()}, which git ignores"
         )
     variable, value = found[0][0], found[0][1].strip()
     if not value.isascii() or not value.isprintable() or " " in value or not value:
@@ -73,7 +74,7 @@ def redact(text: str) -> str:
     return text
 
 
-def _searched(make: logging.LogRecord) -> logging.LogRecord:
+def _searched(make: Callable[..., logging.LogRecord]) -> Callable[..., logging.LogRecord]:
     """Wrap what makes log records: handlers and loggers that are added later get searched ones too."""
 
     def made(*args: object, **kwargs: object) -> logging.LogRecord:

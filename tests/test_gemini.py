@@ -488,7 +488,7 @@ def _killed(study: Study, hook, *args) -> None:
 
 def _run_killed(study: Study, hook, *args) -> None:
     """Ask in a process of its own, which the hook kills."""
-    child = multiprocessing.get_context("fork").Process(target=_killed, args=(study, hook, *args))
+    child = multiprocessing.get_context("fork").Process(target=_killed, args=(study, hook, *args), daemon=True)
     child.start()
     child.join(60)
     assert child.exitcode == -signal.SIGKILL
@@ -516,7 +516,7 @@ def test_a_kill_within_the_write_of_any_event_makes_no_second_job(study, nth):
 
 @pytest.mark.parametrize("operation", ["create", "download"])
 def test_a_kill_while_the_service_answers_makes_no_second_job(study, operation):
-    process = multiprocessing.get_context("fork").Process(target=_killed, args=(study, lambda: None))
+    process = multiprocessing.get_context("fork").Process(target=_killed, args=(study, lambda: None), daemon=True)
 
     def kill() -> None:
         process.kill()

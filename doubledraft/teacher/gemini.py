@@ -156,10 +156,9 @@ class _Run:
         known = self._ledger.replies
         self._ledger.record_all([reply for reply in rows.replies if reply.key not in known], self._settings)
         self._close(batch, rows.counts, ran=bool(job.file) or "SUCCEEDED" in job.state)
+        counted = ", ".join(f"{count} {name}" for name, count in sorted(rows.counts.items())) or "all keys once"
         log.info(
-            "%s %s: %d of %d requests have a reply; %s",
-            *(job.name, job.state, len(rows.replies), len(batch.keys)),
-            ", ".join(f"{count} {name}" for name, count in sorted(rows.counts.items())) or "none is missing",
+            "%s is %s: %d replies to %d requests, %s", job.name, job.state, len(rows.replies), len(batch.keys), counted
         )
         if job.state == "CANCELLED" and batch.cancelled is None:
             raise TeacherError(
