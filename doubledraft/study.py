@@ -107,21 +107,27 @@ def check_target(path: str, config: dict) -> None:
 
 
 def prompt_digests(config: dict, folder: str | Path) -> dict[str, str]:
-    """Give the sha256 of every type's prompt file, found from `folder`; raises StudyError where there is no file."""
+    """Give the sha256 of every prompt file that is used, found from `folder`, by type or by `teacher.{role}`.
+
+    Raises StudyError where there is no file.
+    """
+    files = {name: (f"types.{name}.prompt", entry["prompt"]) for name, entry in config["types"].items()}
+    for role in {role for type in config["types"] for role in section.roles(config, type)}:
+        files[f"teacher.{role}"] = (f"teacher.prompts.{role}", config["teacher"]["prompts"][role])
     digests = {}
-    for name, entry in config["types"].items():
+    for name, (key, path) in files.items():
         try:
-            digests[name] = hashlib.sha256(Path(folder, entry["prompt"]).read_bytes()).hexdigest()
+            digests[name] = hashlib.sha256(Path(folder, path).read_bytes()).hexdigest()
         except OSError as error:
             raise StudyError(
-                f"config key types.{name}.prompt is {entry['prompt']!r}: expected a file, relative to the Snakefile, "
-                f"that can be read: {error.strerror}"
+                f"config key {key} is {path!r}: expected a file, relative to the Snakefile, that can be read: "
+                f"{error.strerror}"
             ) from None
     return digests
 
 
 def cell_settings(config: dict, type: str, scenario: str, prompts: dict[str, str]) -> dict:
-    """Give what a cell's metrics depend on: its part of the config, and the digests of its `prompts` by type.
+    """Give what a cell's metrics depend on: its part of the config, and the digests of its prompts (`prompt_digests`).
 
     The type `untrained` stands for the base model, which is asked with the prompts of all types.
     """
@@ -141,7 +147,8 @@ def cell_settings(config: dict, type: str, scenario: str, prompts: dict[str, str
     unused = {"report_to"} | ({"draft"} if benchmark["method"] == "ngram" else set())
     settings |= {
         "type": types[type],
-        "teacher": section.traced(section.used(config["teacher"])),
+        "teacher": section.traced(section.used(config["teacher"]))
+        | {f"{role}_sha256": prompts[f"teacher.{role}"] for role in section.roles(config, type)},
         "train": {key: value for key, value in config["train"].items() if key not in unused},
         "benchmark": benchmark,
     }

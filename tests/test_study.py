@@ -31,6 +31,7 @@ def changed(path: str, value: object) -> dict:
 
 MATH = {"source": "math", "subjects": ["algebra"], "levels": [2, 1], "train": 518, "test": 336}
 RULE = {"min_steps": 3, "max_steps": 5, "max_words": 5}
+PAID = DEFAULT["teacher"] | {"name": "openai", "model": "tiny", "price": {"input": 1, "output": 2}, "budget": 3}
 PROMPTS = study.prompt_digests(DEFAULT, CONFIG.parent)
 TYPE = {"prompt": "config/prompts/cod.yaml", "max_tokens": 96}
 
@@ -71,6 +72,19 @@ TYPE = {"prompt": "config/prompts/cod.yaml", "max_tokens": 96}
         ("scenarios/easy/test", 10**6, "scenarios.easy.test is 1000000: generated has only "),
         ("types/terse", TYPE, "types.terse.condense is missing"),
         ("types/cot/condense", RULE, "types.cot.condense cannot be"),
+        ("types/cot/by", "rule", "types.cot.by cannot be"),
+        ("types/cod/by", "teacher", "types.cod.by is 'teacher': teacher oracle only has"),
+        ("types/cod/by", "independent", "expected rule, or gemini or openai as teacher.name"),
+        ("types/cod/by", "nobody", "types.cod.by is 'nobody': expected one of rule or teacher or independent"),
+        ("types/ledger", TYPE | {"condense": RULE}, "types: the name 'ledger' cannot be used"),
+        ("teacher/name", "claude", "teacher.name is 'claude': expected one of oracle or gemini or openai"),
+        ("teacher", PAID | {"model": None}, "teacher.model is null: teacher openai needs it"),
+        ("teacher", PAID | {"budget": None}, "teacher.budget is null: teacher openai needs it"),
+        ("teacher", PAID | {"price": {"input": 1, "output": None}}, "teacher.price.output is null"),
+        ("teacher", PAID | {"base_url": "localhost:8000"}, "teacher.base_url is 'localhost:8000'"),
+        ("teacher", PAID | {"min_yield": 1.5}, "teacher.min_yield is 1.5: expected at most 1"),
+        ("teacher", PAID | {"attempts": 0}, "teacher.attempts is 0: expected at least 1"),
+        ("teacher", PAID | {"modell": "x"}, "teacher.modell is unknown: did you mean model?"),
         ("types/cod/condense/min_steps", 6, "types.cod.condense.min_steps is 6: expected at most max_steps, 5"),
         ("types/untrained", TYPE | {"condense": RULE}, "types: the name 'untrained' cannot be used"),
         ("types/models", TYPE | {"condense": RULE}, "types: the name 'models' cannot be used"),
@@ -243,3 +257,34 @@ def test_another_text_of_a_prompt_gives_its_cells_another_hash_and_no_other(tmp_
 def test_prompt_file_that_is_not_there_is_named_by_its_key(tmp_path):
     with pytest.raises(study.StudyError, match=r"types\.cot\.prompt is 'config/prompts/cot\.yaml'.*No such file"):
         study.prompt_digests(DEFAULT, tmp_path)
+
+
+def paid(**changes: object) -> dict:
+    """Give the default config with a paid teacher that condenses."""
+    config = changed("teacher", PAID | changes)
+    config["types"]["cod"]["by"] = "teacher"
+    return study.check_config(config, SCHEMA)
+
+
+def test_a_teacher_keeps_only_the_keys_that_mean_something_to_it():
+    assert study.check_config(changed("teacher", PAID | {"name": "oracle"}), SCHEMA)["teacher"] == {"name": "oracle"}
+    assert "pending_hours" not in paid()["teacher"] and "concurrency" in paid()["teacher"]
+    assert "concurrency" not in paid(name="gemini")["teacher"]
+
+
+def test_cells_depend_on_what_makes_the_traces_and_not_on_limits():
+    def settings(config: dict, type: str = "cod") -> str:
+        return config_hash(study.cell_settings(config, type, "hard", study.prompt_digests(config, CONFIG.parent)))
+
+    assert settings(paid()) == settings(paid(budget=9, min_yield=0, concurrency=1, price={"input": 0, "output": 0}))
+    assert settings(paid()) != settings(paid(model="other"))
+    cell = study.cell_settings(paid(), "cod", "hard", study.prompt_digests(paid(), CONFIG.parent))
+    assert {"solve_sha256", "condense_sha256"} < cell["teacher"].keys() and "budget" not in cell["teacher"]
+    cell = study.cell_settings(paid(), "cot", "hard", study.prompt_digests(paid(), CONFIG.parent))
+    assert "condense_sha256" not in cell["teacher"]
+
+
+def test_a_prompt_of_the_teacher_that_is_not_there_is_named_by_its_key():
+    config = paid(prompts=PAID["prompts"] | {"condense": "config/prompts/nope.yaml"})
+    with pytest.raises(study.StudyError, match=r"teacher\.prompts\.condense is 'config/prompts/nope\.yaml'"):
+        study.prompt_digests(config, CONFIG.parent)

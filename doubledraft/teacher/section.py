@@ -31,6 +31,13 @@ def role(config: Mapping, type: str) -> str | None:
     return "solve" if type == "cot" else ROLES.get(config["types"][type].get("by"))
 
 
+def roles(config: Mapping, type: str) -> list[str]:
+    """Give all prompts of a paid teacher that a type's traces come from: its own, and that of what it condenses."""
+    own = role(config, type)
+    first = role(config, "cot") if own != "independent" else None
+    return [name for name in dict.fromkeys((first, own)) if name]
+
+
 def traced(teacher: Mapping) -> dict:
     """Give what traces depend on, of a checked section."""
     return {key: teacher[key] for key in TRACED if key in teacher}
