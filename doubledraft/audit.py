@@ -26,10 +26,7 @@ def write(
     out: str | Path,
     figure: str | Path,
 ) -> None:
-    """Audit a file of traces, its tokens counted by the tokenizer of a model folder; write the audit and its figure.
-
-    `asked` is what the step that wrote the traces says of a paid teacher: rounds, tokens, USD, USD per kept trace.
-    """
+    """Audit a file of traces, its tokens counted by the tokenizer of a model folder; write the audit and its figure."""
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(str(model), local_files_only=True)
@@ -39,8 +36,8 @@ def write(
         read_records(questions, Question),
         Rule(**rule) if rule else None,
         lambda text: len(tokenizer.encode(text, add_special_tokens=False)),
+        json.loads(Path(asked).read_text(encoding="utf-8")),
     )
-    found["asked"] = json.loads(Path(asked).read_text(encoding="utf-8"))
     write_json(out, found | {"provenance": provenance()})
     plots.audit_figure(found, figure)
 
@@ -51,16 +48,18 @@ def describe(
     questions: Sequence[Question],
     rule: Rule | None,
     count_tokens: Callable[[str], int],
+    asked: Mapping[str, object],
 ) -> dict[str, object]:
     """Describe a set of traces, ready for JSON: what was kept and why not, lengths, and what holds of the texts.
 
     Shares are Wilson intervals. `numeric_density` is the share of steps with an equation in them. Traces without any
     are flagged by their ids, and stay: the audit says what the training data are like, and does not choose them.
+    `asked` is what a paid teacher was asked for them: rounds, tokens, USD, USD per kept trace.
     """
     forms = [compliance(trace.text, rule) for trace in kept]
     steps = [step for trace in kept for step in steps_of(trace.text)]
     verified, _ = keep_verified(kept, questions)
-    flagged = [trace.id for trace in kept if not any(map(_has_equation, steps_of(trace.text)))]
+    flagged = [trace.id for trace in kept if not any(map(has_equation, steps_of(trace.text)))]
     return {
         "type": kept[0].type if kept else None,
         "scenario": kept[0].scenario if kept else None,
@@ -75,12 +74,14 @@ def describe(
         "rule": asdict(rule) if rule else None,
         "compliant": as_json(wilson(sum(bool(form.compliant) for form in forms), len(forms))) if rule else None,
         "verified": as_json(wilson(len(verified), len(kept))),
-        "numeric_density": as_json(wilson(sum(_has_equation(step) for step in steps), len(steps))),
+        "numeric_density": as_json(wilson(sum(has_equation(step) for step in steps), len(steps))),
         "without_equation": {"n": len(flagged), "ids": flagged},
+        "asked": dict(asked),
     }
 
 
-def _has_equation(step: str) -> bool:
+def has_equation(step: str) -> bool:
+    """Tell whether a step has an equation with a number in it."""
     return "=" in step and any(char.isdigit() for char in step)
 
 

@@ -21,7 +21,14 @@ from doubledraft.teacher.asking import Fault
 from doubledraft.teacher.exchange import Settings
 from doubledraft.traces import NO_ANSWER, Dropped, answer_fault, condense_all, keep_verified
 
-NOTHING_ASKED = {"rounds": [], "input_tokens": 0, "output_tokens": 0, "usd": 0.0, "usd_per_kept": None}
+NOTHING_ASKED = {
+    "rounds": [],
+    "input_tokens": 0,
+    "output_tokens": 0,
+    "usd": 0.0,
+    "usd_set_aside": 0.0,
+    "usd_per_kept": None,
+}
 
 
 class TooFewTraces(ValueError):

@@ -199,13 +199,15 @@ def test_audit_counts_every_row_once_and_is_plain_json():
     rows[2] = replace(rows[2], text="5 + 11 = 16\n#### 16")
     asked = [replace(question(), id=str(number)) for number in range(5)]
     lost = [Dropped(id="3", reason="too long"), Dropped(id="4", reason="too long")]
-    found = json.loads(json.dumps(describe(rows, lost, asked, RULE, lambda text: len(text.split())), allow_nan=False))
+    found = json.loads(
+        json.dumps(describe(rows, lost, asked, RULE, lambda text: len(text.split()), {"usd": 0.5}), allow_nan=False)
+    )
     assert (found["n"], found["kept"], found["dropped"], found["reasons"]) == (5, 3, 2, {"too long": 2})
     assert found["verified"]["value"] == pytest.approx(2 / 3)
     assert found["compliant"]["value"] == pytest.approx(2 / 3)
     assert found["numeric_density"]["value"] == pytest.approx(3 / 7)
     assert found["steps"]["median"] == 3 and found["steps"]["histogram"]["counts"] == [1, 0, 2][:3]
-    assert found["without_equation"] == {"n": 0, "ids": []}
+    assert found["without_equation"] == {"n": 0, "ids": []} and found["asked"] == {"usd": 0.5}
     for name in ("tokens", "steps", "words_per_step"):
         histogram = found[name]["histogram"]
         assert sum(histogram["counts"]) == found[name]["n"]
@@ -213,11 +215,11 @@ def test_audit_counts_every_row_once_and_is_plain_json():
 
 
 def test_audit_of_nothing_has_nulls_and_no_rule_has_no_compliance():
-    found = describe([], [Dropped(id="1", reason="no answer")], [question()], None, len)
+    found = describe([], [Dropped(id="1", reason="no answer")], [question()], None, len, {})
     assert (found["kept"], found["tokens"], found["verified"], found["compliant"]) == (0, None, None, None)
 
 
 def test_a_trace_without_any_equation_is_flagged_and_kept():
     rows = [replace(trace(text), id=str(n)) for n, text in enumerate(["5 + 10 = 15\n#### 15", "ten and five\n#### 15"])]
-    found = describe(rows, [], [replace(question(), id=str(n)) for n in range(2)], None, len)
+    found = describe(rows, [], [replace(question(), id=str(n)) for n in range(2)], None, len, {})
     assert (found["kept"], found["without_equation"]) == (2, {"n": 1, "ids": ["1"]})

@@ -102,7 +102,7 @@ def read(paths: dict[str, Path]) -> Read:
 def test_oracle_and_rule_write_every_question_into_one_of_two_files_and_ask_nobody(folder):
     kept, lost, asked = write_cot(folder, name="oracle")
     assert [row.id for row in kept] == [row.id for row in QUESTIONS] and not lost
-    assert asked == {"rounds": [], "input_tokens": 0, "output_tokens": 0, "usd": 0.0, "usd_per_kept": None}
+    assert not asked["rounds"] and not any(value for value in asked.values())
     kept, lost, asked = summarize(folder, "rule", name="oracle")
     assert sorted(row.id for row in [*kept, *lost]) == sorted(row.id for row in QUESTIONS)
     assert all(extract_strict(row.text) == row.answer for row in kept)

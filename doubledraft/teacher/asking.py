@@ -39,6 +39,7 @@ class Answers:
     reasons: dict[str, str] = field(default_factory=dict)  # by id
     rounds: list[dict[str, object]] = field(default_factory=list)  # asked, kept and reasons, one round an attempt
     replies: list[Reply] = field(default_factory=list)
+    set_aside: float = 0.0  # USD at most of requests whose cost nobody reported
 
     def summary(self, settings: Settings) -> dict[str, object]:
         """Give rounds, tokens and USD as JSON has them; what earlier prompts and models cost is in the ledger only."""
@@ -52,6 +53,7 @@ class Answers:
             "input_tokens": read,
             "output_tokens": written,
             "usd": usd,
+            "usd_set_aside": self.set_aside,
             "usd_per_kept": budget.cost_per_kept(usd, len(self.texts)),
         }
 
@@ -86,6 +88,7 @@ def ask(
             replies = {reply.key: reply for reply in came}
             faults = {id: _fault(id, replies.get(request.key), judge) for id, request in requests.items()}
             found.replies += replies.values()
+            found.set_aside += sum(book.bounds.get(request.key, 0.0) for request in requests.values())
             for id, fault in faults.items():
                 if fault is None:
                     found.texts[id] = text_of(replies[requests[id].key])
