@@ -113,7 +113,7 @@ class DraftModel:
         check_vocabulary(target, self.draft)
         self._vocabulary = target.vocabulary
         self._cache = self.draft.new_cache(len(prompts), capacity)
-        prefill(self.draft, prompts, self._cache)
+        prefill(self.draft, list(map(self._known, prompts)), self._cache)
         self._read = list(map(len, prompts))  # tokens of each text that are in the cache, and right
 
     def propose(
@@ -153,7 +153,11 @@ class DraftModel:
         read = [min(before, len(text) - 1) for before, text in zip(self._read, texts, strict=True)]
         count = max(len(text) - known for known, text in zip(read, texts, strict=True))
         self._cache.trim([len(text) - count for text in texts])
-        return torch.tensor([text[-count:] for text in texts], device=self.draft.device)
+        return torch.tensor([self._known(text[-count:]) for text in texts], device=self.draft.device)
+
+    def _known(self, ids: Sequence[int]) -> list[int]:
+        """Read tokens of the target's padding, where the draft has none, as the draft's last token."""
+        return [min(token, self.draft.vocabulary - 1) for token in ids]
 
     def _padded(self, rows: list["torch.Tensor"]) -> "torch.Tensor":
         """Stack distributions to [batch, K, target's vocabulary]; tokens that the draft lacks have probability 0."""
