@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 BINS = 10  # of confidence, equally wide
 PRIOR = 2  # made-up tokens in each bin, accepted as often as its middle says
+FADING = 0.99  # weight of a step's cost and yield against the next one's: speed is that of the last hundred steps or so
+RIDGE = 0.1  # tokens^2: while all drafts have one length, their verifications tell no slope, and none is assumed
 
 
 class DraftLength(Protocol):
@@ -65,8 +67,7 @@ class AdaptiveLength:
         self.longest = FixedLength(longest).longest
         self._accepted = [PRIOR * (index + 0.5) / BINS for index in range(BINS)]
         self._judged = [float(PRIOR)] * BINS
-        self._steps = self._emitted = self._drafted = self._drafted_squared = 0
-        self._draft_seconds = self._verify_seconds = self._verify_products = 0.0
+        self._sums = [0.0] * 7  # over steps, see `price`
         self.begin([])
 
     def begin(self, active: Sequence[bool]) -> None:
@@ -85,29 +86,25 @@ class AdaptiveLength:
         return sum(self._reached) * sum(self._accepted) / sum(self._judged) > self._price
 
     def price(self) -> float:
-        """Tokens that would be emitted, at the speed so far, in the time of one more drafted token."""
-        if not self._drafted:
-            return 0.0
-        seconds = self._draft_seconds / self._drafted + self._verify_slope()
-        return seconds * self._emitted / (self._draft_seconds + self._verify_seconds)
+        """Tokens that would be emitted, at the speed so far, in the time of one more drafted token.
 
-    def _verify_slope(self) -> float:
-        """Seconds that one more token adds to a verification, by least squares; never negative."""
-        spread = self._steps * self._drafted_squared - self._drafted**2
-        slope = self._steps * self._verify_products - self._drafted * self._verify_seconds
-        return max(0.0, slope / spread) if spread else 0.0
+        That time is the draft's own and what a verification takes longer for it, by least squares over the steps.
+        """
+        steps, drafted, squares, drafting, verifying, products, emitted = self._sums
+        if not drafted:
+            return 0.0
+        spread = squares / steps - (drafted / steps) ** 2
+        slope = (products / steps - drafted * verifying / steps**2) / (spread + RIDGE)
+        return (drafting / drafted + max(0.0, slope)) * emitted / (drafting + verifying)
 
     def learn(self, steps: Sequence[Step | None], time: StepTime) -> None:
         """Count which confidences were accepted, and what the step cost."""
-        self._steps += 1
-        self._drafted += time.drafted
-        self._drafted_squared += time.drafted**2
-        self._draft_seconds += time.draft_seconds
-        self._verify_seconds += time.verify_seconds
-        self._verify_products += time.drafted * time.verify_seconds
+        length, drafting, verifying = time.drafted, time.draft_seconds, time.verify_seconds
+        emitted = sum(step.emitted for step in steps if step)
+        new = (1, length, length**2, drafting, verifying, length * verifying, emitted)
+        self._sums = [FADING * old + value for old, value in zip(self._sums, new, strict=True)]
         for row, step in enumerate(steps):
-            if step is not None:
-                self._emitted += step.emitted
+            if step:
                 self._judge(row, step)
 
     def _judge(self, row: int, step: Step) -> None:
