@@ -67,16 +67,19 @@ def ask(
     First ends the jobs that an earlier run left open. A request without a reply came back missing: ask for it under its
     next attempt. Raises BudgetError before anything is sent, and TeacherError when the job cannot be followed further.
     """
-    known = ledger.replies.keys() | ledger.ended
-    if ledger.open or any(request.key not in known for request in requests):
+    if ledger.open or _never_asked(requests, ledger):
         with Service(settings, key, sleep) as service:
             run = _Run(ledger, settings, service, poll_seconds, sleep)
             for batch in list(ledger.open.values()):
                 run.resume(batch)
-            known = ledger.replies.keys() | ledger.ended
-            if missing := [request for request in requests if request.key not in known]:
-                run.submit(missing)
+            if new := _never_asked(requests, ledger):
+                run.submit(new)
     return [ledger.replies[request.key] for request in requests if request.key in ledger.replies]
+
+
+def _never_asked(requests: Sequence[Request], ledger: Ledger) -> list[Request]:
+    """Give the requests that were in no job; those that came back missing were."""
+    return [request for request in requests if request.key not in ledger.replies.keys() | ledger.ended]
 
 
 class _Run:

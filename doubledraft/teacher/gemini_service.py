@@ -31,7 +31,7 @@ ADVICE = {
     401: "check the key in GOOGLE_API_KEY or GEMINI_API_KEY",
     403: "the key in GOOGLE_API_KEY or GEMINI_API_KEY may not do this",
     404: "check teacher.model and teacher.base_url",
-    429: "where this stays, the key's quota is used up or too small for so many requests; the same command goes on later",
+    429: "where this stays, the quota is used up or too small for so many requests; the same command goes on later",
 }
 Result = TypeVar("Result")
 
