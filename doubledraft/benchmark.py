@@ -133,10 +133,7 @@ def grade(run: Run, asked: Sequence[Question], rule: Mapping[str, int] | None, s
 
 
 def accuracy_by(field: str, asked: Sequence[Question], scores: Sequence[Score]) -> dict[str, dict]:
-    """Give strict and lenient accuracy for every value of a field of questions, "level" or "subject".
-
-    Questions without a value are in no group.
-    """
+    """Give strict and lenient accuracy for every value of the field "level" or "subject" of questions that have one."""
     groups: dict[str, list[Score]] = {}
     for question, score in zip(asked, scores, strict=True):
         if (value := getattr(question, field)) is not None:

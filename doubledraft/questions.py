@@ -51,7 +51,7 @@ def fetch(
     check_disjoint(taken["train"], taken["test"], scenario)
     write_records(train_path, taken["train"])
     write_records(test_path, taken["test"])
-    write_records(overlap_path, twins)
+    write_records(overlap_path, sorted(twins, key=lambda twin: twin.id))
     write_json(manifest_path, {"scenario": scenario, "source": spec["source"], "seed": seed, "splits": counts})
 
 

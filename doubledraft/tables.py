@@ -125,13 +125,12 @@ def breakdowns(rows: Iterable[Row]) -> list[Breakdown]:
 
 def fewer_questions(rows: Iterable[Row]) -> list[tuple[str, str, int, int]]:
     """Give (scenario, split, asked, got) where a scenario has fewer questions than its config asks for."""
-    found = {
-        (row.scenario, split, counts["asked"], counts["got"]): None
+    found = [
+        (row.scenario, split, counts["asked"], counts["got"])
         for row in rows
         for split, counts in pick(row.metrics, "questions", path=row.path).items()
-        if counts["got"] < counts["asked"]
-    }
-    return list(found)
+    ]
+    return [fact for fact in dict.fromkeys(found) if fact[3] < fact[2]]
 
 
 def _rows(path: Path, metrics: dict) -> list[Row]:
