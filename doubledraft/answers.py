@@ -2,25 +2,35 @@ r"""Find the final answer in a text, and decide whether it equals the gold answe
 
 Extraction
   strict   the text after `####` on the last line that starts with it: the format that the prompts ask for.
-  lenient  that, else the last balanced `\boxed{}` or `\fbox{}` (of several boxes the last counts), else what follows
-           the last "answer is", else the last number.
+  lenient  that, else the last balanced `\boxed{}` or `\fbox{}`, else what follows the last "answer is", else the
+           formula or number that stands last. Of several boxes the last counts; boxes with nothing but a comma, "and"
+           or "or" between them are one list.
   Thoughts in `<think>` are no answer, in either reading; unclosed ones hide the rest.
 
 Equivalence
   empty      An empty or missing prediction equals nothing.
   writing    Spaces, `$`, boxes, `\left`, `\text{}`, a final full stop and the case of words do not matter; `\dfrac`,
-             Unicode signs and digits of any script are read as their plain forms.
-  numbers    Exact: `3/4`, `\frac{3}{4}`, `0.75` and `.75` are one number, `1 1/2` is `3/2`, `1,234` is `1234`.
-  precision  Two decimals are equal only when exactly so. A decimal equals a fraction, root or constant when both round
-             to the same six decimals, and not to 0: `0.333333` is `1/3`, `0.33` is not.
+             `½`, `x²`, `√2`, Unicode signs and digits of any script are read as their plain forms.
+  numbers    Exact: `3/4`, `\frac{3}{4}`, `0.75` and `.75` are one number, `1 1/2` is `3/2`, `1,234` is `1234`,
+             `3.2 \times 10^5` and `3.2e5` are `320000`, `0.\overline{3}` is `1/3`. A number base must be the same.
+  precision  Two decimals are equal only when exactly so. A decimal equals a number that has no decimal form of six
+             places when both round to the same six, and not to 0: `0.333333` is `1/3`, `0.33` is not, and no decimal
+             but `0.125` is `1/8`. Coefficients are exact.
   percent    A sign on one side only is a unit or a hundredth: `50%` equals `50` and `0.5`. On both sides it drops out.
-  units      A unit or currency on one side is ignored; two units must be the same word, since nothing is converted.
-  order      `(a, b)` and `[a, b)` keep their order and their brackets. Bare lists (`2, 3`, `2 and 3`), sets and
-             `a \pm b` are unordered. A tuple against a bare list: same order.
-  names      `x = 5` equals `5`, but not `y = 5`. `x = 1, y = 2` against `1, 2`: same order.
-  algebra    Everything else is read as LaTeX and compared by math-verify.
-  undecided  with its reason, when a side cannot be parsed, is too long, or takes too much time or memory. Text is never
-             evaluated as code.
+  units      A unit or currency on one side is ignored; two units must be the same (`cm` and `centimeters` are), since
+             nothing is converted. A single letter behind a number is a variable, and so are two without a space.
+  order      `(a, b)` and `[a, b)` keep their order and their brackets, a ratio `a : b` its order. Bare lists (`2, 3`,
+             `2 and 3`), sets, unions and the two values of `a \pm b` are unordered. A tuple against a bare list: same
+             order.
+  names      `x = 5` equals `5`, but not `y = 5`. `x = 1, y = 2` against `1, 2`: same order. `3 * 5 = 15` is `15`.
+  relations  `x > 3` equals `(3, \infty)`, `x < 1 or x > 3` the union. Equations and inequalities are equal when one
+             is a multiple of the other.
+  words      Equal when they are the same but for case and articles.
+  algebra    Everything else is read as LaTeX by a grammar and compared by math-verify and by values.
+  undecided  with its reason, when a side cannot be parsed (words against a number, `2/3x`), is too long, too deep or
+             too large, or takes too much time or memory. Text is never evaluated as code.
+
+A verdict does not depend on which side is the gold answer.
 
 Numbers, words and lists of them are compared in this process (doubledraft.equivalence). Algebra goes to a process of
 its own (doubledraft.answers_worker) with a wall and a memory limit for each comparison: a hostile answer costs its own
@@ -46,10 +56,15 @@ WALL_SECONDS = 2.0  # of one comparison
 START_SECONDS = 120.0  # of the worker's imports, on a busy machine
 REPLY_SECONDS = 60.0  # on top of the wall limit that the worker keeps itself, on a busy machine
 MAX_LENGTH = 300  # characters of an answer; longer ones are undecided
+MAX_DEPTH = 20  # brackets inside brackets
+TOO_LARGE = re.compile(r"\^ ?\{? ?-?\d{5}|\d{5} ?\}? ?!|\d ?(?:\^ ?\{? ?\d+ ?){3}")  # of an exponent, factorial, tower
 
 BOX = re.compile(r"\\(?:boxed|fbox)\s*(?=\{)|[{}]")
-ANSWER_IS = re.compile(r"answer(?: is|:| =)[ :]*(.+)", re.IGNORECASE)
-NUMBER = re.compile(r"(?<![\w.])[-−]?\$?\d[\d,]*(?:\.\d+)?(?:/\d+)?%?|\d[\d,]*(?:\.\d+)?(?:/\d+)?%?")
+BETWEEN_BOXES = re.compile(r"[\s$,;]*(?:\\text\s*\{)?\s*(?:and|or)?\s*\}?[\s$]*(?:[A-Za-z]\s*=\s*)?")
+ANSWER_IS = re.compile(r"answers?(?: is| are|:| =)[\s:*]*(\S.*)", re.IGNORECASE)
+PROSE = re.compile(r"\.(?:\s|$)|,? (?:because|since|which|where|when|as|so|for|if)\b")  # ends the answer of a sentence
+FORMULA = re.compile(r"\$(?=\S)([^$]*[^$\s])\$(?!\d)|\\\(((?:[^\\]|\\(?![()]))+)\\\)|\\\[((?:[^\\]|\\(?![\[\]]))+)\\\]")
+NUMBER = re.compile(r"(?:(?<![\w.])[-−]?\$?)?\d[\d,]*(?:\.\d+)?(?:(?:e[+-]?|/)\d+)?%?", re.IGNORECASE)
 
 
 class Verdict(StrEnum):
@@ -83,20 +98,26 @@ def extract_strict(text: str) -> str | None:
 def extract_lenient(text: str) -> str | None:
     """Give any recognisable final answer, None when there is none."""
     text = without_thoughts(text)
-    return extract_strict(text) or _last_box(text) or _answer_is(text) or _last_number(text)
+    return extract_strict(text) or _last_box(text) or _answer_is(text) or _last_value(text)
 
 
 def _last_box(text: str) -> str | None:
-    """Give the content of the last balanced box, in one pass."""
-    content, opened = None, []  # opened: start of the content for a box, None for another brace
-    box = False
+    """Give the content of the last balanced box, with those of the boxes that it is listed with, in one pass."""
+    boxes, opened = [], []  # boxes: (start, end, content); opened: start of the content for a box, None for a brace
+    box = None
     for match in BOX.finditer(text):
         if match[0] == "{":
-            opened.append(match.end() if box else None)
-        elif match[0] == "}" and opened and (start := opened.pop()) is not None:
-            content = text[start : match.start()].strip()
-        box = match[0][0] == "\\"
-    return content or None
+            opened.append((box, match.end()) if box is not None else None)
+        elif match[0] == "}" and opened and (begun := opened.pop()):
+            boxes.append((begun[0], match.end(), text[begun[1] : match.start()].strip()))
+        box = match.start() if match[0][0] == "\\" else None
+    listed = boxes[-1:]
+    for earlier in reversed(boxes[:-1]):
+        between = text[earlier[1] : listed[0][0]]
+        if not between.strip(" $\n") or not BETWEEN_BOXES.fullmatch(between):
+            break
+        listed.insert(0, earlier)
+    return ", ".join(content for _, _, content in listed) or None
 
 
 def _answer_is(text: str) -> str | None:
@@ -104,14 +125,18 @@ def _answer_is(text: str) -> str | None:
     if not found:
         return None
     rest = found[-1].strip(" *")
-    if math := re.match(r"\$([^$]+)\$|\\\((.+?)\\\)", rest):
-        return math[1] or math[2]
-    return re.split(r"\.(?:\s|$)", rest, maxsplit=1)[0].strip(" *") or None
+    if math := FORMULA.match(rest):
+        return next(filter(None, math.groups())).strip()
+    return PROSE.split(rest, maxsplit=1)[0].strip(" *") or None
 
 
-def _last_number(text: str) -> str | None:
-    found = NUMBER.findall(text)
-    return found[-1].rstrip(",") if found else None
+def _last_value(text: str) -> str | None:
+    """Give the formula or number that stands last."""
+    numbers = list(NUMBER.finditer(text))
+    formulas = [match for match in FORMULA.finditer(text) if re.search(r"\d", match[0])]
+    if formulas and numbers[-1].end() <= formulas[-1].end():
+        return next(filter(None, formulas[-1].groups())).strip()
+    return numbers[-1][0].rstrip(",") if numbers else None
 
 
 class Grader:
@@ -134,9 +159,13 @@ class Grader:
             return Judgement(Verdict.different)
         if max(len(gold), len(prediction)) > MAX_LENGTH:
             return Judgement(Verdict.undecided, f"longer than {MAX_LENGTH} characters")
+        if max(_depth(gold), _depth(prediction)) > MAX_DEPTH:
+            return Judgement(Verdict.undecided, f"more than {MAX_DEPTH} brackets inside each other")
         try:
             return _judgement(same(gold, prediction, _needs_algebra))
         except NeedsAlgebra:
+            if TOO_LARGE.search(gold) or TOO_LARGE.search(prediction):
+                return Judgement(Verdict.undecided, "a number too large to compute")
             return self._ask(gold, prediction)
         except Undecided as reason:
             return Judgement(Verdict.undecided, str(reason))
@@ -173,6 +202,14 @@ class Grader:
         if worker:
             worker.kill()
             worker.communicate()
+
+
+def _depth(text: str) -> int:
+    depth = deepest = 0
+    for char in text:
+        depth += (char in "([{") - (char in ")]}")
+        deepest = max(deepest, depth)
+    return deepest
 
 
 def _needs_algebra(gold: str, prediction: str) -> bool:

@@ -16,6 +16,7 @@ import signal
 import sys
 from multiprocessing.connection import Connection
 
+from doubledraft import algebra
 from doubledraft.equivalence import Undecided, same
 
 MEMORY_BYTES = 1 << 30  # of address space, for the child
@@ -30,7 +31,7 @@ def serve(wall_seconds: float) -> None:
     """Answer comparisons from standard input until it ends."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # a stray print must not look like an answer
-    algebra("x^{2}-1", "(x-1)(x+1)")  # imports what sympy imports late
+    algebra.compare("x^{2}-1", "(x-1)(x+1)")  # imports what sympy imports late
     print("ready", file=answers, flush=True)
     child, pipe = fork_child(wall_seconds)
     for line in sys.stdin:
@@ -78,25 +79,9 @@ def _compare_all(pipe: Connection, other_end: Connection, wall_seconds: float) -
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-def algebra(gold: str, prediction: str) -> bool:
-    """Compare two pieces of LaTeX with math-verify; raises Undecided when one of them cannot be parsed."""
-    from latex2sympy2_extended import NormalizationConfig
-    from math_verify import LatexExtractionConfig, parse, verify
-
-    units_stay = NormalizationConfig(malformed_operators=True, nits=True, units=False)  # else `5m` would equal `5`
-    config = [LatexExtractionConfig(normalization_config=units_stay)]
-    parsed = []
-    for name, text in (("gold answer", gold), ("prediction", prediction)):
-        found = parse(f"${text}$", extraction_config=config, parsing_timeout=None, raise_on_error=True)
-        if not found or isinstance(found[0], str):
-            raise Undecided(f"the {name} cannot be parsed")
-        parsed.append(found[0])
-    return verify(*parsed, allow_set_relation_comp=True, timeout_seconds=None, raise_on_error=True)
-
-
 def _compare(gold: str, prediction: str) -> list[object]:
     try:
-        return [same(gold, prediction, algebra), None]
+        return [same(gold, prediction, algebra.compare), None]
     except Undecided as reason:
         return [False, str(reason)]
     except MemoryError:

@@ -1,49 +1,41 @@
 r"""Decide whether two answers are equal, by the rules that doubledraft.answers states.
 
-Numbers, units, words, lists and tuples are taken apart here, exactly and fast. What is left of an answer, one piece of
-algebra at a time, is put to a function `algebra(gold, prediction)` that the caller gives: in the worker process that is
-math-verify, in the parent it raises NeedsAlgebra, so that nothing slow or hostile runs there.
+Numbers, units, words, lists, tuples and inequalities are taken apart here, exactly and fast. What is left of an answer,
+one piece of algebra at a time, is put to a function `algebra(gold, prediction)` that the caller gives: in the worker
+process that is doubledraft.algebra, in the parent it raises NeedsAlgebra, so that nothing slow or hostile runs there.
 """
 
 import re
-import unicodedata
 from collections.abc import Callable
-from dataclasses import dataclass
-from fractions import Fraction
+
+from doubledraft.amounts import read_amount, same_amount, same_unit, split_unit
+from doubledraft.notation import closing, plain, to_latex
 
 Algebra = Callable[[str, str], bool]  # (gold, prediction), LaTeX without dollar signs
 
-PLAIN = str.maketrans(
-    {"\u2212": "-", "\u2013": "-", "×": "*", "·": "*", "÷": "/", "²": "^2", "³": "^3", "°": "^\\circ", "\u00a0": " "}
-    | {"π": "\\pi ", "∞": "\\infty ", "≤": "\\le ", "≥": "\\ge ", "±": "\\pm ", "∪": "\\cup "}
-)
-SPACING = re.compile(r"\\(?:left|right|displaystyle|limits)(?![A-Za-z])|\\[!]")
-WIDE = re.compile(r"\\(?:[,;: ]|quad(?![A-Za-z])|qquad(?![A-Za-z]))|~|\s+")
-WRAPPED = re.compile(r"\\(?:boxed|fbox|text|mathrm|mbox|textbf|mathbf)\s*\{(.*)\}", re.DOTALL)
-DIGITS = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)"
-DECIMAL = rf"(?:{DIGITS}(?:\.\d*)?|\.\d+)"
-AMOUNTS = tuple(
-    re.compile(rf"(?P<sign>[+-]?)(?P<currency>[$€£¥]?)(?P<minus>-?){amount}(?P<percent> ?%)?(?P<unit>.*)")
-    for amount in (
-        r"(?P<whole>\d+) (?P<top>\d+)/(?P<bottom>\d+)(?![\d.])",
-        rf"(?P<whole>\d+)?\\frac\{{(?P<top>-?{DECIMAL})\}}\{{(?P<bottom>-?{DECIMAL})\}}",
-        rf"(?P<whole>)(?P<top>{DECIMAL})(?:/(?P<bottom>{DECIMAL}))?(?![\d.])",
-    )
-)
-UNIT = re.compile(r"[A-Za-z][A-Za-z .'-]*(?:/ ?[A-Za-z]+)?(?:\^\{?[23]\}?)?")
-TEXT_UNIT = re.compile(r"\\(?:text|mathrm|mbox)\{([^{}]*)\}(\^\{?[23]\}?)?$|\^\{?\\circ\}?$")
-NOT_UNITS = re.compile(
-    r"\b(?:and|or|not|to|of|plus|minus|times|over|by|pi|sqrt|root|squared|cubed|percent|half|dozen|hundred|thousand|million"
-    r"|billion|trillion)\b"
-)
-CURRENCY = {"$": "dollar", "€": "euro", "£": "pound", "¥": "yen"}
 WORD = re.compile(
-    r"(?<![\\A-Za-z])(?!(?:sqrt|sinh|cosh|tanh|frac)(?![A-Za-z]))[A-Za-z]{4,}|^(?:yes|no|all|odd|not)$", re.I
+    r"(?<![\\A-Za-z])(?!(?:sinh|cosh|tanh)(?![A-Za-z]))[A-Za-z]{4,}|^(?:yes|no|all|odd|not)$", re.IGNORECASE
 )
-NAMED = re.compile(r"([A-Za-z](?:\([A-Za-z]\)|_\{?\w\}?)?)(?:=|\\in(?![A-Za-z]) ?)([^=]+)")
-RELATION = re.compile(r"<|>|\\(?:leq?|geq?|lt|gt|neq?)(?![A-Za-z])")
-PLUS_MINUS, MINUS_PLUS = re.compile(r"\\pm(?![A-Za-z]) ?"), re.compile(r"\\mp(?![A-Za-z]) ?")
+ENVIRONMENT = re.compile(r"\\(?:begin|end)\{[a-z]+\}")
+NAME = (  # of a value: `x`, `f(2)`, `AB`, `\angle ABC`, `\text{Area}`, `total cost`
+    r"[A-Za-z]'?(?:_\{?\w+\}?)?(?:\([^()=]*\))?|[A-Z]{2,3}|\\angle ?[A-Z]{1,3}|\\(?:theta|alpha|beta|lambda|mu|phi)"
+    r"|\\(?:text|mathrm)\{[^{}]*\}|(?=[^=]*[A-Za-z]{4})[A-Za-z ]+"
+)
+NAMED = re.compile(rf"({NAME}) ?(?:=|\\in(?![A-Za-z]) ?)([^=]+)")
+NAMED_TUPLE = re.compile(r"\((\w(?:,\w)+)\)=\((.*)\)")
+CALCULATION = re.compile(r"(?:\\(?:times|cdot|div|frac|sqrt)|[^A-Za-z\\=])+=(?:\\(?:frac|sqrt|pi)|[^A-Za-z\\])+")
+RELATIONS = {"\\leq": "≤", "\\le": "≤", "<=": "≤", "\\geq": "≥", "\\ge": "≥", ">=": "≥", "\\lt": "<", "\\gt": ">"}
+RELATION = re.compile(r"[<>≤≥]|\\neq?(?![A-Za-z])")
+FLIPPED = str.maketrans("<>≤≥", "><≥≤")
+VARIABLE = re.compile(r"(?<![\\A-Za-z])[A-Za-z](?![A-Za-z])")
 SEPARATOR = re.compile(r",? ?\\text\{ ?(?:and|or) ?\} ?|,? ?(?<![A-Za-z\\])(?:and|or)(?![A-Za-z]) ?|[,;] ?")
+COLON, UNION = re.compile(r":"), re.compile(r"\\cup(?![A-Za-z]) ?")
+UNION_SIGN = "\\cup"
+BRACKETS = ("()", "[]", "(]", "[)", "{}")
+REALS = re.compile(r"\\(?:mathbb\{R\}|R(?![A-Za-z]))|(?:all |the )*real numbers", re.IGNORECASE)
+AMBIGUOUS = re.compile(r"/(?:\d+|[A-Za-z])(?:[A-Za-z(]|\\(?:pi|sqrt|frac)|(?<=[A-Za-z])\d)")  # `2/3x`, `a/bc`
+BASE = re.compile(r"(\d[\dA-F]*)_\{?(?:\\text\{)?(\w+)\}*")
+PLUS_MINUS, MINUS_PLUS = re.compile(r"\\pm(?![A-Za-z]) ?"), re.compile(r"\\mp(?![A-Za-z]) ?")
 
 
 class Undecided(Exception):
@@ -54,84 +46,80 @@ class NeedsAlgebra(Exception):
     """The pieces are no plain numbers or words."""
 
 
-@dataclass(frozen=True, slots=True)
-class Amount:
-    """A number as written: exact value, and what the rules need to know about its writing."""
-
-    value: Fraction
-    decimal: bool
-    percent: bool
-    unit: str
-
-    def latex(self) -> str:
-        """Write the value without its unit, decimals as decimals, since rounding is allowed for those only."""
-        if self.decimal:
-            return format(float(self.value), ".15g")
-        return f"\\frac{{{self.value.numerator}}}{{{self.value.denominator}}}"
-
-
 def same(gold: str, prediction: str, algebra: Algebra) -> bool:
     """Compare two answers; raises Undecided, and whatever `algebra` raises."""
-    gold, prediction = clean(gold), clean(prediction)
-    return _same(gold, prediction, algebra)
-
-
-def clean(text: str) -> str:
-    """Bring an answer to one way of writing: plain signs and digits, no wrappers, no spaces but between words."""
-    text = "".join(str(unicodedata.digit(char)) if unicodedata.category(char) == "Nd" else char for char in text)
-    text = SPACING.sub("", text.translate(PLAIN)).replace("{,}", ",")
-    text = WIDE.sub(" ", text).replace("\\$", "$").replace("\\%", "%").strip(" *")
-    while (inner := _unwrap(text)) != text:
-        text = inner
-    text = re.sub(r"\\[dtc]frac(?![A-Za-z])", r"\\frac", text)
-    text = re.sub(r"\\frac ?(\w) ?(\w)", r"\\frac{\1}{\2}", text)
-    text = re.sub(r"\\sqrt ?(\w)", r"\\sqrt{\1}", text)
-    text = re.sub(r" ?([^\w\s\\}]|\}(?!\w)) ?", r"\1", re.sub(r" (?=\\)", "", text))
-    return text.strip()
-
-
-def _unwrap(text: str) -> str:
-    text = text.strip()
-    if text.endswith(".") or text.endswith(","):
-        return text[:-1]
-    for start, end in (("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]")):
-        inner = text[len(start) : len(text) - len(end)]
-        if len(text) > len(start + end) and text.startswith(start) and text.endswith(end) and "$" not in inner:
-            return inner
-    if (match := WRAPPED.fullmatch(text)) and _closes_at_end("{" + match[1] + "}"):
-        return match[1]
-    return text
+    return _same(plain(gold), plain(prediction), algebra)
 
 
 def _same(gold: str, prediction: str, algebra: Algebra) -> bool:
     if not gold or not prediction or gold == prediction:
         return bool(gold) and gold == prediction
-    (gold_name, gold), (name, prediction) = _named(gold), _named(prediction)
+    gold, prediction = _with_signs(gold), _with_signs(prediction)
+    if RELATION.search(gold) or RELATION.search(prediction):
+        return _same_relations(gold, prediction, algebra)
+    (gold_name, gold_value), (name, value) = _named(gold), _named(prediction)
     if gold_name and name and gold_name != name:
-        return False
-    if bool(RELATION.search(gold)) != bool(RELATION.search(prediction)):
-        return algebra(to_latex(gold), to_latex(prediction))  # x > 3 against (3, \infty)
-    (gold_brackets, gold_items), (brackets, items) = _parts(gold), _parts(prediction)
+        if read_amount(gold_value) or read_amount(value):
+            return False
+        return _same_algebra(gold, prediction, algebra)  # two equations: `y=2x` and `x=y/2`
+    if bool(gold_name) != bool(name) and "=" in (prediction if gold_name else gold):
+        return _same_algebra(gold, prediction, algebra)  # `y=2x` and `2x-y=0`
+    return _same_parts(gold_value, value, algebra)
+
+
+def _with_signs(text: str) -> str:
+    """Write each relation as one sign, a calculation as its result, `3=x` as `x=3`, `(x,y)=(1,2)` as `x=1,y=2`."""
+    text = re.sub(r"\\(?:leq?|geq?|lt|gt)(?![A-Za-z]) ?|[<>]=", lambda match: RELATIONS[match[0].strip()], text)
+    if (match := NAMED_TUPLE.fullmatch(text)) and len(names := match[1].split(",")) == len(values := _split(match[2])):
+        return ",".join(f"{name}={value}" for name, value in zip(names, values, strict=True))
+    if match := re.fullmatch(r"([^=]+)=([A-Za-z])", text):
+        return text if VARIABLE.fullmatch(match[1]) else f"{match[2]}={match[1]}"
+    name, *values = text.split("=")
+    if len(values) > 1 and len(_split(text)) == 1 and re.fullmatch(NAME, name):  # `x=2+3=5`
+        return f"{name}={values[-1]}"
+    text = REALS.sub(r"(-\\infty,\\infty)", text)
+    return text.rpartition("=")[2] if CALCULATION.fullmatch(text) else text
+
+
+def _named(text: str) -> tuple[str | None, str]:
+    match = NAMED.fullmatch(text)
+    return (match[1], match[2]) if match else (None, text)
+
+
+# lists, tuples, sets
+
+
+def _same_parts(gold: str, prediction: str, algebra: Algebra) -> bool:
+    (gold_kind, gold_items), (kind, items) = _parts(gold), _parts(prediction)
+    if UNION_SIGN in (gold_kind, kind):
+        same_parts = gold_kind == kind and len(gold_items) == len(items) and _same_items(gold_items, items, algebra)
+        return same_parts or _same_algebra(gold, prediction, algebra)
     if len(gold_items) != len(items):
         return False
     if len(items) == 1:
         return _same_one(gold_items[0], items[0], algebra)
-    if "{}" in (gold_brackets, brackets) and gold_brackets + brackets not in ("{}", "{}{}"):
-        return False  # a set against a tuple
-    if gold_brackets and brackets and gold_brackets != brackets:
-        return False
-    if {gold_brackets, brackets} - {"", "{}"} or _names_order(gold_items) != _names_order(items):
-        return all(_same(one, other, algebra) for one, other in zip(gold_items, items, strict=True))
-    return _same_unordered(gold_items, items, algebra)
+    if gold_kind != kind and not ("" in (gold_kind, kind) and (gold_kind or kind) in ("()", "[]", "{}")):
+        return False  # a set against a tuple, a ratio against a list
+    if {gold_kind, kind} <= {"", "{}"} and _names_order(gold_items) == _names_order(items):
+        return _same_items(gold_items, items, algebra)
+    return all(_same(one, other, algebra) for one, other in zip(gold_items, items, strict=True))
 
 
-def _same_unordered(gold: list[str], items: list[str], algebra: Algebra) -> bool:
-    left = list(items)
+def _same_items(gold: list[str], items: list[str], algebra: Algebra) -> bool:
+    """Compare without regard to order."""
+    left, undecided = list(items), None
     for one in gold:
-        match = next((other for other in left if _same(one, other, algebra)), None)
-        if match is None:
+        for other in left:
+            try:
+                if _same(one, other, algebra):
+                    left.remove(other)
+                    break
+            except Undecided as reason:  # another may fit
+                undecided = reason
+        else:
+            if undecided:
+                raise undecided
             return False
-        left.remove(match)
     return True
 
 
@@ -141,35 +129,35 @@ def _names_order(items: list[str]) -> bool:
 
 
 def _parts(text: str) -> tuple[str, list[str]]:
-    """Split into (brackets, items): `(1,2]` gives ("(]", ["1", "2"]), a bare list "" for brackets."""
-    if _amount(text):
+    """Split into (kind, items): `(1,2]` gives ("(]", ["1", "2"]), a bare list or a single thing "" for its kind."""
+    if read_amount(text):
         return "", [text]
-    body = text.replace("\\{", "{").replace("\\}", "}")
-    brackets = ""
-    if body[:1] in tuple("([{") and body[-1:] in tuple(")]}") and _closes_at_end(body):
-        brackets, body = body[0] + body[-1], body[1:-1]
-    items = [branch for item in _split(body) for branch in _branches(item)]
-    if len(items) == 1 and brackets in ("()", "[]", "{}", ""):
+    items = [branch for item in _split(text) for branch in _branches(item)]
+    if len(items) > 1:
         return "", items
-    return (brackets, items) if len(items) > 1 else ("", [text])
+    for kind, separator in ((UNION_SIGN, UNION), (":", COLON)):
+        if len(items := _split(text, separator)) > 1:
+            return kind, items
+    body = text.replace("\\{", "{").replace("\\}", "}")
+    kind = body[:1] + body[-1:]
+    if kind not in BRACKETS or closing(body, 0) != len(body) - 1:
+        return "", [text]
+    items = _split(body[1:-1])
+    if kind == "{}":
+        items = [branch for item in items for branch in _branches(item)]
+    if len(items) == 1 and kind in ("()", "[]", "{}"):
+        return _parts(items[0])
+    return (kind, items) if len(items) > 1 else ("", [text])
 
 
-def _closes_at_end(text: str) -> bool:
-    depth = 0
-    for index, char in enumerate(text):
-        depth += (char in "([{") - (char in ")]}")
-        if depth <= 0:
-            return index == len(text) - 1 and depth == 0
-    return False
-
-
-def _split(text: str) -> list[str]:
+def _split(text: str, separator: re.Pattern[str] = SEPARATOR) -> list[str]:
+    """Split at the separators that stand in no bracket."""
     depths, depth = [], 0
     for char in text:
         depth += (char in "([{") - (char in ")]}")
         depths.append(depth)
     items, start = [], 0
-    for match in SEPARATOR.finditer(text):
+    for match in separator.finditer(text):
         if depths[match.start()] == 0:
             items.append(text[start : match.start()])
             start = match.end()
@@ -177,90 +165,104 @@ def _split(text: str) -> list[str]:
 
 
 def _branches(item: str) -> list[str]:
-    if not PLUS_MINUS.search(item):
+    r"""Give the two values of `a \pm b`; those of a set are its own matter."""
+    signs = len(PLUS_MINUS.findall(item))
+    if not signs or item.startswith(("{", "\\{")):
         return [item]
+    if signs > 1:
+        raise Undecided("several signs ± in one value")
     return [PLUS_MINUS.sub(one, MINUS_PLUS.sub(other, item)) for one, other in ("+-", "-+")]
 
 
+# inequalities
+
+
+def _same_relations(gold: str, prediction: str, algebra: Algebra) -> bool:
+    """Compare inequalities as the sets of their solutions, where they have one variable on a side of its own."""
+    sets = _solutions(gold), _solutions(prediction)
+    if all(sets):
+        (gold_name, gold), (name, prediction) = sets
+        return (not gold_name or not name or gold_name == name) and _same(gold, prediction, algebra)
+    if len(_split(gold)) > 1 or len(_split(prediction)) > 1:
+        raise Undecided("several inequalities that cannot be joined")
+    return bool(RELATION.search(gold)) == bool(RELATION.search(prediction)) and _same_algebra(gold, prediction, algebra)
+
+
+def _solutions(text: str) -> tuple[str | None, str] | None:
+    r"""Give (variable, set): `x<1 or x≥3` is ("x", "(-\infty,1)\cup[3,\infty)"); None when that cannot be said."""
+    if not RELATION.search(text):
+        return _named(text)
+    words = {re.sub(r"[^a-z]|text", "", match[0]) for match in SEPARATOR.finditer(text)}
+    found = [_interval(part) for part in _split(text)]
+    if None in found or len({variable for variable, _ in found}) > 1 or not words <= {"or"}:
+        return None
+    return found[0][0], UNION_SIGN.join(interval for _, interval in found)
+
+
+def _interval(part: str) -> tuple[str, str] | None:
+    r"""Give (variable, interval) of `x<3`, `3>x` or `1<x≤3`; None when it is none of these."""
+    tokens = re.split("([<>≤≥])", part)
+    if len(tokens) in (3, 5) and tokens[1] in ">≥":
+        tokens = [token.translate(FLIPPED) for token in reversed(tokens)]
+    if len(tokens) == 3:
+        tokens = ["-\\infty", "<", *tokens] if VARIABLE.fullmatch(tokens[0]) else [*tokens, "<", "\\infty"]
+    if len(tokens) != 5 or not set(tokens[1::2]) <= {"<", "≤"} or not VARIABLE.fullmatch(tokens[2]):
+        return None
+    low, opening, variable, ending, high = tokens
+    if not low or not high or VARIABLE.search(low + " " + high):
+        return None
+    return variable, f"{'[' if opening == '≤' else '('}{low},{high}{']' if ending == '≤' else ')'}"
+
+
+# single things
+
+
 def _same_one(gold: str, prediction: str, algebra: Algebra) -> bool:
-    if re.fullmatch(r"[^A-Za-z\\<>]*=[^=]*", prediction) and "=" not in gold:
-        return _same(gold, prediction.rpartition("=")[2], algebra)  # 3 * 5 = 15
-    amounts = _amount(gold), _amount(prediction)
+    texts = (gold, prediction)
+    if any(bases := [BASE.fullmatch(text) for text in texts]):
+        if not all(bases):
+            raise Undecided("a number base on one side only")
+        return bases[0].groups() == bases[1].groups()
+    amounts = [read_amount(text) for text in texts]
     if all(amounts):
-        return _same_amount(*amounts)
-    if WORD.search(_without_unit(gold)):
-        return gold.casefold() == prediction.casefold()
-    if re.search(r"\d \d", gold):
-        raise Undecided("the gold answer cannot be parsed")
-    if WORD.search(_without_unit(prediction)) or re.search(r"\d \d", prediction):
-        raise Undecided("the prediction cannot be parsed")
-    if _is_equation(gold) != _is_equation(prediction):
+        return same_amount(*amounts)
+    pieces = [(one.latex(), one.unit) if one else split_unit(text) for one, text in zip(amounts, texts, strict=True)]
+    if not same_unit(pieces[0][1], pieces[1][1]):
         return False
-    gold, prediction = (
-        amount.latex() if amount else to_latex(_without_unit(text))
-        for amount, text in zip(amounts, (gold, prediction), strict=True)
-    )
+    return _same_algebra(pieces[0][0], pieces[1][0], algebra)
+
+
+def _same_algebra(gold: str, prediction: str, algebra: Algebra) -> bool:
+    """Compare words as words, and put everything else to `algebra`."""
+    if all(text.isalpha() or _has_words(text) for text in (gold, prediction)):
+        return _same_words(gold, prediction)
+    for name, text in (("gold answer", gold), ("prediction", prediction)):
+        if _has_words(text) or re.search(r"\d \d", text):
+            raise Undecided(f"the {name} cannot be parsed")
+    equations = ["=" in re.sub(r"\{[^{}]*\}", "", text) for text in (gold, prediction)]  # not the one of \sum_{n=1}
+    if equations[0] != equations[1]:
+        return False
+    gold, prediction = to_latex(gold), to_latex(prediction)
+    if gold != prediction and (AMBIGUOUS.search(gold) or AMBIGUOUS.search(prediction)):
+        raise Undecided("a product behind a slash, without brackets")
     return gold == prediction or algebra(gold, prediction)
 
 
-def _is_equation(text: str) -> bool:
-    return "=" in re.sub(r"\{[^{}]*\}", "", text)  # not the one of \sum_{n=1}
+def _has_words(text: str) -> bool:
+    return bool(WORD.search(ENVIRONMENT.sub("", text)))
 
 
-def _named(text: str) -> tuple[str | None, str]:
-    match = NAMED.fullmatch(text)
-    return (match[1], match[2]) if match else (None, text)
+def _same_words(gold: str, prediction: str) -> bool:
+    ones, others = _words(gold), _words(prediction)
+    if ones == others:
+        return True
+    if set(ones) < set(others) or set(others) < set(ones):
+        raise Undecided("one answer has more words than the other")
+    if sorted("".join(ones)) == sorted("".join(others)):
+        raise Undecided("the same letters in another order")  # a word, or a product of variables
+    return False
 
 
-def _without_unit(text: str) -> str:
-    return TEXT_UNIT.sub("", text) or text
-
-
-def _amount(text: str) -> Amount | None:
-    match = next((match for pattern in AMOUNTS if (match := pattern.fullmatch(text))), None)
-    unit = _unit(match["unit"]) if match else None
-    if unit is None:
-        return None
-    written = [match["whole"] or "0", match["top"], match["bottom"] or "1"]
-    whole, top, bottom = (Fraction(part.replace(",", "").removesuffix(".")) for part in written)
-    if bottom == 0:
-        return None
-    value = (whole + top / bottom) * (-1 if "-" in match["sign"] + match["minus"] else 1)
-    unit = f"{CURRENCY.get(match['currency'], '')} {unit}".strip()
-    return Amount(value, decimal="." in "".join(written), percent=bool(match["percent"]), unit=unit)
-
-
-def _unit(text: str) -> str | None:
-    """Read what follows a number as a unit, "" for nothing; None when it is more than that."""
-    if text.strip() in ("", "."):
-        return ""
-    if match := TEXT_UNIT.fullmatch(text.strip()):
-        return f"{match[1].strip()}{match[2] or ''}".casefold() if match[1] else "degree"
-    words = text.strip().casefold()
-    variables = re.search(r"\b[b-z]\b|^a$", words)  # a letter of its own may be one
-    return words if UNIT.fullmatch(words) and not variables and not NOT_UNITS.search(words) else None
-
-
-def _same_amount(gold: Amount, prediction: Amount) -> bool:
-    if gold.unit and prediction.unit and not _same_unit(gold.unit, prediction.unit):
-        return False
-    rounded = gold.decimal != prediction.decimal
-    pairs = [(gold.value, prediction.value)]
-    if gold.percent != prediction.percent:
-        pairs.append((gold.value / (100 if gold.percent else 1), prediction.value / (100 if prediction.percent else 1)))
-    return any(a == b or (rounded and round(a, 6) == round(b, 6) != 0) for a, b in pairs)
-
-
-def _same_unit(one: str, other: str) -> bool:
-    return all(
-        a == b or a + "s" == b or b + "s" == a or a + "es" == b or b + "es" == a
-        for a, b in zip(one.split(), other.split(), strict=False)
-    )
-
-
-def to_latex(text: str) -> str:
-    """Write plain algebra (`sqrt(2)`, `x**10`, `3*x`) as LaTeX; LaTeX stays as it is."""
-    text = text.replace("**", "^").replace("*", "\\cdot ")
-    text = re.sub(r"(?<![\\A-Za-z])(sqrt|pi|sin|cos|tan|log|ln|exp)(?![A-Za-z])", r"\\\1 ", text)
-    text = re.sub(r"\\sqrt ?\(([^()]*)\)", r"\\sqrt{\1}", text)
-    return re.sub(r"\^(-?\d+|\([^()]*\))", r"^{\1}", text)
+def _words(text: str) -> list[str]:
+    words = re.findall(r"[a-z0-9]+", re.sub(r"\\[a-z]+", " ", text).casefold())
+    return [word for word in words if word not in ("the", "a", "an")] or words

@@ -20,30 +20,16 @@ from doubledraft.records import Generation
 CASES = [
     json.loads(line) for line in Path(__file__).with_name("cases").joinpath("answers.jsonl").read_text().splitlines()
 ]
-HOSTILE = [  # (prediction, what it tries)
-    ("100000000!", "a huge factorial"),
-    ("9^{9^{9^{9}}}", "a tower of powers"),
-    ("(x+1)^{100000000}", "a huge expansion"),
-    ("10^{10^{10}}+x", "a number that fills the memory"),
-    (r"\sum_{n=1}^{100000000}\frac{1}{n^{3}+n}", "a long sum"),
-    (r"\int_0^1 \exp(x^{x^{x^x}})\sin(x^{9})dx", "an integral without closed form"),
-    ("(" * 140 + "x" + ")" * 140, "deep nesting"),
-    ("{" * 150, "unbalanced braces"),
-    (r"\frac{1}{" * 30 + "2" + "}" * 30, "nested fractions"),
-    ("1" * 250 + "!", "the factorial of a long number"),
-    ("7" * 100_000, "a very long number"),
-    ("\x00\x1b[31m\u202e5", "control characters"),
-    ("__import__('os').system('touch {marker}')", "a call"),
-    ("().__class__.__base__.__subclasses__()", "an attribute walk"),
-    (r"\text{__import__('pathlib').Path('{marker}').touch()}+x", "a call in text"),
-    ("open('{marker}','w')+x", "a written file"),
-    ("lambda: (yield)", "syntax"),
+HOSTILE = [
+    json.loads(line) for line in Path(__file__).with_name("cases").joinpath("hostile.jsonl").read_text().splitlines()
 ]
+WITHOUT_END = r"\binom{1000000000}{500000000}"
+PATIENT = 60.0  # seconds of a comparison where a busy machine shall change no verdict
 
 
 @pytest.fixture(scope="module")
 def grader():
-    with Grader() as grader:
+    with Grader(wall_seconds=PATIENT) as grader:
         yield grader
 
 
@@ -63,40 +49,60 @@ def test_every_case_of_the_table_gets_its_verdict(grader, case):
     assert grader.grade(case["gold"], prediction).verdict == case["verdict"]
 
 
-def test_undecided_always_has_a_reason_and_other_verdicts_never(grader):
-    for case in CASES:
-        judgement = grader.grade(case["gold"], case.get("prediction"))
-        assert bool(judgement.reason) == (judgement.verdict == Verdict.undecided), (case, judgement)
-
-
-def test_every_decidable_gold_answer_equals_itself(grader):
-    for gold in {case["gold"] for case in CASES} - {"1/0"}:
-        assert grader.grade(gold, gold).verdict == Verdict.equal, gold
-
-
-def test_equality_does_not_depend_on_the_side(grader):
-    for case in CASES:
-        if case.get("prediction") and case["verdict"] == "equal" and case["why"] != "a calculation ends in its value":
-            assert grader.grade(case["prediction"], case["gold"]).verdict == Verdict.equal, case
+def hostile(case: dict, marker: Path) -> str:
+    """Give the answer of a row of the table."""
+    if "repeat" in case:
+        return case["repeat"][0] * case["repeat"][1]
+    return case["answer"].replace("{marker}", str(marker))
 
 
 def test_hostile_answers_cost_their_limit_at_most_and_harm_no_other_row(tmp_path):
     marker, limit = tmp_path / "marker", 0.5
+    before = resident_bytes()
     with Grader(wall_seconds=limit) as grader:
         grader.grade("x+1", "1+x")  # starts the worker
-        for prediction, what in HOSTILE:
+        for case in HOSTILE:
             start = time.monotonic()
-            judgement = grader.grade("17x", prediction.replace("{marker}", str(marker)))
+            judgement = grader.grade("17x", hostile(case, marker))
             seconds = time.monotonic() - start
-            assert judgement.verdict != Verdict.equal, what
-            assert seconds < limit + 5, f"{what} took {seconds:.1f} s"
-            assert grader.grade("x^2-1", "(x-1)(x+1)") == Judgement(Verdict.equal), f"the row after {what}"
+            assert judgement.verdict != Verdict.equal, case["what"]
+            assert seconds < limit + 5, f"{case['what']} took {seconds:.1f} s"
+        assert grader.grade("17 apples", "17") == Judgement(Verdict.equal)
     assert not marker.exists(), "text was run as code"
+    assert resident_bytes() - before < 100e6, "the parent should hold none of it"
 
 
-def test_running_out_of_time_or_memory_is_undecided_and_says_so(grader, monkeypatch):
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+
+def test_the_row_after_one_that_cost_its_process_is_graded():
+    with Grader(wall_seconds=5) as grader:
+        grader.grade("x+1", "1+x")
+        assert grader.grade("17x", WITHOUT_END).verdict == Verdict.undecided
+        assert grader.grade("x^2-1", "(x-1)(x+1)") == Judgement(Verdict.equal)
+
+
+@pytest.mark.parametrize(
+    ("prediction", "reason"),
+    [
+        ("x" * 301, "longer than 300 characters"),
+        ("(" * 21 + "x" + ")" * 21, "more than 20 brackets inside each other"),
+        ("x^{10000}+1", "a number too large to compute"),
+        ("9^{9^{9^{9}}}", "a number too large to compute"),
+        ("10000!", "a number too large to compute"),
+    ],
+)
+def test_what_is_too_long_too_deep_or_too_large_is_refused_before_any_comparison(prediction, reason):
+    grader = Grader()
+    assert grader.grade("17x", prediction) == Judgement(Verdict.undecided, reason)
+    assert grader._worker is None
+
+
+def test_running_out_of_time_or_memory_is_undecided_and_says_so(monkeypatch):
     assert WALL_SECONDS == 2
-    assert grader.grade("17", "100000000!") == Judgement(Verdict.undecided, "the comparison ran out of time")
+    with Grader(wall_seconds=0.5) as hurried:
+        assert hurried.grade("17", WITHOUT_END) == Judgement(Verdict.undecided, "the comparison ran out of time")
     monkeypatch.setattr(answers_worker, "same", lambda *_: len(bytearray(answers_worker.MEMORY_BYTES)))
     child, pipe = answers_worker.fork_child(WALL_SECONDS)
     pipe.send(("17", "18"))
@@ -147,6 +153,15 @@ def test_scores_keep_both_readings_and_the_reason():
 
 def test_extraction_is_linear_in_the_length_of_a_text():
     start = time.monotonic()
-    for text in ("\\boxed{" * 30_000, "{" * 200_000, "#### \n" * 30_000, "answer is " * 30_000, "1," * 100_000):
+    for text in (
+        "\\boxed{" * 30_000,
+        "{" * 200_000,
+        "#### \n" * 30_000,
+        "answer is " * 30_000,
+        "1," * 100_000,
+        "$1" * 60_000,
+    ):
+        extract_lenient(text)
+    for text in ("\\(1" * 30_000, "\\[1" * 30_000, "answer:" + " " * 100_000, "\\boxed{1}," * 20_000):
         extract_lenient(text)
     assert time.monotonic() - start < 5

@@ -1,0 +1,174 @@
+r"""Numbers as answers write them: exact values with their sign, percent, currency and unit.
+
+Everything is a fraction, so nothing is lost: `0.75`, `\frac{3}{4}`, `3/4`, `1 1/2`, `1,234`, `3.2 \times 10^5` and
+`0.\overline{3}` have exact values. What is more than a number is no amount (None), and algebra reads it.
+"""
+
+import re
+from dataclasses import dataclass
+from decimal import Context, Decimal
+from fractions import Fraction
+
+DECIMALS = 6  # that a decimal and a number without so short a decimal form must share
+DIGITS = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)"
+DECIMAL = rf"(?:{DIGITS}(?:\.\d*)?|\.\d+)"
+POWER = r"(?:[eE]|(?:\\times|\\cdot|\*) ?10\^)\{?(?P<power>[+-]?\d{1,3})\}?"
+AMOUNTS = tuple(
+    re.compile(
+        rf"(?P<sign>[+-]?)(?:(?P<currency>[$€£¥])(?P<minus>-?))?{amount}(?P<percent>%?)(?P<unit>(?:(?![\d.]).*)?)"
+    )
+    for amount in (
+        r"(?P<whole>\d+) (?P<top>\d+)/(?P<bottom>\d+)",
+        rf"(?P<whole>\d+)\\frac\{{(?P<top>{DECIMAL})\}}\{{(?P<bottom>{DECIMAL})\}}",
+        rf"\\frac\{{(?P<top>-?{DECIMAL})\}}\{{(?P<bottom>-?{DECIMAL})\}}",
+        r"(?P<top>\d*\.\d*)\\overline\{(?P<cycle>\d+)\}",
+        rf"(?P<top>{DECIMAL})(?:/(?P<bottom>{DECIMAL})|{POWER})?",
+    )
+)
+TEXT_UNIT = r"\\(?:text|mathrm|mbox)\{(?P<text>[^{}]*)\}(?P<power>\^\{?[23]\}?)?"
+DEGREE = r"\^\\circ ?(?:\\(?:text|mathrm)\{)?(?P<scale>[CF]?)\}?"
+WORDS = r"(?P<words>[A-Za-z][A-Za-z .'-]*(?:/ ?[A-Za-z]+)?(?:\^\{?[23]\}?)?)"
+UNIT = re.compile(rf" ?(?:{TEXT_UNIT}|{DEGREE}|{WORDS})")
+WITH_UNIT = re.compile(rf"(?P<body>.*?(?:[\d)}}\]]|\\pi|\\infty))(?P<unit>{TEXT_UNIT}|{DEGREE}| {WORDS})")
+ANGLE = re.compile(
+    r"(?:sin|cos|tan|cot|sec|csc)(?![A-Za-z])"
+)  # degrees of an angle in algebra are no unit of the whole
+RATE = re.compile(r"\b(?:m|km|cm|ft|mi|g|l)/(?:s|sec|min|h|hr)\b")
+NOT_UNITS = re.compile(  # words that change the number before them, or join it to another
+    r"\b(?:and|or|not|no|to|of|plus|minus|times(?! as\b|$)|over|by|pi|sqrt|root|squared|cubed|half|halves|thirds?"
+    r"|fifths?|sixths?|sevenths?|eighths?|ninths?|tenths?|\w+dths?|dozen|hundred|thousand|million|billion|trillion)\b"
+)
+CURRENCY = {"$": "dollar", "€": "euro", "£": "pound", "¥": "yen"}
+SYMBOLS = {
+    name: symbol
+    for symbol, names in {
+        "mm": "millimeter millimetre", "cm": "centimeter centimetre", "m": "meter metre", "km": "kilometer kilometre",
+        "in": "inch", "ft": "foot feet", "yd": "yard", "mi": "mile", "mg": "milligram", "g": "gram", "kg": "kilogram",
+        "oz": "ounce", "l": "liter litre", "ml": "milliliter millilitre", "s": "sec second", "min": "minute",
+        "h": "hr hour", "dollar": "usd", "euro": "eur", "c": "celsius", "f": "fahrenheit", "degree": "deg",
+    }.items()
+    for name in names.split()
+}  # fmt: skip
+SHORT_UNITS = {"lb", "lbs", "hrs", "mph", "am", "pm", "sq", "cu", "kw", "mw", "hz", "kb", "mb", "gb", "ms", "pt"}
+SHORT = SHORT_UNITS | SYMBOLS.keys() | set(SYMBOLS.values())
+PARTS = ("whole", "top", "bottom", "power", "cycle")  # of a number's text
+MEGA = re.compile(r"M(?:Wh?|Hz|J|V|Pa|g|L|N)")  # a megawatt is no milliwatt: the only case that counts
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """A number as written: exact value, and what the rules need to know about its writing."""
+
+    value: Fraction
+    decimal: bool
+    percent: bool
+    unit: str
+
+    def latex(self) -> str:
+        """Write the value without its unit, decimals as decimals, since rounding is allowed for those only."""
+        if self.decimal:
+            digits = Context(prec=2000).divide(Decimal(self.value.numerator), Decimal(self.value.denominator))
+            return format(digits, "f")
+        return f"\\frac{{{self.value.numerator}}}{{{self.value.denominator}}}"
+
+
+def read_amount(text: str) -> Amount | None:
+    """Read a plain text as a number with its unit; None when it is anything else."""
+    match = next((match for pattern in AMOUNTS if (match := pattern.fullmatch(text))), None)
+    unit = read_unit(match["unit"]) if match else None
+    if unit is None:
+        return None
+    part = match.groupdict()
+    value = _value(**{name: (part.get(name) or "").replace(",", "") for name in PARTS})
+    if value is None:
+        return None
+    value *= -1 if (match["sign"] == "-") != (match["minus"] == "-") else 1
+    written = f"{part.get('whole')}{part['top']}{part.get('bottom')}"
+    unit = f"{CURRENCY.get(match['currency'], '')} {unit}".strip()
+    return Amount(value, decimal="." in written and not part.get("cycle"), percent=bool(match["percent"]), unit=unit)
+
+
+def _value(whole: str, top: str, bottom: str, power: str, cycle: str) -> Fraction | None:
+    """Give the exact value; None where it divides by zero."""
+    if cycle:
+        digits = len(top.partition(".")[2])
+        start = Fraction(f"{top.partition('.')[0]}{top.partition('.')[2]}" or "0")
+        return (start + Fraction(int(cycle), 10 ** len(cycle) - 1)) / 10**digits
+    bottom = Fraction(bottom.removesuffix(".") or 1)
+    if bottom == 0:
+        return None
+    return (Fraction(whole or 0) + Fraction(top.removesuffix(".")) / bottom) * Fraction(10) ** int(power or 0)
+
+
+def read_unit(text: str) -> str | None:
+    """Read what follows a number as a unit, "" for nothing; None when it is more than that."""
+    if text.strip() in ("", "."):
+        return ""
+    match = UNIT.fullmatch(text)
+    if not match:
+        return None
+    if not (words := match["text"] or match["words"]):
+        return f"degree {match['scale'] or ''}".strip().casefold() if match["text"] is None else ""
+    variables = match["words"] and _may_be_variables(text, words)
+    return None if variables or NOT_UNITS.search(words.casefold()) else _normal(words + (match["power"] or ""))
+
+
+def _may_be_variables(text: str, words: str) -> bool:
+    """Tell whether letters are one of its own or so few that they may be a product: `5 m`, `6xy`, but not `5 kg`."""
+    first, *others = re.findall("[A-Za-z]+", RATE.sub("rate", words))
+    few = 2 if text.startswith(" ") else 3
+    return (len(first) <= few and first.casefold() not in SHORT) or any(len(part) == 1 for part in (first, *others))
+
+
+def split_unit(text: str) -> tuple[str, str]:
+    """Split algebra from the unit behind it, "" for none: `5\\pi\\text{ cm}` gives ("5\\pi", "cm")."""
+    match = None if ANGLE.search(text) else WITH_UNIT.fullmatch(text)
+    unit = read_unit(match["unit"]) if match else None
+    return (text, "") if unit is None else (match["body"], unit)
+
+
+def same_amount(gold: Amount, prediction: Amount) -> bool:
+    """Compare two amounts by the rules on precision, percent and units."""
+    if not same_unit(gold.unit, prediction.unit):
+        return False
+    pairs = [(gold.value, prediction.value)]
+    if gold.percent != prediction.percent:
+        pairs.append((gold.value / (100 if gold.percent else 1), prediction.value / (100 if prediction.percent else 1)))
+    if gold.decimal == prediction.decimal:
+        return any(one == other for one, other in pairs)
+    return any(one == other or rounds_to(*((one, other) if gold.decimal else (other, one))) for one, other in pairs)
+
+
+def rounds_to(decimal: Fraction, exact: Fraction) -> bool:
+    """Tell whether a decimal gives, rounded, a number that has no decimal form so short; 0 gives none."""
+    short = (exact * 10**DECIMALS).denominator == 1
+    return not short and round(decimal, DECIMALS) == round(exact, DECIMALS) != 0
+
+
+def same_unit(one: str, other: str) -> bool:
+    """Tell whether two units are the same word; a missing one fits any, and words behind the same unit do not count."""
+    if not one or not other:
+        return True
+    ones, others = one.split(), other.split()
+    if len(ones) != len(others) and "per" in ones + others:
+        return False
+    return all(_same_word(a, b) for a, b in zip(ones, others, strict=False))
+
+
+def _same_word(one: str, other: str) -> bool:
+    return one == other or any(a + ending == b for a, b in ((one, other), (other, one)) for ending in ("s", "es"))
+
+
+def _normal(words: str) -> str:
+    """Give a unit in one way of writing: `Square feet` and `ft^{2}` both as `ft^2`."""
+    words = re.sub(r"[{}]", "", words).replace("/", " per ").replace(".", "")
+    words = " ".join(word if MEGA.fullmatch(word) else word.casefold() for word in words.split())
+    words = re.sub(r"\b(?:square|sq) (\w+)", r"\1^2", re.sub(r"\bcubic (\w+)", r"\1^3", words))
+    return re.sub(r"[a-z]{3,}", lambda match: _symbol(match[0]), words)
+
+
+def _symbol(word: str) -> str:
+    for ending in ("", "s", "es"):
+        if word.endswith(ending) and (symbol := SYMBOLS.get(word.removesuffix(ending))):
+            return symbol
+    return word
