@@ -34,8 +34,7 @@ class Block:
 
     attention_norm: "torch.Tensor"
     query_key_value: Projection
-    query_norm: "torch.Tensor | None"  # Qwen3 alone
-    key_norm: "torch.Tensor | None"
+    head_norm: "torch.Tensor | None"  # [query and key heads, dimension]; Qwen3 alone
     attention_out: Projection
     mlp_norm: "torch.Tensor"
     gate_up: Projection
@@ -119,10 +118,10 @@ class Backend:
         with torch.inference_mode():
             positions = cache.next_positions(ids.shape[1])
             rotation = self._rotation(positions)
-            visible = self._visible(positions, cache.longest + ids.shape[1])
+            mask = self._mask(positions, cache.longest + ids.shape[1])
             hidden = embedding(ids, self.embedding)
             for index, block in enumerate(self.blocks):
-                hidden = hidden + self._attend(index, block, hidden, positions, rotation, visible, cache)
+                hidden = hidden + self._attend(index, block, hidden, positions, rotation, mask, cache)
                 hidden = hidden + self._gated(block, hidden)
             cache.advance(ids.shape[1])
             return self._normed(hidden, self.norm)
@@ -140,27 +139,28 @@ class Backend:
         cos, sin = angles.cos() * self.rotary_scale, angles.sin() * self.rotary_scale
         return cos.to(self.dtype), sin.to(self.dtype)
 
-    def _visible(self, positions: "torch.Tensor", end: int) -> "torch.Tensor":
-        """Mark which of the first `end` positions a query may look at, [batch, 1, queries of a key head, end]."""
+    def _mask(self, positions: "torch.Tensor", end: int) -> "torch.Tensor":
+        """Give 0 where a query may look and -inf where not: [batch, 1, queries of a key head, first `end` positions]."""
         import torch
 
-        causal = torch.arange(end, device=self.device) <= positions.unsqueeze(-1)
-        return causal.repeat(1, self.heads // self.key_heads, 1).unsqueeze(1)
+        later = torch.arange(end, device=self.device) > positions.unsqueeze(-1)
+        mask = torch.zeros(later.shape, dtype=self.dtype, device=self.device).masked_fill(later, -float("inf"))
+        return mask.repeat(1, self.heads // self.key_heads, 1).unsqueeze(1)
 
-    def _attend(self, index, block: Block, hidden, positions, rotation, visible, cache: KVCache) -> "torch.Tensor":
-        from torch.nn.functional import scaled_dot_product_attention
+    def _attend(self, index, block: Block, hidden, positions, rotation, mask, cache: KVCache) -> "torch.Tensor":
+        from torch.nn.functional import rms_norm, scaled_dot_product_attention
 
         batch, tokens, _ = hidden.shape
         mixed = block.query_key_value(self._normed(hidden, block.attention_norm))
         mixed = mixed.view(batch, tokens, self.heads + 2 * self.key_heads, self.head_dim)
-        query, key, value = mixed.split((self.heads, self.key_heads, self.key_heads), dim=2)
-        if block.query_norm is not None:
-            query, key = self._normed(query, block.query_norm), self._normed(key, block.key_norm)
-        keys, values = cache.write(index, positions, _rotated(key, *rotation), value)
+        turned, value = mixed.split((self.heads + self.key_heads, self.key_heads), dim=2)
+        if block.head_norm is not None:
+            turned = rms_norm(turned, turned.shape[-1:], eps=self.epsilon) * block.head_norm
+        query, key = _rotated(turned, *rotation).split((self.heads, self.key_heads), dim=2)
+        keys, values = cache.write(index, positions, key, value)
         # Query heads that share a key head are rows of one attention: keys and values are read once, not repeated.
-        query = _rotated(query, *rotation).view(batch, tokens, self.key_heads, -1, self.head_dim)
-        query = query.permute(0, 2, 3, 1, 4).flatten(2, 3)
-        mixed = scaled_dot_product_attention(query, keys.transpose(1, 2), values.transpose(1, 2), attn_mask=visible)
+        query = query.unflatten(2, (self.key_heads, -1)).permute(0, 2, 3, 1, 4).flatten(2, 3)
+        mixed = scaled_dot_product_attention(query, keys.transpose(1, 2), values.transpose(1, 2), attn_mask=mask)
         mixed = mixed.view(batch, self.key_heads, -1, tokens, self.head_dim).permute(0, 3, 1, 2, 4)
         return block.attention_out(mixed.flatten(2))
 
@@ -196,16 +196,26 @@ def _take_blocks(layers) -> list[Block]:
 
 def _block(layer) -> Block:
     attention, mlp = layer.self_attn, layer.mlp
-    norms = [getattr(attention, name, None) for name in ("q_norm", "k_norm")]
     return Block(
         layer.input_layernorm.weight.detach(),
         packed(attention.q_proj, attention.k_proj, attention.v_proj),
-        *(norm.weight.detach() if norm else None for norm in norms),
+        _head_norm(attention),
         packed(attention.o_proj),
         layer.post_attention_layernorm.weight.detach(),
         packed(mlp.gate_proj, mlp.up_proj),
         packed(mlp.down_proj),
     )
+
+
+def _head_norm(attention) -> "torch.Tensor | None":
+    import torch
+
+    if not hasattr(attention, "q_norm"):
+        return None
+    dimension = attention.head_dim
+    heads = attention.q_proj.out_features // dimension, attention.k_proj.out_features // dimension
+    norms = attention.q_norm.weight, attention.k_norm.weight
+    return torch.cat([norm.detach().expand(count, -1) for norm, count in zip(norms, heads, strict=True)])
 
 
 def packed(*linears) -> Projection:
