@@ -1,4 +1,4 @@
-"""Prompt files to chat messages: the only place that builds a prompt.
+"""Prompt files to chat messages: the only place that builds a prompt of the models under study.
 
 A prompt file is YAML with two keys: `system` asks for the style and the answer line, `shots` are worked examples.
 Trained models get the system text and the question alone, since training taught them the style; untrained ones get the

@@ -85,6 +85,13 @@ def steps_of(text: str) -> list[str]:
     return steps
 
 
+def ending_at_answer(text: str) -> str:
+    """Cut what a teacher says after its answer line; a text without one stays."""
+    lines = text.split("\n")
+    last = max((number for number, line in enumerate(lines) if line.lstrip().startswith("####")), default=len(lines))
+    return "\n".join(lines[: last + 1])
+
+
 def compliance(text: str, rule: Rule | None) -> Compliance:
     """Measure the steps of an answer and the words of each, and compare them with a rule."""
     words = [count_words(step) for step in steps_of(text)]

@@ -19,7 +19,7 @@ from doubledraft.runtime import log
 from doubledraft.teacher import asking, oracle, prompt, section
 from doubledraft.teacher.asking import Fault
 from doubledraft.teacher.exchange import Settings
-from doubledraft.traces import NO_ANSWER, Dropped, answer_fault, condense_all, keep_verified
+from doubledraft.traces import NO_ANSWER, Dropped, answer_fault, condense_all, ending_at_answer, keep_verified
 
 NOTHING_ASKED = {
     "rounds": [],
@@ -145,7 +145,7 @@ def _ask(
             type=type,
             question=row.question,
             answer=row.answer,
-            text=answers.texts[row.id],
+            text=ending_at_answer(answers.texts[row.id]),
             teacher=f"{settings.name} {settings.model}",
         )
         for row in rows

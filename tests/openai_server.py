@@ -65,6 +65,8 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             time.sleep(teller.seconds)
             self._reply(body, fault, teller.answer)
+        except BrokenPipeError:  # the client is gone, as it was meant to be
+            self.close_connection = True
         finally:
             with teller.lock:
                 teller.flying -= 1
@@ -75,7 +77,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.connection.close()
             self.close_connection = True
         elif fault.kind == "hang":
-            time.sleep(1.5)
+            time.sleep(2)
             self.close_connection = True
         elif fault.status != 200:
             error = {"message": f"fault of {self.headers['Authorization']}", "code": fault.code}

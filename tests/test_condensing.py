@@ -4,9 +4,12 @@ from fractions import Fraction
 
 import pytest
 
+from doubledraft import wordproblems
 from doubledraft.condense import Rule
 from doubledraft.condensing import fault, numbers
 from doubledraft.records import Trace
+from doubledraft.teacher import oracle
+from doubledraft.traces import condense_all
 
 RULE = Rule(min_steps=3, max_steps=5, max_words=5)
 SOURCE = Trace(
@@ -45,6 +48,14 @@ def test_drafts_with_the_same_numbers_and_answer_have_no_fault():
 )
 def test_what_is_broken_is_named(text, reason):
     assert fault(text, SOURCE, RULE) == reason
+
+
+@pytest.mark.parametrize("difficulty", ["easy", "medium", "hard"])
+def test_what_the_rule_condenses_keeps_all_that_a_teacher_must_keep(difficulty):
+    written = oracle.write_traces(wordproblems.generate(difficulty, "train", 60, 17, difficulty))
+    kept, _ = condense_all(written, "cod", RULE)
+    sources = {row.id: row for row in written}
+    assert kept and [fault(row.text, sources[row.id], RULE) for row in kept] == [None] * len(kept)
 
 
 @pytest.mark.parametrize(

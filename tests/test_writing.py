@@ -11,6 +11,7 @@ from doubledraft import wordproblems, writing
 from doubledraft.answers import extract_strict
 from doubledraft.prompts import PromptError
 from doubledraft.records import Trace, read_records, write_records
+from doubledraft.secrets import VARIABLES, MissingKey
 from doubledraft.teacher import oracle, prompt
 from doubledraft.teacher.exchange import TeacherError
 from doubledraft.traces import Dropped, Rule, compliance
@@ -48,6 +49,15 @@ def condensed(messages: list[dict]) -> str:
 
 def trace(text: str) -> Trace:
     return Trace(id="q", scenario="easy", type="cot", question="?", answer="?", text=text, teacher="oracle")
+
+
+@pytest.fixture(autouse=True)
+def no_keys(monkeypatch, tmp_path):
+    """Hide the keys of whoever runs the tests, and their `.env`."""
+    for names in VARIABLES.values():
+        for name in names:
+            monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture
@@ -204,10 +214,18 @@ def test_another_prompt_asks_anew(folder, tmp_path):
         assert read(paths)[2]["usd"] == pytest.approx(COUNT * 300 / 1e6), "the ledger has what was paid before"
 
 
-def test_thoughts_are_not_taught(folder):
-    with Server(lambda messages: f"<think>\nhm\n</think>\n{solve(messages)}") as server:
+def test_thoughts_and_what_follows_the_answer_are_not_taught(folder):
+    with Server(lambda messages: f"<think>\nhm\n</think>\n{solve(messages)}\n\nHope this helps!") as server:
         kept, _, _ = write_cot(folder, server)
     assert kept[0].text == SOLUTIONS[kept[0].question]
+
+
+def test_a_server_of_ones_own_is_asked_without_a_key_and_openai_is_not(folder):
+    with Server(solve) as server:
+        write_cot(folder, server)
+    assert server.keys == {"Bearer no-key"}
+    with pytest.raises(MissingKey, match="set OPENAI_API_KEY"):
+        write_cot(folder, base_url=None)
 
 
 # condensing by a paid teacher

@@ -6,7 +6,8 @@ shows once. Errors that may pass are tried again, as late as the server asks for
 that are on their way then are paid for, so they are waited for and recorded.
 
 A request that gets no answer in all its tries gives a reply that failed. It is not recorded: nothing came, so the next
-run asks again. When as many requests in a row as fly at once get none, the server is taken to be gone.
+run asks again. When more requests in a row than fly at once get none, the server is taken to be gone. What a try cost
+that timed out, nobody reports; money set aside for a request is freed only when its reply comes.
 """
 
 import json
@@ -52,8 +53,8 @@ class Unanswered(RuntimeError):
 def ask(requests: Sequence[Request], ledger: Ledger, settings: Settings, key: str) -> list[Reply]:
     """Give the reply to every request, in order, from the ledger where it is there and else from the server.
 
-    Raises TeacherError on an error that stays, at the deadline, when the server is gone, and before any request where
-    the money is not there (BudgetError).
+    Raises TeacherError on an error that stays, at the deadline, when the server is gone or ignores the cap on tokens,
+    and before any request where the money is not there (BudgetError).
     """
     import openai
 
@@ -72,6 +73,11 @@ def ask(requests: Sequence[Request], ledger: Ledger, settings: Settings, key: st
             return _failed(request.key, str(error))
         with one_writer:
             ledger.record(reply, settings)
+        if reply.output_tokens > settings.max_output_tokens:
+            raise TeacherError(
+                f"a reply has {reply.output_tokens} tokens, and teacher.max_output_tokens is "
+                f"{settings.max_output_tokens}: the server ignores the cap, so that no budget can be kept; use another"
+            )
         return reply
 
     replies = {}
