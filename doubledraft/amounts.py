@@ -35,8 +35,9 @@ ANGLE = re.compile(
 )  # degrees of an angle in algebra are no unit of the whole
 RATE = re.compile(r"\b(?:m|km|cm|ft|mi|g|l)/(?:s|sec|min|h|hr)\b")
 NOT_UNITS = re.compile(  # words that change the number before them, or join it to another
-    r"\b(?:and|or|not|no|to|of|plus|minus|times(?! as\b|$)|over|by|pi|sqrt|root|squared|cubed|half|halves|thirds?"
-    r"|fifths?|sixths?|sevenths?|eighths?|ninths?|tenths?|\w+dths?|dozen|hundred|thousand|million|billion|trillion)\b"
+    r"\b(?:and|or|not|no|to|of|below|plus|minus|times(?! as\b|$)|over|by|choose|factorial|pi|sqrt|root|squared|cubed"
+    r"|half|halves|thirds?|fifths?|sixths?|sevenths?|eighths?|ninths?|tenths?|\w+dths?|dozen|hundred|thousand|million"
+    r"|billion|trillion)\b"
 )
 CURRENCY = {"$": "dollar", "€": "euro", "£": "pound", "¥": "yen"}
 SYMBOLS = {
