@@ -18,6 +18,7 @@ report: "report/workflow.rst"
 include: "rules/common.smk"
 include: "rules/data.smk"
 include: "rules/teacher.smk"
+include: "rules/analysis.smk"
 include: "rules/models.smk"
 include: "rules/train.smk"
 include: "rules/benchmark.smk"
@@ -25,10 +26,11 @@ include: "rules/report.smk"
 
 
 rule all:
-    """Make every cell of the grid, the untrained baselines, the trace audits and the report."""
+    """Make every cell of the grid, the untrained baselines, the trace audits and their analysis, and the report."""
     default_target: True
     input:
         metrics=collect("results/{cell}/metrics.json", cell=CELLS),
         audits=collect("data/{type}/{scenario}/audit.json", type=TYPES, scenario=SCENARIOS),
+        analysis="results/analysis/analysis.md",
         report="results/report/report.html",
     localrule: True

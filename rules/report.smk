@@ -20,6 +20,6 @@ rule report:
     params:
         expected=CELLS,
         study=config["study"],
-        code=code("report", files=["templates/*", "published.json"]),
+        code=code("report", files=["templates/report.*", "templates/words.j2", "published.json"]),
     script:
         "../scripts/report.py"

@@ -20,6 +20,7 @@ GRID = {
     "write_cot": 3,
     "summarize_cod": 3,
     "audit_traces": 6,
+    "analyze_traces": 1,
     "fetch_model": 1,
     "prune_model": 1,
     "check_pair": 1,
@@ -260,6 +261,14 @@ def test_comments_and_docstrings_of_the_library_rerun_nothing(grid):
         module.write_text(module.read_text().replace('"""', '"""Edited. ', 1) + "\n# edited\n")
     outcome = snakemake("-n", folder=grid)
     assert not outcome.jobs, outcome.text
+
+
+def test_traces_of_one_set_rerun_the_analysis_and_its_texts_nothing_else(grid):
+    template = grid / "doubledraft/templates/traces.md.j2"
+    template.write_text(template.read_text() + "\nedited\n")
+    assert snakemake("-n", folder=grid).jobs == {"analyze_traces": 1}
+    changed = snakemake("-n", "--forcerun", "data/cod/hard/traces.jsonl", folder=grid).jobs
+    assert changed["summarize_cod"] == 1 and changed["analyze_traces"] == 1
 
 
 def test_report_texts_rerun_the_report_alone(grid):
