@@ -46,6 +46,8 @@ def _read(name: str, text: str, imaginary: bool) -> "Basic":
             normalization_config=None,
             conversion_config=ConversionConfig(lowercase_symbols=False),
         )
+    except MemoryError:
+        raise
     except Exception as error:  # the grammar raises plain exceptions, sympy whatever strange input makes of it
         raise Undecided(f"the {name} cannot be parsed") from error
     if found.has(zoo, nan):

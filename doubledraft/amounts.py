@@ -84,9 +84,9 @@ def read_amount(text: str) -> Amount | None:
     if value is None:
         return None
     value *= -1 if (match["sign"] == "-") != (match["minus"] == "-") else 1
-    written = f"{part.get('whole')}{part['top']}{part.get('bottom')}"
+    decimal = "." in part["top"] + (part.get("bottom") or "") and not part.get("cycle")
     unit = f"{CURRENCY.get(match['currency'], '')} {unit}".strip()
-    return Amount(value, decimal="." in written and not part.get("cycle"), percent=bool(match["percent"]), unit=unit)
+    return Amount(value, decimal=decimal, percent=bool(match["percent"]), unit=unit)
 
 
 def _value(whole: str, top: str, bottom: str, power: str, cycle: str) -> Fraction | None:
@@ -115,7 +115,7 @@ def read_unit(text: str) -> str | None:
 
 
 def _may_be_variables(text: str, words: str) -> bool:
-    """Tell whether letters are one of its own or so few that they may be a product: `5 m`, `6xy`, but not `5 kg`."""
+    """Tell whether letters may be variables: one alone, or two (three without a space) that are no known unit."""
     first, *others = re.findall("[A-Za-z]+", RATE.sub("rate", words))
     few = 2 if text.startswith(" ") else 3
     return (len(first) <= few and first.casefold() not in SHORT) or any(len(part) == 1 for part in (first, *others))
@@ -157,7 +157,8 @@ def same_unit(one: str, other: str) -> bool:
 
 
 def _same_word(one: str, other: str) -> bool:
-    return one == other or any(a + ending == b for a, b in ((one, other), (other, one)) for ending in ("s", "es"))
+    short, long = sorted((one, other), key=len)
+    return one == other or (len(short) > 2 and long in (f"{short}s", f"{short}es"))  # but no `ms` for `m`
 
 
 def _normal(words: str) -> str:

@@ -47,7 +47,7 @@ POLICY = {  # line: (equal pairs, pairs that are not)
             ("6", "6xy"),
             ("5\\pi\\text{ cm}", "5\\pi\\text{ m}"),
         ]
-        + [("5 miles", "5 miles per hour"), ("5 MW", "5 mW"), ("5", "5 million")],
+        + [("5 miles", "5 miles per hour"), ("5 MW", "5 mW"), ("5\\text{ m}", "5 ms"), ("5", "5 million")],
     ),
     "order": (
         [("1, 2", "2 and 1"), ("\\{1,2\\}", "2, 1"), ("(1,2)", "1, 2"), ("1 \\pm 2", "3, -1"), ("2:3", "2 : 3")]
