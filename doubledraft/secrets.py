@@ -27,6 +27,10 @@ class MissingKey(RuntimeError):
     """No usable key; the message names the variable and never the value."""
 
 
+class BadKey(MissingKey):
+    """A value that is there, and that no header can carry."""
+
+
 class Key(str):
     """A key that does not show itself where variables are shown."""
 
@@ -37,7 +41,7 @@ class Key(str):
 def key(name: str) -> str:
     """Give the key of a teacher from the environment, else from `.env` in the working directory.
 
-    From then on no log message of this process shows it. Raises MissingKey, also at a value that no header can carry.
+    From then on no log message of this process shows it. Raises MissingKey, or BadKey at a value that is none.
     """
     from dotenv import dotenv_values
 
@@ -53,7 +57,7 @@ def key(name: str) -> str:
         )
     variable, value = found[0][0], found[0][1].strip()
     if not value.isascii() or not value.isprintable() or " " in value or not value:
-        raise MissingKey(f"{variable} is no key: it is empty or has characters that no key has (a space, a line break)")
+        raise BadKey(f"{variable} is no key: it is empty or has characters that no key has (a space, a line break)")
     hide(value)
     return Key(value)
 

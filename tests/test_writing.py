@@ -220,10 +220,14 @@ def test_thoughts_and_what_follows_the_answer_are_not_taught(folder):
     assert kept[0].text == SOLUTIONS[kept[0].question]
 
 
-def test_a_server_of_ones_own_is_asked_without_a_key_and_openai_is_not(folder):
+def test_a_server_of_ones_own_is_asked_without_a_key_and_openai_is_not(folder, monkeypatch):
     with Server(solve) as server:
         write_cot(folder, server)
     assert server.keys == {"Bearer no-key"}
+    monkeypatch.setenv("OPENAI_API_KEY", "not a key")
+    with pytest.raises(MissingKey, match="OPENAI_API_KEY is no key"):
+        write_cot(folder, server)
+    monkeypatch.delenv("OPENAI_API_KEY")
     with pytest.raises(MissingKey, match="set OPENAI_API_KEY"):
         write_cot(folder, base_url=None)
 

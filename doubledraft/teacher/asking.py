@@ -6,7 +6,7 @@ Every question ends in exactly one of two sets: a text, or the reason why there 
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from doubledraft import secrets
 from doubledraft.answers import without_thoughts
 from doubledraft.runtime import log
 from doubledraft.teacher import budget, exchange, gemini, openai
-from doubledraft.teacher.exchange import Finish, Reply, Settings
+from doubledraft.teacher.exchange import Finish, Reply, Request, Settings
 from doubledraft.teacher.ledger import Ledger, cost
 
 NO_KEY = "no-key"  # the client wants one, a server of one's own does not
@@ -41,6 +41,23 @@ class Answers:
     replies: list[Reply] = field(default_factory=list)
     set_aside: float = 0.0  # USD at most of requests whose cost nobody reported
 
+    def add(
+        self, requests: Mapping[str, Request], replies: Sequence[Reply], judge: Callable[[str, str], Fault | None]
+    ) -> list[str]:
+        """Add the replies to one round of requests (by id) and give the ids to ask again."""
+        by_key = {reply.key: reply for reply in replies}
+        faults = {}
+        for id, request in requests.items():
+            if fault := _fault(id, by_key.get(request.key), judge):
+                faults[id], self.reasons[id] = fault, fault.reason
+            else:
+                self.texts[id] = text_of(by_key[request.key])
+                self.reasons.pop(id, None)
+        reasons = dict(Counter(fault.reason for fault in faults.values()).most_common())
+        self.rounds.append({"asked": len(requests), "kept": len(requests) - len(faults), "reasons": reasons})
+        self.replies += replies
+        return [id for id, fault in faults.items() if fault.again]
+
     def summary(self, settings: Settings) -> dict[str, object]:
         """Give rounds, tokens and USD as JSON has them; what earlier prompts and models cost is in the ledger only."""
         tokens = [
@@ -65,6 +82,8 @@ def key(settings: Settings) -> str:
     """
     try:
         return secrets.key(settings.name)
+    except secrets.BadKey:
+        raise
     except secrets.MissingKey:
         if settings.name == "openai" and settings.base_url:
             return NO_KEY
@@ -84,22 +103,13 @@ def ask(
     with Ledger(ledger) as book:
         for attempt in range(1, settings.attempts + 1):
             requests = {id: exchange.request(id, attempt, messages, settings) for id, messages in left.items()}
-            came = SERVICES[settings.name](list(requests.values()), book, settings, secret)
-            replies = {reply.key: reply for reply in came}
-            faults = {id: _fault(id, replies.get(request.key), judge) for id, request in requests.items()}
-            found.replies += replies.values()
+            replies = SERVICES[settings.name](list(requests.values()), book, settings, secret)
             found.set_aside += sum(book.bounds.get(request.key, 0.0) for request in requests.values())
-            for id, fault in faults.items():
-                if fault is None:
-                    found.texts[id] = text_of(replies[requests[id].key])
-                else:
-                    found.reasons[id] = fault.reason
-            _log_round(found, attempt, list(faults.values()))
-            left = {id: asked[id] for id, fault in faults.items() if fault and fault.again}
+            again = found.add(requests, replies, judge)
+            log.info("attempt %d: %s", attempt, found.rounds[-1])
+            left = {id: asked[id] for id in again}
             if not left:
                 break
-    for id in found.texts:
-        found.reasons.pop(id, None)
     return found
 
 
@@ -114,10 +124,3 @@ def _fault(id: str, reply: Reply | None, judge: Callable[[str, str], Fault | Non
     if reply.finish is not Finish.stop:
         return Fault(REASONS[reply.finish], again=True)
     return judge(id, text_of(reply))
-
-
-def _log_round(found: Answers, attempt: int, faults: list[Fault | None]) -> None:
-    reasons = dict(Counter(fault.reason for fault in faults if fault).most_common())
-    kept = faults.count(None)
-    found.rounds.append({"asked": len(faults), "kept": kept, "reasons": reasons})
-    log.info("attempt %d: %d asked, %d usable; others: %s", attempt, len(faults), kept, reasons or "none")
