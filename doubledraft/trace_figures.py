@@ -98,7 +98,7 @@ def repetition_figure(sets: Sequence[Mapping], path: str | Path) -> None:
         axes.set_yticks(range(len(sets)), [f"{entry['type']} {entry['scenario']}" for entry in sets])
         _rows(axes, sets)
         axes.set_xlabel("traces")
-        note(figure, f"Pale: traces; full, with its count: templates (texts without their numbers); {_n(sets)}")
+        note(figure, f"Pale: traces; full, with the count: templates (texts without numbers)\n{_n(sets)}")
 
 
 def _shares(sets: Sequence[Mapping], key: str, quantity: str, path: str | Path) -> None:
@@ -117,7 +117,7 @@ def _shares(sets: Sequence[Mapping], key: str, quantity: str, path: str | Path) 
 
 def _rows(axes: "Axes", sets: Sequence[Mapping]) -> None:
     axes.set_ylim(len(sets) - 0.4, -0.6)
-    axes.tick_params(axis="y", length=0)
+    axes.tick_params(axis="y", length=0, pad=7)
     axes.grid(axis="y", visible=False)
 
 
