@@ -30,8 +30,9 @@ ADVICE = {
     400: "check teacher.model and the key (Google answers 400 to a wrong key too)",
     401: "check the key in GOOGLE_API_KEY or GEMINI_API_KEY",
     403: "the key in GOOGLE_API_KEY or GEMINI_API_KEY may not do this",
-    404: "check teacher.model and teacher.base_url",
+    404: "there is no such model (teacher.model), job or file at teacher.base_url",
     429: "where this stays, the quota is used up or too small for so many requests; the same command goes on later",
+    503: "where this stays, the service is overloaded or down; the same command goes on later",
 }
 Result = TypeVar("Result")
 
