@@ -12,7 +12,8 @@ Equivalence
   writing    Spaces, `$`, boxes, `\left`, `\text{}`, a final full stop and the case of words do not matter; `\dfrac`,
              `½`, `x²`, `√2`, Unicode signs and digits of any script are read as their plain forms.
   numbers    Exact: `3/4`, `\frac{3}{4}`, `0.75` and `.75` are one number, `1 1/2` is `3/2`, `1,234` is `1234`,
-             `3.2 \times 10^5` and `3.2e5` are `320000`, `0.\overline{3}` is `1/3`. A number base must be the same.
+             `3.2 \times 10^5` and `3.2e5` are `320000`, `0.\overline{3}` is `1/3`. Number bases and dates must be the
+             same as they stand.
   precision  Two decimals are equal only when exactly so. A decimal equals a number that has no decimal form of six
              places when both round to the same six, and not to 0: `0.333333` is `1/3`, `0.33` is not, and no decimal
              but `0.125` is `1/8`. Coefficients are exact.
