@@ -3,7 +3,7 @@
     .venv/bin/python -m benchmarks.grading
 
 A row is a text with a box, graded in both readings. The boxes hold the decided rows of tests/cases/answers.jsonl over
-and over: about half of them are numbers, words and lists, half go to the worker as algebra. The time includes the start
+and over: six in ten are numbers, words and lists, four in ten go to the worker as algebra. The time includes the start
 of the worker. A hostile answer is graded against `17x`; its time may pass the limit of a comparison only by what it
 takes to replace the process that it cost.
 """
