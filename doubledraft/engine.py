@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from doubledraft.backend import Backend
 from doubledraft.decoding_metrics import Answer, Metrics, Step, StepTime
 from doubledraft.draft_length import DraftLength, FixedLength
-from doubledraft.kv_cache import CacheFull, KVCache
+from doubledraft.kv_cache import CacheFull
 from doubledraft.proposers import Draft, DraftModel, NoDraft, Proposer, empty, prefill
 from doubledraft.sampling import Sampling, Verdict, accept, accept_greedy, draw, probabilities
 
@@ -64,24 +64,13 @@ def speculative_decode(
     """
     proposer = DraftModel(draft) if isinstance(draft, Backend) else draft
     length = FixedLength(draft_length) if isinstance(draft_length, int) else draft_length
-    prompts = _checked(target, input_ids, max_new_tokens)
-    capacity = max(map(len, prompts)) + max_new_tokens + length.longest  # a short row is padded to the longest draft
-    rows = [_Row(prompt, max_new_tokens, stop_ids) for prompt in prompts]
-    clock, times = _Clock(target.device), []
-    cache = target.new_cache(len(rows), capacity)
-    proposer.start(target, prompts, capacity)
-    logits = target.logits(prefill(target, prompts, cache))
-    for row, token in zip(rows, _first_tokens(logits, sampling, generator), strict=True):
-        row.take([token])
-    prefill_seconds = sum(clock.step())
-    while any(row.room for row in rows):
-        proposed = _propose(proposer, length, rows, target, sampling, generator)
-        clock.part()
-        steps = _verify(target, cache, rows, proposed, sampling, generator)
-        times.append(StepTime(proposed.tokens.shape[1], *clock.step()))
-        length.learn(steps, times[-1])
+    rows = [_Row(prompt, max_new_tokens, stop_ids) for prompt in _checked(target, input_ids, max_new_tokens)]
+    decoding = _Decoding(target, proposer, length, rows, sampling, generator)
+    decoding.read_prompts()
+    while decoding.goes_on:
+        decoding.step()
     answers = [row.answer for row in rows]
-    return [answer.token_ids for answer in answers], Metrics(answers, prefill_seconds, times)
+    return [answer.token_ids for answer in answers], Metrics(answers, decoding.prefill_seconds, decoding.times)
 
 
 class _Row:
@@ -104,6 +93,12 @@ class _Row:
                 return count
         return len(tokens)
 
+    def note(self, drafted: list[int], agreed: list[int], accepted: int, token: int) -> Step:
+        """Emit what a step kept of its draft and the token that follows it."""
+        emitted = self.take([*drafted[:accepted], token])
+        self.answer.steps.append(Step(drafted, list(map(bool, agreed)), accepted, emitted))
+        return self.answer.steps[-1]
+
 
 def _checked(target: Backend, input_ids: Sequence[Sequence[int]], max_new_tokens: int) -> list[list[int]]:
     prompts = [[int(token) for token in prompt] for prompt in input_ids]
@@ -122,64 +117,85 @@ def _checked(target: Backend, input_ids: Sequence[Sequence[int]], max_new_tokens
     return prompts
 
 
-def _propose(
-    proposer: Proposer,
-    length: DraftLength,
-    rows: Sequence[_Row],
-    target: Backend,
-    sampling: Sampling,
-    generator: "torch.Generator | None",
-) -> Draft:
-    """Draft as far as some answer still has room for all of it and the target's own token."""
-    length.begin([row.room > 0 for row in rows])
-    longest = min(length.longest, max(row.room for row in rows) - 1)
-    if not longest:
-        return empty(len(rows), target.device)
-    draft = proposer.propose([row.text for row in rows], longest, length, sampling, generator)
-    fitting = [min(count, max(row.room - 1, 0)) for count, row in zip(draft.lengths, rows, strict=True)]
-    return Draft(draft.tokens, fitting, draft.q)
+class _Decoding:
+    """A batch that is being answered, a step at a time."""
 
+    def __init__(
+        self,
+        target: Backend,
+        proposer: Proposer,
+        length: DraftLength,
+        rows: list[_Row],
+        sampling: Sampling,
+        generator: "torch.Generator | None",
+    ) -> None:
+        self.target, self.proposer, self.length, self.rows = target, proposer, length, rows
+        self.sampling, self.generator = sampling, generator
+        self.times: list[StepTime] = []
+        self.clock = _Clock(target.device)
 
-def _verify(
-    target: Backend,
-    cache: KVCache,
-    rows: Sequence[_Row],
-    draft: Draft,
-    sampling: Sampling,
-    generator: "torch.Generator | None",
-) -> list[Step | None]:
-    """Let the target judge the drafts in one pass, and emit what it keeps; None for rows that had ended before."""
-    import torch
+    @property
+    def goes_on(self) -> bool:
+        """Whether an answer still grows."""
+        return any(row.room for row in self.rows)
 
-    last = torch.tensor([row.text[-1:] for row in rows], device=target.device)
-    logits = target.logits(target.forward(torch.cat((last, draft.tokens), 1), cache))
-    verdict = _judge(logits, draft, sampling, generator)
-    found = torch.cat((verdict.accepted.unsqueeze(1), verdict.next_token.unsqueeze(1), verdict.agreed, draft.tokens), 1)
-    steps = []
-    for row, count, (accepted, token, *rest) in zip(rows, draft.lengths, found.tolist(), strict=True):
-        if not row.room:
-            steps.append(None)
-            continue
-        agreed, drafted = map(bool, rest[:count]), rest[draft.tokens.shape[1] :][:count]
-        emitted = row.take([*drafted[:accepted], token])
-        steps.append(Step(drafted, list(agreed), accepted, emitted))
-        row.answer.steps.append(steps[-1])
-    cache.trim([len(row.text) - 1 for row in rows])  # the target's own last token is read in the next step
-    return steps
+    def read_prompts(self) -> None:
+        """Fill the caches, and emit the first token of each answer."""
+        prompts = [row.text for row in self.rows]
+        longest = max(len(row.text) + row.room for row in self.rows)
+        capacity = longest + self.length.longest  # a row that has little room is padded to the longest draft
+        self.cache = self.target.new_cache(len(prompts), capacity)
+        self.proposer.start(self.target, prompts, capacity)
+        logits = self.target.logits(prefill(self.target, prompts, self.cache))
+        tokens = logits.argmax(-1) if self.sampling.greedy else draw(self._probabilities(logits), self.generator)
+        for row, token in zip(self.rows, tokens.tolist(), strict=True):
+            row.take([token])
+        self.prefill_seconds = sum(self.clock.step())
 
+    def step(self) -> None:
+        """Draft, verify, emit what is kept and one token more, and forget the rest."""
+        draft = self._draft()
+        self.clock.part()
+        steps = self._emit(draft, self._verdict(draft))
+        self.cache.trim([len(row.text) - 1 for row in self.rows])  # the target's own last token is not read yet
+        self.times.append(StepTime(draft.tokens.shape[1], *self.clock.step()))
+        self.length.learn(steps, self.times[-1])
 
-def _judge(logits: "torch.Tensor", draft: Draft, sampling: Sampling, generator: "torch.Generator | None") -> Verdict:
-    import torch
+    def _draft(self) -> Draft:
+        """Let the proposer draft as long as an answer has room for the draft and one token more."""
+        self.length.begin([row.room > 0 for row in self.rows])
+        longest = min(self.length.longest, max(row.room for row in self.rows) - 1)
+        if not longest:
+            return empty(len(self.rows), self.target)
+        texts = [row.text for row in self.rows]
+        draft = self.proposer.propose(texts, longest, self.length, self.sampling, self.generator)
+        fitting = [min(count, max(row.room - 1, 0)) for count, row in zip(draft.lengths, self.rows, strict=True)]
+        return Draft(draft.tokens, fitting, draft.q)
 
-    lengths = torch.tensor(draft.lengths, device=logits.device)
-    if sampling.greedy:
-        return accept_greedy(logits.argmax(-1), draft.tokens, lengths)
-    return accept(probabilities(logits, sampling), draft.q, draft.tokens, lengths, generator)
+    def _verdict(self, draft: Draft) -> Verdict:
+        """Let the target read the last token and the draft in one pass, and judge it."""
+        import torch
 
+        last, lengths = (self.target.tensor(values) for values in ([row.text[-1:] for row in self.rows], draft.lengths))
+        logits = self.target.logits(self.target.forward(torch.cat((last, draft.tokens), 1), self.cache))
+        if self.sampling.greedy:
+            return accept_greedy(logits.argmax(-1), draft.tokens, lengths)
+        return accept(self._probabilities(logits), draft.q, draft.tokens, lengths, self.generator)
 
-def _first_tokens(logits: "torch.Tensor", sampling: Sampling, generator: "torch.Generator | None") -> list[int]:
-    tokens = logits.argmax(-1) if sampling.greedy else draw(probabilities(logits, sampling), generator)
-    return tokens.tolist()
+    def _emit(self, draft: Draft, verdict: Verdict) -> list[Step | None]:
+        """Bring the step's tokens to the host, all in one transfer; gives None for rows that had ended before."""
+        import torch
+
+        counts = torch.stack((verdict.accepted, verdict.next_token), 1)
+        found = torch.cat((counts, verdict.agreed, draft.tokens), 1).tolist()
+        width, steps = draft.tokens.shape[1], []
+        for row, length, (accepted, token, *rest) in zip(self.rows, draft.lengths, found, strict=True):
+            agreed, drafted = rest[:length], rest[width : width + length]
+            steps.append(row.note(drafted, agreed, accepted, token) if row.room else None)
+        return steps
+
+    def _probabilities(self, logits: "torch.Tensor") -> "torch.Tensor":
+        return probabilities(logits, self.sampling)
 
 
 class _Clock:

@@ -28,11 +28,9 @@ class Draft:
     q: "torch.Tensor | None" = None  # [batch, K, vocabulary] that they were drawn from; None if they were not drawn
 
 
-def empty(rows: int, device: "torch.device") -> Draft:
+def empty(rows: int, target: Backend) -> Draft:
     """Give a draft of no tokens for each of `rows` rows."""
-    import torch
-
-    return Draft(torch.empty(rows, 0, dtype=torch.long, device=device), [0] * rows)
+    return Draft(target.tensor([[]] * rows).long(), [0] * rows)
 
 
 class Proposer(Protocol):
@@ -56,12 +54,12 @@ class NoDraft:
     """Proposes nothing: decoding is then plain decoding."""
 
     def start(self, target: Backend, prompts: Texts, capacity: int) -> None:
-        """Note the device that drafts belong on."""
-        self._device = target.device
+        """Note whom the drafts are for."""
+        self._target = target
 
     def propose(self, texts: Texts, longest: int, *_) -> Draft:
         """Give drafts of no tokens."""
-        return empty(len(texts), self._device)
+        return empty(len(texts), self._target)
 
 
 class NGram:
@@ -78,17 +76,15 @@ class NGram:
         self.fewest, self.most = fewest, most
 
     def start(self, target: Backend, prompts: Texts, capacity: int) -> None:
-        """Note the device that drafts belong on."""
-        self._device = target.device
+        """Note whom the drafts are for."""
+        self._target = target
 
     def propose(self, texts: Texts, longest: int, *_) -> Draft:
         """Look up what followed the end of each text before."""
-        import torch
-
         found = [self._continuation(list(text), longest) for text in texts]
         width = max(map(len, found))
         tokens = [row + [0] * (width - len(row)) for row in found]
-        return Draft(torch.tensor(tokens, device=self._device).view(len(texts), width).long(), list(map(len, found)))
+        return Draft(self._target.tensor(tokens).long(), list(map(len, found)))
 
     def _continuation(self, text: list[int], longest: int) -> list[int]:
         length = len(text)
@@ -148,12 +144,11 @@ class DraftModel:
         Of the last draft a text kept a part, which is read already, and one token of the target came after it. Where
         the whole draft was kept, its last token was never read either: n is 2, and other rows read a token once more.
         """
-        import torch
 
         read = [min(before, len(text) - 1) for before, text in zip(self._read, texts, strict=True)]
         count = max(len(text) - known for known, text in zip(read, texts, strict=True))
         self._cache.trim([len(text) - count for text in texts])
-        return torch.tensor([self._known(text[-count:]) for text in texts], device=self.draft.device)
+        return self.draft.tensor([self._known(text[-count:]) for text in texts])
 
     def _known(self, ids: Sequence[int]) -> list[int]:
         """Read tokens of the target's padding, where the draft has none, as the draft's last token."""
