@@ -10,7 +10,7 @@ padded on the right with any id: no real token looks at a later position, and `K
 model needs a pad token here.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -100,15 +100,25 @@ class Backend:
         self.epsilon = config.rms_norm_eps
         self.rotary_frequencies = model.model.rotary_emb.inv_freq
         self.rotary_scale = model.model.rotary_emb.attention_scaling
+        embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
+        read = model.num_parameters() - (0 if embedding.weight is head.weight else embedding.weight.numel())
+        self.bytes_per_pass = read * self.dtype.itemsize  # weights read; of an embedding of its own, next to nothing
         with torch.no_grad():
-            self.embedding = model.get_input_embeddings().weight.detach()
-            self.head = packed(model.get_output_embeddings())
+            self.embedding = embedding.weight.detach()
+            self.head = packed(head)
             self.norm = model.model.norm.weight.detach()
             self.blocks = _take_blocks(model.model.layers)
 
     def new_cache(self, batch: int, capacity: int) -> KVCache:
         """Make an empty cache of `batch` rows of `capacity` positions."""
         return KVCache(len(self.blocks), batch, capacity, self.key_heads, self.head_dim, self.dtype, self.device)
+
+    def tensor(self, values: Sequence) -> "torch.Tensor":
+        """Bring values of the host to the device, without waiting for what runs there."""
+        import torch
+
+        host = torch.tensor(values)
+        return host.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else host
 
     def forward(self, ids: "torch.Tensor", cache: KVCache) -> "torch.Tensor":
         """Run [batch, tokens] ids at the next positions of the cache; gives the last hidden states."""
@@ -140,7 +150,7 @@ class Backend:
         return cos.to(self.dtype), sin.to(self.dtype)
 
     def _mask(self, positions: "torch.Tensor", end: int) -> "torch.Tensor":
-        """Give 0 where a query may look and -inf where not: [batch, 1, queries of a key head, first `end` positions]."""
+        """Give 0 where a query may look and -inf elsewhere, [batch, 1, queries of a key head, positions to `end`]."""
         import torch
 
         later = torch.arange(end, device=self.device) > positions.unsqueeze(-1)
@@ -226,4 +236,17 @@ def packed(*linears) -> Projection:
     weight = torch.cat([part.weight for part in linears]).detach() if len(linears) > 1 else linears[0].weight.detach()
     biases = [part.bias for part in linears if part.bias is not None]
     bias = torch.cat(biases).detach() if biases else None
+    if weight.device.type == "cpu" and torch.backends.mkldnn.is_available():
+        return _packed_for_cpu(weight, bias)
     return lambda hidden: linear(hidden, weight, bias)
+
+
+def _packed_for_cpu(weight: "torch.Tensor", bias: "torch.Tensor | None") -> Projection:
+    """Put the weight into oneDNN's blocked layout once, instead of at each call.
+
+    These are the operators that `torch.compile` with frozen weights calls on CPU.
+    """
+    import torch
+
+    blocked = torch.ops.mkldnn._reorder_linear_weight(weight)
+    return lambda hidden: torch.ops.mkldnn._linear_pointwise(hidden, blocked, bias, "none", [], "")
