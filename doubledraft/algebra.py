@@ -2,7 +2,7 @@
 
 The text is parsed by a grammar (latex2sympy2_extended) and compared by math-verify. Its word alone is not enough to
 call two answers equal: it drops differences below 15 digits, finds any two equations without solutions equal, and is
-not symmetric. So it must say "equal" from both sides, numbers and values at a few points must agree to 100 digits, and
+not symmetric. So numbers and values at a few points must agree to 100 digits, sets must be equal from both sides, and
 equations and inequalities are compared here: they are equal when one is a multiple of the other.
 """
 
@@ -68,16 +68,13 @@ def _same(one: "Basic", other: "Basic") -> bool:
         return one.shape == other.shape and all(_same(a, b) for a, b in zip(one, other, strict=True))
     if isinstance(one, Expr) and isinstance(other, Expr):
         return not _differ(one, other) and _verified(one, other)
-    return _verified(one, other)
+    return _verified(one, other) and _verified(other, one)  # math-verify reads sets and relations as the gold answer's
 
 
 def _verified(one: "Basic", other: "Basic") -> bool:
     from math_verify import verify
 
-    return all(
-        verify(*pair, allow_set_relation_comp=True, timeout_seconds=None, raise_on_error=True)
-        for pair in ((one, other), (other, one))
-    )
+    return verify(one, other, allow_set_relation_comp=True, timeout_seconds=None, raise_on_error=True)
 
 
 def _same_relation(one: "Relational", other: "Relational") -> bool:
