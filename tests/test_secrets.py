@@ -142,7 +142,7 @@ RUNS = {
     "success from .env": ({}, "file", 0, "finish=<Finish.stop"),
     "plain": ({"create": [Fault(401, body=ECHO)]}, "environment", 1, "no such key: ***"),
     "variables": ({"create": [Fault(401, body=ECHO)]}, "environment", 1, "no such key: ***"),
-    "lost": ({"get": [Fault(drop=True)] * 9}, "environment", 1, "stays open"),
+    "lost": ({"get": [Fault(drop=True)] * 30}, "environment", 1, "stays open"),
     "crash": ({}, "environment", 1, "crash in the middle"),
 }
 
