@@ -35,8 +35,7 @@ def serve(wall_seconds: float) -> None:
     print("ready", file=answers, flush=True)
     child, pipe = fork_child(wall_seconds)
     for line in sys.stdin:
-        pipe.send(json.loads(line))
-        answer = _receive(pipe, wall_seconds)
+        answer = _ask(pipe, json.loads(line), wall_seconds)
         print(json.dumps(answer or [False, "the comparison ran out of time"]), file=answers, flush=True)
         if answer in (None, DIED):
             child.kill()
@@ -45,13 +44,12 @@ def serve(wall_seconds: float) -> None:
     child.kill()
 
 
-def _receive(pipe: Connection, wall_seconds: float) -> list[object] | None:
+def _ask(pipe: Connection, question: list[str], wall_seconds: float) -> list[object] | None:
     """Give the child's answer, None when it is not there in time."""
-    if not pipe.poll(wall_seconds):
-        return None
     try:
-        return pipe.recv()
-    except EOFError:
+        pipe.send(question)
+        return pipe.recv() if pipe.poll(wall_seconds) else None
+    except (EOFError, ConnectionError):
         return DIED
 
 

@@ -5,6 +5,7 @@ The case table tests/cases/answers.jsonl grows with every failure seen.
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import threading
@@ -66,7 +67,7 @@ def test_hostile_answers_cost_their_limit_at_most_and_harm_no_other_row(tmp_path
             judgement = grader.grade("17x", hostile(case, marker))
             seconds = time.monotonic() - start
             assert judgement.verdict != Verdict.equal, case["what"]
-            assert seconds < limit + 5, f"{case['what']} took {seconds:.1f} s"
+            assert seconds < limit + 30, f"{case['what']} took {seconds:.1f} s"
         assert grader.grade("17 apples", "17") == Judgement(Verdict.equal)
     assert not marker.exists(), "text was run as code"
     assert resident_bytes() - before < 100e6, "the parent should hold none of it"
@@ -77,10 +78,14 @@ def resident_bytes() -> int:
 
 
 def test_the_row_after_one_that_cost_its_process_is_graded():
-    with Grader(wall_seconds=5) as grader:
-        grader.grade("x+1", "1+x")
-        assert grader.grade("17x", WITHOUT_END).verdict == Verdict.undecided
+    with Grader(wall_seconds=PATIENT) as grader:
+        assert grader.grade("x+1", "1+x") == Judgement(Verdict.equal)
+        worker = grader._worker.pid
+        (child,) = Path(f"/proc/{worker}/task/{worker}/children").read_text().split()
+        os.kill(int(child), signal.SIGKILL)
+        assert grader.grade("x+1", "1+x") == Judgement(Verdict.undecided, "the comparison took its process down")
         assert grader.grade("x^2-1", "(x-1)(x+1)") == Judgement(Verdict.equal)
+        assert grader._worker.pid == worker
 
 
 @pytest.mark.parametrize(
