@@ -40,10 +40,11 @@ PAID = {
 KEY = "sk-sentinel-0123456789"
 
 
-def configured(folder: Path, **teacher) -> Path:
-    """Write a study with a paid teacher into a folder, and give its path."""
+def configured(folder: Path, model: Path | None = None, **teacher) -> Path:
+    """Write a study with a paid teacher into a folder, its target a model folder, and give its path."""
     path = folder / "paid.yaml"
-    path.write_text(yaml.safe_dump(PAID | {"teacher": PAID["teacher"] | teacher}))
+    pair = {"target": "tiny", "draft": "tiny", "sources": {"tiny": {"source": "path", "path": str(model)}}}
+    path.write_text(yaml.safe_dump(PAID | {"teacher": PAID["teacher"] | teacher} | ({"models": pair} if model else {})))
     return path
 
 
@@ -160,10 +161,11 @@ def everything_written(folder: Path) -> bytes:
     return b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != ".env")
 
 
-def test_openai_teacher_writes_condenses_and_is_paid_once_whatever_fails(tmp_path):
+def test_openai_teacher_writes_condenses_and_is_paid_once_whatever_fails(tmp_path, tiny_model):
+    audits = [f"data/{type}/easy/audit.json" for type in ("cot", "cod")]
     with Server(good_teacher, [Fault(429), Fault(500), Fault(kind="length"), Fault(kind="reset")]) as server:
-        configured(tmp_path, base_url=server.url)
-        outcome = run(tmp_path, *TARGETS, OPENAI_API_KEY=KEY)
+        configured(tmp_path, tiny_model, base_url=server.url)
+        outcome = run(tmp_path, *audits, OPENAI_API_KEY=KEY)
         assert outcome.returncode == 0, outcome.stderr[-4000:]
         for type in ("cot", "cod"):
             assert len(read_records(tmp_path / f"data/{type}/easy/traces.jsonl", Trace)) == COUNT
@@ -171,9 +173,14 @@ def test_openai_teacher_writes_condenses_and_is_paid_once_whatever_fails(tmp_pat
         assert asked["rounds"][0]["reasons"] == {"truncated": 1} and asked["usd_per_kept"] > 0
         count = len(server.asked)
         assert count == 2 * COUNT + 1 + 3  # one was cut, three failed
-        again = run(tmp_path, "--forceall", *TARGETS, OPENAI_API_KEY=KEY)
+        again = run(tmp_path, *TARGETS, "--forcerun", "write_cot", OPENAI_API_KEY=KEY)
         assert again.returncode == 0, again.stderr[-4000:]
         assert len(server.asked) == count, "all of it is in the ledger"
+    for path in audits:
+        audit = json.loads((tmp_path / path).read_text())
+        assert (audit["kept"], audit["teacher"], audit["verified"]["value"]) == (COUNT, "openai tiny", 1)
+        assert audit["asked"]["usd"] > 0 and audit["asked"]["rounds"][0]["asked"] == COUNT
+    assert audit["compliant"]["value"] == 1
     assert KEY not in outcome.stderr + outcome.stdout and KEY.encode() not in everything_written(tmp_path)
 
 
