@@ -158,6 +158,16 @@ def test_a_timeout_whose_create_had_succeeded_makes_no_second_job(study, monkeyp
     assert study.server.calls["create"] == len(study.server.jobs) == 1
 
 
+@pytest.mark.parametrize("fault", [Fault(accepted=True, body=b'{"name": 5}'), Fault(524, accepted=True)])
+def test_a_create_whose_outcome_is_unknown_stops_and_makes_no_second_job(study, fault):
+    study.server.faults["create"] = [fault]
+    with pytest.raises(TeacherError, match="Gemini, create: "):
+        study.ask()
+    assert study.account.open, "the intent stays"
+    assert finishes(study.ask()) == GOOD
+    assert study.server.calls["create"] == len(study.server.jobs) == study.account.creates == 1
+
+
 def test_a_lost_create_is_called_again_only_when_its_job_would_be_listed(study):
     study.server.faults["create"] = [Fault(503)]
     study.ask()

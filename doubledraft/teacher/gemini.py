@@ -19,10 +19,10 @@ from doubledraft.runtime import log
 from doubledraft.teacher import budget, gemini_lines
 from doubledraft.teacher.exchange import Reply, Request, Settings, TeacherError
 from doubledraft.teacher.gemini_lines import Rows
-from doubledraft.teacher.gemini_service import TRIES, Job, Service, ServiceError
+from doubledraft.teacher.gemini_service import TIMEOUT, TRIES, Job, Service, ServiceError
 from doubledraft.teacher.ledger import Batch, Ledger
 
-VISIBLE_SECONDS = 60.0  # after which a job that was created is listed; not documented, seconds are usual
+VISIBLE_SECONDS = TIMEOUT + 60.0  # from a call until its job is listed; not documented, usual are seconds after its end
 CANCEL_SECONDS = 3600.0  # longest wait for a job to end that we cancelled
 LOG_SECONDS = 600.0
 
@@ -122,7 +122,7 @@ class _Run:
             try:
                 job = self._service.create(batch.name, batch.file)
             except ServiceError as error:
-                if not error.passes:
+                if error.refused:
                     self._abandon(batch)
                     raise
                 if error.code == 429:

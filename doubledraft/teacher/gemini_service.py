@@ -44,6 +44,11 @@ class ServiceError(TeacherError):
         super().__init__(message)
         self.code, self.passes, self.wait = code, passes, wait
 
+    @property
+    def refused(self) -> bool:
+        """Tell whether the call certainly had no effect: the service said no, and not that it failed on the way."""
+        return not self.passes and self.code is not None and 400 <= self.code < 500
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
