@@ -31,11 +31,13 @@ LLAMA3 = {
     "high_freq_factor": 4.0,
     "original_max_position_embeddings": 64,
 }
+YARN = {"rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0, "original_max_position_embeddings": 64}
 FAMILIES = {
     "llama, tied": ("LlamaConfig", {"tie_word_embeddings": True}),
     "llama 3, biased": ("LlamaConfig", {"rope_parameters": LLAMA3, "attention_bias": True, "mlp_bias": True}),
     "mistral": ("MistralConfig", {"sliding_window": None}),
     "qwen2": ("Qwen2Config", {}),
+    "qwen2, yarn": ("Qwen2Config", {"rope_parameters": YARN}),
     "qwen3": ("Qwen3Config", {"head_dim": 32}),  # times 6 is not the hidden size
 }
 TEXT = [5, 9, 40, 77, 3, 100, 101, 5, 9, 60, 61, 62]
