@@ -36,8 +36,9 @@ ANGLE = re.compile(
 RATE = re.compile(r"\b(?:m|km|cm|ft|mi|g|l)/(?:s|sec|min|h|hr)\b")
 NOT_UNITS = re.compile(  # words that change the number before them, or join it to another
     r"\b(?:and|or|not|no|to|of|below|plus|minus|times(?! as\b|$)|over|by|choose|factorial|pi|sqrt|root|squared|cubed"
-    r"|half|halves|thirds?|fifths?|sixths?|sevenths?|eighths?|ninths?|tenths?|\w+dths?|dozen|hundred|thousand|million"
-    r"|billion|trillion)\b"
+    r"|half|halves|thirds?|fifths?|sixths?|sevenths?|eighths?|ninths?|tenths?|\w+dths?|tens|dozens?|hundreds?|thousands?"
+    r"|millions?|billions?|trillions?|mln|modulo|sin|cos|tan|cot|log|exp|alpha|beta|gamma|delta|theta|lambda"
+    r"|sigma|phi|omega)\b"
 )
 CURRENCY = {"$": "dollar", "€": "euro", "£": "pound", "¥": "yen"}
 SYMBOLS = {
@@ -166,7 +167,7 @@ def _normal(words: str) -> str:
     words = re.sub(r"[{}]", "", words).replace("/", " per ").replace(".", "")
     words = " ".join(word if MEGA.fullmatch(word) else word.casefold() for word in words.split())
     words = re.sub(r"\b(?:square|sq) (\w+)", r"\1^2", re.sub(r"\bcubic (\w+)", r"\1^3", words))
-    return re.sub(r"[a-z]{3,}", lambda match: _symbol(match[0]), words)
+    return re.sub(r"[a-z]{2,}", lambda match: _symbol(match[0]), words)
 
 
 def _symbol(word: str) -> str:

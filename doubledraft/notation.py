@@ -16,6 +16,7 @@ SIGNS = (
 PLAIN = FULL_WIDTH | str.maketrans(SIGNS)
 SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", "0123456789+-n")
 THOUSANDS = re.compile(r"(?<=\d)(?:(?<!\\)\\[,!]|\u2009|\u202f|\u00a0)(?=\d{3}(?!\d))")  # `10\,000`, but not `10 000`
+LISTED = re.compile(r"(?<=\d) ?, +(?=[1-9]\d\d(?!\d))")  # `2, 345` are two numbers, but `10, 000` is one
 NO_SPACE = re.compile(r"\\(?:left|right|displaystyle|limits)(?![A-Za-z])|(?<!\\)\\!")
 SPACE = re.compile(r"(?<!\\)\\(?:[,;: ]|q?quad(?![A-Za-z]))|~|\s+")
 WRAPPED = re.compile(r"\\(?:boxed|fbox|text|mathrm|mbox|textbf|mathbf)\s*\{(.*)\}", re.DOTALL)
@@ -49,7 +50,7 @@ def plain(text: str) -> str:
     text = re.sub("[¼-¾⅐-⅞]", lambda match: " " + unicodedata.normalize("NFKC", match[0]).replace("\u2044", "/"), text)
     text = re.sub("[⁰¹²³⁴-⁹⁺⁻ⁿ]+", lambda match: f"^{{{match[0].translate(SUPERSCRIPTS)}}}", text)
     text = THOUSANDS.sub(",", text).translate(PLAIN).replace("{,}", ",")
-    text = SPACE.sub(" ", NO_SPACE.sub("", text))
+    text = LISTED.sub(";", SPACE.sub(" ", NO_SPACE.sub("", text)))
     text = PERCENT.sub("%", text).replace("\\$", "$").strip(" *")
     while (inner := _unwrapped(text)) != text:
         text = inner
@@ -62,7 +63,7 @@ def plain(text: str) -> str:
 
 def to_latex(text: str) -> str:
     """Write plain algebra (`x**10`, `3*x`, `ln 2`) as LaTeX; LaTeX stays as it is."""
-    text = text.replace("**", "^").replace("*", "\\cdot ")
+    text = text.replace("**", "^").replace("*", "\\cdot ").replace(";", ",")
     text = re.sub(r"(?<![\\A-Za-z])(pi|sin|cos|tan|log|ln|exp)(?![A-Za-z])", r"\\\1 ", text)
     return re.sub(r"\^(-?\d+)", r"^{\1}", text)
 
