@@ -42,6 +42,19 @@ def test_what_was_recorded_is_there_again(tmp_path):
         assert again.spent == pytest.approx((200 * 1 + 40 * 10) / 1e6)
 
 
+def test_a_key_that_a_service_sends_back_is_not_recorded(tmp_path, monkeypatch):
+    from dataclasses import replace
+
+    from doubledraft import secrets
+
+    monkeypatch.setattr(secrets, "_forms", {"sentinel-key"})
+    with Ledger(tmp_path / "l.jsonl") as book:
+        told = replace(reply("a", Finish.failed), text="sentinel-key!", reason="400: sentinel-key is no key")
+        book.record(told, SETTINGS)
+        assert (book.replies["a"].text, book.replies["a"].reason) == ("***!", "400: *** is no key")
+    assert "sentinel" not in (tmp_path / "l.jsonl").read_text()
+
+
 def test_a_reply_costs_what_it_cost_when_it_came(tmp_path):
     from dataclasses import replace
 

@@ -10,13 +10,14 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from time import time
 
 from doubledraft.records import parse_object
 from doubledraft.runtime import log
+from doubledraft.secrets import redact
 from doubledraft.teacher.exchange import Finish, Reply, Settings
 
 
@@ -141,9 +142,9 @@ class Ledger(Account):
         self.record_all([reply], settings)
 
     def record_all(self, replies: Iterable[Reply], settings: Settings) -> None:
-        """Record replies, each with what a token of it costs, in one write."""
+        """Record replies, each with what a token of it costs, in one write; keys that were sent back stay out."""
         prices = {"input_price": settings.input_price, "output_price": settings.output_price}
-        self._append([{"event": "reply", "reply": asdict(reply)} | prices for reply in replies])
+        self._append([{"event": "reply", "reply": asdict(_redacted(reply))} | prices for reply in replies])
 
     def add(self, event: str, **values: object) -> None:
         """Record an event that is no reply, by its name (`Account._fold` has them all) and its values."""
@@ -201,6 +202,10 @@ def _fold_file(account: Account) -> int:
                 f"{where}: not an event of a ledger ({reason}); it says what was paid for: repair it from a copy"
             ) from None
     return sum(len(line) + 1 for line in lines)
+
+
+def _redacted(reply: Reply) -> Reply:
+    return replace(reply, text=redact(reply.text), reason=reply.reason and redact(reply.reason))
 
 
 def _seconds(time: str) -> float:

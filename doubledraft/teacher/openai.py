@@ -89,7 +89,7 @@ def ask(requests: Sequence[Request], ledger: Ledger, settings: Settings, key: st
             stop.set()
             pool.shutdown(cancel_futures=True)
             raise
-    return [replies.get(request.key) or ledger.replies[request.key] for request in requests]
+    return [ledger.replies.get(request.key) or replies[request.key] for request in requests]
 
 
 def _collect(futures: list[Future[Reply]], ledger: Ledger, patience: int) -> dict[str, Reply]:
