@@ -32,11 +32,11 @@ def fault(text: str, source: Trace, rule: Rule) -> str | None:
         return f"{form.steps} steps where the rule asks for {rule.min_steps} to {rule.max_steps}"
     if not form.compliant:
         return f"a step of more than {rule.max_words} words"
-    if numbers("\n".join(steps_of(text))) - numbers(f"{source.question}\n{source.text}"):
+    if set(numbers("\n".join(steps_of(text)))) - set(numbers(f"{source.question}\n{source.text}")):
         return "a number that its chain of thought does not have"
     return None
 
 
-def numbers(text: str) -> set[Fraction]:
-    """Give the values of the numbers in a text, without signs."""
-    return {Fraction(found.replace(",", "")) for found in NUMBER.findall(text)}
+def numbers(text: str) -> list[Fraction]:
+    """Give the values of the numbers in a text, in order and without signs."""
+    return [Fraction(found.replace(",", "")) for found in NUMBER.findall(text)]

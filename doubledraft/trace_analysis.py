@@ -9,7 +9,6 @@ A set is a census of its own traces, but stands for what its teacher writes: sha
 Repetition has none, since it depends on the size of the set.
 """
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -18,6 +17,7 @@ from doubledraft import trace_figures
 from doubledraft.answers import extract_strict
 from doubledraft.audit import has_equation
 from doubledraft.condense import Rule
+from doubledraft.condensing import numbers
 from doubledraft.near_duplicates import SIMILARITY, near_duplicates, templates
 from doubledraft.records import Trace, read_records, whole_directory, whole_file, write_json
 from doubledraft.runtime import log, provenance
@@ -25,7 +25,6 @@ from doubledraft.stats import as_json, mean_interval, ratio_interval, wilson
 from doubledraft.traces import compliance, steps_of
 
 BASE = "cot"  # the type that every other one is paired with
-NUMBER = re.compile(r"\d+(?:\.\d+)?")
 SHOWN = 5  # near-duplicates of a set that the page shows
 
 CountTokens = Callable[[str], int]
@@ -130,7 +129,7 @@ def _pair(
     both = [(by_id[trace.id], trace) for trace in other if trace.id in by_id]
     steps = [[len(steps_of(trace.text)) for trace in two] for two in both]
     points = [[base_tokens[trace.id], other_tokens[trace.id]] for _, trace in both]
-    numbers = [_shared_numbers(one.text, two.text) for one, two in both]
+    shared = [_shared_numbers(one.text, two.text) for one, two in both]
     same = sum(extract_strict(one.text) == extract_strict(two.text) for one, two in both)
     return {
         "type": other[0].type,
@@ -142,7 +141,7 @@ def _pair(
         "steps": _ratio(steps, seed),
         "shorter": as_json(wilson(sum(two < one for one, two in points), len(points))),
         "same_answer": as_json(wilson(same, len(both))),
-        "numbers_in_cot": _ratio([(total, found) for found, total in numbers], seed),
+        "numbers_in_cot": _ratio([(total, found) for found, total in shared], seed),
         "points": points,
     }
 
@@ -155,10 +154,9 @@ def _ratio(pairs: Sequence[Sequence[int]], seed: int) -> dict | None:
 
 
 def _shared_numbers(base: str, other: str) -> tuple[int, int]:
-    """Count the numbers of `other` that `base` has too, and all of them."""
-    known = set(NUMBER.findall(base))
-    numbers = NUMBER.findall(other)
-    return sum(number in known for number in numbers), len(numbers)
+    """Count the numbers of `other` whose value `base` has too, and all of them."""
+    known, found = set(numbers(base)), numbers(other)
+    return sum(number in known for number in found), len(found)
 
 
 def render(found: Mapping, figures: Sequence[str]) -> str:

@@ -111,6 +111,11 @@ def test_short_and_empty_texts_are_compared_too():
     assert [pair.id for pair in near_duplicates({"a": "5", "b": "5", "c": "", "d": "6"})] == ["b"]
 
 
+def test_numbers_of_a_pair_are_compared_by_value():
+    cot, cod = trace(1, text="1,200 / 2 = 600"), trace(1, "cod", text="1200 / 2 = 600.0")
+    assert analyze([cot], [cod])["pairs"][0]["numbers_in_cot"]["value"] == 1
+
+
 def test_templates_are_texts_that_differ_in_numbers_only():
     groups = templates(
         {"a": "3 * 5 = 15 apples", "b": "4 * 5.5 = 22 apples", "c": "3 * 5 = 15 pears", "d": "1,200 apples"}
