@@ -174,7 +174,7 @@ def _write(
         raise TooFewTraces(
             f"{len(kept)} of {rows} rows are left for {traces}, and teacher.min_yield {min_yield:g} wants "
             f"{min_yield * rows:.0f}; dropped: {reasons}. What was paid for is in the ledger and not paid again: lower "
-            "min_yield, or change the prompt, the model or max_output_tokens"
+            "min_yield, raise attempts, or change the prompt, the model or max_output_tokens"
         )
     write_records(traces, kept)
     write_records(dropped, lost)
