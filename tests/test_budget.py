@@ -7,8 +7,8 @@ from test_ledger import SETTINGS, reply
 
 from doubledraft.teacher import budget
 from doubledraft.teacher.budget import BudgetError
-from doubledraft.teacher.exchange import Finish, request
-from doubledraft.teacher.ledger import Ledger, read
+from doubledraft.teacher.exchange import request
+from doubledraft.teacher.ledger import Ledger
 
 REQUESTS = [
     request(id, 1, [{"role": "system", "content": "Reason."}, {"role": "user", "content": "1 + 1?"}], SETTINGS)
@@ -48,25 +48,6 @@ def test_money_is_set_aside_against_all_ledgers_of_the_study(tmp_path):
         assert easy.committed == pytest.approx(most), "asking on after a kill is not counted twice"
         easy.record(reply(REQUESTS[0].key, input_tokens=1, output_tokens=0), settings)
         budget.reserve(REQUESTS[:1], hard, settings)
-
-
-def test_a_summary_adds_up_ledgers(tmp_path):
-    with Ledger(tmp_path / "a.jsonl") as one, Ledger(tmp_path / "b.jsonl") as other:
-        budget.reserve(REQUESTS, one, SETTINGS)
-        one.record(reply(REQUESTS[0].key), SETTINGS)
-        other.record_all([reply("x"), reply("y", Finish.blocked)], SETTINGS)
-    summary = budget.summary(read(tmp_path / name) for name in ("a.jsonl", "b.jsonl"))
-    most = budget.estimate(REQUESTS[1:], SETTINGS).most_usd
-    assert summary == {
-        "requests": 4,
-        "replies": {"blocked": 1, "stop": 2},
-        "no_reply": {},
-        "input_tokens": 300,
-        "output_tokens": 60,
-        "usd": pytest.approx(3 * (100 + 20 * 10) / 1e6),
-        "usd_set_aside": pytest.approx(most),
-        "jobs": 0,
-    }
 
 
 def test_cost_per_kept_trace_is_undefined_where_none_was_kept():

@@ -1,4 +1,4 @@
-"""What asking a paid teacher costs: estimated before, capped at `teacher.budget`, and summed up after.
+"""What asking a paid teacher costs: estimated before it is asked, and capped at `teacher.budget`.
 
 No network and no tokenizer of the service is needed. A likely cost counts a token for every 3 characters; the most that
 it can cost counts one for every byte, which no tokenizer exceeds, and replies of full length. Only the second is held
@@ -7,14 +7,13 @@ against the cap: money is set aside before a request leaves, and what nobody rep
 
 import fcntl
 import os
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from doubledraft.teacher.exchange import Request, Settings, TeacherError
-from doubledraft.teacher.ledger import Account, Ledger, cost, read
+from doubledraft.teacher.ledger import Ledger, cost, read
 
 # Measured on GSM8K with SmolLM2's tokenizer, which splits numbers into digits as Google's do: 3.9 in questions, 2.3 in
 # worked answers, and never more than 0.83 tokens a byte.
@@ -68,22 +67,6 @@ def reserve(requests: Sequence[Request], ledger: Ledger, settings: Settings) -> 
         spent = ledger.committed - again + sum(read(path).committed for path in others)
         check(estimate(requests, settings), spent, settings)
         ledger.add("reserve", bounds={request.key: _bound(request, settings) for request in requests})
-
-
-def summary(ledgers: Iterable[Account]) -> dict[str, object]:
-    """Add up ledgers for a report: requests, replies by finish, tokens, USD reported and set aside, jobs created."""
-    ledgers = list(ledgers)
-    finishes = Counter(str(reply.finish) for ledger in ledgers for reply in ledger.replies.values())
-    return {
-        "requests": sum(len(ledger.asked) for ledger in ledgers),
-        "replies": dict(sorted(finishes.items())),
-        "no_reply": dict(sorted(sum((ledger.counts for ledger in ledgers), Counter()).items())),
-        "input_tokens": sum(ledger.input_tokens for ledger in ledgers),
-        "output_tokens": sum(ledger.output_tokens for ledger in ledgers),
-        "usd": sum(ledger.spent for ledger in ledgers),
-        "usd_set_aside": sum(ledger.committed - ledger.spent for ledger in ledgers),
-        "jobs": sum(ledger.creates for ledger in ledgers),
-    }
 
 
 def cost_per_kept(usd: float, kept: int) -> float | None:
