@@ -57,7 +57,8 @@ def keep_verified(traces: Sequence[Trace], questions: Sequence[Question]) -> tup
 
 def condense(trace: Trace, type: str, rule: Rule) -> Trace:
     """Condense one trace to drafts that keep the rule, answer line unchanged; raises NotCondensable with the reason."""
-    answer = [line for line in without_thoughts(trace.text).split("\n") if line.startswith("####")][-1:]
+    lines = [line.strip() for line in without_thoughts(trace.text).split("\n")]
+    answer = [line for line in lines if line.startswith("####")][-1:]
     if not answer:
         raise NotCondensable("no answer line")
     return replace(trace, type=type, text="\n".join(condense_lines(steps_of(trace.text), rule) + answer))

@@ -119,6 +119,11 @@ def test_the_answer_line_and_the_identity_of_the_row_stay():
     assert made.type == "cod"
 
 
+def test_an_indented_answer_line_is_one_in_condensing_as_in_grading():
+    source = trace("There are 3 bags.\nThey hold 3 * 5 = 15 figs.\nSo 15 / 1 = 15 figs.\n  #### 15 ")
+    assert condense(source, "cod", RULE).text.split("\n")[-1] == "#### 15"
+
+
 def test_generated_traces_all_condense_keep_the_rule_and_halve_their_length(generated):
     asked, written = generated
     kept, lost = condense_all(written, "cod", RULE)
