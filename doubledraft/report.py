@@ -34,6 +34,7 @@ CAPTIONS = {  # figure file: what it shows; every figure says its n below
 def build(
     *,
     metrics: Sequence[str | Path],
+    asked: Sequence[str | Path],
     expected: Sequence[str],
     study: str,
     logs: str,
@@ -45,7 +46,8 @@ def build(
     """Write table.csv, report.md, report.html and the folder of figures.
 
     `metrics` are the existing metrics.json of cells, their generations beside them; `expected` names all cells of the
-    study, in order; `logs` is the folder of a cell's logs with `{cell}` in it. Raises ReportError naming a bad file.
+    study, in order; `asked` are files {type}/{scenario}/asked.json, what a teacher was asked for traces; `logs` is the
+    folder of a cell's logs with `{cell}` in it. Raises ReportError naming a bad file.
     """
     rows = tables.read_rows(metrics, expected)
     missing = [(cell, _last_log(logs.format(cell=cell))) for cell in expected if cell not in {row.cell for row in rows}]
@@ -63,6 +65,7 @@ def build(
         "expected": len(expected),
         "missing": tables.visible(missing),
         "fewer": tables.fewer_questions(rows),
+        "costs": costs(asked),
         "breakdowns": tables.breakdowns(rows),
         "small": tables.SMALL,
         "conclusions": findings.conclusions(rows, compared),
@@ -79,6 +82,12 @@ def build(
         with whole_file(path) as file:
             file.write(_render(template, page))
     log.info("report: %d of %d cells", len(expected) - len(missing), len(expected))
+
+
+def costs(asked: Sequence[str | Path]) -> list[tuple[str, dict]]:
+    """Give (type and scenario, what was asked and paid) of every trace set that a paid teacher wrote."""
+    found = [(" ".join(path.parts[-3:-1]), json.loads(path.read_text(encoding="utf-8"))) for path in map(Path, asked)]
+    return [(name, entry) for name, entry in found if entry["rounds"]]
 
 
 def _last_log(folder: str) -> str | None:

@@ -24,8 +24,8 @@ SCENARIOS = list(config["scenarios"])
 CONDENSED = [name for name, type in config["types"].items() if type.get("condense")]
 PRUNED = [name for name, source in config["models"]["sources"].items() if source["source"] == "prune"]
 FETCHED = [name for name in config["models"]["sources"] if name not in PRUNED]
-CELLS = [f"{type}_{scenario}" for type in TYPES for scenario in SCENARIOS]
-CELLS += [f"untrained_{scenario}" for scenario in SCENARIOS]
+TRAINED = [f"{type}_{scenario}" for type in TYPES for scenario in SCENARIOS]
+CELLS = TRAINED + [f"untrained_{scenario}" for scenario in SCENARIOS]
 MODELS_FIRST = 1  # above the priority 0 of every other rule
 ALL_CORES = 1024  # clamped to --cores: nothing runs beside a job that trains or is timed
 
@@ -141,6 +141,13 @@ def report_metrics(wildcards):
     if not present:
         raise WorkflowError("no cell has metrics yet: `snakemake` makes the whole grid, then the report")
     return present
+
+
+def report_asked(wildcards):
+    """Give what a teacher was asked for the traces of the report's cells, where their traces are there or to be made."""
+    metrics = {Path(path).parent.name: path for path in report_metrics(wildcards)}
+    paths = {cell: "data/{}/{}/asked.json".format(*cell.split("_", 1)) for cell in metrics if cell in TRAINED}
+    return [path for cell, path in paths.items() if os.path.exists(path) or not os.path.exists(metrics[cell])]
 
 
 def asks_teacher(job):

@@ -5,6 +5,7 @@ rule report:
     """Draw the table, the page and the figures from the metrics that exist or are asked for in the same command."""
     input:
         metrics=report_metrics,
+        asked=report_asked,
     output:
         table=report("results/report/table.csv", caption="../report/table.rst", category="Report"),
         markdown="results/report/report.md",

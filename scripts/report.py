@@ -7,6 +7,7 @@ if __name__ == "__main__":
     log_to(snakemake.log[0])
     report.build(
         metrics=snakemake.input.metrics,
+        asked=snakemake.input.asked,
         expected=snakemake.params.expected,
         study=snakemake.params.study,
         logs="results/{cell}/logs",

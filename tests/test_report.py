@@ -38,10 +38,17 @@ class Page(HTMLParser):
         self.text += data
 
 
-def build(folder: Path, metrics: list[Path], expected: list[str] = made_up.EXPECTED, study: str = "made-up") -> Path:
+def build(
+    folder: Path,
+    metrics: list[Path],
+    expected: list[str] = made_up.EXPECTED,
+    study: str = "made-up",
+    asked: list[Path] = (),
+) -> Path:
     out = folder / "report"
     report.build(
         metrics=metrics,
+        asked=asked,
         expected=expected,
         study=study,
         logs=str(folder / "{cell}" / "logs"),
@@ -70,6 +77,22 @@ def test_all_cells_are_in_the_table_and_on_both_pages(whole):
         assert all(cell in page for cell in made_up.EXPECTED)
         assert "Missing:" not in page
     assert {path.name for path in (whole / "figures").iterdir()} == set(report.CAPTIONS)
+
+
+def test_what_a_paid_teacher_cost_is_on_both_pages_and_nothing_where_none_was_paid(tmp_path):
+    nothing = {"input_tokens": 0, "output_tokens": 0, "usd": 0.0, "usd_set_aside": 0.0, "usd_per_kept": None}
+    rounds = [{"asked": 40, "kept": 30, "reasons": {}}, {"asked": 10, "kept": 5, "reasons": {}}]
+    paid = {"input_tokens": 1234, "output_tokens": 5678, "usd": 0.7, "usd_set_aside": 0.0, "usd_per_kept": 0.02}
+    asked = {"cot": nothing | {"rounds": []}, "cod": paid | {"rounds": rounds}}
+    paths = [tmp_path / type / "easy" / "asked.json" for type in asked]
+    for path, entry in zip(paths, asked.values(), strict=True):
+        write_json(path, entry)
+    out = build(tmp_path, made_up.write_grid(tmp_path, ["cod_easy"]), asked=paths)
+    row = "| cod easy | 35 | 50 | 1234 + 5678 | 0.7000 | 0.020000 | 0.0000 |"
+    markdown = (out / "report.md").read_text()
+    assert row in markdown and "cot easy" not in markdown
+    assert all(text in Page(out / "report.html").text for text in ("cod easy", "1234 + 5678", "0.020000"))
+    assert "traces cost" not in (build(tmp_path, made_up.write_grid(tmp_path, ["cod_easy"])) / "report.md").read_text()
 
 
 def test_scenarios_keep_the_order_of_the_config_whatever_exists(tmp_path):
