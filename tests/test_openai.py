@@ -122,6 +122,13 @@ def test_an_error_that_stays_costs_one_call_and_says_what_to_do_without_the_key(
     assert error.value.__cause__ is None and (error.value.__context__ is None or error.value.__suppress_context__)
 
 
+def test_a_reply_with_half_a_character_failed_and_is_paid_for(tmp_path):
+    with Server(lambda messages: "4 \ud800\n#### 4") as server:
+        (reply,) = ask(server, tmp_path, 1)
+    assert (reply.finish, reply.text, reply.input_tokens) == (Finish.failed, "", 100)
+    assert "half a character" in reply.reason
+
+
 @pytest.mark.parametrize(
     ("fault", "finish", "reason"),
     [

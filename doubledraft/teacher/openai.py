@@ -11,6 +11,7 @@ that timed out, nobody reports; money set aside for a request is freed only when
 """
 
 import json
+import re
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -39,6 +40,7 @@ ADVICE = {
     404: "check teacher.model and teacher.base_url",
     429: "no credit is left",
 }
+HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 GO_ON = "what came is in the ledger: the same command goes on from there"
 
 
@@ -184,12 +186,15 @@ def _read(key: str, completion: object) -> Reply:
     if completion.usage is None:
         raise TeacherError("the server reports no usage, so that money cannot be counted: use one that does")
     choice = completion.choices[0]
+    text, reason = choice.message.content or "", choice.message.refusal or str(choice.finish_reason)
     finish = Finish.blocked if choice.message.refusal else FINISHES.get(choice.finish_reason, Finish.failed)
+    if HALF_CHARACTER.search(text):
+        text, reason, finish = "", "half a character in the text, which no file can hold", Finish.failed
     return Reply(
         key=key,
         finish=finish,
-        text=choice.message.content or "",
-        reason=None if finish is Finish.stop else choice.message.refusal or str(choice.finish_reason),
+        text=text,
+        reason=None if finish is Finish.stop else reason,
         input_tokens=completion.usage.prompt_tokens,
         output_tokens=completion.usage.completion_tokens,
     )
