@@ -13,6 +13,7 @@ from doubledraft.condense import NotCondensable, Rule, condense_lines, count_wor
 from doubledraft.records import Question, Trace
 
 NO_ANSWER = "no answer"
+SEVERAL_ANSWERS = "several answer lines"  # which of them ends the steps is anyone's guess
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +34,9 @@ class Compliance:
 
 
 def answer_fault(grader: Grader, gold: str, text: str) -> str | None:
-    """Say why the answer line of a text is not the gold answer; None where it is."""
+    """Say why a text does not end its steps in one answer line that equals the gold answer; None where it does."""
+    if sum(line.lstrip().startswith("####") for line in without_thoughts(text).split("\n")) > 1:
+        return SEVERAL_ANSWERS
     answer = extract_strict(text)
     judgement = grader.grade(gold, answer)
     if judgement.verdict == Verdict.equal:

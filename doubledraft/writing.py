@@ -19,7 +19,15 @@ from doubledraft.runtime import log
 from doubledraft.teacher import asking, oracle, prompt, section
 from doubledraft.teacher.asking import Fault
 from doubledraft.teacher.exchange import Settings
-from doubledraft.traces import NO_ANSWER, Dropped, answer_fault, condense_all, ending_at_answer, keep_verified
+from doubledraft.traces import (
+    NO_ANSWER,
+    SEVERAL_ANSWERS,
+    Dropped,
+    answer_fault,
+    condense_all,
+    ending_at_answer,
+    keep_verified,
+)
 
 NOTHING_ASKED = {
     "rounds": [],
@@ -95,14 +103,14 @@ def _answered(
     ledger: str | Path,
     settings: Settings,
 ) -> tuple[list[Trace], list[Dropped], dict]:
-    """Ask for an answer to every question; a wrong one is dropped, one without an answer line asked for again."""
+    """Ask for an answer to every question; a wrong one is dropped, one without one answer line asked for again."""
     gold = {row.id: row.answer for row in rows}
     messages = {row.id: prompt.messages(template, {"question": row.question} | rule) for row in rows}
     with Grader() as grader:
 
         def judge(id: str, text: str) -> Fault | None:
             reason = answer_fault(grader, gold[id], text)
-            return Fault(reason, again=reason == NO_ANSWER) if reason else None
+            return Fault(reason, again=reason in (NO_ANSWER, SEVERAL_ANSWERS)) if reason else None
 
         return _ask(rows, type, messages, judge, ledger, settings)
 

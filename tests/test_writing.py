@@ -145,7 +145,11 @@ def test_every_question_is_asked_once_verified_and_paid_for_once(folder):
 
 
 def test_only_a_reply_that_cannot_be_used_is_asked_for_again(folder):
-    bad = {0: "no answer line", 1: SOLUTIONS[QUESTIONS[1].question] + "5"}  # the second ends in a wrong answer
+    bad = {
+        0: "no answer line",
+        1: SOLUTIONS[QUESTIONS[1].question] + "5",  # ends in a wrong answer
+        4: f"#### 1\n{SOLUTIONS[QUESTIONS[4].question]}",  # which of two answers?
+    }
 
     def first_bad(messages: list[dict]) -> str:
         number = [row.question for row in QUESTIONS].index(messages[-1]["content"])
@@ -154,10 +158,16 @@ def test_only_a_reply_that_cannot_be_used_is_asked_for_again(folder):
     with Server(first_bad, [Fault(), Fault(), Fault(kind="length"), Fault(kind="content_filter")]) as server:
         kept, lost, asked = write_cot(folder, server)
     first, second = asked["rounds"]
-    assert first["reasons"] == {"no answer": 1, "wrong answer": 1, "truncated": 1, "blocked": 1}
-    assert second == {"asked": 3, "kept": 3, "reasons": {}}
+    assert first["reasons"] == {
+        "no answer": 1,
+        "wrong answer": 1,
+        "truncated": 1,
+        "blocked": 1,
+        "several answer lines": 1,
+    }
+    assert second == {"asked": 4, "kept": 4, "reasons": {}}
     assert [(row.id, row.reason) for row in lost] == [(QUESTIONS[1].id, "wrong answer")]
-    assert len(kept) == COUNT - 1 and len(server.asked) == COUNT + 3
+    assert len(kept) == COUNT - 1 and len(server.asked) == COUNT + 4
 
 
 def test_a_question_is_asked_no_more_often_than_allowed(folder):
