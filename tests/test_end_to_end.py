@@ -42,9 +42,10 @@ def apples(sums: list[tuple[int, int]]) -> str:
         name = NAMES[number % len(NAMES)]
         rows.append(
             {
-                "question": f"{name} has {have} apples and picks {more} more. How many apples does {name} have?",
+                # a number in any five words: what differs in numbers alone would else be left out as near overlap
+                "question": f"{name} has {have} apples plus {more} more. Total?",
                 "answer": str(have + more),
-                "solution": f"{name} has {have} apples at the start.\n{name} picks {more} more apples.\n"
+                "solution": f"{name} has {have} apples at the start.\n{name} gets {more} more apples.\n"
                 f"That makes {have} + {more} = {have + more} apples.",
             }
         )
