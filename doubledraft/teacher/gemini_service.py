@@ -10,12 +10,11 @@ import json
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import TypeVar
 
 from doubledraft.runtime import log
 from doubledraft.secrets import redact
+from doubledraft.teacher import retry_after
 from doubledraft.teacher.exchange import Settings, TeacherError
 
 SERVICE = "https://generativelanguage.googleapis.com"  # said out loud: the client takes another from the environment
@@ -164,16 +163,7 @@ def _wait(error: Exception) -> float | None:
     """Seconds that the service asks to wait, in the header Retry-After or in the error's details, None without them."""
     headers = getattr(error.response, "headers", None) or {}
     value = headers.get("retry-after") or _retry_delay(error.details)
-    if value is None:
-        return None
-    try:
-        return max(0.0, float(value.removesuffix("s")))
-    except ValueError:
-        pass
-    try:
-        return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
-    except (TypeError, ValueError):
-        return None
+    return retry_after.seconds(value.removesuffix("s")) if value else None
 
 
 def _retry_delay(details: object) -> str | None:

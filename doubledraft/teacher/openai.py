@@ -16,13 +16,11 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from random import random
 
 from doubledraft import secrets
 from doubledraft.runtime import log
-from doubledraft.teacher import budget
+from doubledraft.teacher import budget, retry_after
 from doubledraft.teacher.exchange import Finish, Reply, Request, Settings, TeacherError
 from doubledraft.teacher.ledger import Ledger
 
@@ -145,16 +143,8 @@ def _wait(error: Exception, tries: int) -> float:
     """Seconds until the next try: what the header Retry-After asks for (seconds or a date), else doubled each time."""
     grown = min(FIRST_WAIT * 2 ** (tries - 1), LONGEST_WAIT) * (1 + random() / 4)
     asked = error.response.headers.get("retry-after") if hasattr(error, "response") else None
-    if not asked:
-        return grown
-    try:
-        return max(float(asked), 0.0)
-    except ValueError:
-        pass
-    try:
-        return max((parsedate_to_datetime(asked) - datetime.now(UTC)).total_seconds(), 0.0)
-    except (ValueError, TypeError):
-        return grown
+    seconds = retry_after.seconds(asked) if asked else None
+    return grown if seconds is None else seconds
 
 
 def _send(client: object, request: Request, settings: Settings, until: float) -> Reply:
