@@ -61,7 +61,11 @@ def _local(name_or_path: str | Path) -> Path:
         return Path(name_or_path)
     from huggingface_hub import snapshot_download
 
-    return Path(snapshot_download(str(name_or_path), allow_patterns=list(ALLOWED)))
+    try:
+        return Path(snapshot_download(str(name_or_path), allow_patterns=list(ALLOWED)))
+    except (OSError, ValueError) as error:  # no network, no such model, or no name that the hub could have
+        reason = str(error).split("\n")[0]
+        raise ModelError(f"{name_or_path}: no such folder, and the hub does not give it either: {reason}") from None
 
 
 def _refuse_unlike(config, folder: Path) -> None:

@@ -15,7 +15,7 @@ tokens of the step; it decides what ends an answer, so nothing is emitted after 
 """
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from doubledraft.backend import Backend
@@ -62,15 +62,44 @@ def speculative_decode(
     `input_ids` are lists of token ids, of different lengths if need be. Raises ValueError for prompts that leave no
     room for `max_new_tokens` within the target's positions, and ModelError for a draft of another vocabulary.
     """
+    *_, metrics = stream(
+        target,
+        draft,
+        input_ids,
+        max_new_tokens,
+        draft_length=draft_length,
+        stop_ids=stop_ids,
+        sampling=sampling,
+        generator=generator,
+    )
+    return [answer.token_ids for answer in metrics.answers], metrics
+
+
+def stream(
+    target: Backend,
+    draft: Backend | Proposer,
+    input_ids: Sequence[Sequence[int]],
+    max_new_tokens: int,
+    *,
+    draft_length: int | DraftLength = 5,
+    stop_ids: Collection[int] = (),
+    sampling: Sampling = GREEDY,
+    generator: "torch.Generator | None" = None,
+) -> Iterator[Metrics]:
+    """Answer as `speculative_decode` does, and show the run as it grows: after the prompts, and after every step.
+
+    It is one `Metrics` each time, with what came since. The time that a caller takes between steps does not count.
+    """
     proposer = DraftModel(draft) if isinstance(draft, Backend) else draft
     length = FixedLength(draft_length) if isinstance(draft_length, int) else draft_length
     rows = [_Row(prompt, max_new_tokens, stop_ids) for prompt in _checked(target, input_ids, max_new_tokens)]
     decoding = _Decoding(target, proposer, length, rows, sampling, generator)
     decoding.read_prompts()
+    metrics = Metrics([row.answer for row in rows], decoding.prefill_seconds, decoding.times)
+    yield metrics
     while decoding.goes_on:
         decoding.step()
-    answers = [row.answer for row in rows]
-    return [answer.token_ids for answer in answers], Metrics(answers, decoding.prefill_seconds, decoding.times)
+        yield metrics
 
 
 class _Row:
@@ -154,6 +183,7 @@ class _Decoding:
 
     def step(self) -> None:
         """Draft, verify, emit what is kept and one token more, and forget the rest."""
+        self.clock.start()
         draft = self._draft()
         self.clock.part()
         steps = self._emit(draft, self._verdict(draft))
@@ -203,6 +233,10 @@ class _Clock:
 
     def __init__(self, device: "torch.device") -> None:
         self._cuda = device.type == "cuda"
+        self.start()
+
+    def start(self) -> None:
+        """Begin a step."""
         self._start = self._middle = self._now()
 
     def part(self) -> None:
@@ -212,9 +246,7 @@ class _Clock:
     def step(self) -> tuple[float, float]:
         """End a step, whose results the host has; gives the seconds of its first part and of the rest."""
         end = self._now()
-        seconds = self._seconds(self._start, self._middle), self._seconds(self._middle, end)
-        self._start = self._middle = end
-        return seconds
+        return self._seconds(self._start, self._middle), self._seconds(self._middle, end)
 
     def _now(self):
         if not self._cuda:

@@ -2,6 +2,7 @@
 # Make the one environment from the complete pins: envs/install.sh cpu|gpu FOLDER
 # The folder's `installed` file is written last and names the pins, so that a set-up cut short is redone and never half-used.
 # `build` beside it lets a later `make` keep the build that was chosen.
+# The command `doubledraft` is this working tree itself, linked and not copied; it is put there anew whenever it is missing.
 # Snakemake itself goes in last for the same reason: until all else is there, there is nothing to start.
 set -euo pipefail
 
@@ -11,8 +12,13 @@ python=${PYTHON:-python3.11}
 case $build in cpu) need_gb=7 ;; gpu) need_gb=25 ;; *) echo "envs/install.sh: '$build' is not cpu or gpu" >&2; exit 2 ;; esac
 
 stop() { printf 'set-up stopped: %s\n' "$@" >&2; exit 1; }
+put_command() { # needs no network: the build tools are among the pins
+    [ -x "$venv/bin/doubledraft" ] ||
+        "$venv/bin/uv" pip install --quiet --no-deps --no-build-isolation --offline --python "$venv/bin/python" \
+            --editable "$(dirname "$0")/.." || stop "the command doubledraft could not be made (above is what uv said)"
+}
 
-if [ -f "$venv/installed" ] && cmp -s "$venv/installed" "$pins"; then exit 0; fi
+if [ -f "$venv/installed" ] && cmp -s "$venv/installed" "$pins"; then put_command; exit 0; fi
 
 version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) ||
     stop "'$python' does not run. Install Python 3.11 with venv, or name one: make env PYTHON=/path/to/python3.11"
@@ -42,6 +48,7 @@ grep -Ev "$skip" "$pins" >"$venv/rest.txt"
 "${uv[@]}" --requirement "$venv/rest.txt" || stop "the pins in $pins could not all be had (above is what uv said); the next run starts anew, with what is in uv's cache"
 "$venv/bin/python" -c 'import torch, transformers, peft, datasets, sympy, pandas, matplotlib' 2>"$venv/import.log" ||
     { cat "$venv/import.log" >&2; stop "the installed packages do not import together (above)"; }
+put_command
 "${uv[@]}" "$(grep '^snakemake==' "$pins")"
 echo "$build" >"$venv/build"
 cp "$pins" "$venv/installed"

@@ -80,7 +80,21 @@ def test_an_environment_of_these_pins_is_left_as_it_is(tmp_path):
     venv = tmp_path / "venv"
     venv.mkdir()
     (venv / "installed").write_bytes((ROOT / "envs" / "cpu.txt").read_bytes())
+    command_named(venv / "bin", "doubledraft", "")
     assert install(venv, PYTHON="/nowhere/python").returncode == 0, "nothing should be looked for when nothing is to do"
+
+
+def test_the_command_is_put_where_it_is_missing_without_a_network_and_runs_from_any_folder(tmp_path):
+    venv = tmp_path / "venv"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", venv], check=True)
+    (venv / "bin" / "uv").symlink_to(UV)
+    packages = venv / "lib" / "python3.11" / "site-packages"
+    packages.joinpath("pinned.pth").write_text(f"{Path(sys.prefix) / 'lib' / 'python3.11' / 'site-packages'}\n")
+    (venv / "installed").write_bytes((ROOT / "envs" / "cpu.txt").read_bytes())
+    result = install(venv, UV_INDEX_URL="http://127.0.0.1:9/simple")
+    assert result.returncode == 0, result.stderr
+    shown = subprocess.run([venv / "bin" / "doubledraft", "--help"], cwd=tmp_path, capture_output=True, text=True)
+    assert shown.returncode == 0 and "generate" in shown.stdout
 
 
 @pytest.mark.parametrize(

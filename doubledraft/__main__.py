@@ -1,0 +1,7 @@
+"""Lets `python -m doubledraft` be the command line."""
+
+import sys
+
+from doubledraft.cli import main
+
+sys.exit(main())

@@ -1,0 +1,82 @@
+"""Answer one prompt, and show which tokens the draft proposed.
+
+The text appears step by step: what the target took over from the draft stands apart from the target's own tokens, by
+colour where standard output is a terminal and NO_COLOR is not set. Characters that would move the cursor or hide text
+are written as escapes. The answer goes to standard output, one line of figures after it to standard error.
+"""
+
+import argparse
+import os
+import sys
+
+from doubledraft.commands import pair
+from doubledraft.comparison import visible
+from doubledraft.decoding_metrics import Metrics
+from doubledraft.engine import stream
+from doubledraft.tokenizing import Pieces, prompt_ids
+
+ACCEPTED, PLAIN = "\x1b[32m", "\x1b[0m"  # ANSI: green, and back to normal
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this subcommand."""
+    pair.add_models(parser)
+    parser.add_argument("--prompt", required=True, help="the question; `-` reads it from standard input")
+    parser.add_argument("--system", help="system message before it")
+    parser.add_argument("--max-tokens", type=pair.at_least_one, default=256, help="tokens to answer in; default: 256")
+    pair.add_draft_length(parser)
+    pair.add_sampling(parser)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Answer on standard output, with one line of figures on standard error."""
+    loaded = pair.load(options)
+    question = sys.stdin.read() if options.prompt == "-" else options.prompt
+    system = [{"role": "system", "content": options.system}] if options.system else []
+    asked = prompt_ids(loaded.tokenizer, [*system, {"role": "user", "content": question}])
+    pieces, shown, coloured = Pieces(loaded.tokenizer), 0, _has_colours()
+    for metrics in stream(
+        loaded.target,
+        loaded.proposer,
+        [asked],
+        options.max_tokens,
+        draft_length=pair.as_length(options.draft_length),
+        stop_ids=loaded.stop_ids,
+        sampling=pair.as_sampling(options),
+        generator=pair.generator(loaded.target, options.seed),
+    ):
+        [answer] = metrics.answers
+        accepted = answer.steps[-1].accepted if answer.steps else 0
+        for position, token in enumerate(answer.token_ids[shown:]):
+            _show(pieces.add(token), coloured and position < accepted)
+        shown = len(answer.token_ids)
+    _show(pieces.rest(), False)
+    _show("\n", False)
+    legend = f"{ACCEPTED}accepted from the draft{PLAIN} · " if coloured and metrics.figures()["accepted"] else ""
+    sys.stderr.write(f"{legend}{summary(metrics)}\n")
+
+
+def _show(text: str, coloured: bool) -> None:
+    """Write what a model said; a character that takes several tokens has the colour of the last."""
+    shown = visible(text)
+    sys.stdout.write(f"{ACCEPTED}{shown}{PLAIN}" if coloured and shown else shown)
+    sys.stdout.flush()
+
+
+def _has_colours() -> bool:
+    """Whether standard output shows colours, and nobody asked for none: https://no-color.org."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def summary(metrics: Metrics) -> str:
+    """Give a run in one line."""
+    figures = metrics.figures()
+    parts = [
+        f"{figures['emitted']} tokens in {figures['seconds']:.2f} s",
+        f"{figures['tokens_per_second']:.1f} tokens/s",
+        f"{figures['tokens_per_step']:.2f} tokens per step",
+    ]
+    if figures["drafted"]:
+        share = figures["acceptance_rate"]
+        parts.append(f"accepted {figures['accepted']} of {figures['drafted']} drafted tokens ({share:.0%})")
+    return " · ".join(parts)

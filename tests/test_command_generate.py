@@ -1,0 +1,100 @@
+"""`doubledraft generate` on tiny models: what streams, what is coloured, what is refused.
+
+pytest tests/test_command_generate.py
+"""
+
+import re
+import sys
+
+import pytest
+from test_cli import run
+from tiny_models import build_model
+from transformers import AutoTokenizer
+
+from doubledraft.backend import create_backend
+from doubledraft.commands.generate import ACCEPTED, PLAIN
+from doubledraft.comparison import visible
+from doubledraft.engine import decode
+from doubledraft.tokenizing import prompt_ids, stop_ids
+
+QUESTION = "Nina has 4 boxes with 6 pencils each."
+FIGURES = re.compile(
+    r"^(\d+) tokens in .* tokens/s · .* tokens per step( · accepted (\d+) of (\d+) drafted tokens .*)?$"
+)
+
+
+@pytest.fixture(scope="module")
+def expected(tiny_model) -> str:
+    """What the target says by itself, as it may stand in a terminal."""
+    target, tokenizer = create_backend(tiny_model, "float32", "cpu"), AutoTokenizer.from_pretrained(tiny_model)
+    asked = prompt_ids(tokenizer, [{"role": "user", "content": QUESTION}])
+    [ids], _ = decode(target, [asked], 24, stop_ids=stop_ids(tiny_model, tokenizer))
+    return visible(tokenizer.decode(ids, skip_special_tokens=True))
+
+
+def generate(capsys, model, *arguments: object) -> tuple[int, str, str]:
+    common = ("--model", model, "--prompt", QUESTION, "--max-tokens", 24, "--dtype", "float32", "--device", "cpu")
+    return run(capsys, "generate", *common, *arguments)
+
+
+@pytest.mark.parametrize("arguments", [(), ("--ngram",), ("--draft", "near"), ("--draft", "near", "adaptive")])
+def test_the_answer_is_the_targets_own_whoever_drafts(arguments, tiny_model, tiny_draft, expected, capsys):
+    values = [tiny_draft if value == "near" else value for value in arguments if value != "adaptive"]
+    length = ("--draft-length", "adaptive") if "adaptive" in arguments else ("--draft-length", 3)
+    status, out, err = generate(capsys, tiny_model, *values, *length)
+    assert status == 0 and out == f"{expected}\n"
+    found = FIGURES.match(err.strip())
+    assert found, err
+    if "near" in arguments:
+        assert 0 < int(found[3]) < int(found[4]), "nothing was kept, or nothing refused"
+    if not arguments:
+        assert found[2] is None, "nobody drafted"
+
+
+def test_a_terminal_shows_accepted_tokens_in_colour_unless_told_not_to(
+    tiny_model, tiny_draft, expected, capsys, monkeypatch
+):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    _, out, err = generate(capsys, tiny_model, "--draft", tiny_draft)
+    assert ACCEPTED in out and f"{ACCEPTED}accepted from the draft{PLAIN}" in err
+    assert out.replace(ACCEPTED, "").replace(PLAIN, "") == f"{expected}\n"
+    assert not out.startswith(ACCEPTED), "the first token is the target's own"
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert generate(capsys, tiny_model, "--draft", tiny_draft)[1] == f"{expected}\n"
+
+
+def test_a_draft_of_another_tokenizer_is_refused_and_names_both(tiny_model, tmp_path, capsys):
+    other = build_model(tmp_path / "other")
+    tokenizer = AutoTokenizer.from_pretrained(other)
+    tokenizer.add_tokens(["pencil"])
+    tokenizer.save_pretrained(other)
+    status, out, err = generate(capsys, tiny_model, "--draft", other)
+    assert status == 2 and out == ""
+    assert "different tokenizers: token 'pencil'" in err and str(other) in err and "Traceback" not in err
+
+
+def test_a_prompt_longer_than_the_models_positions_is_refused(tiny_model, capsys):
+    status, _, err = generate(capsys, tiny_model, "--max-tokens", 2000)
+    assert status == 2 and "has 1024 positions" in err
+
+
+@pytest.mark.parametrize("folder", ["/nowhere/at/all", "results/none"])
+def test_a_folder_that_is_not_there_is_refused_by_name(folder, capsys, monkeypatch):
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    status, _, err = generate(capsys, folder)
+    assert status == 2 and f"{folder}: no such folder" in err
+
+
+def test_a_folder_that_is_no_model_is_refused_by_name(tmp_path, capsys):
+    status, _, err = generate(capsys, tmp_path)
+    assert status == 2 and "a model needs config.json" in err
+
+
+def test_draws_repeat_with_their_seed_and_a_bad_temperature_is_refused(tiny_model, tiny_draft, capsys):
+    settings = ("--draft", tiny_draft, "--temperature", 1, "--top-k", 20, "--top-p", 0.9)
+    first, again, other = (generate(capsys, tiny_model, *settings, "--seed", seed)[1] for seed in (3, 3, 4))
+    assert first == again != other
+    status, _, err = generate(capsys, tiny_model, "--temperature", -1)
+    assert status == 2 and "temperature should be 0" in err
