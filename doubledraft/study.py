@@ -5,21 +5,15 @@ message names the key, the value found and what was expected.
 """
 
 import copy
-import difflib
 import hashlib
 import importlib.util
 import json
 import math
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
-from functools import reduce
-from operator import getitem
 from pathlib import Path
 
-import yaml
-
-from doubledraft import wordproblems
+from doubledraft import config_schema, wordproblems
 from doubledraft.question_sources import GSM8K_ROWS
 from doubledraft.teacher import section
 
@@ -58,17 +52,19 @@ def check_config(config: dict, schema: str | Path, files: Iterable[str | Path] =
 
     `files` are the YAML files that the config was merged from; a key that stands twice in one of them is refused.
     """
-    for file in files:
-        _refuse_duplicates(file)
+    _refuse([problem for file in files for problem in config_schema.duplicates(file)])
     config = copy.deepcopy(config)
-    _check_schema(config, yaml.safe_load(Path(schema).read_text(encoding="utf-8")))
+    _refuse(config_schema.problems(config, schema))
     for key in ("scenarios", "types"):
         config[key] = {name: _without_null(entry) for name, entry in config[key].items() if entry is not None}
-    problems = [problem for check in _CHECKS for problem in check(config)]
-    if problems:
-        raise StudyError("\n".join(problems))
+    _refuse([problem for check in _CHECKS for problem in check(config)])
     config["teacher"] = section.used(config["teacher"])
     return config
+
+
+def _refuse(problems: list[str]) -> None:
+    if problems:
+        raise StudyError("\n".join(problems))
 
 
 def check_folder(name: str, record: str | Path) -> None:
@@ -163,62 +159,6 @@ def source_chain(models: dict, name: str) -> list[dict]:
     return [{"model": name, **entry}] + (source_chain(models, entry["of"]) if entry["source"] == "prune" else [])
 
 
-def _check_schema(config: dict, schema: dict) -> None:
-    from jsonschema import Draft202012Validator
-
-    validator = Draft202012Validator(schema)
-    for error in list(validator.iter_errors(config)):
-        if error.validator in ("type", "enum") and isinstance(error.instance, str):
-            _read_text(config, list(error.absolute_path))
-    if errors := sorted(validator.iter_errors(config), key=lambda error: [str(key) for key in error.absolute_path]):
-        raise StudyError("\n".join(_explain(error) for error in errors))
-
-
-def _read_text(config: dict, path: list) -> None:
-    """Turn text into the value it spells: `--config a='{b: 1}'` gives text only, and YAML reads 1e-3 as text."""
-    *parents, last = path
-    place = reduce(getitem, parents, config)
-    value = yaml.safe_load(place[last])
-    if isinstance(value, str):
-        with suppress(ValueError):
-            value = float(value)
-    place[last] = value
-
-
-def _explain(error: object) -> str:
-    key, known = _key(error.absolute_path), error.schema.get("properties", {})
-    if error.validator == "additionalProperties":
-        unknown = sorted(str(name) for name in error.instance if name not in known)[0]
-        close = difflib.get_close_matches(unknown, known, n=1)
-        hint = f"did you mean {close[0]}?" if close else f"expected one of {', '.join(known)}"
-        return f"config key {_key([*error.absolute_path, unknown])} is unknown: {hint}"
-    if error.validator == "required":
-        missing = next(name for name in error.validator_value if name not in error.instance)
-        return f"config key {_key([*error.absolute_path, missing])} is missing"
-    if "propertyNames" in error.absolute_schema_path:
-        return f"config key {key}: the name {error.instance!r:.80} cannot be used: expected {error.validator_value}"
-    about = f" ({error.schema['description']})" if "description" in error.schema else ""
-    return f"config key {key} is {error.instance!r:.80}: expected {_expected(error)}{about}"
-
-
-def _expected(error: object) -> str:
-    words = {
-        "minimum": "at least {}",
-        "exclusiveMinimum": "more than {}",
-        "maximum": "at most {}",
-        "enum": "one of {}",
-        "pattern": "a name like {}",
-        "type": "{}",
-    }
-    value = error.validator_value
-    value = " or ".join(str(item) for item in value) if isinstance(value, list) else value
-    return words.get(error.validator, error.validator + " {}").format(value)
-
-
-def _key(path: Iterable[object]) -> str:
-    return ".".join(str(part) for part in path)
-
-
 def _without_null(entry: dict) -> dict:
     return {key: value for key, value in entry.items() if value is not None}
 
@@ -234,7 +174,7 @@ def _leaves(value: object, path: tuple = ()) -> Iterator[tuple[tuple, object]]:
 def _check_finite(config: dict) -> Iterator[str]:
     for path, value in _leaves(config):
         if isinstance(value, float) and not math.isfinite(value):
-            yield f"config key {_key(path)} is {value}: expected a finite number"
+            yield f"config key {config_schema.key(path)} is {value}: expected a finite number"
 
 
 def _check_scenarios(config: dict) -> Iterator[str]:
@@ -345,19 +285,3 @@ _CHECKS = (
     _check_lengths,
     _check_report_to,
 )
-
-
-def _refuse_duplicates(file: str | Path) -> None:
-    class Loader(yaml.SafeLoader):
-        pass
-
-    def mapping(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict:
-        seen = set()
-        for key, _ in node.value:
-            if key.value in seen:
-                raise StudyError(f"{file}:{key.start_mark.line + 1}: config key {key.value} stands twice")
-            seen.add(key.value)
-        return yaml.SafeLoader.construct_mapping(loader, node, deep=True)
-
-    Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, mapping)
-    yaml.load(Path(file).read_text(encoding="utf-8"), Loader)  # noqa: S506 (a subclass of the safe loader)

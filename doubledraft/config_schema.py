@@ -1,0 +1,91 @@
+"""What a config may say, by a JSON schema in YAML; every message names the key, the value and what was expected.
+
+Shape only: what keys mean together is checked by whoever reads them.
+"""
+
+import difflib
+from collections.abc import Iterable
+from contextlib import suppress
+from functools import reduce
+from operator import getitem
+from pathlib import Path
+
+import yaml
+
+
+def problems(config: dict, schema: str | Path) -> list[str]:
+    """Say what the schema, a YAML file, does not allow; text in the config that spells a value becomes that value."""
+    from jsonschema import Draft202012Validator
+
+    validator = Draft202012Validator(yaml.safe_load(Path(schema).read_text(encoding="utf-8")))
+    for error in list(validator.iter_errors(config)):
+        if error.validator in ("type", "enum") and isinstance(error.instance, str):
+            _read_text(config, list(error.absolute_path))
+    errors = sorted(validator.iter_errors(config), key=lambda error: [str(part) for part in error.absolute_path])
+    return [_explain(error) for error in errors]
+
+
+def _read_text(config: dict, path: list) -> None:
+    """Turn text into the value it spells: `--config a='{b: 1}'` gives text only, and YAML reads 1e-3 as text."""
+    *parents, last = path
+    place = reduce(getitem, parents, config)
+    value = yaml.safe_load(place[last])
+    if isinstance(value, str):
+        with suppress(ValueError):
+            value = float(value)
+    place[last] = value
+
+
+def _explain(error: object) -> str:
+    where, known = key(error.absolute_path), error.schema.get("properties", {})
+    if error.validator == "additionalProperties":
+        unknown = sorted(str(name) for name in error.instance if name not in known)[0]
+        close = difflib.get_close_matches(unknown, known, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"expected one of {', '.join(known)}"
+        return f"config key {key([*error.absolute_path, unknown])} is unknown: {hint}"
+    if error.validator == "required":
+        missing = next(name for name in error.validator_value if name not in error.instance)
+        return f"config key {key([*error.absolute_path, missing])} is missing"
+    if "propertyNames" in error.absolute_schema_path:
+        return f"config key {where}: the name {error.instance!r:.80} cannot be used: expected {error.validator_value}"
+    about = f" ({error.schema['description']})" if "description" in error.schema else ""
+    return f"config key {where} is {error.instance!r:.80}: expected {_expected(error)}{about}"
+
+
+def _expected(error: object) -> str:
+    words = {
+        "minimum": "at least {}",
+        "exclusiveMinimum": "more than {}",
+        "maximum": "at most {}",
+        "enum": "one of {}",
+        "pattern": "a name like {}",
+        "type": "{}",
+    }
+    value = error.validator_value
+    value = " or ".join(str(item) for item in value) if isinstance(value, list) else value
+    return words.get(error.validator, error.validator + " {}").format(value)
+
+
+def key(path: Iterable[object]) -> str:
+    """Write the path to a value as messages do: `benchmark.limit`."""
+    return ".".join(str(part) for part in path)
+
+
+def duplicates(file: str | Path) -> list[str]:
+    """Say which keys of a YAML file stand twice in one place: YAML would take the last in silence."""
+    found = []
+
+    class Loader(yaml.SafeLoader):
+        pass
+
+    def mapping(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict:
+        seen = set()
+        for name, _ in node.value:
+            if name.value in seen:
+                found.append(f"{file}:{name.start_mark.line + 1}: config key {name.value} stands twice")
+            seen.add(name.value)
+        return yaml.SafeLoader.construct_mapping(loader, node, deep=True)
+
+    Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, mapping)
+    yaml.load(Path(file).read_text(encoding="utf-8"), Loader)  # noqa: S506 (a subclass of the safe loader)
+    return found
