@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from doubledraft.kv_cache import KVCache
-from doubledraft.model_folder import ALLOWED, ModelError, refuse_unsafe
+from doubledraft.model_folder import ALLOWED, ModelError
 from doubledraft.runtime import config_hash
+from doubledraft.untrusted import refuse_unsafe
 
 if TYPE_CHECKING:
     import torch

@@ -17,10 +17,11 @@ from pathlib import Path
 
 from doubledraft import plots, prompts
 from doubledraft.checkpoints import folder_of_run, newest_whole_checkpoint, seal
-from doubledraft.model_folder import refuse_unsafe, sha256
+from doubledraft.model_folder import sha256
 from doubledraft.records import Generation, Question, Trace, read_records, whole_directory, whole_file, write_json
 from doubledraft.runtime import OFFLINE, log, provenance, use_own_cores
 from doubledraft.training_rows import TrainingError, encode_all, rows_from_generations, rows_from_traces
+from doubledraft.untrusted import refuse_unsafe
 
 # every matrix of a decoder layer
 LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]

@@ -14,12 +14,12 @@ from doubledraft.model_folder import (
     ITEM_BYTES,
     ModelError,
     copy_tokenizer,
-    refuse_unsafe,
     require_space,
     write_manifest,
 )
 from doubledraft.records import Question, read_records, whole_directory
 from doubledraft.runtime import log, use_own_cores
+from doubledraft.untrusted import refuse_unsafe, refuse_unsafe_adapter
 
 if TYPE_CHECKING:
     import torch
@@ -57,8 +57,7 @@ def merge(
 
     use_own_cores()
     refuse_unsafe(base)
-    if not (Path(adapter) / "adapter_model.safetensors").exists():
-        raise ModelError(f"{adapter}: no adapter_model.safetensors; train the adapter again")
+    refuse_unsafe_adapter(adapter, base)
     model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
     require_space(Path(out).parent, model.num_parameters() * ITEM_BYTES[dtype], f"{out}")
     tokenizer = AutoTokenizer.from_pretrained(base)

@@ -1,7 +1,7 @@
-"""The folder of a model: what may be in it, what its manifest says, and when it is refused.
+"""The folder of a model: what is in it, and what its manifest says.
 
 A model is a Hugging Face folder with safetensors weights and a `manifest.json` that says where every byte came from.
-Pickled weights and models that bring their own code are refused before anything of theirs is opened.
+What may not be in it is in `untrusted.py`.
 """
 
 import hashlib
@@ -25,38 +25,12 @@ TOKENIZER = (
     "chat_template.jinja",
 )
 ALLOWED = (*WEIGHTS, *TOKENIZER, "config.json", "generation_config.json", "LICENSE*")
-PICKLES = {
-    ".bin",
-    ".pt",
-    ".pth",
-    ".ckpt",
-    ".pkl",
-    ".pickle",
-    ".joblib",
-    ".msgpack",
-    ".h5",
-}  # load by running code, or may
 ITEM_BYTES = {"bfloat16": 2, "float16": 2, "float32": 4}
 HEADER_DTYPES = {"BF16": "bfloat16", "F16": "float16", "F32": "float32"}  # safetensors spelling
 
 
 class ModelError(ValueError):
     """A model that cannot be fetched, trusted or used; the message says which and what to do."""
-
-
-def refuse_unsafe(folder: str | Path) -> None:
-    """Raise ModelError when a model folder holds pickles or brings its own code, or holds no safetensors weights."""
-    folder = Path(folder)
-    for file in sorted(folder.rglob("*")):
-        if file.suffix.lower() in PICKLES:
-            raise ModelError(f"{file}: pickled weights can run code when loaded; keep only the safetensors files")
-    for name in ("config.json", "tokenizer_config.json"):
-        if (folder / name).exists() and "auto_map" in read_config(folder, name):
-            raise ModelError(
-                f"{folder / name}: `auto_map` asks for the model's own code to be run, which is never done here"
-            )
-    if not any(folder.glob("*.safetensors")) or not (folder / "config.json").exists():
-        raise ModelError(f"{folder}: a model needs config.json and weights in safetensors format")
 
 
 def write_manifest(folder: Path, origin: dict, *, parent: str | Path | None = None, **facts: object) -> None:
@@ -81,18 +55,15 @@ def write_manifest(folder: Path, origin: dict, *, parent: str | Path | None = No
 
 def _weights(folder: Path) -> tuple[str, int]:
     """Give dtype (several joined by +) and number of stored parameters, from the safetensors headers alone."""
-    from safetensors import SafetensorError, safe_open
+    from safetensors import safe_open
 
     dtypes, parameters = set(), 0
     for file in sorted(folder.glob("*.safetensors")):
-        try:
-            with safe_open(file, framework="np") as tensors:
-                for name in tensors.keys():  # noqa: SIM118 (not a dict)
-                    part = tensors.get_slice(name)
-                    parameters += math.prod(part.get_shape())
-                    dtypes.add(HEADER_DTYPES.get(part.get_dtype(), part.get_dtype()))
-        except SafetensorError as error:
-            raise ModelError(f"{file}: not a whole safetensors file ({error}); fetch the model again") from None
+        with safe_open(file, framework="np") as tensors:
+            for name in tensors.keys():  # noqa: SIM118 (not a dict)
+                part = tensors.get_slice(name)
+                parameters += math.prod(part.get_shape())
+                dtypes.add(HEADER_DTYPES.get(part.get_dtype(), part.get_dtype()))
     return "+".join(sorted(dtypes)), parameters
 
 
@@ -124,3 +95,8 @@ def allowed_files(folder: Path) -> Iterator[Path]:
 
 def read_config(folder: str | Path, name: str = "config.json") -> dict:
     return json.loads((Path(folder) / name).read_text(encoding="utf-8"))
+
+
+def read_manifest(folder: str | Path) -> dict:
+    """Give the manifest of a model folder; nothing where it has none, as a model from elsewhere."""
+    return read_config(folder, "manifest.json") if (Path(folder) / "manifest.json").exists() else {}

