@@ -1,4 +1,4 @@
-"""Easy questions: stories in whole numbers under 100, solved in two or three sums from the times tables.
+"""Easy questions: stories in whole numbers, most of them under 30, solved in two or three sums from the times tables.
 
 Every number of the tuple stands in the text, and every sum has a line of its own. A story of two sums opens with a line
 that restates what is given, so that each solution can be drafted in three lines or more.
@@ -12,7 +12,7 @@ TABLE = range(2, 10)  # factors of the times tables
 SMALL = range(2, 21)
 
 
-@template((a, b, c) for a in TABLE for b in TABLE for c in TABLE if c + 2 <= a * b)
+@template((a, b, c) for a in TABLE for b in TABLE for c in TABLE if c + 2 <= a * b <= 30)
 def bags_given_away(words: random.Random, bags: int, each: int, given: int) -> Problem:
     who, item = words.choice(PEOPLE), words.choice(FRUIT)
     total = bags * each
@@ -32,7 +32,7 @@ def bags_given_away(words: random.Random, bags: int, each: int, given: int) -> P
     return Problem(texts, steps, str(total - given))
 
 
-@template((a, b, c) for a in SMALL for b in TABLE for c in TABLE if a + b * c < 100)
+@template((a, b, c) for a in SMALL for b in TABLE for c in TABLE if a + b * c <= 50 and b * c <= 30)
 def packs_added(words: random.Random, start: int, packs: int, size: int) -> Problem:
     who, item = words.choice(PEOPLE), words.choice(THINGS)
     bought = packs * size
@@ -51,7 +51,7 @@ def packs_added(words: random.Random, start: int, packs: int, size: int) -> Prob
     return Problem(texts, steps, str(start + bought))
 
 
-@template((a, b, c) for a in TABLE for b in TABLE for c in range(10, 55, 5) if a * b <= 30 and a * b + 2 <= c)
+@template((a, b, c) for a in TABLE for b in TABLE for c in range(8, 31) if a * b <= 24 and 2 <= c - a * b <= 9)
 def change_from_shopping(words: random.Random, count: int, price: int, paid: int) -> Problem:
     who, item = words.choice(PEOPLE), words.choice(GOODS)
     cost = count * price
@@ -72,7 +72,11 @@ def change_from_shopping(words: random.Random, count: int, price: int, paid: int
 
 
 @template(
-    (a, b, c) for c in TABLE for a in range(5, 41) for b in range(3, 21) if (a + b) % c == 0 and 2 <= (a + b) // c <= 9
+    (a, b, c)
+    for c in TABLE
+    for a in range(5, 31)
+    for b in range(3, 16)
+    if a + b <= 30 and (a + b) % c == 0 and 2 <= (a + b) // c <= 9
 )
 def shared_equally(words: random.Random, first: int, second: int, friends: int) -> Problem:
     (one, two), item = two_people(words), words.choice(THINGS)
@@ -93,7 +97,7 @@ def shared_equally(words: random.Random, first: int, second: int, friends: int) 
     return Problem(texts, steps, str(total // friends))
 
 
-@template((a, b, c) for a in range(2, 13) for b in range(2, 6) for c in SMALL if a * b <= 40 and a + a * b + c < 80)
+@template((a, b, c) for a in range(2, 13) for b in range(2, 6) for c in SMALL if a * b <= 24 and a + a * b + c <= 40)
 def times_as_many(words: random.Random, first: int, times: int, more: int) -> Problem:
     (one, two), item = two_people(words), words.choice(THINGS)
     second, both = first * times, first + first * times
@@ -118,8 +122,8 @@ def times_as_many(words: random.Random, first: int, times: int, more: int) -> Pr
     for a in range(2, 7)
     for b in range(2, 6)
     for c in TABLE
-    for d in range(20, 60, 10)
-    if a * b + c + 2 <= d
+    for d in range(10, 41)
+    if a * b <= 20 and 2 <= d - a * b - c <= 9
 )
 def pages_left(words: random.Random, daily: int, days: int, extra: int, book: int) -> Problem:
     who = words.choice(PEOPLE)
@@ -138,7 +142,9 @@ def pages_left(words: random.Random, daily: int, days: int, extra: int, book: in
     return Problem(texts, steps, str(book - done))
 
 
-@template((a, b, c, d) for a in range(2, 7) for b in TABLE for c in range(2, 7) for d in TABLE if a * b + c * d < 80)
+@template(
+    (a, b, c, d) for a in range(2, 7) for b in TABLE for c in range(2, 7) for d in TABLE if a * b <= 30 and c * d <= 20
+)
 def two_flower_beds(words: random.Random, rows: int, each: int, other_rows: int, other_each: int) -> Problem:
     who, (one, two) = words.choice(PEOPLE), words.sample(FLOWERS, 2)
     first, second = rows * each, other_rows * other_each
@@ -158,14 +164,7 @@ def two_flower_beds(words: random.Random, rows: int, each: int, other_rows: int,
     return Problem(texts, steps, str(first + second))
 
 
-@template(
-    (a, b, c, d)
-    for a in range(10, 41, 3)
-    for b in range(2, 13, 2)
-    for c in range(3, 16, 3)
-    for d in range(2, 11, 2)
-    if a + b - c >= 5
-)
+@template((a, b, c, d) for a in range(10, 25) for b in range(2, 8) for c in range(2, 8) for d in range(2, 8))
 def bus_passengers(words: random.Random, start: int, on: int, off: int, later: int) -> Problem:
     vehicle = words.choice(["bus", "train", "boat", "tram"])
     full, fewer = start + on, start + on - off
@@ -183,7 +182,7 @@ def bus_passengers(words: random.Random, start: int, on: int, off: int, later: i
     return Problem(texts, steps, str(fewer + later))
 
 
-@template((a, b, c) for a in range(6, 42, 2) for b in SMALL for c in range(2, 11) if a // 2 + b - c >= 2)
+@template((a, b, c) for a in range(6, 32, 2) for b in TABLE for c in TABLE if a // 2 + b - c >= 2)
 def half_given(words: random.Random, start: int, found: int, lost: int) -> Problem:
     (one, two), item = two_people(words), words.choice(THINGS)
     half, more = start // 2, start // 2 + found
@@ -202,7 +201,7 @@ def half_given(words: random.Random, start: int, found: int, lost: int) -> Probl
 
 
 @template(
-    (a, b, c) for a in range(3, 13) for b in range(2, 9) for c in range(2, 9) if b + c <= 10 and a * (b + c) < 100
+    (a, b, c) for a in range(2, 13) for b in range(2, 9) for c in range(2, 9) if b + c <= 10 and a * (b + c) <= 80
 )
 def wages(words: random.Random, wage: int, first: int, second: int) -> Problem:
     who, job = (
@@ -231,7 +230,7 @@ def wages(words: random.Random, wage: int, first: int, second: int) -> Problem:
     for b in TABLE
     for c in range(2, 6)
     for d in range(2, 8)
-    if c * d + 2 <= a * b <= 40 and c * d <= 15
+    if 2 <= a * b - c * d <= 12 and a * b <= 24
 )
 def difference_of_boxes(words: random.Random, boxes: int, each: int, other_boxes: int, other_each: int) -> Problem:
     (one, two), item = two_people(words), words.choice(FRUIT)
@@ -251,11 +250,7 @@ def difference_of_boxes(words: random.Random, boxes: int, each: int, other_boxes
 
 
 @template(
-    (a, b, c)
-    for c in TABLE
-    for b in range(4, 41)
-    for a in range(b + 4, 90)
-    if (a - b) % c == 0 and 2 <= (a - b) // c <= 9
+    (a, b, c) for c in TABLE for b in TABLE for a in range(b + 4, b + 31) if (a - b) % c == 0 and 2 <= (a - b) // c <= 9
 )
 def saving_up(words: random.Random, price: int, saved: int, weekly: int) -> Problem:
     who, item = words.choice(PEOPLE), words.choice(["bike", "tent", "guitar", "camera", "scooter", "watch"])

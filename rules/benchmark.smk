@@ -7,6 +7,8 @@ rule generate_baseline:
         questions="data/questions/{scenario}/test.jsonl",
         model="results/{type}_{scenario}/target_merged",
         prompt=prompt_file,
+        # Not read: it puts the two timed runs side by side in time, since the speed of a shared machine drifts.
+        after=ancient(draft_adapter),
     output:
         generations="results/{type}_{scenario}/baseline.jsonl",
         run="results/{type}_{scenario}/baseline_run.json",

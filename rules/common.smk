@@ -121,6 +121,13 @@ def draft_model(wildcards):
     return f"results/{wildcards.type}_{wildcards.scenario}/draft_merged"
 
 
+def draft_adapter(wildcards):
+    """Give the trained draft of a cell; nothing where the method proposes without a model."""
+    if config["benchmark"]["method"] == "ngram":
+        return []
+    return f"results/{wildcards.type}_{wildcards.scenario}/draft_adapter"
+
+
 def cell_settings(wildcards):
     """Give the part of the config that a cell depends on, for its provenance."""
     return study.cell_settings(config, wildcards.get("type", "untrained"), wildcards.scenario, PROMPTS)
