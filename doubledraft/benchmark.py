@@ -60,6 +60,7 @@ def score_cell(
         "speculative": drafted.figures,
         "speculation": speculated,
         "speedup": speculation.speedup(plain_run, drafted_run, speculated, seed),
+        "bandwidth": speculation.bandwidth(plain_run, drafted_run),
         "lossless": lossless_figures(plain, drafted),
         "provenance": _provenance([plain_run, drafted_run], seed, config_hash, settings),
     }

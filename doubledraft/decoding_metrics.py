@@ -6,8 +6,9 @@ steps are target passes with the one for the prompt, accepted tokens are counted
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
+from itertools import accumulate
 from statistics import median
 
 from doubledraft import speculation
@@ -60,6 +61,8 @@ class Answer:
             drafted=sum(len(step.drafted) for step in drafting),
             accepted=sum(step.accepted for step in drafting),
             accepted_per_step=[step.accepted for step in drafting],
+            drafts=[step.drafted for step in drafting],
+            agreed=[step.agreed for step in drafting],
         )
 
 
@@ -74,7 +77,12 @@ class Metrics:
     @property
     def seconds(self) -> float:
         """Wall time of the run, from the prompts to the last token."""
-        return self.prefill_seconds + sum(time.draft_seconds + time.verify_seconds for time in self.times)
+        return self.elapsed()[-1]
+
+    def elapsed(self) -> list[float]:
+        """Give the seconds from the start to the end of the prompts' pass, and to the end of each step."""
+        steps = (time.draft_seconds + time.verify_seconds for time in self.times)
+        return list(accumulate([self.prefill_seconds, *steps]))
 
     def step_seconds(self) -> dict[str, float | None]:
         """Medians: a step without a draft, one drafted token, a verification of the longest draft; None without any."""
@@ -112,11 +120,11 @@ class Metrics:
 
 
 def by_token_class(
-    answers: Sequence[Answer], decode: Callable[[int], str], stop_ids: Collection[int]
+    steps: Iterable[Step], decode: Callable[[int], str], stop_ids: Collection[int]
 ) -> dict[str, dict[str, int]]:
     """Count drafted, accepted and agreed tokens by what they are; `decode` gives the text of one token id."""
     counts: dict[str, Counter] = {}
-    for step in (step for answer in answers for step in answer.steps):
+    for step in steps:
         for position, (token, agreed) in enumerate(zip(step.drafted, step.agreed, strict=True)):
             name = "end of answer" if token in stop_ids else token_class(decode(token))
             kept = position < step.accepted

@@ -1,19 +1,18 @@
-"""Answers of a model by vLLM, timed: the one protocol of both benchmark modes, the untrained baselines, distillation.
+"""Answers of a model, timed: the one protocol of both benchmark modes, the untrained baselines, distillation.
 
 Protocol. Questions in file order, in batches of `concurrency`; a batch is one call of the engine with a wall clock
 around it. Prompts are built and answers decoded outside the clock, and two modes see the same token ids. `warmup`
 requests come first and are not counted. Times of a request are the engine's own, from when it was scheduled, so
-queueing is not in them.
+queueing is not in them. Steps are target passes that emitted tokens: one for the prompt, then one for every
+verification; accepted tokens are counted before an answer is cut at its end or at `max_tokens`.
 
-Steps are target passes that emitted tokens: one for the prompt, then one for every verification. vLLM counts accepted
-tokens before it cuts an answer at its end or at `max_tokens`, so accepted + steps may exceed the emitted tokens, by K
-at most. With n-grams some steps find nothing to draft, which vLLM does not count: those are inferred from the emitted
-tokens, so that no check of the counters against the tokens is left.
+After the timed part, in the same engine: what a step costs, and, where an answer differs from the baseline's, how close
+the target's two best tokens are at the first difference: a tie of roundings, or a bug. Then how fast this machine reads
+memory, which no step can beat.
 
-After the timed part, in the same engine: what a step costs (doubledraft.stepclock), and, where an answer differs from
-the baseline's, how close the target's two best tokens are at the first difference: a tie of roundings, or a bug.
-
-An engine runs in a process of its own (doubledraft.process) with the switches of `runtime.engine_environment`.
+There are two engines, vLLM (`vllm_engine`) and our own (`native_engine`). One runs in a process of its own
+(doubledraft.process), of its own module, with the switches of `runtime.engine_environment`; this module knows neither,
+so that an edit of one does not make the answers of the other again.
 """
 
 import json
@@ -21,17 +20,25 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
-from doubledraft import process, progress, prompts, runtime, stepclock, vllm_engine
+from doubledraft import process, progress, prompts, runtime
+from doubledraft.bandwidth import read_bandwidth
 from doubledraft.job import Job, JobError
 from doubledraft.records import Generation, Question, first_difference, read_records, write_json, write_records
 from doubledraft.runtime import log
 
-CLOCKED_BATCHES = 3  # batches that are answered once more, after the timed part, with the clock in the engine running
+CLOCKED_BATCHES = 3  # batches that are answered once more, after the timed part, to learn what a step costs
 LOG_SECONDS = 10  # between two lines of progress
+UNMEASURED = {  # what the run file of anything but a benchmark has in these places
+    "step_seconds": {"target": None, "draft": None, "verify": None},
+    "bytes_per_pass": None,
+    "read_bytes_per_second": None,
+    "token_classes": None,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,36 +49,61 @@ class Asked:
     token_ids: list[int]
 
 
+class Engine(Protocol):
+    """Answers prompts greedily. Made from a job, whose models it loads; in the process of its module."""
+
+    def __init__(self, job: Job) -> None:
+        """Load the models."""
+
+    @staticmethod
+    def version() -> str:
+        """Give the version of the engine."""
+
+    def answer(self, asked: Sequence[Asked]) -> list[Generation]:
+        """Answer together, in order; text, batch and batch_seconds are left to the caller."""
+
+    def step_seconds(self, batches: Sequence[Sequence[Asked]]) -> dict[str, float | None]:
+        """Answer batches again; gives the median seconds of a target step, a drafted token, a verify step, or None."""
+
+    def top2_gaps(self, prefixes: Sequence[list[int]]) -> list[float]:
+        """Give the log-probability gap of the target's two best next tokens after every prefix."""
+
+    def bytes_per_pass(self) -> dict[str, int | None]:
+        """Give the bytes of weights that a pass of the target and of the draft reads; None where there is no draft."""
+
+    def token_classes(self, rows: Sequence[Generation]) -> dict[str, dict[str, int]] | None:
+        """Count drafted, accepted and agreed tokens by what they are; None where the engine does not tell."""
+
+
 def run(job: Job) -> None:
-    """Answer the questions in a process of its own; raises RuntimeError when it fails."""
-    process.run("doubledraft.generate", vars(job), runtime.engine_environment(job.kv_cache_gib))
+    """Answer the questions by the job's engine in a process of its own; raises RuntimeError when it fails."""
+    process.run(f"doubledraft.{job.engine}_engine", vars(job), runtime.engine_environment(job.kv_cache_gib))
 
 
-def answer(job: Job) -> None:
+def answer(job: Job, kind: type[Engine]) -> None:
     """Answer the questions in this process and write both outputs; raises JobError before the engine starts."""
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(job.model)
     asked = ask(job, tokenizer)
-    rows = progress.resume(job.out, _work(job, asked)) if job.resume else []
+    rows = progress.resume(job.out, _work(job, kind, asked)) if job.resume else []
     answered = {row.id for row in rows}
     remaining = [question for question in asked if question.id not in answered]
-    costs = stepclock.step_seconds([], job.draft_length)
+    found = UNMEASURED
     if remaining:
-        engine = vllm_engine.start(job)
+        engine = kind(job)
         for batch in _timed(job, engine, remaining, 1 + max((row.batch for row in rows), default=-1)):
             done = [replace(row, text=tokenizer.decode(row.token_ids, skip_special_tokens=True)) for row in batch]
             rows += done
             if job.resume:
                 progress.append(job.out, done)
         if job.mode in ("baseline", "speculative"):
-            clocked = _batches(asked, job.concurrency)[:CLOCKED_BATCHES]
-            costs = vllm_engine.step_seconds(engine, [_prompts(batch) for batch in clocked], job)
+            found = _findings(job, engine, asked, rows)
         if job.baseline:
             rows = _with_gaps(engine, asked, rows, read_records(job.baseline, Generation))
     if not job.resume:
         write_records(job.out, rows)
-    write_json(job.run_out, _description(job, rows, costs))
+    write_json(job.run_out, _description(job, kind, rows) | found)
 
 
 def ask(job: Job, tokenizer) -> list[Asked]:
@@ -93,18 +125,18 @@ def ask(job: Job, tokenizer) -> list[Asked]:
     return asked
 
 
-def _timed(job: Job, engine, asked: list[Asked], first: int) -> Iterator[list[Generation]]:
+def _timed(job: Job, engine: Engine, asked: list[Asked], first: int) -> Iterator[list[Generation]]:
     """Answer in batches; text is left empty. `first` is the index of the first batch."""
     if job.warmup:
-        vllm_engine.answer(engine, _prompts(asked[: job.warmup]), max_tokens=job.max_tokens)
+        for batch in _batches(asked[: job.warmup], job.concurrency):
+            engine.answer(batch)
     start = spoken = time.perf_counter()
     done = tokens = 0
-    for batch, questions in enumerate(_batches(asked, job.concurrency), start=first):
+    for index, batch in enumerate(_batches(asked, job.concurrency), start=first):
         began = time.perf_counter()
-        outputs = vllm_engine.answer(engine, _prompts(questions), max_tokens=job.max_tokens)
+        rows = engine.answer(batch)
         now = time.perf_counter()
-        rows = [_generation(job, q, output, batch, now - began) for q, output in zip(questions, outputs, strict=True)]
-        yield rows
+        yield [replace(row, batch=index, batch_seconds=now - began) for row in rows]
         done, tokens = done + len(rows), tokens + sum(len(row.token_ids) for row in rows)
         if done == len(asked) or now - spoken > LOG_SECONDS:
             spoken, left = now, (now - start) * (len(asked) / done - 1)
@@ -115,44 +147,21 @@ def _batches(asked: list[Asked], size: int) -> list[list[Asked]]:
     return [asked[at : at + size] for at in range(0, len(asked), size)]
 
 
-def _prompts(asked: list[Asked]) -> list[list[int]]:
-    return [question.token_ids for question in asked]
+def _findings(job: Job, engine: Engine, asked: list[Asked], rows: list[Generation]) -> dict[str, object]:
+    """Measure, after the timed part, what belongs in the run file of a benchmark."""
+    costs = engine.step_seconds(_batches(asked, job.concurrency)[:CLOCKED_BATCHES])
+    log.info("seconds of a step: %s", ", ".join(f"{name} {value:.4f}" for name, value in costs.items() if value))
+    return {
+        "step_seconds": costs,
+        "bytes_per_pass": engine.bytes_per_pass(),
+        "read_bytes_per_second": read_bandwidth(runtime.device()),
+        "token_classes": engine.token_classes(rows),
+    }
 
 
-def _generation(job: Job, question: Asked, output, batch: int, seconds: float) -> Generation:
-    emitted, times = output.outputs[0], output.metrics
-    if emitted.finish_reason not in ("stop", "length"):
-        raise RuntimeError(
-            f"vLLM ended the answer to {question.id!r} with {emitted.finish_reason!r}, not stop or length"
-        )
-    row = Generation(
-        id=question.id,
-        prompt_tokens=len(question.token_ids),
-        token_ids=list(emitted.token_ids),
-        text="",
-        finish_reason=emitted.finish_reason,
-        batch=batch,
-        batch_seconds=seconds,
-        time_to_first_token=times.first_token_ts - times.scheduled_ts,
-        latency=times.last_token_ts - times.scheduled_ts,
-        steps=len(emitted.token_ids),
-    )
-    if job.method == "none":
-        return row
-    drafts = emitted.spec_decode_metrics
-    accepted = sum(drafts.per_step_accepted)
-    verified = 1 + len(drafts.per_step_accepted)  # the first pass reads the prompt
-    undrafted = len(row.token_ids) - verified - accepted  # n-gram: steps that drafted nothing, inferred
-    return replace(
-        row,
-        steps=verified + (max(undrafted, 0) if job.method == "ngram" else 0),
-        drafted=drafts.num_draft_tokens,
-        accepted=accepted,
-        accepted_per_step=list(drafts.per_step_accepted),
-    )
-
-
-def _with_gaps(engine, asked: list[Asked], rows: list[Generation], baseline: list[Generation]) -> list[Generation]:
+def _with_gaps(
+    engine: Engine, asked: list[Asked], rows: list[Generation], baseline: list[Generation]
+) -> list[Generation]:
     """Note on rows that differ from the baseline's how close the target's two best tokens are where they first do."""
     plain = {row.id: row.token_ids for row in baseline}
     prefixes = {}
@@ -160,24 +169,24 @@ def _with_gaps(engine, asked: list[Asked], rows: list[Generation], baseline: lis
         same = first_difference(row.token_ids, plain[row.id])
         if same is not None and same < min(len(row.token_ids), len(plain[row.id])):
             prefixes[row.id] = question.token_ids + row.token_ids[:same]
-    gaps = dict(zip(prefixes, vllm_engine.top2_gaps(engine, list(prefixes.values())), strict=True))
+    gaps = dict(zip(prefixes, engine.top2_gaps(list(prefixes.values())), strict=True))
     log.info("%d of %d answers differ from the baseline's", len(gaps), len(rows))
     return [replace(row, top2_gap=gaps.get(row.id)) for row in rows]
 
 
-def _work(job: Job, asked: list[Asked]) -> str:
+def _work(job: Job, kind: type[Engine], asked: list[Asked]) -> str:
     """Hash all that the answers depend on."""
     model = (path for path in sorted(Path(job.model).iterdir()) if path.name != "manifest.json")
     questions = [(question.id, question.token_ids) for question in asked]
-    return progress.key(model, [runtime.vllm_version(), job.max_tokens, job.dtype, job.seed, questions])
+    return progress.key(model, [job.engine, kind.version(), job.max_tokens, job.dtype, job.seed, questions])
 
 
-def _description(job: Job, rows: list[Generation], costs: dict[str, float | None]) -> dict[str, object]:
+def _description(job: Job, kind: type[Engine], rows: list[Generation]) -> dict[str, object]:
     """Say how the rows were made (the run file)."""
     seconds = {row.batch: row.batch_seconds for row in rows}
     return {
-        "engine": "vllm",
-        "version": runtime.vllm_version(),
+        "engine": job.engine,
+        "version": kind.version(),
         "mode": job.mode,
         "method": job.method,
         "draft_length": job.draft_length or None,
@@ -186,7 +195,6 @@ def _description(job: Job, rows: list[Generation], costs: dict[str, float | None
         "n": len(rows),
         "wall_seconds": sum(seconds.values()),
         "emitted_tokens": sum(len(row.token_ids) for row in rows),
-        "step_seconds": costs,
         "peak_memory_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,  # of this process; KiB
         "job": vars(job),
         "environment": {name: os.environ.get(name) for name in runtime.engine_environment(job.kv_cache_gib)},
@@ -194,15 +202,11 @@ def _description(job: Job, rows: list[Generation], costs: dict[str, float | None
     }
 
 
-def main() -> None:
+def main(kind: type[Engine]) -> None:
     """Run the job given as JSON on the command line."""
     process.speak_to_parent()
     try:
-        answer(Job(**json.loads(sys.argv[1])))
+        answer(Job(**json.loads(sys.argv[1])), kind)
     except Exception as error:
         log.error("%s: %s", type(error).__name__, " ".join(str(error).split()))
         raise
-
-
-if __name__ == "__main__":  # vLLM's own processes import this module
-    main()

@@ -22,10 +22,11 @@ class Job:
     concurrency: int  # requests in flight
     dtype: str
     seed: int
-    kv_cache_gib: int  # CPU
-    gpu_memory_utilization: float  # GPU
-    tensor_parallel: int  # GPU
-    enforce_eager: bool
+    kv_cache_gib: int  # vLLM on CPU
+    gpu_memory_utilization: float  # vLLM on GPU
+    tensor_parallel: int  # vLLM on GPU
+    enforce_eager: bool  # vLLM
+    engine: str = "vllm"  # vllm | native: whose module {engine}_engine answers
     few_shot: bool = False
     warmup: int = 0  # requests
     limit: int | None = None  # questions; None takes all
@@ -37,6 +38,8 @@ class Job:
 
     def __post_init__(self) -> None:
         """Refuse what no engine could run."""
+        if self.engine not in ("vllm", "native"):
+            raise JobError(f"engine: expected vllm or native, found {self.engine!r}")
         if self.method not in ("none", "draft_model", "ngram"):
             raise JobError(f"method: expected none, draft_model or ngram, found {self.method!r}")
         if (self.method == "draft_model") != bool(self.draft):

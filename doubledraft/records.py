@@ -66,6 +66,8 @@ class Generation:
     drafted: int | None = None  # tokens the draft proposed
     accepted: int | None = None  # tokens of those that the target accepted, before trimming
     accepted_per_step: list[int] | None = None  # accepted tokens of every step that drafted
+    drafts: list[list[int]] | None = None  # the drafted tokens of those steps; engines that tell them
+    agreed: list[list[bool]] | None = None  # of each of them, whether the target would have kept it by itself
     top2_gap: float | None = None  # log-probability gap of the target's two best tokens at the first difference
 
 

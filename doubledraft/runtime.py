@@ -104,6 +104,13 @@ def use_own_cores() -> None:
     torch.set_num_threads(len(own_cores()))
 
 
+def device() -> str:
+    """Give the name that torch has for where models run here: the GPU if there is one."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 def _quota() -> int | None:
     """Give the whole CPUs of the cgroup's time quota, None without one."""
     quota, period = CPU_QUOTA.read_text().split() if CPU_QUOTA.exists() else ("max", "1")

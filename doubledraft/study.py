@@ -264,6 +264,15 @@ def _check_lengths(config: dict) -> Iterator[str]:
         )
 
 
+def _check_engine(config: dict) -> Iterator[str]:
+    spread = config["engine"]["tensor_parallel"]
+    if config["benchmark"]["engine"] == "native" and spread > 1:
+        yield (
+            f"config key benchmark.engine is 'native', which runs on one GPU, but engine.tensor_parallel is {spread}: "
+            "expected 1, or benchmark.engine vllm"
+        )
+
+
 def _check_report_to(config: dict) -> Iterator[str]:
     package = config["train"]["report_to"]
     if package == "none":
@@ -283,5 +292,6 @@ _CHECKS = (
     section.problems,
     _check_models,
     _check_lengths,
+    _check_engine,
     _check_report_to,
 )

@@ -24,9 +24,10 @@ rule generate_baseline:
         max_model_len=config["benchmark"]["max_model_len"],
         max_tokens=lookup("types/{type}/max_tokens", within=config),
         dtype=config["models"]["dtype"],
-        engine=config["engine"],
+        engine=config["benchmark"]["engine"],
+        vllm=config["engine"],
         seed=config["seed"],
-        code=code("generate"),
+        code=code("generate", ENGINE_MODULE),
     script:
         "../scripts/generate_baseline.py"
 
@@ -56,9 +57,10 @@ rule generate_speculative:
         max_model_len=config["benchmark"]["max_model_len"],
         max_tokens=lookup("types/{type}/max_tokens", within=config),
         dtype=config["models"]["dtype"],
-        engine=config["engine"],
+        engine=config["benchmark"]["engine"],
+        vllm=config["engine"],
         seed=config["seed"],
-        code=code("generate"),
+        code=code("generate", ENGINE_MODULE),
     script:
         "../scripts/generate_speculative.py"
 
@@ -83,9 +85,9 @@ rule generate_untrained:
         max_tokens=config["untrained"]["max_tokens"],
         max_model_len=config["benchmark"]["max_model_len"],
         dtype=config["models"]["dtype"],
-        engine=config["engine"],
+        vllm=config["engine"],
         seed=config["seed"],
-        code=code("generate"),
+        code=code("generate", "vllm_engine"),
     script:
         "../scripts/generate_untrained.py"
 

@@ -54,9 +54,9 @@ rule distill:
         max_tokens=lookup("types/{type}/max_tokens", within=config),
         max_model_len=config["benchmark"]["max_model_len"],
         dtype=config["models"]["dtype"],
-        engine=config["engine"],
+        vllm=config["engine"],
         seed=config["seed"],
-        code=code("distill"),
+        code=code("distill", "vllm_engine"),
     script:
         "../scripts/distill.py"
 

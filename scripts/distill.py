@@ -19,7 +19,7 @@ if __name__ == "__main__":
             max_model_len=snakemake.params.max_model_len,
             dtype=snakemake.params.dtype,
             seed=snakemake.params.seed,
-            **snakemake.params.engine,
+            **snakemake.params.vllm,
         ),
         distilled=snakemake.output.distilled,
         run_out=snakemake.output.run,

@@ -115,9 +115,18 @@ def trained(type: str, scenario: str) -> dict:
             "per_position_acceptance": [share(int(900 * (rate + 0.14 - 0.13 * at)), 900) for at in range(3)],
             "per_token_acceptance": rate + 0.1,
             "order_independent_agreement": None,
+            "agreement_definition": None,
+            "token_classes": None,
         },
         "speedup": around(speedup, 0.07)
-        | {"unit": "batch", "predicted": speedup + 0.05, "draft_cost": 0.2, "verify_cost": 1.3, "best_draft_length": 4},
+        | {"unit": "batch", "predicted": speedup + 0.05, "draft_cost": 0.2, "verify_cost": 1.3, "best_draft_length": 4}
+        | {"bound": speedup + 1, "share_of_bound": speedup / (speedup + 1)},
+        "bandwidth": {
+            "read_bytes_per_second": 18.7e9,
+            "target": {"bytes": 269000000, "seconds": 0.02, "bytes_per_second": 13.4e9, "share": 0.72},
+            "draft": None,
+            "verify": None,
+        },
         "lossless": {"identical_rate": share(57), "different": 3, "first_difference": None, "top2_gap": None},
         "provenance": provenance(),
     }

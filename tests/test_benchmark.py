@@ -79,6 +79,9 @@ def info(mode="baseline", **values):
         "step_seconds": {"draft": 0.01, "target": None, "verify": 0.06}
         if mode == "speculative"
         else {"draft": None, "target": 0.05, "verify": None},
+        "bytes_per_pass": {"target": 100, "draft": 20 if mode == "speculative" else None},
+        "read_bytes_per_second": 4000.0,
+        "token_classes": None,
         "job": JOB,
         "environment": {"OMP_NUM_THREADS": "2"},
         "provenance": MEASURED,

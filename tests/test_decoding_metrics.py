@@ -26,6 +26,7 @@ def test_both_acceptances_and_tokens_per_step_follow_from_the_trace():
 def test_times_add_up_and_a_drafted_token_has_its_share():
     metrics = Metrics([ANSWER], 0.5, TIMES)
     assert metrics.figures()["seconds"] == pytest.approx(4.4)
+    assert metrics.elapsed() == pytest.approx([0.5, 1.8, 4.4])
     assert metrics.step_seconds() == {"target": None, "draft": pytest.approx(0.15), "verify": 1.5}
 
 
@@ -51,6 +52,7 @@ def test_a_row_is_the_record_that_other_engines_write():
     row = ANSWER.as_generation("q1")
     assert (row.steps, row.drafted, row.accepted, row.accepted_per_step) == (3, 6, 3, [1, 2])
     assert [share.value for share in per_position_acceptance([row], 3)] == [1, 0.5, 0]
+    assert (row.drafts, row.agreed) == ([[11, 12, 13], [21, 22, 23]], [step.agreed for step in STEPS])
 
 
 def test_counters_that_contradict_the_tokens_are_refused():
@@ -60,7 +62,7 @@ def test_counters_that_contradict_the_tokens_are_refused():
 
 def test_classes_count_drafted_kept_and_agreed_tokens():
     text = {11: " boxes", 12: " 4", 13: " *", 21: "\n", 22: "<|im_end|>", 23: "####"}
-    assert by_token_class([ANSWER], text.__getitem__, stop_ids={22}) == {
+    assert by_token_class(STEPS, text.__getitem__, stop_ids={22}) == {
         "words": {"drafted": 1, "accepted": 1, "agreed": 1},
         "digits and operators": {"drafted": 2, "accepted": 0, "agreed": 1},
         "space and punctuation": {"drafted": 1, "accepted": 1, "agreed": 1},

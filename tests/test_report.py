@@ -450,4 +450,6 @@ def write_run(path: Path, run: Path, asked: list[Question], mode: str, seconds: 
         "environment": {},
         "provenance": {"hardware": {"processor": "x", "cores": 2, "gpu": None}},
     }
-    write_json(run, engine | made | {"mode": mode, "method": method, "step_seconds": steps})
+    sizes = {"target": 100, "draft": 20}
+    found = {"step_seconds": steps, "bytes_per_pass": sizes, "read_bytes_per_second": 4000.0, "token_classes": None}
+    write_json(run, engine | made | {"mode": mode, "method": method} | found)

@@ -35,7 +35,8 @@ def row(id="a", emitted=7, steps=3, drafted=6, accepted=4, per_step=(3, 1), **va
 def run(rows, draft=None, target=None, verify=None, length=3):
     seconds = {"draft": draft, "target": target, "verify": verify}
     info = {"engine": "vllm", "version": "0.32.0", "method": "draft_model", "draft_length": length, "concurrency": 1}
-    return Run("x.jsonl", rows, info | {"step_seconds": seconds})
+    unmeasured = {"bytes_per_pass": None, "read_bytes_per_second": None, "token_classes": None}
+    return Run("x.jsonl", rows, info | {"step_seconds": seconds} | unmeasured)
 
 
 def test_alpha_solves_its_equation():
@@ -220,6 +221,59 @@ def test_steps_inferred_from_the_tokens_check_nothing():
     assert speculation.figures(drafted, 0)["self_check"]["explained_by_trimming"]
     drafted.info["method"] = "ngram"
     assert speculation.figures(drafted, 0)["self_check"] is None
+    drafted.info["engine"] = "native"
+    assert speculation.figures(drafted, 0)["self_check"]["explained_by_trimming"], "it counts its steps"
+
+
+def test_agreement_counts_past_the_first_rejection_and_is_labelled():
+    told = [
+        row(agreed=[[True, True, True], [True, False, True]]),
+        row("b", 2, 2, 3, 0, [0], agreed=[[False, True, True]]),
+    ]
+    figures = speculation.figures(run(told), seed=0)
+    assert figures["acceptance_rate"]["value"] == pytest.approx(4 / 9)
+    assert figures["order_independent_agreement"]["value"] == pytest.approx(7 / 9)
+    assert figures["order_independent_agreement"]["n"] == 2
+    assert figures["agreement_definition"] == "agreed/drafted, past the first rejection too, vllm 0.32.0"
+
+
+def test_an_engine_that_does_not_tell_has_neither_agreement_nor_token_classes():
+    figures = speculation.figures(run([row(agreed=[[True] * 3] * 2), row("b")]), seed=0)
+    assert figures["order_independent_agreement"] is figures["agreement_definition"] is figures["token_classes"] is None
+
+
+def test_token_classes_have_both_acceptances_with_their_n():
+    drafted = run([row()])
+    drafted.info["token_classes"] = {"words": {"drafted": 4, "accepted": 2, "agreed": 3}}
+    words = speculation.figures(drafted, 0)["token_classes"]["words"]
+    assert [words[name]["value"] for name in ("acceptance_rate", "order_independent_agreement")] == [0.5, 0.75]
+    assert words["acceptance_rate"]["n"] == words["drafted"] == 4
+
+
+def measured(run, target, draft):
+    run.info.update(bytes_per_pass={"target": target, "draft": draft}, read_bytes_per_second=4000.0)
+    return run
+
+
+def test_bandwidth_is_the_weights_over_the_time_of_a_step():
+    plain = measured(run([row()], target=0.05), 100, None)
+    drafted = measured(run([row()], draft=0.01, verify=0.1), 100, 20)
+    found = speculation.bandwidth(plain, drafted)
+    assert found["read_bytes_per_second"] == 4000
+    assert found["target"] == {"bytes": 100, "seconds": 0.05, "bytes_per_second": 2000, "share": 0.5}
+    assert [found[kind]["bytes_per_second"] for kind in ("draft", "verify")] == [2000, 1000]
+    assert speculation.bandwidth(run([row()]), run([row()]))["target"] is None
+
+
+def test_the_bound_is_the_cost_model_of_bytes_alone():
+    plain, drafted = run([replace(row(), batch_seconds=1.5)]), measured(run([row()]), 100, 20)
+    found = speculation.speedup(plain, drafted, speculation.figures(drafted, 0), seed=0)
+    assert found["bound"] == pytest.approx((7 / 3) / (1 + 3 * 0.2))
+    assert found["share_of_bound"] == pytest.approx(1.5 / found["bound"])
+    without = measured(run([row()]), 100, None)
+    assert speculation.speedup(plain, without, speculation.figures(without, 0), 0)["bound"] == pytest.approx(7 / 3), (
+        "n-grams read no weights"
+    )
 
 
 def test_counters_form_is_null_where_a_step_drafted_fewer_than_k():

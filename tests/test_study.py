@@ -94,6 +94,7 @@ TYPE = {"prompt": "config/prompts/cod.yaml", "max_tokens": 96}
         ("types/two_words", TYPE | {"condense": RULE}, "types: the name 'two_words' cannot be used"),
         ("types/cot/max_tokens", 1024, "types.cot.max_tokens is 1024: expected less than benchmark.max_model_len"),
         ("untrained/max_tokens", 2000, "untrained.max_tokens is 2000"),
+        ("benchmark/engine", "tgi", "benchmark.engine is 'tgi': expected one of vllm or native"),
     ],
 )
 def test_what_cannot_be_used_is_named_with_what_was_expected(path, value, message):
@@ -107,6 +108,14 @@ def test_what_cannot_be_used_is_named_with_what_was_expected(path, value, messag
         study.check_config(config, SCHEMA)
     assert f"{message}" in str(error.value)
     assert "config key " in str(error.value)
+
+
+def test_our_own_engine_is_refused_several_gpus():
+    config = changed("benchmark/engine", "native")
+    study.check_config(config, SCHEMA)
+    config["engine"]["tensor_parallel"] = 2
+    with pytest.raises(study.StudyError, match="runs on one GPU, but engine.tensor_parallel is 2: expected 1"):
+        study.check_config(config, SCHEMA)
 
 
 @pytest.mark.parametrize("name", ["/abs", "a;touch x", "$(x)", "{wildcard}", "a\nb", "a/b", "x" * 300, "-rf", "", "A"])

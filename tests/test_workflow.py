@@ -243,6 +243,22 @@ def test_method_without_a_draft_measures_again_and_trains_nothing(grid):
     assert outcome.jobs == dict.fromkeys(measured, 6) | {"report": 1}
 
 
+def test_engine_measures_again_and_neither_trains_nor_distils(grid):
+    outcome = snakemake("-n", "--config", "benchmark={engine: native}", folder=grid)
+    measured = ("merge_draft", "merge_target", "generate_baseline", "generate_speculative", "score")
+    assert outcome.jobs == dict.fromkeys(measured, 6) | {"report": 1}, "untrained models answer by vLLM in any case"
+
+
+def test_code_of_an_engine_that_is_not_used_reruns_nothing(grid):
+    for name in ("native_engine", "engine", "backend", "proposers"):
+        module = grid / f"doubledraft/{name}.py"
+        module.write_text(module.read_text() + "\nEDITED = True\n")
+    assert not snakemake("-n", folder=grid).jobs
+    module = grid / "doubledraft/vllm_engine.py"
+    module.write_text(module.read_text() + "\nEDITED = True\n")
+    assert {"distill", "generate_baseline", "generate_untrained"} <= set(snakemake("-n", folder=grid).jobs)
+
+
 def test_one_scenarios_questions_rerun_that_scenario_alone(grid):
     outcome = snakemake("-n", "--config", "scenarios={hard: {test: 61}}", folder=grid)
     assert outcome.values("scenario") == {"hard"}
