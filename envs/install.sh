@@ -42,7 +42,8 @@ if [ "$build" = cpu ]; then
         "${pip[@]}" --index-url https://download.pytorch.org/whl/cpu "$torch" 2>>"$venv/torch.log" ||
         { cat "$venv/torch.log" >&2; stop "$torch was found neither by pip's own settings nor on PyTorch's index"; }
 fi
-uv=("$venv/bin/uv" pip install --quiet --no-deps --python "$venv/bin/python")
+# Compiled here, or every first import in the study would do it.
+uv=("$venv/bin/uv" pip install --quiet --no-deps --compile-bytecode --python "$venv/bin/python")
 if [ "$build" = cpu ]; then skip='^(torch|snakemake)=='; else skip='^snakemake=='; fi
 grep -Ev "$skip" "$pins" >"$venv/rest.txt"
 "${uv[@]}" --requirement "$venv/rest.txt" || stop "the pins in $pins could not all be had (above is what uv said); the next run starts anew, with what is in uv's cache"
