@@ -1,4 +1,4 @@
-"""Easy questions: stories in whole numbers, most of them under 30, solved in two or three sums from the times tables.
+"""Easy questions: stories in whole numbers, all of them up to 50, solved in two or three sums from the times tables.
 
 Every number of the tuple stands in the text, and every sum has a line of its own. A story of two sums opens with a line
 that restates what is given, so that each solution can be drafted in three lines or more.
@@ -12,7 +12,7 @@ TABLE = range(2, 10)  # factors of the times tables
 SMALL = range(2, 21)
 
 
-@template((a, b, c) for a in TABLE for b in TABLE for c in TABLE if c + 2 <= a * b <= 30)
+@template((a, b, c) for a in TABLE for b in TABLE for c in range(2, 12) if c + 2 <= a * b <= 20)
 def bags_given_away(words: random.Random, bags: int, each: int, given: int) -> Problem:
     who, item = words.choice(PEOPLE), words.choice(FRUIT)
     total = bags * each
@@ -32,7 +32,7 @@ def bags_given_away(words: random.Random, bags: int, each: int, given: int) -> P
     return Problem(texts, steps, str(total - given))
 
 
-@template((a, b, c) for a in SMALL for b in TABLE for c in TABLE if a + b * c <= 50 and b * c <= 30)
+@template((a, b, c) for a in SMALL for b in TABLE for c in TABLE if a + b * c <= 30 and b * c <= 20)
 def packs_added(words: random.Random, start: int, packs: int, size: int) -> Problem:
     who, item = words.choice(PEOPLE), words.choice(THINGS)
     bought = packs * size
@@ -51,7 +51,7 @@ def packs_added(words: random.Random, start: int, packs: int, size: int) -> Prob
     return Problem(texts, steps, str(start + bought))
 
 
-@template((a, b, c) for a in TABLE for b in TABLE for c in range(8, 31) if a * b <= 24 and 2 <= c - a * b <= 9)
+@template((a, b, c) for a in TABLE for b in TABLE for c in range(6, 25) if a * b <= 20 and 2 <= c - a * b <= 9)
 def change_from_shopping(words: random.Random, count: int, price: int, paid: int) -> Problem:
     who, item = words.choice(PEOPLE), words.choice(GOODS)
     cost = count * price
@@ -74,9 +74,9 @@ def change_from_shopping(words: random.Random, count: int, price: int, paid: int
 @template(
     (a, b, c)
     for c in TABLE
-    for a in range(5, 31)
-    for b in range(3, 16)
-    if a + b <= 30 and (a + b) % c == 0 and 2 <= (a + b) // c <= 9
+    for a in range(3, 22)
+    for b in range(2, 16)
+    if a + b <= 24 and (a + b) % c == 0 and 2 <= (a + b) // c <= 9
 )
 def shared_equally(words: random.Random, first: int, second: int, friends: int) -> Problem:
     (one, two), item = two_people(words), words.choice(THINGS)
@@ -97,7 +97,7 @@ def shared_equally(words: random.Random, first: int, second: int, friends: int) 
     return Problem(texts, steps, str(total // friends))
 
 
-@template((a, b, c) for a in range(2, 13) for b in range(2, 6) for c in SMALL if a * b <= 24 and a + a * b + c <= 40)
+@template((a, b, c) for a in range(2, 13) for b in range(2, 6) for c in SMALL if a * b <= 16 and a + a * b + c <= 32)
 def times_as_many(words: random.Random, first: int, times: int, more: int) -> Problem:
     (one, two), item = two_people(words), words.choice(THINGS)
     second, both = first * times, first + first * times
@@ -122,8 +122,8 @@ def times_as_many(words: random.Random, first: int, times: int, more: int) -> Pr
     for a in range(2, 7)
     for b in range(2, 6)
     for c in TABLE
-    for d in range(10, 41)
-    if a * b <= 20 and 2 <= d - a * b - c <= 9
+    for d in range(8, 25)
+    if a * b <= 16 and 2 <= d - a * b - c <= 9
 )
 def pages_left(words: random.Random, daily: int, days: int, extra: int, book: int) -> Problem:
     who = words.choice(PEOPLE)
@@ -143,7 +143,12 @@ def pages_left(words: random.Random, daily: int, days: int, extra: int, book: in
 
 
 @template(
-    (a, b, c, d) for a in range(2, 7) for b in TABLE for c in range(2, 7) for d in TABLE if a * b <= 30 and c * d <= 20
+    (a, b, c, d)
+    for a in range(2, 7)
+    for b in TABLE
+    for c in range(2, 7)
+    for d in TABLE
+    if a * b <= 18 and c * d <= 18 and a * b + c * d <= 30
 )
 def two_flower_beds(words: random.Random, rows: int, each: int, other_rows: int, other_each: int) -> Problem:
     who, (one, two) = words.choice(PEOPLE), words.sample(FLOWERS, 2)
@@ -164,7 +169,7 @@ def two_flower_beds(words: random.Random, rows: int, each: int, other_rows: int,
     return Problem(texts, steps, str(first + second))
 
 
-@template((a, b, c, d) for a in range(10, 25) for b in range(2, 8) for c in range(2, 8) for d in range(2, 8))
+@template((a, b, c, d) for a in range(5, 13) for b in range(2, 8) for c in range(2, 8) for d in range(2, 8))
 def bus_passengers(words: random.Random, start: int, on: int, off: int, later: int) -> Problem:
     vehicle = words.choice(["bus", "train", "boat", "tram"])
     full, fewer = start + on, start + on - off
@@ -182,7 +187,7 @@ def bus_passengers(words: random.Random, start: int, on: int, off: int, later: i
     return Problem(texts, steps, str(fewer + later))
 
 
-@template((a, b, c) for a in range(6, 32, 2) for b in TABLE for c in TABLE if a // 2 + b - c >= 2)
+@template((a, b, c) for a in range(4, 22, 2) for b in TABLE for c in TABLE if a // 2 + b - c >= 2)
 def half_given(words: random.Random, start: int, found: int, lost: int) -> Problem:
     (one, two), item = two_people(words), words.choice(THINGS)
     half, more = start // 2, start // 2 + found
@@ -201,7 +206,7 @@ def half_given(words: random.Random, start: int, found: int, lost: int) -> Probl
 
 
 @template(
-    (a, b, c) for a in range(2, 13) for b in range(2, 9) for c in range(2, 9) if b + c <= 10 and a * (b + c) <= 80
+    (a, b, c) for a in range(2, 13) for b in range(2, 9) for c in range(2, 9) if b + c <= 12 and a * (b + c) <= 50
 )
 def wages(words: random.Random, wage: int, first: int, second: int) -> Problem:
     who, job = (
@@ -230,7 +235,7 @@ def wages(words: random.Random, wage: int, first: int, second: int) -> Problem:
     for b in TABLE
     for c in range(2, 6)
     for d in range(2, 8)
-    if 2 <= a * b - c * d <= 12 and a * b <= 24
+    if a * b <= 20 and a * b - c * d >= 2
 )
 def difference_of_boxes(words: random.Random, boxes: int, each: int, other_boxes: int, other_each: int) -> Problem:
     (one, two), item = two_people(words), words.choice(FRUIT)
@@ -250,7 +255,7 @@ def difference_of_boxes(words: random.Random, boxes: int, each: int, other_boxes
 
 
 @template(
-    (a, b, c) for c in TABLE for b in TABLE for a in range(b + 4, b + 31) if (a - b) % c == 0 and 2 <= (a - b) // c <= 9
+    (a, b, c) for c in TABLE for b in TABLE for a in range(b + 4, b + 25) if (a - b) % c == 0 and 2 <= (a - b) // c <= 9
 )
 def saving_up(words: random.Random, price: int, saved: int, weekly: int) -> Problem:
     who, item = words.choice(PEOPLE), words.choice(["bike", "tent", "guitar", "camera", "scooter", "watch"])

@@ -301,7 +301,7 @@ def test_no_template_is_tested_with_numbers_it_was_trained_with(kind):
 def test_stories_of_test_tell_no_numbers_of_train():
     told = {}
     for split in ("train", "test"):
-        for question in wordproblems.generate("easy", split, 500, 17, "easy"):
+        for question in wordproblems.generate("easy", split, 300, 17, "easy"):
             numbers = tuple(sorted(int(number) for number in re.findall(r"\d+", question.question)))
             told.setdefault((question.subject, numbers), set()).add(split)
     assert all(len(splits) == 1 for splits in told.values())
