@@ -1,42 +1,18 @@
 """The rows behind the metrics, for people: samples.csv (one row a question) and comparison.txt (one page a cell).
 
-Model output is data here. Control and direction characters are written as escapes, and a CSV cell that a spreadsheet
-would run as a formula gets an apostrophe in front; plain numbers stay numbers.
+Model output is data here: `plain_text` makes it visible, and keeps spreadsheets from running it; numbers stay numbers.
 """
 
 import csv
-import re
 import textwrap
-import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from doubledraft.plain_text import csv_cell, visible
 from doubledraft.records import Question, first_difference, whole_file
 from doubledraft.runs import Graded
 
-NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")  # OWASP, "CSV Injection"
-HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}  # Unicode categories that print nothing or move what is printed
 OUTCOMES = {"equal": "right", "different": "wrong", "undecided": "undecided"}
 WIDTH = 110  # columns of the page
-
-
-def visible(text: str) -> str:
-    """Give the text with every character that hides or moves others written as an escape; line feeds stay."""
-    return "".join(
-        character.encode("unicode_escape").decode()
-        if character != "\n" and unicodedata.category(character) in HIDDEN
-        else character
-        for character in text
-    )
-
-
-def cell(value: object) -> object:
-    """Give a value as a CSV cell that no spreadsheet takes for a formula; None is an empty cell."""
-    if not isinstance(value, str):
-        return "" if value is None else value
-    text = visible(value)
-    risky = value.lstrip(" \n").startswith(FORMULA) and not NUMBER.fullmatch(value)
-    return "'" + text if risky else text
 
 
 def write_samples(path: str, asked: Sequence[Question], modes: Mapping[str, Graded]) -> None:
@@ -45,7 +21,7 @@ def write_samples(path: str, asked: Sequence[Question], modes: Mapping[str, Grad
     with whole_file(path) as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
         writer.writeheader()
-        writer.writerows({name: cell(value) for name, value in row.items()} for row in rows)
+        writer.writerows({name: csv_cell(value) for name, value in row.items()} for row in rows)
 
 
 def _row(index: int, question: Question, modes: Mapping[str, Graded]) -> dict[str, object]:

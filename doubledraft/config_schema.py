@@ -10,14 +10,14 @@ from functools import reduce
 from operator import getitem
 from pathlib import Path
 
-import yaml
+from doubledraft import yaml_files
 
 
 def problems(config: dict, schema: str | Path) -> list[str]:
     """Say what the schema, a YAML file, does not allow; text in the config that spells a value becomes that value."""
     from jsonschema import Draft202012Validator
 
-    validator = Draft202012Validator(yaml.safe_load(Path(schema).read_text(encoding="utf-8")))
+    validator = Draft202012Validator(yaml_files.read(schema))
     for error in list(validator.iter_errors(config)):
         if error.validator in ("type", "enum") and isinstance(error.instance, str):
             _read_text(config, list(error.absolute_path))
@@ -29,7 +29,10 @@ def _read_text(config: dict, path: list) -> None:
     """Turn text into the value it spells: `--config a='{b: 1}'` gives text only, and YAML reads 1e-3 as text."""
     *parents, last = path
     place = reduce(getitem, parents, config)
-    value = yaml.safe_load(place[last])
+    try:
+        value = yaml_files.parse(place[last], key(path))
+    except yaml_files.YamlError:  # it spells nothing
+        return
     if isinstance(value, str):
         with suppress(ValueError):
             value = float(value)
@@ -71,21 +74,12 @@ def key(path: Iterable[object]) -> str:
     return ".".join(str(part) for part in path)
 
 
-def duplicates(file: str | Path) -> list[str]:
-    """Say which keys of a YAML file stand twice in one place: YAML would take the last in silence."""
-    found = []
-
-    class Loader(yaml.SafeLoader):
-        pass
-
-    def mapping(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict:
-        seen = set()
-        for name, _ in node.value:
-            if name.value in seen:
-                found.append(f"{file}:{name.start_mark.line + 1}: config key {name.value} stands twice")
-            seen.add(name.value)
-        return yaml.SafeLoader.construct_mapping(loader, node, deep=True)
-
-    Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, mapping)
-    yaml.load(Path(file).read_text(encoding="utf-8"), Loader)  # noqa: S506 (a subclass of the safe loader)
-    return found
+def file_problems(file: str | Path) -> list[str]:
+    """Say why a YAML file is no config, whatever its keys: what `yaml_files` refuses, and keys that would run code."""
+    try:
+        value = yaml_files.read(file)
+    except yaml_files.YamlError as error:
+        return [str(error)]
+    if isinstance(value, dict) and "__use_yte__" in value:
+        return [f"{file}: `__use_yte__` makes Snakemake run the Python that is in a config: remove it"]
+    return []

@@ -8,7 +8,7 @@ shots too, as turns of the conversation. What a model is trained on and what it 
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
+from doubledraft import yaml_files
 
 
 class PromptError(ValueError):
@@ -34,9 +34,9 @@ class Prompt:
 def load(path: str | Path) -> Prompt:
     """Read a prompt file; raises PromptError naming the file and the key that is wrong."""
     try:
-        value = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise PromptError(f"{path}: not a YAML text file: {error}") from None
+        value = yaml_files.read(path)
+    except yaml_files.YamlError as error:
+        raise PromptError(str(error)) from None
     top = _mapping(value, ("system", "shots"), f"{path}: the file")
     if not isinstance(top["shots"], list):
         raise PromptError(f"{path}: key 'shots': expected a list of question and answer, found {top['shots']!r:.60}")

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from html import escape
 from pathlib import Path
 
-from doubledraft import findings, plots, tables
+from doubledraft import findings, pages, plots, tables
 from doubledraft.figures import Dot, dots_figure, positions_figure, tradeoff_figure
 from doubledraft.records import whole_directory, whole_file
 from doubledraft.runtime import log
@@ -28,6 +28,13 @@ CAPTIONS = {  # figure file: what it shows; every figure says its n below
     "positions.svg": "Share of steps in which the draft's first, second, … token was accepted. "
     "A position counts as accepted only where all before it were.",
     "tokens.svg": "Tokens per answer, without speculation. Hollow markers are the base model.",
+}
+
+FILTERS = {  # how the pages write figures
+    "share": tables.share_text,
+    "number": tables.number_text,
+    "range": tables.range_text,
+    "points": findings.points_text,
 }
 
 
@@ -80,7 +87,7 @@ def build(
     }
     for path, template in ((markdown, "report.md.j2"), (html, "report.html.j2")):
         with whole_file(path) as file:
-            file.write(_render(template, page))
+            file.write(pages.render(template, page, **FILTERS))
     log.info("report: %d of %d cells", len(expected) - len(missing), len(expected))
 
 
@@ -175,31 +182,3 @@ def _facts(provenance: dict) -> list[tuple[str, str]]:
         if values := provenance.get(key):
             facts.append((name, ", ".join(f"{part} {value}" for part, value in values.items() if value is not None)))
     return [*facts, ("measured", str(provenance.get("time", ""))[:10])]
-
-
-def _render(template: str, page: dict[str, object]) -> str:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    is_html = template.endswith(".html.j2")
-    environment = Environment(
-        loader=FileSystemLoader(HERE / "templates"),
-        autoescape=is_html,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters |= {
-        "share": tables.share_text,
-        "number": tables.number_text,
-        "range": tables.range_text,
-        "points": findings.points_text,
-        "md": plain_markdown,
-    }
-    return environment.get_template(template).render(page)
-
-
-def plain_markdown(text: object) -> str:
-    """Write text so that Markdown shows it as it is: no HTML, no links, no table cells of its own."""
-    text = re.sub(r"\s+", " ", str(text))
-    return re.sub(r"([\\`*\[\]|~])", r"\\\1", escape(text, quote=False))

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from doubledraft import __version__
+from doubledraft.plain_text import visible
 
 OFFLINE = {  # models are fetched by their own rule; nothing else may reach out or send statistics
     "HF_HUB_OFFLINE": "1",
@@ -35,13 +36,20 @@ def log_to(path: str | Path) -> None:
     with open(path, "w") as file:
         os.dup2(file.fileno(), sys.stdout.fileno())
         os.dup2(file.fileno(), sys.stderr.fileno())
-    formatter = logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S")
+    formatter = _Plain("%(asctime)s %(message)s", "%H:%M:%S")
     for stream in (sys.stderr, terminal):
         handler = logging.StreamHandler(stream)
         handler.setFormatter(formatter)
         log.addHandler(handler)
     log.setLevel(logging.INFO)
     log.propagate = False
+
+
+class _Plain(logging.Formatter):
+    """Shows text of models and files as text: it cannot colour the terminal, nor look like a line of the log."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return visible(super().format(record)).replace("\n", "\n    ")
 
 
 def config_hash(values: object) -> str:

@@ -50,9 +50,9 @@ class StudyError(ValueError):
 def check_config(config: dict, schema: str | Path, files: Iterable[str | Path] = ()) -> dict:
     """Give the config without what is set to null in scenarios and types, or raise StudyError naming the keys at fault.
 
-    `files` are the YAML files that the config was merged from; a key that stands twice in one of them is refused.
+    `files` are the YAML files that the config was merged from; what is refused in one of them is told first.
     """
-    _refuse([problem for file in files for problem in config_schema.duplicates(file)])
+    _refuse([problem for file in files for problem in config_schema.file_problems(file)])
     config = copy.deepcopy(config)
     _refuse(config_schema.problems(config, schema))
     for key in ("scenarios", "types"):

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from doubledraft import comparison
+from doubledraft import plain_text
 from doubledraft.records import no_constant, whole_file
 
 MISSING = "not measured"
@@ -157,7 +157,7 @@ def _read(path: Path) -> dict:
 def visible(value: object) -> object:
     """Make every text in a JSON value show the characters that would hide or move others."""
     if isinstance(value, str):
-        return comparison.visible(value)
+        return plain_text.visible(value)
     if isinstance(value, dict):
         return {visible(key): visible(item) for key, item in value.items()}
     return [visible(item) for item in value] if isinstance(value, list) else value
@@ -216,7 +216,7 @@ def write_table(path: str | Path, rows: Sequence[dict[str, object]]) -> None:
     with whole_file(path) as file:
         table = csv.DictWriter(file, names or ["cell"], restval="", lineterminator="\n")
         table.writeheader()
-        table.writerows({name: comparison.cell(value) for name, value in row.items()} for row in rows)
+        table.writerows({name: plain_text.csv_cell(value) for name, value in row.items()} for row in rows)
 
 
 def share_text(interval: dict | None) -> str:

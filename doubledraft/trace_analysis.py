@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from doubledraft import trace_figures
+from doubledraft import pages, trace_figures
 from doubledraft.answers import extract_strict
 from doubledraft.audit import has_equation
 from doubledraft.condense import Rule
@@ -161,13 +161,4 @@ def _shared_numbers(base: str, other: str) -> tuple[int, int]:
 
 def render(found: Mapping, figures: Sequence[str]) -> str:
     """Write an analysis as a Markdown page with these figures (paths as seen from the page)."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    return environment.get_template("traces.md.j2").render(found, figures=figures, shown=SHOWN, base=BASE)
+    return pages.render("traces.md.j2", {**found, "figures": figures, "shown": SHOWN, "base": BASE})

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from doubledraft import fingerprint, runtime, secrets, study
+from doubledraft import fingerprint, plain_text, runtime, secrets, study
 from doubledraft.teacher import asking, section
 
 try:
@@ -17,7 +17,7 @@ try:
     for argument in sys.argv[1:]:  # Snakemake would say of a misspelt scenario only that no rule makes the path
         study.check_target(argument, config)
 except study.StudyError as error:
-    raise WorkflowError(str(error)) from None
+    raise WorkflowError(plain_text.visible(str(error))) from None  # keys come from a file: no escape sequences
 
 TYPES = list(config["types"])
 SCENARIOS = list(config["scenarios"])

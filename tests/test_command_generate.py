@@ -13,8 +13,8 @@ from transformers import AutoTokenizer
 
 from doubledraft.backend import create_backend
 from doubledraft.commands.generate import ACCEPTED, PLAIN
-from doubledraft.comparison import visible
 from doubledraft.engine import decode
+from doubledraft.plain_text import visible
 from doubledraft.tokenizing import prompt_ids, stop_ids
 
 QUESTION = "Nina has 4 boxes with 6 pencils each."

@@ -6,9 +6,7 @@ Run: pytest tests/test_comparison.py
 import csv
 import unicodedata
 
-import pytest
-
-from doubledraft import comparison
+from doubledraft import comparison, plain_text
 from doubledraft.records import Generation, Question, Score
 from doubledraft.runs import Graded, Run
 
@@ -65,26 +63,6 @@ def graded(*answers):
 METRICS = {"cell": "untrained_easy", "n": 1}
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+cmd", "-cmd", "@SUM(A1)", "\t=1", "\r=1", " =1", "\n=1", "-2+3", "＝1"])
-def test_cells_that_a_spreadsheet_would_run_are_guarded(text):
-    assert comparison.cell(text).startswith("'")
-
-
-@pytest.mark.parametrize("text", ["-3", "+3", "-3.25", "-.5", "1e5", "-1e-5", "12", "x = 5", "", "a-b", "\\frac{1}{2}"])
-def test_numbers_and_plain_text_stay_as_they_are(text):
-    assert comparison.cell(text) == text
-
-
-def test_cells_of_no_text_keep_their_value():
-    assert [comparison.cell(value) for value in (None, 3, 0.5, True)] == ["", 3, 0.5, True]
-
-
-def test_hidden_characters_are_shown_as_escapes():
-    shown = comparison.visible("a\x1b[0m\u202eb\u200b\x00\r\nc")
-    assert shown == "a\\x1b[0m\\u202eb\\u200b\\x00\\r\nc"
-    assert comparison.visible("x² + ½ = π, naïve 数") == "x² + ½ = π, naïve 数"
-
-
 def test_samples_have_a_row_for_every_question_in_order(tmp_path):
     asked = [question("q1"), question("q2")]
     modes = {
@@ -106,10 +84,10 @@ def test_hostile_answers_stay_data_in_samples_and_page(tmp_path):
     comparison.write_page(str(tmp_path / "page.txt"), METRICS, [question(text=HOSTILE)], modes)
     with open(tmp_path / "samples.csv", newline="", encoding="utf-8") as file:
         (sample,) = csv.DictReader(file)
-    assert sample["question"] == sample["cot_text"] == "'" + comparison.visible(HOSTILE)
+    assert sample["question"] == sample["cot_text"] == "'" + plain_text.visible(HOSTILE)
     for name in ("samples.csv", "page.txt"):
         text = (tmp_path / name).read_text(encoding="utf-8").replace("\n", "")
-        assert not {character for character in text if unicodedata.category(character) in comparison.HIDDEN}, name
+        assert not {character for character in text if unicodedata.category(character) in plain_text.HIDDEN}, name
 
 
 def test_page_shows_an_answer_of_every_outcome_and_warns(tmp_path):

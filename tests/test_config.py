@@ -109,4 +109,4 @@ def test_key_that_stands_twice_in_a_file_is_refused_by_line(tmp_path):
     twice.write_text("seed: 1\nbenchmark:\n  limit: 5\n  limit: 6\n")
     outcome = snakemake("-n", "--directory", str(tmp_path), "--configfile", str(twice), folder=ROOT)
     assert outcome.code != 0
-    assert f"{twice}:4: config key limit stands twice" in outcome.text
+    assert f"{twice}:4: key 'limit' stands twice" in outcome.text

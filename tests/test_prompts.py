@@ -67,8 +67,8 @@ def test_system_text_is_short_and_asks_for_the_answer_line(name):
         ("system: Think.\nshots:\n- {question: a, answer: 2}\n", "item 1, 'answer'"),
         ("system: Think.\nshots:\n- {question: a, answer: b, hint: c}\n", "unknown key 'hint'"),
         ("- a\n", "expected the keys"),
-        ("system: [\n", "not a YAML"),
-        ("system: !!python/object/apply:os.getcwd []\nshots: []\n", "not a YAML"),
+        ("system: [\n", "not YAML"),
+        ("system: !!python/object/apply:os.getcwd []\nshots: []\n", "not YAML"),
     ],
 )
 def test_a_wrong_prompt_file_is_refused_with_its_path_and_key(tmp_path, text, named):

@@ -322,7 +322,7 @@ def test_shipped_prompts_load(role):
         ("system: Solve.\n", "expected the keys 'system' and 'user'"),
         ("system: Solve.\nuser: Now.\n", r"key 'user': expected \{question\}"),
         ("system: 5\nuser: '{question}'\n", "key 'system': expected text"),
-        ("a: [", "not a YAML text file"),
+        ("a: [", "not YAML"),
     ],
 )
 def test_a_prompt_file_that_cannot_be_used_is_named(text, message, tmp_path):

@@ -10,9 +10,9 @@ import os
 import sys
 
 from doubledraft.commands import pair
-from doubledraft.comparison import visible
 from doubledraft.decoding_metrics import Metrics
 from doubledraft.engine import stream
+from doubledraft.plain_text import visible
 from doubledraft.tokenizing import Pieces, prompt_ids
 
 ACCEPTED, PLAIN = "\x1b[32m", "\x1b[0m"  # ANSI: green, and back to normal

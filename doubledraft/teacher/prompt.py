@@ -9,8 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
+from doubledraft import yaml_files
 from doubledraft.prompts import PromptError
 
 NEEDED = {"solve": ("question",), "condense": ("question", "solution"), "independent": ("question",)}  # by role
@@ -28,9 +27,9 @@ class TeacherPrompt:
 def load(path: str | Path, role: str) -> TeacherPrompt:
     """Read the prompt file of a role (solve, condense, independent); raises PromptError naming the file and the key."""
     try:
-        value = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise PromptError(f"{path}: not a YAML text file: {error}") from None
+        value = yaml_files.read(path)
+    except yaml_files.YamlError as error:
+        raise PromptError(str(error)) from None
     if not isinstance(value, dict) or value.keys() != {"system", "user"}:
         raise PromptError(f"{path}: expected the keys 'system' and 'user', found {value!r:.60}")
     for key, text in value.items():

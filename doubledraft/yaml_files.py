@@ -1,0 +1,73 @@
+"""YAML as values and nothing else: no tag that makes objects, no key twice, no alias that stands for a whole library.
+
+Written out, nine lines of aliases of aliases are a thousand million values; a key that stands twice is the last one in
+silence. Both are refused by line before a value is made.
+"""
+
+from pathlib import Path
+
+import yaml
+from yaml.constructor import SafeConstructor
+
+MAX_BYTES = 1 << 20  # of a file; the largest shipped has some 7 kB
+MAX_VALUES = 20_000  # in a file with its aliases written out; the largest shipped has some 300
+
+
+class YamlError(ValueError):
+    """A YAML file that is refused; the message is `path:line: reason`."""
+
+
+def read(path: str | Path) -> object:
+    """Give the value of a YAML file; raises YamlError naming the line, OSError where there is no file."""
+    content = Path(path).read_bytes()
+    if len(content) > MAX_BYTES:
+        raise YamlError(f"{path}:1: expected at most {MAX_BYTES:,} bytes of YAML, found {len(content):,}")
+    return parse(content, str(path))
+
+
+def parse(content: str | bytes, path: str) -> object:
+    """Give the value of YAML text; raises YamlError, with `path` as where it stands."""
+    try:
+        node = yaml.compose(content, yaml.SafeLoader)
+        if node is None:
+            return None
+        _count(node, {}, path)
+        return SafeConstructor().construct_document(node)
+    except YamlError:
+        raise
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise YamlError(f"{path}:{line}: not YAML of plain values: {error.problem}") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # bytes that are no text, a 13th month, deep nesting
+        raise YamlError(f"{path}:1: not YAML of plain values: {' '.join(str(error).split())}") from None
+
+
+def _count(node: yaml.Node, counted: dict[int, int | None], path: str) -> int:
+    """Give the values that a node stands for with all aliases written out; refuse keys that stand twice on the way."""
+    where = f"{path}:{node.start_mark.line + 1}"
+    if id(node) in counted:
+        if (known := counted[id(node)]) is None:
+            raise YamlError(f"{where}: an alias that stands inside what it stands for")
+        return known
+    counted[id(node)] = None
+    values = 1
+    if isinstance(node, yaml.SequenceNode):
+        values += sum(_count(item, counted, path) for item in node.value)
+    elif isinstance(node, yaml.MappingNode):
+        _refuse_doubled_keys(node, path)
+        values += sum(_count(part, counted, path) for pair in node.value for part in pair)
+    if values > MAX_VALUES:
+        raise YamlError(f"{where}: more than {MAX_VALUES:,} values when its aliases are written out")
+    counted[id(node)] = values
+    return values
+
+
+def _refuse_doubled_keys(node: yaml.MappingNode, path: str) -> None:
+    seen = set()
+    for key, _ in node.value:
+        where = f"{path}:{key.start_mark.line + 1}"
+        if not isinstance(key, yaml.ScalarNode):
+            raise YamlError(f"{where}: a key should be a name")
+        if key.value in seen:
+            raise YamlError(f"{where}: key {key.value!r} stands twice")
+        seen.add(key.value)

@@ -1,0 +1,65 @@
+"""YAML from elsewhere gives values or a refusal with its line, in no time.  pytest tests/test_yaml_files.py"""
+
+import time
+
+import pytest
+
+from doubledraft import config_schema, yaml_files
+
+
+def bomb(first: str, more: str, lines: int = 60) -> str:
+    """Give YAML in which every line stands for twice the line before."""
+    return first + "".join(more.format(here=n, last=n - 1) for n in range(1, lines))
+
+
+CASES = {  # case: (text, what the refusal says)
+    "list bomb": (bomb("a0: &a0 [x, x]\n", "a{here}: &a{here} [*a{last}, *a{last}]\n"), ":14: more than 20,000 values"),
+    "mapping bomb": (bomb("a0: &a0 {x: 1}\n", "a{here}: &a{here} {{x: *a{last}, y: *a{last}}}\n"), "20,000 values"),
+    "bomb of merged keys": (bomb("a0: &a0 {x: 1}\n", "a{here}: &a{here} {{<<: [*a{last}, *a{last}]}}\n"), "20,000"),
+    "alias inside itself": ("a: &a [1, *a]\n", ":1: an alias that stands inside what it stands for"),
+    "key that stands twice": ("a: 1\nb:\n  c: 1\n  c: 2\n", ":4: key 'c' stands twice"),
+    "key that is a list": ("? [a, b]\n: 1\n", ":1: a key should be a name"),
+    "Python object": ("a: 1\nb: !!python/object/apply:os.system ['touch code-ran']\n", ":2: not YAML of plain values"),
+    "Python tuple": ("a: !!python/tuple [1]\n", ":1: not YAML of plain values"),
+    "Python name": ("a: !!python/name:os.system ''\n", ":1: not YAML of plain values"),
+    "own tag": ("a: !evil 1\n", ":1: not YAML of plain values: could not determine a constructor for the tag '!evil'"),
+    "brackets 10,000 deep": ("[" * 10_000, ":1: not YAML of plain values: maximum recursion depth"),
+    "terminal escape": ("a: \x1b[31m\n", ":1: not YAML of plain values: unacceptable character"),
+    "not UTF-8": ("a: \udcff\n", ":1: not YAML of plain values: unacceptable character"),
+    "13th month": ("a: 2026-13-01\n", ":1: not YAML of plain values: month must be in 1..12"),
+    "two documents": ("a: 1\n---\nb: 2\n", ":2: not YAML of plain values"),
+    "2 MB": ("# " + "x" * (2 << 20), ":1: expected at most 1,048,576 bytes"),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_is_not_plain_values_is_refused_by_line_and_at_once(tmp_path, monkeypatch, case):
+    text, message = CASES[case]
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "file.yaml"
+    file.write_bytes(text.encode(errors="surrogateescape"))
+    began = time.process_time()
+    with pytest.raises(yaml_files.YamlError) as error:
+        yaml_files.read(file)
+    assert str(error.value).startswith(f"{file}:") and message in str(error.value)
+    assert time.process_time() - began < 5, "a bomb went off"
+    assert not (tmp_path / "code-ran").exists()
+
+
+def test_anchors_and_merged_keys_within_reason_are_values(tmp_path):
+    (tmp_path / "x.yaml").write_text("base: &base {a: 1}\nmine:\n  <<: *base\n  b: [yes, 1.5, null]\n")
+    assert yaml_files.read(tmp_path / "x.yaml") == {"base": {"a": 1}, "mine": {"a": 1, "b": [True, 1.5, None]}}
+    (tmp_path / "x.yaml").write_text("")
+    assert yaml_files.read(tmp_path / "x.yaml") is None
+
+
+def test_a_config_that_would_run_python_is_refused(tmp_path):
+    (tmp_path / "x.yaml").write_text("__use_yte__: true\nseed: ?1 + 1\n")
+    (problem,) = config_schema.file_problems(tmp_path / "x.yaml")
+    assert problem.startswith(f"{tmp_path / 'x.yaml'}: `__use_yte__` makes Snakemake run the Python")
+
+
+def test_text_in_a_config_that_spells_a_bomb_is_refused_by_its_key():
+    lists = ["&a0 [1]", *(f"&a{n} [*a{n - 1}, *a{n - 1}]" for n in range(1, 60))]
+    with pytest.raises(yaml_files.YamlError, match="seed:1: more than 20,000 values"):
+        yaml_files.parse(f"[{', '.join(lists)}]", "seed")
