@@ -4,87 +4,22 @@ In the tables of faults the last number is how many jobs the service created: on
 """
 
 import json
-import multiprocessing
-import os
 import random
-import signal
 from dataclasses import replace
 
 import pytest
 from gemini_server import Fault, GeminiServer, answer, good_rows, lines
-from test_ledger import SETTINGS
+from gemini_study import GOOD, KEY, POLL_SECONDS, START, Study, finishes
 
 from doubledraft.teacher import asking, gemini, gemini_lines, gemini_service, ledger
 from doubledraft.teacher.budget import BudgetError
-from doubledraft.teacher.exchange import Finish, TeacherError, request
-from doubledraft.teacher.gemini_service import Service
-from doubledraft.teacher.ledger import Ledger
-
-KEY = "AIzaSentinelKey"
-START = 1_800_000_000.0
-POLL_SECONDS = 3600.0
-
-
-class Clock:
-    """Time that passes only in sleep."""
-
-    def __init__(self, now: float = START) -> None:
-        self.now, self.sleeps = now, []
-
-    def __call__(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        assert seconds >= 0
-        assert len(self.sleeps) < 10_000, "polls without end"
-        self.sleeps.append(seconds)
-        self.now += seconds
-
-
-class Study:
-    """Four questions, a ledger and the stand-in server."""
-
-    def __init__(self, folder, server: GeminiServer) -> None:
-        self.server, self.path = server, folder / "ledger" / "cot_easy.jsonl"
-        self.settings = replace(SETTINGS, base_url=server.url, pending_hours=2, deadline_hours=24)
-        self.clock = Clock()
-
-    def requests(self, attempt: int = 1, count: int = 4) -> list:
-        messages = [
-            [{"role": "system", "content": "Reason."}, {"role": "user", "content": f"{n}?"}] for n in range(count)
-        ]
-        return [request(f"q{n}", attempt, message, self.settings) for n, message in enumerate(messages)]
-
-    def ask(self, requests: list | None = None, settings=None) -> dict:
-        """Ask and give id -> finish (or text), for the requests that have a reply."""
-        with Ledger(self.path, self.clock) as book:
-            replies = gemini.ask(
-                self.requests() if requests is None else requests,
-                book,
-                settings or self.settings,
-                KEY,
-                poll_seconds=POLL_SECONDS,
-                sleep=self.clock.sleep,
-            )
-            assert not book.open, "every job is closed"
-        return {reply.key.split("/")[0]: reply for reply in replies}
-
-    @property
-    def account(self) -> ledger.Account:
-        return ledger.read(self.path)
+from doubledraft.teacher.exchange import Finish, TeacherError
 
 
 @pytest.fixture
 def study(tmp_path):
     with GeminiServer() as server:
         yield Study(tmp_path, server)
-
-
-def finishes(replies: dict) -> dict:
-    return {id: str(reply.finish) for id, reply in replies.items()}
-
-
-GOOD = dict.fromkeys(("q0", "q1", "q2", "q3"), "stop")
 
 
 def test_replies_are_joined_recorded_and_never_asked_for_again(study):
@@ -95,7 +30,7 @@ def test_replies_are_joined_recorded_and_never_asked_for_again(study):
     assert {(reply.input_tokens, reply.output_tokens) for reply in replies.values()} == {(30, 15)}, "thoughts are paid"
     account = study.account
     assert account.spent == account.committed == pytest.approx(4 * (30 * 1 + 15 * 10) / 1e6)
-    assert account.creates == len(study.server.jobs) == 1
+    assert study.created == len(study.server.jobs) == 1
     assert study.ask() == replies
     assert study.server.calls["create"] == 1 and study.server.keys == {KEY}
     assert "files/f1" not in study.server.files, "the uploaded file is deleted"
@@ -148,7 +83,7 @@ def test_a_fault_that_passes_costs_nothing(study, fault):
         study.server.faults["create"] = [Fault(drop=True)]
     assert finishes(study.ask()) == GOOD
     assert study.server.faults[name] == [], "the fault was met"
-    assert len(study.server.jobs) == study.account.creates == 1
+    assert len(study.server.jobs) == study.created == 1
 
 
 def test_a_timeout_whose_create_had_succeeded_makes_no_second_job(study, monkeypatch):
@@ -165,7 +100,7 @@ def test_a_create_whose_outcome_is_unknown_stops_and_makes_no_second_job(study, 
         study.ask()
     assert study.account.open, "the intent stays"
     assert finishes(study.ask()) == GOOD
-    assert study.server.calls["create"] == len(study.server.jobs) == study.account.creates == 1
+    assert study.server.calls["create"] == len(study.server.jobs) == study.created == 1
 
 
 def test_a_lost_create_is_called_again_only_when_its_job_would_be_listed(study):
@@ -272,7 +207,7 @@ def test_every_state_of_a_job_has_a_decision(study, name):
     else:
         assert finishes(study.ask()) == outcome
         assert study.account.counts["missing"] == 4 - len(outcome)
-    assert len(study.server.jobs) == study.account.creates == creates
+    assert len(study.server.jobs) == study.created == creates
     assert study.server.calls["get"] <= 2 + 25 * 3600 / POLL_SECONDS, "polls are bounded"
     assert study.server.calls["cancel"] == (1 if name in ("PENDING for ever", "QUEUED for ever") else 0)
 
@@ -398,7 +333,7 @@ def test_every_kind_of_row_is_counted_and_costs_no_other_row(study, name):
         assert reply.text == (f"{number} + 0 = {number}\n#### {number}" if reply.finish is Finish.stop else "")
         assert (reply.reason is None) == (reply.finish is Finish.stop)
     assert study.account.counts == counts
-    assert len(study.server.jobs) == study.account.creates == 1
+    assert len(study.server.jobs) == study.created == 1
 
 
 def test_a_duplicate_that_differs_is_paid_for_twice(study):
@@ -436,127 +371,6 @@ def test_the_budget_refuses_before_anything_is_sent(study):
     with pytest.raises(BudgetError, match=r"teacher\.budget is 0\.00 USD"):
         study.ask(settings=replace(study.settings, budget=0.001))
     assert not study.server.calls
-
-
-# ---- kill -9
-
-
-def _die() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def _die_around(owner, name: str, when: str, event: str | None = None) -> None:
-    """Kill this process before or after a call (of `event`, where it is a call of Ledger.add)."""
-    real = getattr(owner, name)
-
-    def call(self, *args, **kwargs):
-        hit = event is None or args[:1] == (event,)
-        if hit and when == "before":
-            _die()
-        result = real(self, *args, **kwargs)
-        if hit:
-            _die()
-        return result
-
-    setattr(owner, name, call)
-
-
-def _die_within_write(nth: int) -> None:
-    """Kill this process when half of its nth event is on disk."""
-    real, calls = os.write, []
-
-    def write(file, data):
-        calls.append(data)
-        if len(calls) == nth:
-            real(file, data[: len(data) // 2])
-            _die()
-        return real(file, data)
-
-    os.write = write
-
-
-KILLS = {
-    "before upload": (Service, "upload", "before"),
-    "after upload": (Service, "upload", "after"),
-    "after the intent": (Ledger, "add", "after", "intent"),
-    "before create is sent": (Service, "create", "before"),
-    "after create was answered": (Service, "create", "after"),
-    "after the name was recorded": (Ledger, "add", "after", "job"),
-    "between polls": (Ledger, "add", "after", "state"),
-    "before the download": (Service, "download", "before"),
-    "after the download": (Service, "download", "after"),
-    "after the replies were recorded": (Ledger, "record_all", "after"),
-    "after the end was recorded": (Ledger, "add", "after", "end"),
-    "before the file is deleted": (Service, "delete", "before"),
-}
-
-
-def _killed(study: Study, hook, *args) -> None:
-    hook(*args)
-    study.ask()
-
-
-def _run_killed(study: Study, hook, *args) -> None:
-    """Ask in a process of its own, which the hook kills."""
-    child = multiprocessing.get_context("fork").Process(target=_killed, args=(study, hook, *args), daemon=True)
-    child.start()
-    child.join(60)
-    assert child.exitcode == -signal.SIGKILL
-
-
-def _rerun(study: Study) -> None:
-    study.clock = Clock(START + 5)
-    replies = study.ask()
-    assert [reply.text for reply in replies.values()] == [f"{n} + 0 = {n}\n#### {n}" for n in range(4)]
-    assert len(study.server.jobs) == study.account.creates == 1
-    assert study.account.committed == pytest.approx(4 * (30 * 1 + 15 * 10) / 1e6)
-
-
-@pytest.mark.parametrize("point", KILLS)
-def test_a_kill_at_any_step_makes_no_second_job(study, point):
-    _run_killed(study, _die_around, *KILLS[point])
-    _rerun(study)
-
-
-@pytest.mark.parametrize("nth", range(1, 9))  # reserve, intent, call, job, three states, replies
-def test_a_kill_within_the_write_of_any_event_makes_no_second_job(study, nth):
-    _run_killed(study, _die_within_write, nth)
-    _rerun(study)
-
-
-@pytest.mark.parametrize("operation", ["create", "download"])
-def test_a_kill_while_the_service_answers_makes_no_second_job(study, operation):
-    process = multiprocessing.get_context("fork").Process(target=_killed, args=(study, lambda: None), daemon=True)
-
-    def kill() -> None:
-        process.kill()
-        process.join(60)
-
-    study.server.faults[operation] = [Fault(cut=100, then=kill)]
-    process.start()
-    process.join(60)
-    assert process.exitcode == -signal.SIGKILL
-    _rerun(study)
-
-
-def test_an_intent_that_created_nothing_is_forgotten_when_the_questions_have_changed(study):
-    _run_killed(study, _die_around, Service, "create", "before")
-    study.clock = Clock(START + 5)
-    changed = study.requests(count=2)
-    assert set(study.ask(changed)) == {"q0", "q1"}
-    assert study.server.asked == [r.key for r in changed]
-    assert study.clock.now >= START + gemini.VISIBLE_SECONDS, "no job of the intent was listed for long enough"
-
-
-def test_a_job_that_was_created_is_gathered_when_the_questions_have_changed(study):
-    _run_killed(study, _die_around, Service, "create", "after")
-    study.clock = Clock(START + 5)
-    assert set(study.ask(study.requests(count=5))) == {*GOOD, "q4"}
-    assert study.server.asked == [r.key for r in study.requests(count=5)], "nothing twice"
-    assert len(study.server.jobs) == 2
-
-
-# ---- together with the caller
 
 
 def test_only_what_is_missing_is_asked_for_again_up_to_the_limit(study, monkeypatch):

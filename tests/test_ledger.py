@@ -38,7 +38,6 @@ def test_what_was_recorded_is_there_again(tmp_path):
         first.record_all([reply("b", Finish.length), reply("c", Finish.failed, 0, 0)], SETTINGS)
     with Ledger(path) as again:
         assert again.replies == {"a": reply("a"), "b": reply("b", Finish.length), "c": reply("c", Finish.failed, 0, 0)}
-        assert (again.input_tokens, again.output_tokens) == (200, 40)
         assert again.spent == pytest.approx((200 * 1 + 40 * 10) / 1e6)
 
 

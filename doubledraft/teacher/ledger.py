@@ -48,11 +48,7 @@ class Account:
     bounds: dict[str, float] = field(default_factory=dict)  # USD at most of requests whose cost nobody reported
     open: dict[str, Batch] = field(default_factory=dict)  # batches that have not ended, by name
     ended: set[str] = field(default_factory=set)  # keys of batches that have; those without a reply stay without one
-    asked: set[str] = field(default_factory=set)  # every key that money was set aside for, or that was answered
     spent: float = 0.0  # USD, from the usage that came with replies and the prices of their time
-    input_tokens: int = 0
-    output_tokens: int = 0
-    creates: int = 0  # jobs that the service created
     counts: Counter = field(default_factory=Counter)  # rows of results that gave no reply, by what was wrong
 
     @property
@@ -65,7 +61,6 @@ class Account:
         match event["event"]:
             case "reserve":
                 self.bounds |= event["bounds"]
-                self.asked |= event["bounds"].keys()
             case "reply":
                 self._fold_reply(event)
             case "intent":
@@ -77,7 +72,6 @@ class Account:
             case "job":
                 batch = self.open[event["batch"]]
                 batch.job, batch.created = event["job"], _seconds(event["time"])
-                self.creates += 1
             case "state":
                 self.open[event["batch"]].state = event["state"]
             case "cancel":
@@ -94,10 +88,7 @@ class Account:
         if reply.key in self.replies:
             raise ValueError(f"key {reply.key!r} has two replies")
         self.replies[reply.key] = reply
-        self.asked.add(reply.key)
         self.spent += cost(reply.input_tokens, reply.output_tokens, event["input_price"], event["output_price"])
-        self.input_tokens += reply.input_tokens
-        self.output_tokens += reply.output_tokens
         if reply.input_tokens or reply.finish is Finish.failed:  # else its usage was not reported
             self.bounds.pop(reply.key, None)
 
