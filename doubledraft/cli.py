@@ -10,14 +10,17 @@ import os
 import sys
 from collections.abc import Sequence
 
-from doubledraft.commands import generate
+from doubledraft.commands import card, check, generate, push
 from doubledraft.commands.pair import OptionError
+from doubledraft.hub import HubError
 from doubledraft.kv_cache import CacheFull
 from doubledraft.model_folder import ModelError
 from doubledraft.records import RecordError
+from doubledraft.secrets import MissingKey
+from doubledraft.tables import ReportError
 
-COMMANDS = (generate,)
-REFUSALS = (CacheFull, ModelError, OptionError, RecordError)
+COMMANDS = (generate, card, push, check)
+REFUSALS = (CacheFull, HubError, MissingKey, ModelError, OptionError, RecordError, ReportError)
 REFUSED, STOPPED = 2, 130  # exit status; 130 is what a shell gives for the interrupt key
 
 

@@ -13,9 +13,10 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
-VARIABLES = {  # by teacher; the first that is set wins
+VARIABLES = {  # by service; the first that is set wins
     "gemini": ("GOOGLE_API_KEY", "GEMINI_API_KEY"),  # in the order of Google's own client
     "openai": ("OPENAI_API_KEY",),
+    "hub": ("HF_TOKEN",),
 }
 HIDDEN = "***"
 SHORTEST = 8  # characters of a secret; what is shorter stands in for a key where a server wants none
@@ -39,7 +40,7 @@ class Key(str):
 
 
 def key(name: str) -> str:
-    """Give the key of a teacher from the environment, else from `.env` in the working directory.
+    """Give the key of a service from the environment, else from `.env` in the working directory.
 
     From then on no log message of this process shows it. Raises MissingKey, or BadKey at a value that is none.
     """
@@ -52,7 +53,7 @@ def key(name: str) -> str:
     ]
     if not found:
         raise MissingKey(
-            f"teacher {name!r} needs a key: set {' or '.join(variables)} in the environment, "
+            f"{name} needs a key: set {' or '.join(variables)} in the environment, "
             f"or write the line {variables[0]}=key into {Path('.env').resolve()}, which git ignores"
         )
     variable, value = found[0][0], found[0][1].strip()

@@ -88,7 +88,7 @@ def read_rows(metrics: Iterable[str | Path], expected: Sequence[str]) -> list[Ro
     """
     cells: dict[str, tuple[Path, dict]] = {}
     for path in map(Path, metrics):
-        value = _read(path)
+        value = read_json(path)
         cell = pick(value, "cell", path=path)
         if cell in cells:
             raise ReportError(f"{path}: cell {cell!r} was already read from {cells[cell][0]}; give each cell once")
@@ -144,11 +144,12 @@ def _rows(path: Path, metrics: dict) -> list[Row]:
     return [Row(type=prompt, trained=False, mode=mode, **common) for prompt, mode in prompts.items()]
 
 
-def _read(path: Path) -> dict:
+def read_json(path: Path) -> dict:
+    """Read an object of figures, all text in it made visible; raises ReportError where the file holds no such thing."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"), parse_constant=no_constant)
     except ValueError as error:
-        raise ReportError(f"{path}: not metrics: {error}; delete it and make it again") from None
+        raise ReportError(f"{path}: not JSON: {error}; delete it and make it again") from None
     if not isinstance(value, dict):
         raise ReportError(f"{path}: expected an object, found {type(value).__name__}; delete it and make it again")
     return visible(value)

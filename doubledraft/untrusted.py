@@ -71,8 +71,8 @@ def refuse_unsafe(folder: str | Path) -> None:
         check_header(file)
 
 
-def refuse_unsafe_adapter(folder: str | Path, base: str | Path) -> None:
-    """Raise ModelError when an adapter is not a plain LoRA in safetensors format, or is none of the model in `base`."""
+def refuse_unsafe_adapter(folder: str | Path, base: str | Path | None = None) -> None:
+    """Raise ModelError when an adapter is not a plain LoRA in safetensors format, or is not of the model in `base`."""
     folder = Path(folder)
     _refuse_files(folder)
     file, weights = folder / "adapter_config.json", folder / "adapter_model.safetensors"
@@ -92,7 +92,7 @@ def refuse_unsafe_adapter(folder: str | Path, base: str | Path) -> None:
                 "without it"
             )
     named = config.get("base_model_name_or_path")
-    if not _is_base(named, Path(base)):
+    if base is not None and not _is_base(named, Path(base)):
         raise ModelError(f"{file}: the adapter is of {named!r:.200}, not of {base}; give the model it was trained on")
     check_header(weights)
 

@@ -1,9 +1,14 @@
-"""A small stand-in for the Hugging Face hub: enough of its HTTP for the real `datasets` client to fetch a data set."""
+"""A small stand-in for the Hugging Face hub: enough HTTP for the real clients to fetch data sets and push models.
 
+What is pushed lands in a `Shelf`: repositories by name, small files in the commit itself, weights through Git LFS.
+"""
+
+import base64
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from urllib.parse import unquote, urlsplit
@@ -19,14 +24,86 @@ def listing(files: Files, folder: str) -> list[dict]:
     return found + [{"type": "directory", "oid": "0" * 40, "size": 0, "path": path} for path in sorted(folders)]
 
 
+@dataclass
+class Shelf:
+    """Model repositories that were pushed, for one token."""
+
+    token: str
+    private: dict[str, bool] = field(default_factory=dict)  # by repository
+    files: dict[str, dict[str, bytes]] = field(default_factory=dict)  # by repository, then path
+    large: dict[str, bytes] = field(default_factory=dict)  # what came through LFS, by sha256
+
+    def post(self, path: str, body: bytes, address: str) -> tuple[int, object]:
+        """Answer a POST as the hub does."""
+        asked = [json.loads(line) for line in body.splitlines()]
+        if path == "/api/repos/create":
+            name = f"{asked[0]['organization']}/{asked[0]['name']}"
+            known = name in self.private
+            self.private.setdefault(name, asked[0]["visibility"] == "private")
+            self.files.setdefault(name, {})
+            return 409 if known else 200, {"url": f"{address}/{name}"}
+        if path == "/api/validate-yaml":
+            return 200, {"errors": [], "warnings": []}
+        if path.endswith("/preupload/main"):
+            modes = {True: "lfs", False: "regular"}
+            names = [file["path"] for file in asked[0]["files"]]
+            files = [
+                {"path": name, "uploadMode": modes[name.endswith(".safetensors")], "shouldIgnore": False}
+                for name in names
+            ]
+            return 200, {"files": files}
+        if path.endswith(".git/info/lfs/objects/batch"):
+            actions = [
+                {**wanted, "actions": {"upload": {"href": f"{address}/lfs/{wanted['oid']}"}}}
+                for wanted in asked[0]["objects"]
+            ]
+            return 200, {"transfer": "basic", "objects": actions}
+        if path.endswith("/commit/main"):
+            name = path.removeprefix("/api/models/").removesuffix("/commit/main")
+            for line in asked[1:]:
+                value = line["value"]
+                inside = line["key"] == "file"
+                content = base64.b64decode(value["content"]) if inside else self.large[value["oid"]]
+                self.files[name][value["path"]] = content
+            return 200, {"commitUrl": f"{address}/{name}/commit/{'c' * 40}", "commitOid": "c" * 40}
+        return 404, {}
+
+
 @contextmanager
-def serve(repositories: Mapping[str, Files], commit: str) -> Iterator[str]:
-    """Serve data sets by name, each with one commit, which `main` is too; give the address."""
+def serve(repositories: Mapping[str, Files], commit: str, shelf: Shelf | None = None) -> Iterator[str]:
+    """Serve data sets by name, each with one commit, which `main` is too, and take models; give the address."""
 
     class Hub(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
+        def do_POST(self) -> None:
+            body = self.body()
+            if self.headers["Authorization"] != f"Bearer {shelf.token}":
+                self.answer(401, b'{"error": "Invalid credentials"}')
+            else:
+                status, value = shelf.post(urlsplit(self.path).path, body, address)
+                self.answer(status, json.dumps(value).encode())
+
+        def do_PUT(self) -> None:
+            content, digest = self.body(), self.path.rpartition("/")[2]
+            assert hashlib.sha256(content).hexdigest() == digest
+            shelf.large[digest] = content
+            self.answer(200, b"")
+
+        def body(self) -> bytes:
+            if "Content-Length" in self.headers:
+                return self.rfile.read(int(self.headers["Content-Length"]))
+            content = b""
+            while size := int(self.rfile.readline(), 16):  # chunked
+                content += self.rfile.read(size)
+                self.rfile.readline()
+            self.rfile.readline()
+            return content
+
         def do_GET(self) -> None:
+            name = self.path.removeprefix("/api/models/")
+            if shelf and name in shelf.private:
+                return self.answer(200, json.dumps({"id": name, "private": shelf.private[name]}).encode())
             path = unquote(urlsplit(self.path).path).removeprefix("/api").removeprefix("/datasets/")
             owner, name, verb, revision, *rest = path.split("/") + [""] * 4
             files, place = repositories.get(f"{owner}/{name}", {}), "/".join(rest).rstrip("/")
@@ -56,9 +133,10 @@ def serve(repositories: Mapping[str, Files], commit: str) -> Iterator[str]:
             """Print nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    address = f"http://127.0.0.1:{server.server_port}"
     Thread(target=server.serve_forever, daemon=True).start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}"
+        yield address
     finally:
         server.shutdown()
         server.server_close()

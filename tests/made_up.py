@@ -3,6 +3,9 @@
 import json
 from pathlib import Path
 
+from numpy import zeros
+from safetensors.numpy import save_file
+
 from doubledraft.records import Generation, write_json, write_records
 from doubledraft.stats import wilson
 
@@ -184,3 +187,43 @@ def write_grid(folder: Path, cells: list[str] = EXPECTED) -> list[Path]:
 def from_file(path: Path) -> dict:
     """Read metrics again, to change them."""
     return json.loads(path.read_text())
+
+
+def measured_draft(folder: Path, *, base: dict | None = None, **changes: object) -> Path:
+    """Write a cell with a draft adapter and the metrics it was measured in; give the adapter's folder.
+
+    `base` is the config entry of the draft's base model, `changes` are those of the metrics.
+    """
+    base = base or {"model": "small", "source": "hub", "repo": "org/small", "revision": "main"}
+    how = {"learning_rate": 0.002, "epochs": 9, "rank": 4, "alpha": 8, "batch": 4, "accumulate": 1, "max_length": 512}
+    settings = {
+        "seed": 17,
+        "dtype": "bfloat16",
+        "scenario": {"source": "generated", "difficulty": "easy", "train": 400, "test": QUESTIONS},
+        "target": [{"model": "big", "source": "hub", "repo": "org/big", "revision": "main"}],
+        "draft": [base],
+        "train": {"draft": how, "load_in_4bit": False},
+    }
+    metrics = trained("cod", "easy")
+    runs = [
+        {
+            "engine": "vllm 0.32.0",
+            "mode": mode,
+            "dtype": "bfloat16",
+            "provenance": {"time": f"2026-01-02T0{hour}:00:00+00:00"},
+        }
+        for hour, mode in ((3, "baseline"), (5, "speculative"))
+    ]
+    metrics["provenance"] = provenance(settings=settings, runs=runs)
+    path = write_cell(folder, metrics | changes, generations=False)
+    write_json(path.with_name("distilled_run.json"), {"n": 400, "kept": 232, "dropped": {"wrong answer": 168}})
+    adapter = path.with_name("draft_adapter")
+    named = {"base": f"data/models/{base['model']}", "seed": 17, "dtype": "bfloat16", "load_in_4bit": False}
+    training = {"rows": 232, "completion_tokens": 10991, "steps": 522, "final_loss": 0.486, "seconds": 135.9}
+    made = provenance(time="2026-01-02T04:00:00+00:00")
+    write_json(adapter / "training.json", training | {"settings": how | named, "provenance": made})
+    lora = {"peft_type": "LORA", "base_model_name_or_path": named["base"], "target_modules": ["q_proj"], "r": 4}
+    write_json(adapter / "adapter_config.json", lora)
+    save_file({"q_proj.lora_A": zeros((4, 64), "float32")}, adapter / "adapter_model.safetensors")
+    (adapter / ".snakemake_timestamp").touch()
+    return adapter

@@ -338,7 +338,7 @@ def test_provenance_that_differs_between_cells_names_the_cells(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "not metrics"),
+        ("{", "not JSON"),
         ('{"cell": NaN}', "NaN is not JSON"),
         ("[]", "expected an object"),
         ('{"type": "cod"}', "key 'cell' is missing"),

@@ -130,7 +130,7 @@ def test_a_missing_key_stops_a_run_before_its_first_job_and_no_dry_run(tmp_path)
     configured(tmp_path, name="gemini", base_url=None)
     outcome = run(tmp_path, *TARGETS)
     assert outcome.returncode != 0
-    assert "teacher 'gemini' needs a key: set GOOGLE_API_KEY or GEMINI_API_KEY" in outcome.stderr
+    assert "gemini needs a key: set GOOGLE_API_KEY or GEMINI_API_KEY" in outcome.stderr
     assert "Traceback" not in outcome.stderr and not (tmp_path / "results/study.json").exists()
     study = ("--configfile", str(tmp_path / "paid.yaml"), "--directory", str(tmp_path))
     assert snakemake("-n", *study, "--", *TARGETS, folder=ROOT).code == 0

@@ -3,6 +3,7 @@
 import time
 
 import pytest
+from test_cli import run
 
 from doubledraft import config_schema, yaml_files
 
@@ -63,3 +64,14 @@ def test_text_in_a_config_that_spells_a_bomb_is_refused_by_its_key():
     lists = ["&a0 [1]", *(f"&a{n} [*a{n - 1}, *a{n - 1}]" for n in range(1, 60))]
     with pytest.raises(yaml_files.YamlError, match="seed:1: more than 20,000 values"):
         yaml_files.parse(f"[{', '.join(lists)}]", "seed")
+
+
+def test_the_command_says_which_config_is_more_than_values_before_snakemake_sees_it(tmp_path, capsys):
+    good, bad = tmp_path / "good.yaml", tmp_path / "bad.yaml"
+    good.write_text("seed: 1\n")
+    bad.write_text(CASES["mapping bomb"][0])
+    assert run(capsys, "check", good) == (0, f"{good}: plain values\n", "")
+    status, _, err = run(capsys, "check", good, bad)
+    assert status == 2 and f"{bad}:" in err and "20,000 values" in err
+    status, _, err = run(capsys, "check", tmp_path / "nowhere.yaml")
+    assert status == 2 and "nowhere.yaml: expected a file" in err
