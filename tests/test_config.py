@@ -104,9 +104,25 @@ def test_numbers_given_on_the_command_line_are_numbers(tmp_path):
     assert outcome.code == 0, outcome.text
 
 
-def test_key_that_stands_twice_in_a_file_is_refused_by_line(tmp_path):
-    twice = tmp_path / "twice.yaml"
-    twice.write_text("seed: 1\nbenchmark:\n  limit: 5\n  limit: 6\n")
-    outcome = snakemake("-n", "--directory", str(tmp_path), "--configfile", str(twice), folder=ROOT)
+LISTS = "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 40))
+FILES = {  # case: (config file, what the refusal says)
+    "key that stands twice": ("seed: 1\nbenchmark:\n  limit: 5\n  limit: 6\n", "{file}:4: key 'limit' stands twice"),
+    "list bomb": (f"a0: &a0 [1, 1]\n{LISTS}", "{file}:14: more than 20,000 values when its aliases are written out"),
+    "Python in a config": (
+        "__use_yte__: true\nseed: ?1 + 16\n",
+        "{file}: `__use_yte__` makes Snakemake run the Python",
+    ),
+    "Python tuple": ("seed: !!python/tuple [1]\n", "{file}:1: not YAML of plain values"),
+    "terminal escape in a key": ('"\\e[31mseed": 1\n', "config key \\x1b[31mseed is unknown"),
+}
+
+
+@pytest.mark.parametrize("case", FILES)
+def test_a_config_that_is_more_than_plain_values_is_refused_by_line(tmp_path, case):
+    text, message = FILES[case]
+    file = tmp_path / "mine.yaml"
+    file.write_text(text)
+    outcome = snakemake("-n", "--directory", str(tmp_path), "--configfile", str(file), folder=ROOT)
     assert outcome.code != 0
-    assert f"{twice}:4: key 'limit' stands twice" in outcome.text
+    assert message.format(file=file) in outcome.text
+    assert "\x1b" not in outcome.text and "Traceback" not in outcome.text
