@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BUILD ?= $(or $(shell cat .venv/build 2>/dev/null),cpu)
 BIN := .venv/bin
 
-.PHONY: env demo test lint lock
+.PHONY: env demo test test-crash lint lock
 
 env: ## the environment, from envs/$(BUILD).txt: BUILD=cpu or gpu, else the build that .venv has, else cpu
 	@PYTHON=$(PYTHON) envs/install.sh $(BUILD) .venv
@@ -13,6 +13,9 @@ demo: env ## one cell of the default study, for real
 
 test: lint ## style, unit, workflow and end-to-end tests
 	$(BIN)/python -m pytest -q --durations=15
+
+test-crash: env ## every rule killed at every point, a quarter of an hour; a table at the end
+	$(BIN)/python -m pytest -q -m crash tests/test_crash_matrix.py
 
 lint: env
 	$(BIN)/ruff check .

@@ -18,7 +18,16 @@ from pathlib import Path
 from doubledraft import plots, prompts
 from doubledraft.checkpoints import folder_of_run, newest_whole_checkpoint, seal
 from doubledraft.model_folder import sha256
-from doubledraft.records import Generation, Question, Trace, read_records, whole_directory, whole_file, write_json
+from doubledraft.records import (
+    Generation,
+    Question,
+    Trace,
+    naming,
+    read_records,
+    whole_directory,
+    whole_file,
+    write_json,
+)
 from doubledraft.runtime import OFFLINE, log, provenance, use_own_cores
 from doubledraft.training_rows import TrainingError, encode_all, rows_from_generations, rows_from_traces
 from doubledraft.untrusted import refuse_unsafe
@@ -27,22 +36,21 @@ from doubledraft.untrusted import refuse_unsafe
 LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 WARM_UP = 0.05  # share of the steps in which the learning rate rises
 CHECKPOINTS = 4  # saved a run, evenly spaced
+WHERE = ("rows", "out", "checkpoints", "loss_csv", "loss_figure")  # of the arguments of `train`, what is no setting
 CSV_COLUMNS = ("step", "epoch", "loss", "learning_rate")
 
 
-def train_target(*, base, traces, prompt, out, loss_csv, loss_figure, **settings) -> None:
+def train_target(*, base, traces, prompt, out, **settings) -> None:
     """Train the target's adapter on a trace file, asked with the benchmark's own prompt; settings as in `train`."""
     rows = rows_from_traces(read_records(traces, Trace), prompts.load(prompt))
-    train(base, rows, out, loss_csv=loss_csv, **settings)
-    plots.loss_figure(loss_csv, loss_figure)
+    train(base, rows, out, **settings)
 
 
-def train_draft(*, base, distilled, questions, prompt, out, loss_csv, loss_figure, **settings) -> None:
+def train_draft(*, base, distilled, questions, prompt, out, **settings) -> None:
     """Train the draft's adapter on the trained target's own answers; settings as in `train`."""
     generations = read_records(distilled, Generation)
     rows = rows_from_generations(generations, read_records(questions, Question), prompts.load(prompt))
-    train(base, rows, out, loss_csv=loss_csv, **settings)
-    plots.loss_figure(loss_csv, loss_figure)
+    train(base, rows, out, **settings)
 
 
 def train(
@@ -52,6 +60,7 @@ def train(
     *,
     checkpoints: str | Path,
     loss_csv: str | Path,
+    loss_figure: str | Path,
     learning_rate: float,
     epochs: int,
     rank: int,
@@ -65,13 +74,11 @@ def train(
     report_to: str = "none",
     run_name: str | None = None,
 ) -> None:
-    """Train a LoRA adapter of `base` on `rows`; write it to `out` with `training.json`, and the loss to `loss_csv`.
+    """Train a LoRA adapter of `base` on `rows`; write it to `out` with `training.json`, the loss as table and figure.
 
-    `checkpoints` is a folder of this run alone, removed when training is complete. A step sees batch * accumulate rows.
+    `checkpoints` is a folder of this run alone, removed when all is written. A step sees batch * accumulate rows.
     """
-    settings = {
-        name: value for name, value in locals().items() if name not in ("rows", "out", "checkpoints", "loss_csv")
-    }
+    settings = {name: value for name, value in locals().items() if name not in WHERE}
     _check(load_in_4bit)
     refuse_unsafe(base)
     folder = folder_of_run(Path(checkpoints), _identity(settings, rows))
@@ -79,7 +86,7 @@ def train(
         _set_switches(compiled)
         trainer, facts = _trainer(base, rows, folder, settings)
         started = time.monotonic()
-        with _no_needless_casts(trainer):
+        with naming(folder), _no_needless_casts(trainer):
             trainer.train(resume_from_checkpoint=newest_whole_checkpoint(folder))
         facts["seconds"] = round(time.monotonic() - started, 1)
     losses = [entry for entry in trainer.state.log_history if "loss" in entry]
@@ -87,6 +94,7 @@ def train(
         raise TrainingError(f"the loss of {out} is not a number any more; lower learning_rate = {learning_rate:g}")
     facts |= {"steps": trainer.state.global_step, "final_loss": losses[-1]["loss"]}
     _write_losses(loss_csv, losses)
+    plots.loss_figure(loss_csv, loss_figure)
     with whole_directory(out) as adapter:
         trainer.model.save_pretrained(adapter)
         (adapter / "README.md").unlink(missing_ok=True)  # a form to fill in, that PEFT adds

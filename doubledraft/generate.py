@@ -208,5 +208,5 @@ def main(kind: type[Engine]) -> None:
     try:
         answer(Job(**json.loads(sys.argv[1])), kind)
     except Exception as error:
-        log.error("%s: %s", type(error).__name__, " ".join(str(error).split()))
+        log.error("%s", runtime.error_text(error))
         raise

@@ -7,12 +7,13 @@ training.
 """
 
 import csv
-import os
 import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from doubledraft.records import whole_path
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -61,14 +62,11 @@ def canvas(
     from matplotlib.figure import Figure
 
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with rc_context(STYLE):
+    with rc_context(STYLE), whole_path(path) as partial:
         figure = Figure(figsize=(width, height), layout="constrained")
         yield figure, figure.subplots(**grid)
-        partial = path.with_name(f".{path.name}.partial")
         undated = {".svg": {"Date": None}, ".png": {"Software": None}}
         figure.savefig(partial, format=path.suffix[1:], metadata=undated.get(path.suffix))
-        os.replace(partial, path)
 
 
 def note(figure: "Figure", text: str) -> None:

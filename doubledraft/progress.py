@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from doubledraft.records import Generation, read_records, to_line, write_records
+from doubledraft.records import Generation, naming, read_records, to_line, whole_file, write_records
 from doubledraft.runtime import log
 
 
@@ -35,7 +35,8 @@ def resume(path: str | Path, work: str) -> list[Generation]:
             log.info("%s belongs to another model, prompt or question file: starting afresh", path)
     note.unlink(missing_ok=True)
     write_records(path, rows)  # without the line that a kill cut, which a new one would be glued to
-    note.write_text(work)
+    with whole_file(note) as file:
+        file.write(work)
     return rows
 
 
@@ -47,7 +48,7 @@ def remove(path: str | Path) -> None:
 
 def append(path: str | Path, rows: Iterable[Generation]) -> None:
     """Add rows, safe on disk when this returns."""
-    with open(path, "a", encoding="utf-8", newline="\n") as file:
+    with naming(path), open(path, "a", encoding="utf-8", newline="\n") as file:
         file.writelines(map(to_line, rows))
         file.flush()
         os.fsync(file.fileno())

@@ -4,6 +4,7 @@ A file is written whole or not at all: readers never meet half a file, whatever 
 they cannot trust and name the file, the line and the field.
 """
 
+import errno
 import json
 import os
 import shutil
@@ -16,6 +17,9 @@ from pathlib import Path
 from typing import TextIO, TypeVar
 
 Record = TypeVar("Record")
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+NOT_OURS = {errno.EROFS, errno.EACCES, errno.EPERM}
+LITTLE = 2**20  # bytes free: some libraries say of a full disk only that a write failed
 
 
 class RecordError(ValueError):
@@ -92,19 +96,26 @@ def first_difference(first: Sequence[int], second: Sequence[int]) -> int | None:
 
 
 @contextmanager
+def whole_path(path: str | Path) -> Iterator[Path]:
+    """Give a path to write a file at, beside `path`, which it takes when the block ends without an error."""
+    path = Path(path)
+    partial = path.with_name(f".{path.name}.partial")
+    with naming(path):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield partial
+            _to_disk(partial)
+            os.replace(partial, path)
+            _to_disk(path.parent)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+@contextmanager
 def whole_file(path: str | Path) -> Iterator[TextIO]:
     """Open a text file that appears at `path` only when the block ends without an error."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with open(partial, "w", encoding="utf-8", newline="\n") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole_path(path) as partial, open(partial, "w", encoding="utf-8", newline="\n") as file:
+        yield file
 
 
 @contextmanager
@@ -112,14 +123,46 @@ def whole_directory(path: str | Path) -> Iterator[Path]:
     """Give an empty folder beside `path` that takes its name only when the block ends without an error."""
     path = Path(path)
     partial = path.with_name(f".{path.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    with naming(path):
+        try:
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+            yield partial
+            for file in [*partial.rglob("*"), partial]:
+                _to_disk(file)
+            shutil.rmtree(path, ignore_errors=True)
+            os.replace(partial, path)
+            _to_disk(path.parent)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def naming(path: str | Path) -> Iterator[None]:
+    """Add to an error of the block, whatever library raised it, that `path` could not be written and what to do."""
     try:
-        yield partial
-        shutil.rmtree(path, ignore_errors=True)
-        os.replace(partial, path)
+        yield
+    except Exception as error:
+        number = getattr(error, "errno", None)
+        free = shutil.disk_usage(next(folder for folder in Path(path).absolute().parents if folder.exists())).free
+        if number in NO_ROOM or free < LITTLE:
+            error.add_note(
+                f"{path} could not be written: {free} bytes are free, or a quota is reached; make room, then"
+            )
+        elif number in NOT_OURS:
+            error.add_note(f"{path} could not be written: make its folder writable, or take another --directory, then")
+        if number in NO_ROOM | NOT_OURS or free < LITTLE:
+            error.add_note("give the same command again; nothing half-written is ever used")
+        raise
+
+
+def _to_disk(path: Path) -> None:
+    """Wait until a file, or the names in a folder, would outlive a loss of power."""
+    file = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(file)
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        os.close(file)
 
 
 def write_json(path: str | Path, value: object) -> None:

@@ -1,13 +1,13 @@
 """The report: one table, one page in Markdown and one in HTML, and the figures, from the metrics that exist.
 
 The page answers the question first, with sentences computed from the metrics; then it shows tables, figures, how to
-read them, and the published study beside ours. What is missing is named with the log to read. The HTML page is one
-file: figures are inside, nothing is loaded from anywhere, no script runs, and all text is escaped.
+read them, and the published study beside ours. What is missing is named with the reason and the log to read. The HTML
+page is one file: figures are inside, nothing is loaded from anywhere, no script runs, and all text is escaped.
 """
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from html import escape
 from pathlib import Path
@@ -44,7 +44,7 @@ def build(
     asked: Sequence[str | Path],
     expected: Sequence[str],
     study: str,
-    logs: str,
+    missing: Mapping[str, str],
     table: str | Path,
     markdown: str | Path,
     html: str | Path,
@@ -53,13 +53,12 @@ def build(
     """Write table.csv, report.md, report.html and the folder of figures.
 
     `metrics` are the existing metrics.json of cells, their generations beside them; `expected` names all cells of the
-    study, in order; `asked` are files {type}/{scenario}/asked.json, what a teacher was asked for traces; `logs` is the
-    folder of a cell's logs with `{cell}` in it. Raises ReportError naming a bad file.
+    study, in order, and `missing` says why of those without metrics; `asked` are files {type}/{scenario}/asked.json,
+    what a teacher was asked for traces. Raises ReportError naming a bad file.
     """
     rows = tables.read_rows(metrics, expected)
-    missing = [(cell, _last_log(logs.format(cell=cell))) for cell in expected if cell not in {row.cell for row in rows}]
-    for cell, last in missing:
-        log.warning("%s is not measured; %s", cell, f"read {last}" if last else "it was not started")
+    for cell, reason in missing.items():
+        log.warning("%s is not measured: %s", cell, reason)
     compared = findings.gains(rows)
     tables.write_table(table, [tables.columns(row, _comparisons(row, rows, compared)) for row in rows])
     with whole_directory(figures) as folder:
@@ -70,7 +69,7 @@ def build(
         "rows": rows,
         "trained": [row for row in rows if row.trained],
         "expected": len(expected),
-        "missing": tables.visible(missing),
+        "missing": tables.visible(list(map(list, missing.items()))),
         "fewer": tables.fewer_questions(rows),
         "costs": costs(asked),
         "breakdowns": tables.breakdowns(rows),
@@ -95,12 +94,6 @@ def costs(asked: Sequence[str | Path]) -> list[tuple[str, dict]]:
     """Give (type and scenario, what was asked and paid) of every trace set that a paid teacher wrote."""
     found = [(" ".join(path.parts[-3:-1]), json.loads(path.read_text(encoding="utf-8"))) for path in map(Path, asked)]
     return [(name, entry) for name, entry in found if entry["rounds"]]
-
-
-def _last_log(folder: str) -> str | None:
-    """Find the log written last in a cell's folder: that of the step that stopped."""
-    written = sorted(Path(folder).glob("*.log"), key=lambda path: path.stat().st_mtime)
-    return str(written[-1]) if written else None
 
 
 def _comparisons(row: Row, rows: Sequence[Row], compared: Sequence[findings.Gain]) -> dict[str, dict | None]:

@@ -8,10 +8,11 @@ import os
 import platform
 import subprocess
 import sys
+import types
 from datetime import UTC, datetime
 from pathlib import Path
 
-from doubledraft import __version__
+from doubledraft import __version__, locks
 from doubledraft.plain_text import visible
 
 OFFLINE = {  # models are fetched by their own rule; nothing else may reach out or send statistics
@@ -30,8 +31,12 @@ log = logging.getLogger("doubledraft")
 
 
 def log_to(path: str | Path) -> None:
-    """Send all that this process and its children print to `path`, and the package's messages to the terminal too."""
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    """Send all that this process and its children print to `path`, and the package's messages to the terminal too.
+
+    The first thing that a job does: it holds the lock beside its log from here to its end, so that no other process can
+    make the same files meanwhile; raises locks.Busy where one does.
+    """
+    locks.hold(locks.of_job(path))
     terminal = os.fdopen(os.dup(sys.stderr.fileno()), "w")
     with open(path, "w") as file:
         os.dup2(file.fileno(), sys.stdout.fileno())
@@ -43,6 +48,19 @@ def log_to(path: str | Path) -> None:
         log.addHandler(handler)
     log.setLevel(logging.INFO)
     log.propagate = False
+    sys.excepthook = _say_last
+
+
+def error_text(error: BaseException) -> str:
+    """Give an error as one line: its kind, its message, and the notes that were added to it."""
+    words = " ".join([str(error), *getattr(error, "__notes__", [])]).split()
+    return f"{type(error).__name__}: {' '.join(words)}"
+
+
+def _say_last(kind: type[BaseException], error: BaseException, trace: types.TracebackType | None) -> None:
+    """End a job that failed: the traceback goes to the log, the error itself to the terminal too."""
+    sys.__excepthook__(kind, error, trace)
+    log.error("failed: %s", error_text(error))  # as doubledraft.failures reads it
 
 
 class _Plain(logging.Formatter):

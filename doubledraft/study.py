@@ -34,6 +34,15 @@ MATH_ROWS = {  # rows with exactly these subjects and levels, counted in the rel
     (("algebra",), (1, 2)): {"train": 518, "test": 336},
     (("intermediate_algebra",), (3, 4)): {"train": 641, "test": 443},
 }
+RECORDS = ("results/study.json", "data/study.json")  # each says which study made what lies beside it
+MADE = (  # by any study
+    "results/*/*.json*",
+    "results/*_*/*_adapter",
+    "data/ledger/*.jsonl",
+    "data/questions/*/*.jsonl",
+    "data/models/*/manifest.json",
+    "data/*/*/traces.jsonl",
+)
 _TARGETS = (  # what stands in the paths that users ask for: the first pattern that fits counts
     (re.compile(r"results/untrained_([^/]+)/"), ("scenarios",)),
     (re.compile(r"results/([^/_]+)_([^/]+)/"), ("types", "scenarios")),
@@ -67,22 +76,34 @@ def _refuse(problems: list[str]) -> None:
         raise StudyError("\n".join(problems))
 
 
-def check_folder(name: str, record: str | Path) -> None:
-    """Refuse a results folder whose `record` names another study."""
-    record = Path(record)
-    if not record.exists():
-        return
+def check_folder(name: str, folder: str | Path = ".") -> None:
+    """Refuse a folder whose results or data another study made, or nobody knows which."""
+    folder = Path(folder)
+    owners = {record: _owner(folder / record) for record in RECORDS if (folder / record).exists()}
+    made = next((path for pattern in MADE for path in sorted(folder.glob(pattern))), None)
+    if made and not owners:
+        raise StudyError(
+            f"{made} is there, but nothing says which study made it ({' and '.join(RECORDS)} are missing): give this "
+            f"study a folder of its own with `--directory PATH`, or, if {name!r} made it, say so: "
+            f"""echo '{{"study": "{name}"}}' > {folder / RECORDS[0]}"""
+        )
+    for record, owner in owners.items():
+        if owner != name:
+            raise StudyError(
+                f"{folder / record} says that study {owner!r} made what is here, and the config is of study {name!r}: "
+                f"run it in a folder of its own with `--directory PATH`, or set the key `study` to {owner!r} to go on "
+                "here"
+            )
+
+
+def _owner(record: Path) -> str:
     try:
-        owner = json.loads(record.read_text(encoding="utf-8"))["study"]
+        return json.loads(record.read_text(encoding="utf-8"))["study"]
     except (ValueError, KeyError, TypeError):
         raise StudyError(
-            f"{record} should say which study this folder belongs to, and cannot be read: remove it"
+            f"""{record} should say which study this folder belongs to, as {{"study": "NAME"}}, and cannot be read: """
+            "write it anew, or run in another folder with `--directory PATH`"
         ) from None
-    if owner != name:
-        raise StudyError(
-            f"{record} says that this results folder belongs to study {owner!r}, and the config is of study {name!r}: "
-            f"run it in a folder of its own with `--directory PATH`, or set the key `study` to {owner!r} to go on there"
-        )
 
 
 def check_target(path: str, config: dict) -> None:

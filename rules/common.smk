@@ -6,18 +6,36 @@ import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 
-from doubledraft import fingerprint, plain_text, runtime, secrets, study
+from doubledraft import failures, fingerprint, locks, plain_text, runtime, secrets, study
 from doubledraft.teacher import asking, section
 
 try:
     config = study.check_config(config, schema=f"{workflow.basedir}/config/schema.yaml", files=workflow.configfiles)
-    study.check_folder(config["study"], "results/study.json")
+    study.check_folder(config["study"])
     PROMPTS = study.prompt_digests(config, workflow.basedir)
     for argument in sys.argv[1:]:  # Snakemake would say of a misspelt scenario only that no rule makes the path
         study.check_target(argument, config)
 except study.StudyError as error:
     raise WorkflowError(plain_text.visible(str(error))) from None  # keys come from a file: no escape sequences
+
+RUN_LOCK = "results/.run.lock"  # held by the run that makes things in this folder
+
+
+def job_locks():
+    """Give the locks of the jobs that ran in this folder, each beside its log."""
+    return sorted(Path("results").glob("**/logs/.*.lock"))
+
+
+if workflow.is_main_process:  # a job of a run has nothing to settle
+    busy = locks.run_at_work(RUN_LOCK) or locks.jobs_at_work(job_locks())
+    if busy and "--unlock" in sys.argv:
+        raise WorkflowError(f"not unlocked: {busy}")
+    if not os.access(".", os.W_OK):
+        logger.error(f"{Path.cwd()} cannot be written: make it writable, or name another folder with --directory")
+    elif said := busy or locks.clear_dead(RUN_LOCK, ".snakemake"):
+        logger.warning(plain_text.visible(said))
 
 TYPES = list(config["types"])
 SCENARIOS = list(config["scenarios"])
@@ -151,6 +169,22 @@ def report_metrics(wildcards):
     return present
 
 
+def missing_cells(wildcards):
+    """Say of every cell that the report is made without why it is missing."""
+    measured = {Path(path).parent.name for path in report_metrics(wildcards)}
+    return {cell: failures.why(*logs_towards(cell)) for cell in CELLS if cell not in measured}
+
+
+def logs_towards(cell):
+    """Give the logs of the steps of a cell, and those of the steps that it shares with other cells."""
+    type, scenario = cell.split("_", 1)
+    shared = [f"fetch_questions_{scenario}", *(f"fetch_model_{model}" for model in FETCHED)]
+    if type != "untrained":
+        shared += [f"write_cot_{scenario}", f"summarize_{type}_{scenario}", "check_pair"]
+        shared += [f"prune_model_{model}" for model in PRUNED]
+    return list(Path("results", cell, "logs").glob("*.log")), [f"results/logs/{step}.log" for step in shared]
+
+
 def report_asked(wildcards):
     """Give what a teacher was asked for the traces of the report's cells, where their traces are there or to be made."""
     metrics = {Path(path).parent.name: path for path in report_metrics(wildcards)}
@@ -164,8 +198,23 @@ def asks_teacher(job):
 
 
 onstart:
+    try:
+        if busy := locks.jobs_at_work(job_locks()):
+            raise locks.Busy(busy)
+        locks.hold(RUN_LOCK)
+        study.check_folder(config["study"])  # another study may have come first since this one was read
+    except (locks.Busy, study.StudyError) as error:
+        raise WorkflowError(plain_text.visible(str(error))) from None
     if any(map(asks_teacher, workflow.dag.needrun_jobs())):  # ask for the key now, not hours into the run
         try:
             asking.key(section.settings(config["teacher"]))
         except secrets.MissingKey as error:
             raise WorkflowError(str(error)) from None
+
+
+onerror:
+    logger.error(
+        "What failed is named above, with its log; after a repair the same command goes on. With --keep-going it makes all "
+        "that does not depend on it. A report of what there is: "
+        "snakemake --cores 1 --allowed-rules report -- results/report/report.html"
+    )

@@ -2,9 +2,10 @@
 
 
 rule record_study:
-    """Write the name of the study that the results folder belongs to."""
+    """Write the name of the study that the folders belong to into each of them."""
     output:
-        study="results/study.json",
+        results="results/study.json",
+        data="data/study.json",
     log:
         "results/logs/record_study.log",
     localrule: True

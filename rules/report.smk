@@ -20,6 +20,7 @@ rule report:
         "results/logs/report.log",
     params:
         expected=CELLS,
+        missing=missing_cells,
         study=config["study"],
         code=code("report", files=["templates/report.*", "templates/words.j2", "published.json"]),
     script:

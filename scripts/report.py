@@ -10,7 +10,7 @@ if __name__ == "__main__":
         asked=snakemake.input.asked,
         expected=snakemake.params.expected,
         study=snakemake.params.study,
-        logs="results/{cell}/logs",
+        missing=snakemake.params.missing,
         table=snakemake.output.table,
         markdown=snakemake.output.markdown,
         html=snakemake.output.html,

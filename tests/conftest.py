@@ -41,3 +41,21 @@ def repeating_model(tmp_path_factory) -> Path:
             weight.data.mul_(0.05)
     model.save_pretrained(folder)
     return folder
+
+
+CRASH_TABLE: dict[str, dict[str, str]] = {}  # rule: point: result
+
+
+@pytest.fixture(scope="session")
+def crash_table() -> dict[str, dict[str, str]]:
+    """Give the table of rules and points that is printed at the end."""
+    return CRASH_TABLE
+
+
+def pytest_terminal_summary(terminalreporter) -> None:
+    """Print what became of every rule at every point."""
+    if CRASH_TABLE:
+        columns = list(next(iter(CRASH_TABLE.values())))
+        terminalreporter.section("rule x point: what the next run did")
+        for name, row in {"": dict(zip(columns, columns, strict=True)), **CRASH_TABLE}.items():
+            terminalreporter.write_line(f"{name:22}" + "".join(f"{row[column] or '-':17}" for column in columns))

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -102,6 +103,24 @@ def test_a_folder_takes_its_name_when_complete_and_replaces_the_old_one(tmp_path
             assert not (path / name).exists()
     assert os.listdir(path) == ["two"]
     assert os.listdir(tmp_path) == ["model"]
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_a_full_disk_or_a_limit_is_named_with_the_path_and_nothing_half_written_stays(tmp_path, kind):
+    code = (
+        "import resource, signal, sys; from pathlib import Path; from doubledraft.records import *\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))\n"
+        "if sys.argv[1] == 'file':\n"
+        "    with whole_file('results/out') as file: file.write('x' * 100_000)\n"
+        "with whole_directory('results/out') as folder: (folder / 'weights').write_text('x' * 100_000)\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    result = subprocess.run(
+        [sys.executable, "-c", code, kind], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 1 and "results/out could not be written" in result.stderr, result.stderr
+    assert "bytes are free" in result.stderr and "same command again" in result.stderr
+    assert os.listdir(tmp_path / "results") == []
 
 
 def test_json_without_a_number_for_it_is_refused(tmp_path):

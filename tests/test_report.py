@@ -44,14 +44,17 @@ def build(
     expected: list[str] = made_up.EXPECTED,
     study: str = "made-up",
     asked: list[Path] = (),
+    missing: dict[str, str] | None = None,
 ) -> Path:
     out = folder / "report"
+    there = {path.parent.name for path in metrics}
+    missing = missing or {cell: "it was not started" for cell in expected if cell not in there}
     report.build(
         metrics=metrics,
         asked=asked,
         expected=expected,
         study=study,
-        logs=str(folder / "{cell}" / "logs"),
+        missing=missing,
         table=out / "table.csv",
         markdown=out / "report.md",
         html=out / "report.html",
@@ -191,15 +194,17 @@ def test_cells_measured_unlike_are_not_compared(tmp_path, caplog, place, change)
     assert f"cot_easy and cod_easy differ in {next(iter(change))}" in caplog.text
 
 
-def test_a_part_builds_and_names_what_is_missing_with_its_log(tmp_path):
-    logs = tmp_path / "cot_easy" / "logs"
-    logs.mkdir(parents=True)
-    (logs / "train_target.log").write_text("out of memory")
-    out = build(tmp_path, made_up.write_grid(tmp_path, ["cod_hard", "untrained_easy"]))
-    for page in (Page(out / "report.html").text, (out / "report.md").read_text()):
+def test_a_part_builds_and_says_of_what_is_missing_why(tmp_path):
+    there = ["cod_hard", "untrained_easy"]
+    missing = dict.fromkeys(set(made_up.EXPECTED) - set(there), "it was not started")
+    missing["cot_easy"] = "train_target failed: MemoryError: <b>9 GiB</b>; read results/cot_easy/logs/train_target.log"
+    out = build(tmp_path, made_up.write_grid(tmp_path, there), missing=missing)
+    shown = Page(out / "report.html").text
+    assert missing["cot_easy"] in shown, "text of an error is shown as text"
+    for page in (shown, (out / "report.md").read_text()):
         assert "Missing: 7 of 9 cells" in page
-        assert "train_target.log" in page
-        assert "was not started: it has no log" in page
+        assert "train_target failed: MemoryError" in page and "train_target.log" in page
+        assert "it was not started" in page
         assert "The combined gain is not measured yet" in page
     assert len(read_table(out)) == 3
 

@@ -5,6 +5,7 @@ pytest tests/test_study.py
 
 import copy
 import importlib
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -189,16 +190,45 @@ def test_config_given_is_left_as_it_was():
     assert config == before
 
 
-def test_folder_of_another_study_is_refused_by_both_names(tmp_path):
-    record = tmp_path / "study.json"
-    study.check_folder("mine", record)
+@pytest.mark.parametrize("record", study.RECORDS)
+def test_folder_of_another_study_is_refused_by_both_names(tmp_path, record):
+    study.check_folder("mine", tmp_path)
+    record = tmp_path / record
+    record.parent.mkdir()
     record.write_text('{"study": "default"}')
-    study.check_folder("default", record)
-    with pytest.raises(study.StudyError, match=r"'default'.*'mine'.*--directory"):
-        study.check_folder("mine", record)
+    study.check_folder("default", tmp_path)
+    with pytest.raises(study.StudyError, match=r"study\.json .*'default'.*'mine'.*--directory"):
+        study.check_folder("mine", tmp_path)
     record.write_text("{")
     with pytest.raises(study.StudyError, match=r"study\.json .* cannot be read"):
-        study.check_folder("mine", record)
+        study.check_folder("mine", tmp_path)
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        "data/ledger/cot_easy.jsonl",
+        "data/questions/easy/train.jsonl",
+        "data/models/small/manifest.json",
+        "results/cod_easy/metrics.json",
+        "results/cod_easy/target_adapter/adapter_model.safetensors",
+    ],
+)
+def test_folder_with_what_nobody_owns_is_refused_until_somebody_does(tmp_path, made):
+    (tmp_path / made).parent.mkdir(parents=True)
+    (tmp_path / made).touch()
+    with pytest.raises(study.StudyError, match=r"nothing says which study made it .*--directory") as caught:
+        study.check_folder("mine", tmp_path)
+    (tmp_path / "results").mkdir(exist_ok=True)
+    subprocess.run(str(caught.value).partition("say so: ")[2], shell=True, check=True)
+    study.check_folder("mine", tmp_path)
+
+
+def test_a_folder_with_logs_and_files_of_the_user_is_nobodys(tmp_path):
+    for file in ("results/logs/record_study.log", "results/.run.lock", "data/README.md", "data/raw/mine/train.jsonl"):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).touch()
+    study.check_folder("mine", tmp_path)
 
 
 @pytest.mark.parametrize(

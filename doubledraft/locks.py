@@ -1,0 +1,171 @@
+"""Who is at work in a study's folder: one run at a time, and no run beside a job that outlived its own.
+
+Whoever works holds a lock on a small file (flock) for as long as the process lives. The kernel lets go of it however
+the process ends, so a lock that is held proves that its holder lives, and nobody has to guess. Snakemake's own locks
+are plain files, which a killed run leaves behind: they are removed where that run is proven dead, and nowhere else.
+
+Where the proof cannot be had (another machine, jobs on a cluster, a file system without locks), the user is told what
+to look at and which command to give.
+"""
+
+import atexit
+import errno
+import fcntl
+import json
+import logging
+import os
+import platform
+import shutil
+import time
+from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path
+
+log = logging.getLogger("doubledraft")
+PATIENCE = 1.0  # seconds: somebody who only looks whether a lock is held holds it for a moment
+BOOT = Path("/proc/sys/kernel/random/boot_id")
+UNSUPPORTED = {errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS}
+
+
+class Busy(RuntimeError):
+    """Somebody else holds the lock; the message says who, and what to do."""
+
+
+def hold(path: str | Path) -> None:
+    """Hold the lock of a file until this process ends, and note in it who does; raises Busy naming another holder."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        taken = _take(file)
+    except OSError as error:
+        os.close(file)
+        if error.errno not in UNSUPPORTED:
+            raise
+        log.warning("%s: this file system has no locks, so take care that nobody else works here", path)
+        return  # without a note, so that nothing is ever proven by it
+    if not taken:
+        os.close(file)
+        raise Busy(f"another process is at work: {_noted(path)} holds {path}; wait for it to end, or stop it with kill")
+    me = {"process": os.getpid(), "host": platform.node(), "boot": BOOT.read_text().strip()}
+    os.ftruncate(file, 0)
+    os.pwrite(file, json.dumps(me | {"since": datetime.now().isoformat(" ", "seconds")}).encode(), 0)
+    atexit.register(os.ftruncate, file, 0)  # a note that stays tells of a kill
+
+
+def of_job(log_file: str | Path) -> Path:
+    """Give the lock of the job that writes a log: a hidden file beside it."""
+    return Path(log_file).with_name(f".{Path(log_file).stem}.lock")
+
+
+def holder(path: str | Path) -> str | None:
+    """Say who holds the lock of a file; None where nobody does."""
+    try:
+        file = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _noted(path)
+    except OSError as error:
+        if error.errno not in UNSUPPORTED:
+            raise
+    finally:
+        os.close(file)
+    return None
+
+
+def was_killed(path: str | Path) -> bool:
+    """Tell whether the last one who held the lock, which nobody holds now, ended without a chance to say so."""
+    return _note(path) is not None
+
+
+def run_at_work(run: str | Path) -> str | None:
+    """Say which run works in the folder, by the lock that it holds; None where none does."""
+    if found := holder(run):
+        return f"another run is at work in {Path.cwd()}: {found}; wait for it to end, or stop it with kill"
+    return None
+
+
+def jobs_at_work(jobs: Iterable[str | Path]) -> str | None:
+    """Say which jobs work in the folder, by the locks that they hold; None where none does."""
+    found = [f"{path} ({who})" for path in jobs if (who := holder(path))]
+    if not found:
+        return None
+    return (
+        f"jobs of a run that is gone are still at work in {Path.cwd()}: {', '.join(found)}; wait for them to end (what "
+        "they make is then made again), or stop them with kill"
+    )
+
+
+def clear_dead(run: str | Path, snakemake: str | Path) -> str | None:
+    """Where nobody is at work: remove the locks that a killed run left in Snakemake's folder, if it is proven dead.
+
+    Gives what there is to say about it; None where no run was killed.
+    """
+    note, locks = _note(run), Path(snakemake, "locks")
+    left = locks.is_dir() and any(locks.iterdir())
+    unlock = "`snakemake --unlock` with the same options, then the same command, goes on"
+    if not _of_this_machine(note):
+        seen = f"{locks} was left by {_named(note)}, which cannot be seen from here; if it is dead, {unlock}"
+        return seen if left else None
+    if left and (jobs := _on_cluster(Path(snakemake))):
+        return (
+            f"the last run here was killed ({_named(note)}), and its jobs {', '.join(jobs)} may still be on the "
+            f"cluster: wait for them or cancel them (squeue, scancel); then {unlock}"
+        )
+    shutil.rmtree(locks, ignore_errors=True)
+    _forget(run)
+    return f"the last run here was killed ({_named(note)}): what it left unfinished is made again"
+
+
+def _take(file: int) -> bool:
+    """Take the lock of an open file, and tell whether somebody else did not have it."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.1)
+
+
+def _forget(run: str | Path) -> None:
+    """Take the note of a dead run away, since it was told; not that of a run that has come meanwhile."""
+    file = os.open(run, os.O_RDWR)
+    try:
+        if _take(file):
+            os.ftruncate(file, 0)
+    finally:
+        os.close(file)
+
+
+def _note(path: str | Path) -> dict | None:
+    """Read who holds a lock, or held it when killed; None where nobody is noted."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):  # not held yet, or killed before it was noted
+        return None
+
+
+def _noted(path: str | Path) -> str:
+    return _named(_note(path))
+
+
+def _named(note: dict | None) -> str:
+    return "process {process} on {host}, since {since}".format(**note) if note else "a process that is not noted"
+
+
+def _of_this_machine(note: dict | None) -> bool:
+    """Tell whether a run's end would be seen here; one from before a restart of this machine has ended."""
+    return note is not None and (note["boot"] == BOOT.read_text().strip() or note["host"] == platform.node())
+
+
+def _on_cluster(snakemake: Path) -> list[str]:
+    """Give the cluster's names of jobs that Snakemake submitted and whose end it has not seen."""
+    markers = (path for path in (snakemake / "incomplete").rglob("*") if path.is_file())
+    found = [(_note(path) or {}).get("external_jobid") for path in markers]
+    return sorted({str(job) for job in found if job})
