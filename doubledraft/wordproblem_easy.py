@@ -1,7 +1,8 @@
-"""Easy questions: stories in whole numbers, all of them up to 50, solved in two or three sums from the times tables.
+"""Easy questions: stories in whole numbers, solved in two or three sums from the times tables.
 
 Every number of the tuple stands in the text, and every sum has a line of its own. A story of two sums opens with a line
-that restates what is given, so that each solution can be drafted in three lines or more.
+that restates what is given, so that each solution can be drafted in three lines or more. Numbers are taken away digit
+by digit: a ten that has to be broken up is what a small target fails at first.
 """
 
 import random
@@ -12,7 +13,12 @@ TABLE = range(2, 10)  # factors of the times tables
 SMALL = range(2, 21)
 
 
-@template((a, b, c) for a in TABLE for b in TABLE for c in range(2, 12) if c + 2 <= a * b <= 20)
+def _plain(total: int, taken: int) -> bool:
+    """Whether a number can be taken away digit by digit, 2 or more being left: 28 - 15, not 25 - 18."""
+    return total >= taken + 2 and total % 10 >= taken % 10
+
+
+@template((a, b, c) for a in TABLE for b in TABLE for c in range(2, 25) if a * b <= 36 and _plain(a * b, c))
 def bags_given_away(words: random.Random, bags: int, each: int, given: int) -> Problem:
     who, item = words.choice(PEOPLE), words.choice(FRUIT)
     total = bags * each
@@ -51,7 +57,7 @@ def packs_added(words: random.Random, start: int, packs: int, size: int) -> Prob
     return Problem(texts, steps, str(start + bought))
 
 
-@template((a, b, c) for a in TABLE for b in TABLE for c in range(6, 25) if a * b <= 20 and 2 <= c - a * b <= 9)
+@template((a, b, c) for a in TABLE for b in TABLE for c in range(6, 31) if a * b <= 24 and _plain(c, a * b))
 def change_from_shopping(words: random.Random, count: int, price: int, paid: int) -> Problem:
     who, item = words.choice(PEOPLE), words.choice(GOODS)
     cost = count * price
@@ -122,8 +128,8 @@ def times_as_many(words: random.Random, first: int, times: int, more: int) -> Pr
     for a in range(2, 7)
     for b in range(2, 6)
     for c in TABLE
-    for d in range(8, 25)
-    if a * b <= 16 and 2 <= d - a * b - c <= 9
+    for d in range(8, 31)
+    if a * b <= 16 and _plain(d, a * b + c)
 )
 def pages_left(words: random.Random, daily: int, days: int, extra: int, book: int) -> Problem:
     who = words.choice(PEOPLE)
@@ -169,7 +175,14 @@ def two_flower_beds(words: random.Random, rows: int, each: int, other_rows: int,
     return Problem(texts, steps, str(first + second))
 
 
-@template((a, b, c, d) for a in range(5, 13) for b in range(2, 8) for c in range(2, 8) for d in range(2, 8))
+@template(
+    (a, b, c, d)
+    for a in range(5, 19)
+    for b in range(2, 8)
+    for c in range(2, 8)
+    for d in range(2, 8)
+    if _plain(a + b, c) and a + b - c + d <= 25
+)
 def bus_passengers(words: random.Random, start: int, on: int, off: int, later: int) -> Problem:
     vehicle = words.choice(["bus", "train", "boat", "tram"])
     full, fewer = start + on, start + on - off
@@ -187,7 +200,7 @@ def bus_passengers(words: random.Random, start: int, on: int, off: int, later: i
     return Problem(texts, steps, str(fewer + later))
 
 
-@template((a, b, c) for a in range(4, 22, 2) for b in TABLE for c in TABLE if a // 2 + b - c >= 2)
+@template((a, b, c) for a in range(4, 22, 2) for b in TABLE for c in TABLE if _plain(a // 2 + b, c))
 def half_given(words: random.Random, start: int, found: int, lost: int) -> Problem:
     (one, two), item = two_people(words), words.choice(THINGS)
     half, more = start // 2, start // 2 + found
@@ -235,7 +248,7 @@ def wages(words: random.Random, wage: int, first: int, second: int) -> Problem:
     for b in TABLE
     for c in range(2, 6)
     for d in range(2, 8)
-    if a * b <= 20 and a * b - c * d >= 2
+    if a * b <= 36 and c * d <= 20 and _plain(a * b, c * d)
 )
 def difference_of_boxes(words: random.Random, boxes: int, each: int, other_boxes: int, other_each: int) -> Problem:
     (one, two), item = two_people(words), words.choice(FRUIT)
@@ -255,7 +268,11 @@ def difference_of_boxes(words: random.Random, boxes: int, each: int, other_boxes
 
 
 @template(
-    (a, b, c) for c in TABLE for b in TABLE for a in range(b + 4, b + 25) if (a - b) % c == 0 and 2 <= (a - b) // c <= 9
+    (a, b, c)
+    for c in TABLE
+    for b in TABLE
+    for a in range(b + 4, b + 37)
+    if _plain(a, b) and (a - b) % c == 0 and 2 <= (a - b) // c <= 9
 )
 def saving_up(words: random.Random, price: int, saved: int, weekly: int) -> Problem:
     who, item = words.choice(PEOPLE), words.choice(["bike", "tent", "guitar", "camera", "scooter", "watch"])
