@@ -77,33 +77,13 @@ def write(adapter: str | Path, metrics: str | Path, out: str | Path, *, license:
     measured = _read(Path(metrics), NOT_MEASURED)
     settings = pick(measured, "provenance", "settings", path=Path(metrics))
     _check(training, measured, settings, Path(adapter), Path(metrics))
-    figures, missing = _figures(measured, Path(metrics))
-    run = Path(metrics).with_name("distilled_run.json")
-    page = {
-        "cell": measured["cell"],
-        "scenario": measured["scenario"],
-        "type": measured["type"],
-        "questions": settings["scenario"],
-        "n": measured["n"],
-        "figures": figures,
-        "missing": missing,
-        "speculation": measured["speculation"],
-        "predicted": measured["speedup"]["predicted"] if measured["speedup"] else None,
-        "truncation_warning": measured["speculative"]["truncation_warning"],
-        "provenance": measured["provenance"],
-        "hardware": _hardware(measured["provenance"]),
-        "bases": settings["draft"],
-        "target": settings["target"],
-        "training": training,
-        "trained_on": _hardware(training["provenance"]),
-        "distilled": _read(run, "distil the cell") if run.exists() else None,
-    }
+    page = _page(training, measured, Path(metrics).with_name("distilled_run.json"))
+    page["figures"], page["missing"] = _figures(measured, Path(metrics))
+    text = pages.render("card.md.j2", page, number=tables.number_text)
     with whole_file(out) as file:
-        file.write(
-            f"---\n{_metadata(page, license)}\n---\n{pages.render('card.md.j2', page, number=tables.number_text)}"
-        )
-    log.info("card of %s, with %d figures: %s", adapter, len(figures), out)
-    for name in missing:
+        file.write(f"---\n{_metadata(page, license)}\n---\n{text}")
+    log.info("card of %s, with %d figures: %s", adapter, len(page["figures"]), out)
+    for name in page["missing"]:
         log.warning("%s: %s is null, so it is not on the card", metrics, name)
 
 
@@ -145,6 +125,23 @@ def _check(training: dict, measured: dict, settings: dict, adapter: Path, metric
     times = [run["provenance"]["time"] for run in measured["provenance"]["runs"] if run["mode"] == "speculative"]
     if not times or datetime.fromisoformat(times[0]) < datetime.fromisoformat(training["provenance"]["time"]):
         raise CardError(f"{metrics}: measured before {adapter} was trained; benchmark the cell again")
+
+
+def _page(training: dict, measured: dict, distilled: Path) -> dict[str, object]:
+    """Give what the template shows, but for the figures."""
+    provenance = measured["provenance"]
+    return {
+        **{key: measured[key] for key in ("cell", "scenario", "type", "n", "speculation", "provenance")},
+        "questions": provenance["settings"]["scenario"],
+        "predicted": measured["speedup"]["predicted"] if measured["speedup"] else None,
+        "truncation_warning": measured["speculative"]["truncation_warning"],
+        "hardware": _hardware(provenance),
+        "bases": provenance["settings"]["draft"],
+        "target": provenance["settings"]["target"],
+        "training": training,
+        "trained_on": _hardware(training["provenance"]),
+        "distilled": tables.read_json(distilled) if distilled.exists() else None,
+    }
 
 
 def _figures(measured: dict, path: Path) -> tuple[list[Figure], list[str]]:
