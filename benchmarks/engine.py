@@ -10,12 +10,12 @@ taken within a turn, so that a machine that slows down slows both. The figures a
 import argparse
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from statistics import median
 
 from doubledraft import prompts, runtime
 from doubledraft.backend import create_backend
-from doubledraft.decoding_metrics import Metrics
+from doubledraft.decoding_metrics import Metrics, together
 from doubledraft.draft_length import AdaptiveLength
 from doubledraft.engine import decode, speculative_decode
 from doubledraft.exactness import differences
@@ -143,7 +143,7 @@ def _row(name: str, seconds: dict[str, list[float]], answers: dict[str, list], m
     ratios = [
         own / (emitted["plain"] / plain) for own, plain in zip(speeds, seconds["plain"], strict=True)
     ]  # tokens/s, since a bfloat16 answer may have another length
-    figures = _together(metrics[name][-len(answers[name]) :]).figures() if name in metrics else {}
+    figures = together(metrics[name][-len(answers[name]) :]).figures() if name in metrics else {}
     kept = ("tokens_per_step", "acceptance_rate", "order_independent_agreement", "mean_draft_length", "step_seconds")
     return {
         "arm": name,
@@ -151,15 +151,6 @@ def _row(name: str, seconds: dict[str, list[float]], answers: dict[str, list], m
         "against_plain": {"median": median(ratios), "min": min(ratios), "max": max(ratios)},
         **{key: figures.get(key) for key in kept},
     }
-
-
-def _together(runs: Sequence[Metrics]) -> Metrics:
-    """Give the runs of several prompts as one."""
-    return Metrics(
-        [answer for run in runs for answer in run.answers],
-        sum(run.prefill_seconds for run in runs),
-        [time for run in runs for time in run.times],
-    )
 
 
 def read_bandwidth(device: str) -> float:

@@ -10,17 +10,29 @@ import os
 import sys
 from collections.abc import Sequence
 
-from doubledraft.commands import card, check, generate, push
+from doubledraft.commands import benchmark, card, check, evaluate, generate, profile, push
 from doubledraft.commands.pair import OptionError
+from doubledraft.experiments import ExperimentError
 from doubledraft.hub import HubError
 from doubledraft.kv_cache import CacheFull
 from doubledraft.model_folder import ModelError
+from doubledraft.prompts import PromptError
 from doubledraft.records import RecordError
 from doubledraft.secrets import MissingKey
 from doubledraft.tables import ReportError
 
-COMMANDS = (generate, card, push, check)
-REFUSALS = (CacheFull, HubError, MissingKey, ModelError, OptionError, RecordError, ReportError)
+COMMANDS = (generate, benchmark, profile, evaluate, card, push, check)
+REFUSALS = (
+    CacheFull,
+    ExperimentError,
+    HubError,
+    MissingKey,
+    ModelError,
+    OptionError,
+    PromptError,
+    RecordError,
+    ReportError,
+)
 REFUSED, STOPPED = 2, 130  # exit status; 130 is what a shell gives for the interrupt key
 
 
@@ -34,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"doubledraft {options.command}: {refusal}\n")
         return REFUSED
     except KeyboardInterrupt:
+        sys.stderr.write("\n")
         return STOPPED
     except BrokenPipeError:  # the reader of a pipe has seen enough; what Python still holds has nowhere to go
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -41,7 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="doubledraft", description="Speculative decoding that can be read.")
+    parser = argparse.ArgumentParser(
+        prog="doubledraft", description="Exact speculative decoding: one answer, or figures."
+    )
     subcommands = parser.add_subparsers(dest="command", required=True, metavar="command")
     for command in COMMANDS:
         name, title = command.__name__.rpartition(".")[2], command.__doc__.split("\n")[0]

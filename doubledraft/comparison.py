@@ -47,10 +47,15 @@ def _row(index: int, question: Question, modes: Mapping[str, Graded]) -> dict[st
 
 
 def write_page(path: str, metrics: dict, asked: Sequence[Question], modes: Mapping[str, Graded]) -> None:
-    """Write the page of a cell: its main figures, its modes side by side, and a few answers."""
-    parts = [*_header(metrics), "", *_table(modes), "", *_examples(asked, modes)]
+    """Write the page of a cell."""
     with whole_file(path) as file:
-        file.write("\n".join(line.rstrip() for line in parts) + "\n")
+        file.write(page(metrics, asked, modes))
+
+
+def page(metrics: dict, asked: Sequence[Question], modes: Mapping[str, Graded]) -> str:
+    """Give the page of a cell: its main figures, its modes side by side, and a few answers."""
+    parts = [*_header(metrics), "", *_table(modes), "", *_examples(asked, modes)]
+    return "\n".join(line.rstrip() for line in parts) + "\n"
 
 
 def _header(metrics: dict) -> list[str]:
@@ -60,7 +65,7 @@ def _header(metrics: dict) -> list[str]:
         return lines
     spec, speedup = metrics["speculation"], metrics["speedup"]
     facts = {
-        "speculation": f"{spec['method']}, K = {spec['draft_length']}, {spec['engine']}",
+        "speculation": f"{spec['method']}, K = {spec['draft_length']:.3g}, {spec['engine']}",
         "speedup": f"{_figure(speedup, 'batches')}, predicted {_number(speedup['predicted'])}",
         "tokens per step": _figure(spec["tokens_per_step"]),
         "acceptance rate": f"{_percent(spec['acceptance_rate'])} ({spec['acceptance_definition']})",

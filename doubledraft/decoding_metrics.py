@@ -6,7 +6,7 @@ steps are target passes with the one for the prompt, accepted tokens are counted
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from statistics import median
@@ -117,6 +117,15 @@ class Metrics:
             "step_seconds": self.step_seconds(),
             "self_check": speculation.check_counters(rows, longest),
         }
+
+
+def together(runs: Sequence[Metrics]) -> Metrics:
+    """Give the runs of several batches as one."""
+    return Metrics(
+        [answer for run in runs for answer in run.answers],
+        sum(run.prefill_seconds for run in runs),
+        [time for run in runs for time in run.times],
+    )
 
 
 def by_token_class(

@@ -113,3 +113,8 @@ class AdaptiveLength:
             index = self._bins[position][row]
             self._judged[index] += 1
             self._accepted[index] += position < step.accepted
+
+
+def by_setting(length: int | str) -> DraftLength:
+    """Give the rule that a user names: a number of tokens, or `adaptive`."""
+    return AdaptiveLength() if length == "adaptive" else FixedLength(length)

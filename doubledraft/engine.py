@@ -92,7 +92,7 @@ def stream(
     """
     proposer = DraftModel(draft) if isinstance(draft, Backend) else draft
     length = FixedLength(draft_length) if isinstance(draft_length, int) else draft_length
-    rows = [_Row(prompt, max_new_tokens, stop_ids) for prompt in _checked(target, input_ids, max_new_tokens)]
+    rows = [_Row(prompt, max_new_tokens, stop_ids) for prompt in checked_prompts(target, input_ids, max_new_tokens)]
     decoding = _Decoding(target, proposer, length, rows, sampling, generator)
     decoding.read_prompts()
     metrics = Metrics([row.answer for row in rows], decoding.prefill_seconds, decoding.times)
@@ -129,7 +129,8 @@ class _Row:
         return self.answer.steps[-1]
 
 
-def _checked(target: Backend, input_ids: Sequence[Sequence[int]], max_new_tokens: int) -> list[list[int]]:
+def checked_prompts(target: Backend, input_ids: Sequence[Sequence[int]], max_new_tokens: int) -> list[list[int]]:
+    """Give the prompts if the target can read and answer them; raises ValueError as `speculative_decode` does."""
     prompts = [[int(token) for token in prompt] for prompt in input_ids]
     if not prompts or max_new_tokens < 1:
         raise ValueError(f"expected prompts and at least 1 new token, found {len(prompts)} and {max_new_tokens}")

@@ -37,6 +37,8 @@ def load(path: str | Path) -> Prompt:
         value = yaml_files.read(path)
     except yaml_files.YamlError as error:
         raise PromptError(str(error)) from None
+    except OSError as error:
+        raise PromptError(f"{path}: cannot be read: {error.strerror}") from None
     top = _mapping(value, ("system", "shots"), f"{path}: the file")
     if not isinstance(top["shots"], list):
         raise PromptError(f"{path}: key 'shots': expected a list of question and answer, found {top['shots']!r:.60}")
@@ -48,10 +50,10 @@ def load(path: str | Path) -> Prompt:
     return Prompt(_text(top["system"], f"{path}: key 'system'"), tuple(shots))
 
 
-def messages(prompt: Prompt, question: str, *, few_shot: bool) -> list[dict[str, str]]:
-    """Build the chat messages of one question, with the prompt's shots before it when `few_shot`."""
-    turns = [{"role": "system", "content": prompt.system}]
-    for shot in prompt.shots if few_shot else ():
+def messages(prompt: Prompt | None, question: str, *, few_shot: bool) -> list[dict[str, str]]:
+    """Build the chat messages of one question, with the prompt's shots before it when `few_shot`; None has no more."""
+    turns = [{"role": "system", "content": prompt.system}] if prompt else []
+    for shot in prompt.shots if prompt and few_shot else ():
         turns.append({"role": "user", "content": shot.question})
         turns.append({"role": "assistant", "content": shot.answer})
     turns.append({"role": "user", "content": question})

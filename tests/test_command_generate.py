@@ -3,10 +3,12 @@
 pytest tests/test_command_generate.py
 """
 
+import json
 import re
 import sys
 
 import pytest
+from huggingface_hub import constants
 from test_cli import run
 from tiny_models import build_model
 from transformers import AutoTokenizer
@@ -75,6 +77,19 @@ def test_a_draft_of_another_tokenizer_is_refused_and_names_both(tiny_model, tmp_
     assert "different tokenizers: token 'pencil'" in err and str(other) in err and "Traceback" not in err
 
 
+def test_a_padded_vocabulary_and_a_missing_pad_token_do_no_harm(tiny_model, tiny_draft, tmp_path, expected, capsys):
+    padded = build_model(tmp_path / "padded", rows=352, seed=5)
+    for file in ("tokenizer_config.json", "special_tokens_map.json"):
+        if (padded / file).exists():
+            settings = json.loads((padded / file).read_text())
+            settings.pop("pad_token", None)
+            (padded / file).write_text(json.dumps(settings))
+    assert AutoTokenizer.from_pretrained(padded).pad_token is None
+    assert generate(capsys, tiny_model, "--draft", padded)[:2] == (0, f"{expected}\n")
+    status, out, err = generate(capsys, padded, "--draft", tiny_draft)
+    assert status == 0 and out.strip(), err
+
+
 def test_a_prompt_longer_than_the_models_positions_is_refused(tiny_model, capsys):
     status, _, err = generate(capsys, tiny_model, "--max-tokens", 2000)
     assert status == 2 and "has 1024 positions" in err
@@ -82,7 +97,7 @@ def test_a_prompt_longer_than_the_models_positions_is_refused(tiny_model, capsys
 
 @pytest.mark.parametrize("folder", ["/nowhere/at/all", "results/none"])
 def test_a_folder_that_is_not_there_is_refused_by_name(folder, capsys, monkeypatch):
-    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     status, _, err = generate(capsys, folder)
     assert status == 2 and f"{folder}: no such folder" in err
 

@@ -11,9 +11,10 @@ import sys
 
 from doubledraft.commands import pair
 from doubledraft.decoding_metrics import Metrics
+from doubledraft.draft_length import by_setting
 from doubledraft.engine import stream
 from doubledraft.plain_text import visible
-from doubledraft.tokenizing import Pieces, prompt_ids
+from doubledraft.tokenizing import Pieces
 
 ACCEPTED, PLAIN = "\x1b[32m", "\x1b[0m"  # ANSI: green, and back to normal
 
@@ -22,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this subcommand."""
     pair.add_models(parser)
     parser.add_argument("--prompt", required=True, help="the question; `-` reads it from standard input")
-    parser.add_argument("--system", help="system message before it")
+    pair.add_prompt_file(parser)
     parser.add_argument("--max-tokens", type=pair.at_least_one, default=256, help="tokens to answer in; default: 256")
     pair.add_draft_length(parser)
     pair.add_sampling(parser)
@@ -30,19 +31,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Answer on standard output, with one line of figures on standard error."""
-    loaded = pair.load(options)
+    sampling = pair.as_sampling(options)
+    loaded, proposer = pair.load(options)
     question = sys.stdin.read() if options.prompt == "-" else options.prompt
-    system = [{"role": "system", "content": options.system}] if options.system else []
-    asked = prompt_ids(loaded.tokenizer, [*system, {"role": "user", "content": question}])
+    asked = loaded.ask([question], options.prompt_file, few_shot=options.few_shot)
     pieces, shown, coloured = Pieces(loaded.tokenizer), 0, _has_colours()
     for metrics in stream(
         loaded.target,
-        loaded.proposer,
-        [asked],
+        proposer,
+        asked,
         options.max_tokens,
-        draft_length=pair.as_length(options.draft_length),
+        draft_length=by_setting(options.draft_length),
         stop_ids=loaded.stop_ids,
-        sampling=pair.as_sampling(options),
+        sampling=sampling,
         generator=pair.generator(loaded.target, options.seed),
     ):
         [answer] = metrics.answers

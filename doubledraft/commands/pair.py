@@ -1,14 +1,15 @@
 """What the subcommands have in common: the target, who drafts for it, and how the next token is chosen."""
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from doubledraft import prompts, runtime
 from doubledraft.backend import Backend, create_backend
-from doubledraft.draft_length import AdaptiveLength, DraftLength, FixedLength
 from doubledraft.proposers import DraftModel, NGram, NoDraft, Proposer, check_vocabulary
 from doubledraft.sampling import Sampling
-from doubledraft.tokenizing import load_tokenizer, stop_ids
+from doubledraft.tokenizing import load_tokenizer, prompt_ids, stop_ids
 
 if TYPE_CHECKING:
     import torch
@@ -22,13 +23,24 @@ class OptionError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
-    """A loaded target, who drafts for it, and what its text is made of."""
+class Target:
+    """A loaded target, and what its text is made of."""
 
     target: Backend
-    proposer: Proposer
     tokenizer: "PreTrainedTokenizerBase"
     stop_ids: set[int]
+
+    def ask(self, questions: Sequence[str], prompt_file: str | None, *, few_shot: bool) -> list[list[int]]:
+        """Give the token ids of questions, by the chat template where the tokenizer has one."""
+        if not all(question.strip() for question in questions):
+            raise OptionError("the prompt is empty: expected a question")
+        prompt = prompts.load(prompt_file) if prompt_file else None
+        asked = [prompts.messages(prompt, question, few_shot=few_shot) for question in questions]
+        return [prompt_ids(self.tokenizer, messages) for messages in asked]
+
+    def text(self, token_ids: Sequence[int]) -> str:
+        """Give the text of an answer."""
+        return self.tokenizer.decode(token_ids, skip_special_tokens=True)
 
 
 def add_models(parser: argparse.ArgumentParser) -> None:
@@ -38,7 +50,13 @@ def add_models(parser: argparse.ArgumentParser) -> None:
     drafting.add_argument("--draft", metavar="FOLDER", help="the draft model: a folder, or a name on the hub")
     drafting.add_argument("--ngram", action="store_true", help="draft what followed the same words earlier in the text")
     parser.add_argument("--dtype", default="bfloat16", choices=("bfloat16", "float32"), help="of weights and caches")
-    parser.add_argument("--device", help="cpu or cuda; default: cuda where there is one")
+    parser.add_argument("--device", choices=("cpu", "cuda"), help="default: cuda where there is one")
+
+
+def add_prompt_file(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say what comes before a question."""
+    parser.add_argument("--prompt-file", metavar="YAML", help="system text and shots, as in config/prompts/cot.yaml")
+    parser.add_argument("--few-shot", action="store_true", help="show the shots of the prompt file too")
 
 
 def add_draft_length(parser: argparse.ArgumentParser) -> None:
@@ -59,11 +77,6 @@ def draft_length(text: str) -> int | str:
     if not text.isdecimal() or not 1 <= int(text) <= LONGEST_DRAFT:
         raise argparse.ArgumentTypeError(f"expected 1 to {LONGEST_DRAFT}, or adaptive; found {text!r}")
     return int(text)
-
-
-def as_length(value: int | str) -> DraftLength:
-    """Give the rule that `draft_length` named; an adaptive one learns from all calls that it is handed to."""
-    return AdaptiveLength(LONGEST_DRAFT) if value == "adaptive" else FixedLength(value)
 
 
 def add_sampling(parser: argparse.ArgumentParser) -> None:
@@ -91,23 +104,44 @@ def generator(target: Backend, seed: int) -> "torch.Generator":
 
 def at_least_one(text: str) -> int:
     """Read a number of 1 or more."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected 1 or more, found {text!r}")
+    return _at_least(1, text)
+
+
+def at_least_two(text: str) -> int:
+    """Read a number of 2 or more."""
+    return _at_least(2, text)
+
+
+def _at_least(least: int, text: str) -> int:
+    if not text.isdecimal() or int(text) < least:
+        raise argparse.ArgumentTypeError(f"expected {least} or more, found {text!r}")
     return int(text)
 
 
-def load(options: argparse.Namespace) -> Pair:
+def load(options: argparse.Namespace) -> tuple[Target, Proposer]:
     """Load the models that the options name; raises ModelError where they cannot be used together."""
+    loaded = load_target(options.model, options.dtype, options.device)
+    if options.ngram:
+        return loaded, NGram()
+    return loaded, load_draft(options.draft, loaded.target) if options.draft else NoDraft()
+
+
+def load_target(model: str, dtype: str, device: str | None) -> Target:
+    """Load the model that decides, on the GPU if there is one and no device is named."""
     import torch
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    target = create_backend(options.model, options.dtype, device)
-    proposer: Proposer = NGram() if options.ngram else NoDraft()
-    if options.draft:
-        draft = create_backend(options.draft, options.dtype, device)
-        check_vocabulary(target, draft)
-        proposer = DraftModel(draft)
-    tokenizer = load_tokenizer(options.model)
-    return Pair(target, proposer, tokenizer, stop_ids(options.model, tokenizer))
+    runtime.use_own_cores()
+    if device == "cuda" and not torch.cuda.is_available():
+        raise OptionError("--device cuda: torch finds no GPU here; leave it out, or say cpu")
+    device = device or runtime.device()
+    backend, tokenizer = create_backend(model, dtype, device), load_tokenizer(model)
+    return Target(backend, tokenizer, stop_ids(model, tokenizer))
+
+
+def load_draft(model: str, target: Backend) -> DraftModel:
+    """Load a draft model in the target's way; raises ModelError where its vocabulary is another."""
+    draft = create_backend(model, str(target.dtype).removeprefix("torch."), str(target.device))
+    check_vocabulary(target, draft)
+    return DraftModel(draft)
