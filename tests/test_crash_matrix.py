@@ -16,7 +16,6 @@ A step with one file has no `between`. Training names its checkpoints first: the
 import re
 import shutil
 import time
-from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -56,33 +55,32 @@ DISK = 64  # megabytes, for a study of a few
 
 
 class Study:
-    """The miniature study, made once without a disturbance, and what every rule wrote on the way."""
+    """The miniature study, made as far as it is asked for without a disturbance, and what every job of it wrote."""
 
     def __init__(self, folder: Path) -> None:
         config = miniature.build(folder / "inputs")
         miniature.build_taught_model(folder / "inputs/model")
-        self.folder = folder / "study"
-        self.folder.mkdir()
         self.options = ("--configfile", str(config), "--notemp", "--")
-        record = folder / "record"
-        made = run(self.folder, *self.options, *TARGETS.values(), FAULT_RECORD=str(record))
-        assert made.code == 0, made.text[-6000:]
-        self.jobs: dict[str, list[str]] = defaultdict(list)  # log: files in the order in which they were named
-        for line in record.read_text().splitlines():
-            log, path = line.split(" ", 1)
-            self.jobs[log].append(path)
+        self.folder, self._record = folder / "study", folder / "record"
+        self.folder.mkdir()
 
     def job(self, target: str) -> tuple[str, list[str]]:
         """Give the log of the job that makes a target, and the files that it names, in order.
 
         The last one is what to ask for: whoever asks for one before it gets it, whole, though the last may be missing.
         """
-        return next((log, list(dict.fromkeys(files))) for log, files in self.jobs.items() if target in files)
+        made = run(self.folder, *self.options, target, FAULT_RECORD=str(self._record))
+        assert made.code == 0, made.text[-6000:]
+        jobs: dict[str, list[str]] = {}
+        for line in self._record.read_text().splitlines():
+            log, file = line.split(" ", 1)
+            jobs.setdefault(log, []).append(file)
+        return next((log, list(dict.fromkeys(files))) for log, files in jobs.items() if target in files)
 
 
 @pytest.fixture(scope="session")
 def study(tmp_path_factory) -> Study:
-    """Give the undisturbed study."""
+    """Give the undisturbed study, of which nothing is made yet."""
     return Study(tmp_path_factory.mktemp("matrix"))
 
 
