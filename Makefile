@@ -14,7 +14,7 @@ demo: env ## one cell of the default study, for real
 test: lint ## style, unit, workflow and end-to-end tests
 	$(BIN)/python -m pytest -q --durations=15
 
-test-crash: env ## every rule killed at every point, a quarter of an hour; a table at the end
+test-crash: env ## every rule killed at every point; a table at the end
 	$(BIN)/python -m pytest -q -m crash tests/test_crash_matrix.py
 
 lint: env

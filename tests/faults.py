@@ -27,6 +27,7 @@ VOLATILE = {  # keys of JSON whose values are times, or say where and when somet
     "wall_seconds",
     "step_seconds",
     "peak_memory_gib",
+    "read_bytes_per_second",
     "batch_seconds",
     "time_to_first_token",
     "latency",

@@ -1,8 +1,8 @@
 """Every rule, killed at every point: the next run ends with what an uninterrupted one makes.  make test-crash
 
-A quarter of an hour on two cores, so `make test` leaves it out. Each rule of the miniature study runs again and again
-in one folder, killed each time at the next point, then starved of disk, then to its end. What comes out is held against
-the folder of a run that nothing disturbed. Points, in this order:
+Too long for `make test`, which leaves it out. Each rule of the miniature study runs again and again in one folder,
+killed each time at the next point, then starved of disk, then to its end. What comes out is held against the folder of
+a run that nothing disturbed. Points, in this order:
 
     begun     the process group is killed when the step opens its log
     torn      ... when it names its first file, half of which is lost

@@ -1,4 +1,4 @@
-"""What machines do to a run, on the first steps of a study: half a minute.  pytest tests/test_faults.py
+"""What machines do to a run, on the first steps of a study.  pytest tests/test_faults.py
 
 Every rule, and the steps that train and decode, are in tests/test_crash_matrix.py (`make test-crash`).
 """
