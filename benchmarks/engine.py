@@ -1,57 +1,61 @@
-"""Speed of the engine beside Hugging Face generate, one request at a time: one process, interleaved, medians, ratios.
+"""Speed of the engine beside Hugging Face and vLLM, one request at a time: one run, interleaved, medians, ratios.
 
-    python -m benchmarks.engine --target MODEL --draft MODEL --questions data/questions/easy/test.jsonl \\
-        --prompt config/prompts/cod.yaml
+    python -m benchmarks.engine --target MODEL --draft MODEL --questions data/questions/*/test.jsonl \\
+        --prompt config/prompts/cot.yaml --says results/cot_*/distilled.jsonl --vllm
 
 Every arm answers the same prompts greedily, `--repeats` times in turn, after one turn that does not count. A ratio is
-taken within a turn, so that a machine that slows down slows both. The figures are printed, and written to `--out`.
+one of tokens per second, taken within a turn, so that a machine that slows down slows both. vLLM's arms are processes
+that stay alive and idle while others have their turn. All arms use the same cores, weights and dtype. The adaptive arm
+stands for native speculation in the ratios: to take the best fixed K would be to choose it after the fact.
+The figures are printed, and written to `--out`.
 """
 
 import argparse
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from statistics import median
 
-from doubledraft import prompts, runtime
-from doubledraft.backend import create_backend
+from benchmarks.vllm_arm import VllmArm
+from doubledraft import prompts, runtime, sub_vocabulary
+from doubledraft.backend import Backend, create_backend
+from doubledraft.bandwidth import read_bandwidth
 from doubledraft.decoding_metrics import Metrics, together
 from doubledraft.draft_length import AdaptiveLength
-from doubledraft.engine import decode, speculative_decode
+from doubledraft.engine import speculative_decode
 from doubledraft.exactness import differences
-from doubledraft.proposers import NGram
+from doubledraft.proposers import NGram, NoDraft
 from doubledraft.records import Question, read_records, write_json
 
-READ_BYTES = 2**29  # of the array whose sum measures the read bandwidth: far more than any cache holds
-Arm = Callable[[list[int]], list[int]]
+PLAIN, ADAPTIVE = "native plain", "native adaptive"
+Arm = Callable[[list[list[int]]], list[list[int]]]
 
 
 def main() -> None:
     """Measure and report."""
     options = _options()
     runtime.use_own_cores()
-    target, draft = (
-        create_backend(folder, options.dtype, options.device) for folder in (options.target, options.draft)
-    )
+    target = create_backend(options.target, options.dtype, options.device)
     asked, stop = _prompts(options)
-    arms, metrics = _native(target, draft, stop, options)
-    arms |= _hugging_face(stop, options)
-    seconds, answers = {name: [] for name in arms}, {}
-    for turn in range(options.repeats + 1):
-        for name, answer in arms.items():
-            began = time.perf_counter()
-            answers[name] = [answer(ids) for ids in asked]
-            if turn:
-                seconds[name].append(time.perf_counter() - began)
-    rows = [_row(name, seconds, answers, metrics) for name in arms]
+    with ExitStack() as stack:
+        arms, metrics = _native(target, stop, options)
+        arms |= _hugging_face(stop, options)
+        arms |= _vllm(stack, options) if options.vllm else {}
+        seconds, answers = _take_turns(arms, asked, options.repeats)
+    emitted = {name: sum(map(len, rows)) for name, rows in answers.items()}
+    speeds = {name: [emitted[name] / turn for turn in turns] for name, turns in seconds.items()}
+    rows = [_row(name, speeds, len(asked), metrics.get(name, [])) for name in arms]
     bandwidth = read_bandwidth(options.device)
     used = target.bytes_per_pass / rows[0]["step_seconds"]["target"]
     report = {
+        "kernel": target.kernel,
         "arms": rows,
+        "ratios": _ratios(speeds),
         "read_bytes_per_second": bandwidth,
         "target_bytes_per_second": used,
         "share_of_bandwidth": used / bandwidth,
-        "against_plain": {name: differences(target, asked, answers["plain"], answers[name]) for name in arms},
+        "against_plain": {name: differences(target, asked, answers[PLAIN], answers[name]) for name in arms},
         "options": vars(options),
         "provenance": runtime.provenance(),
     }
@@ -62,15 +66,20 @@ def main() -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    for name in ("target", "draft", "questions", "prompt"):
+    for name in ("target", "draft", "prompt"):
         parser.add_argument(f"--{name}", required=True)
+    parser.add_argument("--questions", required=True, nargs="+", help="files; several make a mixed run")
+    parser.add_argument("--says", nargs="+", help="generations that the draft's tokens are learnt from; default: all")
+    parser.add_argument("--int8-draft", action="store_true", help="round the weights of the native draft to 8 bits")
     parser.add_argument("--dtype", default="bfloat16", choices=("bfloat16", "float32"))
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--questions-asked", type=int, default=2)
+    parser.add_argument("--questions-asked", type=int, default=2, help="of each file")
     parser.add_argument("--max-tokens", type=int, default=48)
     parser.add_argument("--draft-lengths", type=int, nargs="+", default=[3, 5])
+    parser.add_argument("--others-draft-lengths", type=int, nargs="+", default=[3], help="of Hugging Face and vLLM")
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--without-assisted", action="store_true", help="leave out Hugging Face assisted generation")
+    parser.add_argument("--vllm", action="store_true", help="measure vLLM too")
+    parser.add_argument("--vllm-compiled", action="store_true", help="let vLLM compile its models, which takes minutes")
     parser.add_argument("--out", help="JSON file")
     return parser.parse_args()
 
@@ -81,30 +90,49 @@ def _prompts(options: argparse.Namespace) -> tuple[list[list[int]], int]:
     tokenizer = AutoTokenizer.from_pretrained(options.target)
     prompt = prompts.load(options.prompt)
     asked = []
-    for question in read_records(options.questions, Question)[: options.questions_asked]:
-        messages = prompts.messages(prompt, question.question, few_shot=False)
-        text = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
-        asked.append(tokenizer.encode(text, add_special_tokens=False))
+    for file in options.questions:
+        for question in read_records(file, Question)[: options.questions_asked]:
+            messages = prompts.messages(prompt, question.question, few_shot=False)
+            text = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+            asked.append(tokenizer.encode(text, add_special_tokens=False))
     return asked, tokenizer.eos_token_id
 
 
-def _native(target, draft, stop: int, options: argparse.Namespace) -> tuple[dict[str, Arm], dict[str, list[Metrics]]]:
+def _take_turns(
+    arms: dict[str, Arm], asked: list[list[int]], repeats: int
+) -> tuple[dict[str, list[float]], dict[str, list[list[int]]]]:
+    """Give the seconds of each arm's turns, the first one left out, and its last answers."""
+    seconds, answers = {name: [] for name in arms}, {}
+    for turn in range(repeats + 1):
+        for name, answer in arms.items():
+            began = time.perf_counter()
+            answers[name] = answer(asked)
+            if turn:
+                seconds[name].append(time.perf_counter() - began)
+    return seconds, answers
+
+
+def _native(target: Backend, stop: int, options: argparse.Namespace) -> tuple[dict[str, Arm], dict[str, list[Metrics]]]:
     """Give the engine's arms, and the lists that their metrics go to."""
-    ways = {"plain": None} | {f"draft model, K = {length}": (draft, length) for length in options.draft_lengths}
-    ways |= {"draft model, adaptive": (draft, AdaptiveLength()), "n-gram, K = 5": (NGram(), 5)}
+    says = sub_vocabulary.learn_from_files(options.says) if options.says else None
+    settings = {"dtype": options.dtype, "device": options.device, "int8": options.int8_draft}
+    draft = create_backend(options.draft, says=says, **settings)
+    ways = {PLAIN: (NoDraft(), 1)}
+    ways |= {f"native K = {length}": (draft, length) for length in options.draft_lengths}
+    ways |= {ADAPTIVE: (draft, AdaptiveLength()), "native n-gram, K = 5": (NGram(), 5)}
+    if says:
+        length = options.draft_lengths[0]
+        ways[f"native whole head, K = {length}"] = (create_backend(options.draft, **settings), length)
     metrics: dict[str, list[Metrics]] = {name: [] for name in ways}
 
     def arm(name: str) -> Arm:
-        def answer(ids: list[int]) -> list[int]:
-            if ways[name] is None:
-                emitted, found = decode(target, [ids], options.max_tokens, stop_ids={stop})
-            else:
-                proposer, length = ways[name]
-                emitted, found = speculative_decode(
-                    target, proposer, [ids], options.max_tokens, draft_length=length, stop_ids={stop}
-                )
-            metrics[name].append(found)
-            return emitted[0]
+        proposer, length = ways[name]
+
+        def answer(asked: list[list[int]]) -> list[list[int]]:
+            settings = {"draft_length": length, "stop_ids": {stop}}
+            runs = [speculative_decode(target, proposer, [ids], options.max_tokens, **settings) for ids in asked]
+            metrics[name] += [found for _, found in runs]
+            return [emitted[0] for emitted, _ in runs]
 
         return answer
 
@@ -119,51 +147,76 @@ def _hugging_face(stop: int, options: argparse.Namespace) -> dict[str, Arm]:
         AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, options.dtype)).to(options.device)
         for folder in (options.target, options.draft)
     )
-    draft.generation_config.num_assistant_tokens = options.draft_lengths[0]
     draft.generation_config.num_assistant_tokens_schedule = "constant"
     draft.generation_config.assistant_confidence_threshold = 0.0
 
-    def arm(**assistant) -> Arm:
-        def answer(ids: list[int]) -> list[int]:
-            inputs = torch.tensor([ids], device=options.device)
-            settings = {"max_new_tokens": options.max_tokens, "do_sample": False, "eos_token_id": stop}
-            output = target.generate(inputs, attention_mask=torch.ones_like(inputs), **settings, **assistant)
-            return output[0, len(ids) :].tolist()
+    def arm(length: int) -> Arm:
+        settings = {"max_new_tokens": options.max_tokens, "do_sample": False, "eos_token_id": stop}
+        settings |= {"assistant_model": draft} if length else {}
+
+        def answer(asked: list[list[int]]) -> list[list[int]]:
+            draft.generation_config.num_assistant_tokens = length or None
+            answers = []
+            for ids in asked:
+                inputs = torch.tensor([ids], device=options.device)
+                output = target.generate(inputs, attention_mask=torch.ones_like(inputs), **settings)
+                answers.append(output[0, len(ids) :].tolist())
+            return answers
 
         return answer
 
-    assisted = {f"Hugging Face assisted, K = {options.draft_lengths[0]}": arm(assistant_model=draft)}
-    return {"Hugging Face generate": arm()} | ({} if options.without_assisted else assisted)
+    assisted = {f"Hugging Face assisted, K = {length}": arm(length) for length in options.others_draft_lengths}
+    return {"Hugging Face generate": arm(0)} | assisted
 
 
-def _row(name: str, seconds: dict[str, list[float]], answers: dict[str, list], metrics: dict[str, list]) -> dict:
+def _vllm(stack: ExitStack, options: argparse.Namespace) -> dict[str, Arm]:
+    arms = {}
+    for length in (0, *options.others_draft_lengths):
+        arm = VllmArm(
+            target=options.target,
+            draft=options.draft,
+            draft_length=length,
+            dtype=options.dtype,
+            max_tokens=options.max_tokens,
+            eager=not options.vllm_compiled,
+        )
+        stack.callback(arm.close)
+        arms[f"vLLM draft model, K = {length}" if length else "vLLM plain"] = arm
+    return arms
+
+
+def _row(name: str, speeds: dict[str, list[float]], prompts_asked: int, runs: list[Metrics]) -> dict:
     """Give the figures of one arm; what the engine says of itself is of its last turn."""
-    emitted = {arm: sum(map(len, answer)) for arm, answer in answers.items()}
-    speeds = [emitted[name] / turn for turn in seconds[name]]
-    ratios = [
-        own / (emitted["plain"] / plain) for own, plain in zip(speeds, seconds["plain"], strict=True)
-    ]  # tokens/s, since a bfloat16 answer may have another length
-    figures = together(metrics[name][-len(answers[name]) :]).figures() if name in metrics else {}
+    figures = together(runs[-prompts_asked:]).figures() if runs else {}
     kept = ("tokens_per_step", "acceptance_rate", "order_independent_agreement", "mean_draft_length", "step_seconds")
     return {
         "arm": name,
-        "tokens_per_second": {"median": median(speeds), "min": min(speeds), "max": max(speeds)},
-        "against_plain": {"median": median(ratios), "min": min(ratios), "max": max(ratios)},
+        "tokens_per_second": _spread(speeds[name]),
+        "against_plain": _ratio(speeds[name], speeds[PLAIN]),
         **{key: figures.get(key) for key in kept},
+        "prefill_seconds": median(run.prefill_seconds for run in runs) if runs else None,
     }
 
 
-def read_bandwidth(device: str) -> float:
-    """Give the bytes per second at which the device reads memory: the best of 5 sums of a large array."""
-    import torch
+def _ratios(speeds: dict[str, list[float]]) -> dict[str, dict]:
+    """Give the ratios that say how fast the engine is, each under the names of its two arms."""
 
-    numbers = torch.ones(READ_BYTES // 4, device=device)
-    seconds = []
-    for _ in range(5):
-        began = time.perf_counter()
-        numbers.sum().item()
-        seconds.append(time.perf_counter() - began)
-    return READ_BYTES / min(seconds)
+    def best(*starts: str) -> str:
+        return max((name for name in speeds if name.startswith(starts)), key=lambda name: median(speeds[name]))
+
+    drafting = best("Hugging Face assisted", "vLLM draft model")
+    pairs = [(PLAIN, "Hugging Face generate"), (ADAPTIVE, PLAIN), (ADAPTIVE, drafting), (ADAPTIVE, best("native K"))]
+    if "vLLM plain" in speeds:
+        pairs.insert(1, (PLAIN, "vLLM plain"))
+    return {f"{one} / {other}": _ratio(speeds[one], speeds[other]) for one, other in pairs}
+
+
+def _ratio(own: Sequence[float], other: Sequence[float]) -> dict[str, float]:
+    return _spread([one / two for one, two in zip(own, other, strict=True)])
+
+
+def _spread(values: Sequence[float]) -> dict[str, float]:
+    return {"median": median(values), "min": min(values), "max": max(values)}
 
 
 def _show(report: dict) -> None:
@@ -176,6 +229,8 @@ def _show(report: dict) -> None:
             f"{_number(row['tokens_per_step']):>9}{_number(row['acceptance_rate']):>9}  "
             + ", ".join(f"{name} {1000 * value:.1f}" for name, value in steps.items())
         )
+    for name, ratio in report["ratios"].items():
+        lines.append(f"{name:<62}{ratio['median']:>6.2f}  ({ratio['min']:.2f} to {ratio['max']:.2f})")
     same = {name: found["identical_rate"] for name, found in report["against_plain"].items()}
     lines += [
         f"plain reads {report['target_bytes_per_second'] / 1e9:.1f} GB/s of "

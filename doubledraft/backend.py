@@ -5,13 +5,14 @@ a gated linear unit. Written out it is short, and at one request at a time it is
 reading the weights once, so projections of the same input are one matrix. transformers loads the weights and computes
 the rotary frequencies; any other architecture is refused by name.
 
+On CPU the same pass is compiled code where a compiler is at hand: see `doubledraft.compiled`.
+
 A pass runs over [batch, tokens] ids at the next positions of a cache. Attention is causal by position, so a row may be
 padded on the right with any id: no real token looks at a later position, and `KVCache.trim` forgets the padding. No
 model needs a pad token here.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ from doubledraft.kv_cache import KVCache
 from doubledraft.model_folder import ALLOWED, ModelError
 from doubledraft.runtime import config_hash
 from doubledraft.untrusted import refuse_unsafe
+from doubledraft.weights import Block, Weights, head_weights, packed, packed_block, take_blocks
 
 if TYPE_CHECKING:
     import torch
@@ -26,35 +28,42 @@ if TYPE_CHECKING:
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3")  # values of `model_type` in config.json
 FIXED_ROTARY = ("default", "linear", "llama3", "yarn")  # kinds whose frequencies do not change with the length
 
-Projection = Callable[["torch.Tensor"], "torch.Tensor"]
 
-
-@dataclass(frozen=True, slots=True)
-class Block:
-    """The weights of one decoder layer."""
-
-    attention_norm: "torch.Tensor"
-    query_key_value: Projection
-    head_norm: "torch.Tensor | None"  # [query and key heads, dimension]; Qwen3 alone
-    attention_out: Projection
-    mlp_norm: "torch.Tensor"
-    gate_up: Projection
-    down: Projection
-
-
-def create_backend(name_or_path: str | Path, dtype: str, device: str) -> "Backend":
+def create_backend(
+    name_or_path: str | Path,
+    dtype: str,
+    device: str,
+    *,
+    says: Sequence[int] | None = None,
+    compiled: bool = True,
+    int8: bool = False,
+    graphs: bool = False,
+) -> "Backend":
     """Load a model from a folder, or by its name on the Hugging Face hub, to run in `dtype` on `device`.
 
-    Raises ModelError for a model that is unsafe to load or of an architecture that is not written here.
+    `says` are the only tokens that a draft shall propose (`doubledraft.sub_vocabulary`). On CPU the pass is compiled
+    code (`doubledraft.compiled`) where that can be, unless `compiled` is False; `int8` rounds its weights to 8 bits,
+    which is lossy and meant for drafts. `graphs` makes passes CUDA graphs (`doubledraft.graphed`). Raises ModelError
+    for a model that is unsafe to load, or that cannot be run so.
     """
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
+    from doubledraft.compiled import CompiledBackend, Int8Backend, can_run
+    from doubledraft.graphed import GraphedBackend
+
     folder = _local(name_or_path)
     refuse_unsafe(folder)
-    _refuse_unlike(AutoConfig.from_pretrained(folder), folder)
+    config = AutoConfig.from_pretrained(folder)
+    _refuse_unlike(config, folder)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype)).to(device)
-    return Backend(model, AutoTokenizer.from_pretrained(folder).get_vocab(), str(name_or_path))
+    compiled = compiled and device == "cpu" and can_run(config, model.dtype)
+    if int8 and not compiled:
+        raise ModelError(
+            f"{folder}: 8-bit weights need the compiled pass: a CPU, a compiler, dtype bfloat16 or float32"
+        )
+    kind = Int8Backend if int8 else GraphedBackend if graphs else CompiledBackend if compiled else Backend
+    return kind(model, AutoTokenizer.from_pretrained(folder).get_vocab(), str(name_or_path), says)
 
 
 def _local(name_or_path: str | Path) -> Path:
@@ -89,7 +98,9 @@ def _refuse_unlike(config, folder: Path) -> None:
 class Backend:
     """A loaded model: its weights, its vocabulary, and one forward pass."""
 
-    def __init__(self, model, tokens: Mapping[str, int], name: str) -> None:
+    kernel = "torch"  # what runs the pass
+
+    def __init__(self, model, tokens: Mapping[str, int], name: str, says: Sequence[int] | None = None) -> None:
         """Take the weights of a transformers model, which is left without them; `tokens` are token -> id."""
         import torch
 
@@ -100,23 +111,31 @@ class Backend:
         self.vocabulary = config.vocab_size  # rows of the embedding, padding included
         self.max_positions = config.max_position_embeddings
         self.dtype, self.device = model.dtype, model.device
+        self.layers, self.size = config.num_hidden_layers, config.hidden_size
         self.heads, self.key_heads = config.num_attention_heads, config.num_key_value_heads
         self.head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         self.epsilon = config.rms_norm_eps
         self.rotary_frequencies = model.model.rotary_emb.inv_freq
         self.rotary_scale = model.model.rotary_emb.attention_scaling
-        embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
-        read = model.num_parameters() - (0 if embedding.weight is head.weight else embedding.weight.numel())
-        self.bytes_per_pass = read * self.dtype.itemsize  # weights read; of an embedding of its own, next to nothing
+        self.says = None if says is None else torch.tensor(says, device=self.device)  # [n]; None for all tokens
+        embedding, head = model.get_input_embeddings().weight.detach(), head_weights(model, self.says)
+        read = sum(weight.numel() for weight in model.model.parameters()) - embedding.numel() + head[0].numel()
+        self.bytes_per_pass = read * self.item_bytes  # weights read; of the embedding it is next to nothing
         with torch.no_grad():
-            self.embedding = embedding.weight.detach()
-            self.head = packed(head)
-            self.norm = model.model.norm.weight.detach()
-            self.blocks = _take_blocks(model.model.layers)
+            self._take_weights(embedding, model.model.layers, model.model.norm.weight.detach(), head)
+
+    @property
+    def item_bytes(self) -> int:
+        """Bytes of a weight."""
+        return self.dtype.itemsize
+
+    def _take_weights(self, embedding: "torch.Tensor", layers, norm: "torch.Tensor", head: Weights) -> None:
+        self.embedding, self.norm, self.head = embedding, norm, packed(*head)
+        self.blocks = take_blocks(layers, packed_block)
 
     def new_cache(self, batch: int, capacity: int) -> KVCache:
         """Make an empty cache of `batch` rows of `capacity` positions."""
-        return KVCache(len(self.blocks), batch, capacity, self.key_heads, self.head_dim, self.dtype, self.device)
+        return KVCache(self.layers, batch, capacity, self.key_heads, self.head_dim, self.dtype, self.device)
 
     def tensor(self, values: Sequence) -> "torch.Tensor":
         """Bring values of the host to the device, without waiting for what runs there."""
@@ -133,7 +152,7 @@ class Backend:
         with torch.inference_mode():
             positions = cache.next_positions(ids.shape[1])
             rotation = self._rotation(positions)
-            mask = self._mask(positions, cache.longest + ids.shape[1])
+            mask = self._mask(positions, cache.seen(ids.shape[1]))
             hidden = embedding(ids, self.embedding)
             for index, block in enumerate(self.blocks):
                 hidden = hidden + self._attend(index, block, hidden, positions, rotation, mask, cache)
@@ -142,11 +161,26 @@ class Backend:
             return self._normed(hidden, self.norm)
 
     def logits(self, hidden: "torch.Tensor") -> "torch.Tensor":
-        """Give the logits [..., vocabulary] of the token that follows each hidden state."""
+        """Give the logits [..., vocabulary, or tokens that it says] of the token that follows each hidden state."""
         import torch
 
         with torch.inference_mode():
             return self.head(hidden)
+
+    def greedy_draft(self, ids: "torch.Tensor", cache: KVCache, count: int, vocabulary: int) -> "torch.Tensor":
+        """Read [batch, n] ids and go on greedily, with tokens below `vocabulary`; gives [batch, count] of them."""
+        import torch
+
+        tokens = []
+        for _ in range(count):
+            chosen = self.logits(self.forward(ids, cache)[:, -1])[:, :vocabulary].argmax(-1)
+            ids = self.said(chosen).unsqueeze(-1)
+            tokens.append(ids)
+        return torch.cat(tokens, 1)
+
+    def said(self, chosen: "torch.Tensor") -> "torch.Tensor":
+        """Give the token ids of places in the logits."""
+        return chosen if self.says is None else self.says[chosen]
 
     def _rotation(self, positions: "torch.Tensor") -> tuple["torch.Tensor", "torch.Tensor"]:
         """Cosines and sines [batch, tokens, 1, dimension] of rotary positions: Su et al. 2021, arXiv:2104.09864."""
@@ -196,62 +230,3 @@ def _rotated(heads: "torch.Tensor", cos: "torch.Tensor", sin: "torch.Tensor") ->
 
     first, second = heads.chunk(2, dim=-1)
     return heads * cos + torch.cat((-second, first), dim=-1) * sin
-
-
-def _take_blocks(layers) -> list[Block]:
-    """Pack one layer after another and drop its own weights, so that a large model is never there twice."""
-    from torch.nn import Identity
-
-    blocks = []
-    for index in range(len(layers)):
-        blocks.append(_block(layers[index]))
-        layers[index] = Identity()
-    return blocks
-
-
-def _block(layer) -> Block:
-    attention, mlp = layer.self_attn, layer.mlp
-    return Block(
-        layer.input_layernorm.weight.detach(),
-        packed(attention.q_proj, attention.k_proj, attention.v_proj),
-        _head_norm(attention),
-        packed(attention.o_proj),
-        layer.post_attention_layernorm.weight.detach(),
-        packed(mlp.gate_proj, mlp.up_proj),
-        packed(mlp.down_proj),
-    )
-
-
-def _head_norm(attention) -> "torch.Tensor | None":
-    import torch
-
-    if not hasattr(attention, "q_norm"):
-        return None
-    dimension = attention.head_dim
-    heads = attention.q_proj.out_features // dimension, attention.k_proj.out_features // dimension
-    norms = attention.q_norm.weight, attention.k_norm.weight
-    return torch.cat([norm.detach().expand(count, -1) for norm, count in zip(norms, heads, strict=True)])
-
-
-def packed(*linears) -> Projection:
-    """Join linear layers that share their input into one projection whose outputs stand one after another."""
-    import torch
-    from torch.nn.functional import linear
-
-    weight = torch.cat([part.weight for part in linears]).detach() if len(linears) > 1 else linears[0].weight.detach()
-    biases = [part.bias for part in linears if part.bias is not None]
-    bias = torch.cat(biases).detach() if biases else None
-    if weight.device.type == "cpu" and torch.backends.mkldnn.is_available():
-        return _packed_for_cpu(weight, bias)
-    return lambda hidden: linear(hidden, weight, bias)
-
-
-def _packed_for_cpu(weight: "torch.Tensor", bias: "torch.Tensor | None") -> Projection:
-    """Put the weight into oneDNN's blocked layout once, instead of at each call.
-
-    These are the operators that `torch.compile` with frozen weights calls on CPU.
-    """
-    import torch
-
-    blocked = torch.ops.mkldnn._reorder_linear_weight(weight)
-    return lambda hidden: torch.ops.mkldnn._linear_pointwise(hidden, blocked, bias, "none", [], "")

@@ -131,6 +131,8 @@ class _Row:
 
 def checked_prompts(target: Backend, input_ids: Sequence[Sequence[int]], max_new_tokens: int) -> list[list[int]]:
     """Give the prompts if the target can read and answer them; raises ValueError as `speculative_decode` does."""
+    if target.says is not None:
+        raise ValueError(f"{target.name} says {len(target.says)} tokens only: that is for a draft, never for a target")
     prompts = [[int(token) for token in prompt] for prompt in input_ids]
     if not prompts or max_new_tokens < 1:
         raise ValueError(f"expected prompts and at least 1 new token, found {len(prompts)} and {max_new_tokens}")

@@ -23,6 +23,8 @@ def of(*modules: str, files: Iterable[str] = ()) -> str:
     digest = hashlib.sha256()
     for name in sorted(reached(*modules)):
         digest.update(f"{name}\n{_code(name)}\n".encode())
+        if (source := _file(name).with_suffix(".cpp")).exists():  # that the module compiles
+            digest.update(source.read_bytes())
     for pattern in files:
         if not (paths := sorted(PACKAGE.glob(pattern))):
             raise FileNotFoundError(f"{PACKAGE / pattern}: no file of the library is named so")

@@ -43,12 +43,20 @@ class KVCache:
         """Positions of each row."""
         return self.keys.shape[2]
 
+    def require(self, tokens: int) -> None:
+        """Raise CacheFull where a row has no room for `tokens` more."""
+        if self.longest + tokens > self.capacity:
+            raise CacheFull(f"the cache has {self.capacity} positions, but {self.longest} + {tokens} are needed")
+
+    def seen(self, tokens: int) -> int:
+        """Give how many positions a pass over `tokens` more looks at, counted from the first."""
+        return self.longest + tokens
+
     def next_positions(self, tokens: int) -> "torch.Tensor":
         """Give the positions [batch, tokens] of each row's next tokens; raises CacheFull where there are too few."""
         import torch
 
-        if self.longest + tokens > self.capacity:
-            raise CacheFull(f"the cache has {self.capacity} positions, but {self.longest} + {tokens} are needed")
+        self.require(tokens)
         return self.lengths.unsqueeze(-1) + torch.arange(tokens, device=self.lengths.device)
 
     def write(
@@ -58,7 +66,7 @@ class KVCache:
         slots = (self._first_slots + positions).flatten()
         for buffer, new in ((self.keys, keys), (self.values, values)):
             buffer[layer].flatten(0, 1).index_copy_(0, slots, new.flatten(0, 1))
-        end = self.longest + positions.shape[1]
+        end = self.seen(positions.shape[1])
         return self.keys[layer][:, :end], self.values[layer][:, :end]
 
     def advance(self, tokens: int) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from doubledraft.backend import Backend
-from doubledraft.draft_length import DraftLength
+from doubledraft.draft_length import DraftLength, FixedLength
 from doubledraft.model_folder import ModelError
 from doubledraft.sampling import Sampling, draw, probabilities
 
@@ -108,6 +108,8 @@ class DraftModel:
         """Read the prompts; raises ModelError where the draft has another vocabulary than the target."""
         check_vocabulary(target, self.draft)
         self._vocabulary = target.vocabulary
+        if self.draft.says is not None and max(self.draft.says.tolist()) >= target.vocabulary:
+            raise ModelError(f"the draft should say tokens below {target.vocabulary}, the vocabulary of {target.name}")
         self._cache = self.draft.new_cache(len(prompts), capacity)
         prefill(self.draft, list(map(self._known, prompts)), self._cache)
         self._read = list(map(len, prompts))  # tokens of each text that are in the cache, and right
@@ -121,22 +123,34 @@ class DraftModel:
         generator: "torch.Generator | None",
     ) -> Draft:
         """Let the draft model go on from each text."""
+        ids = self._unread(texts)
+        if sampling.greedy and isinstance(length, FixedLength):  # nothing is decided on the way: all in one go
+            draft = Draft(self.draft.greedy_draft(ids, self._cache, longest, self._vocabulary), [longest] * len(texts))
+        else:
+            draft = self._one_by_one(ids, longest, length, sampling, generator)
+        # The last token was proposed, never read.
+        self._read = [len(text) + draft.tokens.shape[1] - 1 for text in texts]
+        return draft
+
+    def _one_by_one(
+        self, ids: "torch.Tensor", longest: int, length: DraftLength, sampling: Sampling, generator
+    ) -> Draft:
         import torch
 
-        ids, tokens, rows = self._unread(texts), [], []
+        tokens, rows = [], []
         for _ in range(longest):
             logits = self.draft.logits(self.draft.forward(ids, self._cache)[:, -1])[:, : self._vocabulary]
             if sampling.greedy:
-                token = logits.argmax(-1)
+                chosen = logits.argmax(-1)
             else:
                 rows.append(probabilities(logits, sampling))
-                token = draw(rows[-1], generator)
-            ids = token.unsqueeze(-1)
+                chosen = draw(rows[-1], generator)
+            ids = self.draft.said(chosen).unsqueeze(-1)
             tokens.append(ids)
-            if not length.goes_on(logits, token):
+            if not length.goes_on(logits, chosen):
                 break
-        self._read = [len(text) + len(tokens) - 1 for text in texts]  # the last token was proposed, never read
-        return Draft(torch.cat(tokens, 1), [len(tokens)] * len(texts), self._padded(rows) if rows else None)
+        q = self._widened(rows) if rows else None
+        return Draft(torch.cat(tokens, 1), [len(tokens)] * len(ids), q)
 
     def _unread(self, texts: Texts) -> "torch.Tensor":
         """Give the tokens [batch, n] at the end of each text that the cache does not hold.
@@ -154,13 +168,13 @@ class DraftModel:
         """Read tokens of the target's padding, where the draft has none, as the draft's last token."""
         return [min(token, self.draft.vocabulary - 1) for token in ids]
 
-    def _padded(self, rows: list["torch.Tensor"]) -> "torch.Tensor":
+    def _widened(self, rows: list["torch.Tensor"]) -> "torch.Tensor":
         """Stack distributions to [batch, K, target's vocabulary]; tokens that the draft lacks have probability 0."""
         import torch
-        from torch.nn.functional import pad
 
         q = torch.stack(rows, 1)
-        return pad(q, (0, self._vocabulary - q.shape[-1]))
+        ids = torch.arange(q.shape[-1], device=q.device) if self.draft.says is None else self.draft.says
+        return q.new_zeros(*q.shape[:-1], self._vocabulary).index_copy_(-1, ids, q)
 
 
 def prefill(model: Backend, prompts: Texts, cache) -> "torch.Tensor":

@@ -61,13 +61,22 @@ def build(family: str, folder: Path) -> Path:
     return folder
 
 
+KERNELS = ("torch", "compiled")
+
+
 @pytest.fixture(scope="module", params=FAMILIES)
-def pair(request, tmp_path_factory) -> tuple[Backend, torch.nn.Module]:
-    """Give our model and transformers' own, of one architecture."""
+def folder(request, tmp_path_factory) -> Path:
+    return build(request.param, tmp_path_factory.mktemp("models") / "model")
+
+
+@pytest.fixture(scope="module", params=KERNELS)
+def pair(request, folder) -> tuple[Backend, torch.nn.Module]:
+    """Give our model, run by either kernel, and transformers' own, of one architecture."""
     from transformers import AutoModelForCausalLM
 
-    folder = build(request.param, tmp_path_factory.mktemp("models") / "model")
-    return create_backend(folder, "float32", "cpu"), AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    ours = create_backend(folder, "float32", "cpu", compiled=request.param == "compiled")
+    assert ours.kernel == request.param, "this test needs a C++ compiler"
+    return ours, AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
 
 
 def test_logits_are_those_of_transformers_in_one_pass_and_in_many(pair):

@@ -1,10 +1,12 @@
 """Bytes that a pass reads, and how fast memory gives them.  pytest tests/test_bandwidth.py"""
 
 import pytest
+import torch
 from tiny_models import build_model
 
 from doubledraft.backend import create_backend
 from doubledraft.bandwidth import ARRAY_BYTES, bytes_per_pass, read_bandwidth
+from doubledraft.cpu_pass import library
 
 
 @pytest.mark.parametrize("tied", [True, False])
@@ -18,6 +20,12 @@ def test_a_pass_reads_the_stored_weights_but_not_an_embedding_of_its_own(tmp_pat
 def test_an_embedding_of_its_own_adds_nothing(tmp_path):
     tied, own = (bytes_per_pass(build_model(tmp_path / str(tied), tied=tied), "float32") for tied in (True, False))
     assert tied == own
+
+
+def test_the_compiled_sum_reads_every_number():
+    numbers = torch.randint(-1000, 1000, (1003,))
+    for threads in (1, 2, 3):
+        assert library().sum_of(numbers.data_ptr(), len(numbers), threads) == numbers.sum()
 
 
 def test_memory_is_read_at_a_speed_that_hardware_has():

@@ -43,6 +43,13 @@ def test_code_counts_wherever_in_the_imports_it_stands(package):
     assert fingerprint.of("top") != before
 
 
+def test_what_a_module_compiles_counts_with_it(package):
+    (package / "sub/low.cpp").write_text("int low() { return 1; }")
+    before = fingerprint.of("top")
+    edit(package / "sub/low.cpp", "return 1", "return 2")
+    assert fingerprint.of("top") != before
+
+
 def test_comments_docstrings_and_layout_do_not_count(package):
     before = fingerprint.of("top")
     edit(package / "sub/low.py", "# one", "# another")

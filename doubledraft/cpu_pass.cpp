@@ -1,0 +1,407 @@
+// One forward pass of the models of backend.py on CPU, all layers in one parallel region: plain C++, no library.
+//
+// A step at one request at a time should cost what reading the weights costs. So weights are read once, in the order
+// and in the type in which they lie in memory, and each is used for all tokens of the pass while it is at hand: that
+// makes a verification hardly dearer than a step. Sums are float32; what they are the sums of is rounded to the type of
+// the weights, as every engine does.
+//
+// Every sum is taken in an order that depends on neither the number of tokens nor the number of threads. A token's
+// logits are therefore the same bits whether it is read alone or with a draft, and greedy speculation emits exactly the
+// ids of plain decoding, in bfloat16 too. -ffast-math would give that away.
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <omp.h>
+#include <type_traits>
+#include <vector>
+#ifdef __AVX512BF16__
+#include <immintrin.h>
+#endif
+
+namespace {
+
+constexpr int WIDTH = 16;  // numbers of a vector; heads are multiples of it, and rows of matrices of twice as many
+constexpr int TOGETHER = 8;  // tokens that share one reading of a weight from the first-level cache
+constexpr int AHEAD = 8192;  // bytes; memory asked that early gave weights at twice the speed
+constexpr int TILE = 16;  // rows of a matrix that are used for all tokens before the next ones are read
+
+typedef float Vector __attribute__((vector_size(4 * WIDTH)));
+typedef float Floats __attribute__((vector_size(4 * WIDTH), aligned(4), may_alias));  // as they lie in memory
+typedef float Half __attribute__((vector_size(2 * WIDTH)));
+typedef float Quarter __attribute__((vector_size(WIDTH)));
+typedef int32_t Integers __attribute__((vector_size(4 * WIDTH)));
+typedef int8_t Bytes __attribute__((vector_size(WIDTH), aligned(1), may_alias));
+typedef uint16_t Shorts __attribute__((vector_size(2 * WIDTH), aligned(2), may_alias));
+struct BFloat16 { uint16_t bits; };
+
+inline Vector load(const float* from) { return *reinterpret_cast<const Floats*>(from); }
+inline Vector load(const BFloat16* from) {
+    return (Vector)(__builtin_convertvector(*reinterpret_cast<const Shorts*>(from), Integers) << 16);
+}
+inline Vector load(const int8_t* from) {
+    return __builtin_convertvector(__builtin_convertvector(*reinterpret_cast<const Bytes*>(from), Integers), Vector);
+}
+template <typename Weight>
+inline Vector add_products(Vector sums, const Weight* a, const float* b) {  // of 2 * WIDTH numbers
+    return sums + load(a) * load(b) + load(a + WIDTH) * load(b + WIDTH);
+}
+inline Vector add_products(Vector sums, const BFloat16* a, const BFloat16* b) {
+#ifdef __AVX512BF16__  // two products a lane, in one instruction
+    return (Vector)_mm512_dpbf16_ps((__m512)sums, (__m512bh)_mm512_loadu_si512(a), (__m512bh)_mm512_loadu_si512(b));
+#else
+    return sums + load(a) * load(b) + load(a + WIDTH) * load(b + WIDTH);
+#endif
+}
+inline void store(float* to, Vector value) { *reinterpret_cast<Floats*>(to) = value; }
+inline void store(float* to, float value) { *to = value; }
+inline void store(BFloat16* to, float value) {  // to the nearest, ties to even, as torch rounds
+    uint32_t bits;
+    std::memcpy(&bits, &value, 4);
+    to->bits = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+}
+inline void store(BFloat16* to, Vector value) {
+    const Integers bits = (Integers)value;
+    *reinterpret_cast<Shorts*>(to) = __builtin_convertvector((bits + 0x7fff + (bits >> 16 & 1)) >> 16, Shorts);
+}
+
+inline float sum(Vector v) {
+    Half half = __builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7) +
+                __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15);
+    Quarter quarter = __builtin_shufflevector(half, half, 0, 1, 2, 3) + __builtin_shufflevector(half, half, 4, 5, 6, 7);
+    return (quarter[0] + quarter[2]) + (quarter[1] + quarter[3]);
+}
+
+// e^x, to the last bit or two; Cephes' expf. Below -87 it is as good as 0, above 88 it would overflow.
+inline Vector exponential(Vector x) {
+    x = x < -87.0f ? Vector{} - 87.0f : x;
+    x = x > 88.0f ? Vector{} + 88.0f : x;
+    const Vector power = (x * 1.44269504f + 12582912.0f) - 12582912.0f;  // to the nearest integer
+    const Vector r = (x - power * 0.693359375f) - power * -2.12194440e-4f;
+    Vector e = ((((1.9875691500e-4f * r + 1.3981999507e-3f) * r + 8.3334519073e-3f) * r + 4.1665795894e-2f) * r
+                + 1.6666665459e-1f) * r + 5.0000001201e-1f;
+    e = e * r * r + r + 1.0f;
+    return e * (Vector)((__builtin_convertvector(power, Integers) + 127) << 23);
+}
+
+// Numbers that begin at a cache line, as every row in them then does: others take twice as long to load.
+template <typename Number>
+class Buffer {
+  public:
+    explicit Buffer(int64_t numbers) : memory((numbers + WIDTH - 1) / WIDTH) {}
+    operator Number*() { return reinterpret_cast<Number*>(memory.data()); }
+
+  private:
+    std::vector<Vector> memory;
+};
+
+struct Share { int64_t begin, end; };  // of some work, this thread's part
+
+Share share(int64_t work, int64_t grain) {
+    const int64_t grains = (work + grain - 1) / grain, threads = omp_get_num_threads(), thread = omp_get_thread_num();
+    return {std::min(work, grains * thread / threads * grain), std::min(work, grains * (thread + 1) / threads * grain)};
+}
+
+}  // namespace
+
+extern "C" {
+
+struct Matrix {
+    const void* weight;  // [rows, columns]
+    const float* scale;  // [rows] that the products are multiplied with, or null
+    const float* bias;   // [rows], or null
+    int64_t rows, columns;
+};
+
+struct Block {
+    const float* attention_norm;
+    Matrix query_key_value;
+    const float* head_norm;  // [heads + key_heads, head_dim], or null
+    Matrix attention_out;
+    const float* mlp_norm;
+    Matrix gate_up;
+    Matrix down;
+};
+
+struct Model {
+    const Block* blocks;
+    int64_t layers, vocabulary, size, heads, key_heads, head_dim;
+    float epsilon, rotary_scale;
+    const float* frequencies;  // [head_dim / 2]
+    const void* embedding;     // [vocabulary, size]
+    const float* norm;
+};
+
+struct Pass {
+    const int64_t* ids;      // [rows, tokens]
+    const int64_t* lengths;  // [rows], positions that the cache holds
+    int64_t rows, tokens, capacity;
+    void *keys, *values;  // [layer, row, capacity, key_heads, head_dim]
+    void* out;            // [rows, tokens, size]: the last hidden states
+};
+
+}  // extern "C"
+
+namespace {
+
+// What weights of a type are multiplied with: for 8-bit ones, whose products need a scale anyway, exact float32.
+template <typename Weight>
+using InputOf = std::conditional_t<std::is_same_v<Weight, int8_t>, float, Weight>;
+
+// The products of one row of a matrix with the vectors of some tokens.
+template <int TOKENS, typename Weight, typename Input>
+inline void dots(const Weight* weight, const Input* x, int64_t columns, float* found) {
+    Vector sums[TOKENS] = {};
+    for (int64_t at = 0; at < columns; at += 2 * WIDTH) {
+        __builtin_prefetch(reinterpret_cast<const char*>(weight + at) + AHEAD);
+        for (int token = 0; token < TOKENS; token++)
+            sums[token] = add_products(sums[token], weight + at, x + token * columns + at);
+    }
+    for (int token = 0; token < TOKENS; token++) found[token] = sum(sums[token]);
+}
+
+template <typename Weight, typename Input>
+inline void dots(int tokens, const Weight* weight, const Input* x, int64_t columns, float* found) {
+    switch (tokens) {
+        case 1: return dots<1>(weight, x, columns, found);
+        case 2: return dots<2>(weight, x, columns, found);
+        case 3: return dots<3>(weight, x, columns, found);
+        case 4: return dots<4>(weight, x, columns, found);
+        case 5: return dots<5>(weight, x, columns, found);
+        case 6: return dots<6>(weight, x, columns, found);
+        case 7: return dots<7>(weight, x, columns, found);
+        default: return dots<8>(weight, x, columns, found);
+    }
+}
+
+// Rows `part` of matrix x vectors [tokens, columns], written to, or added to, [tokens, rows].
+template <typename Weight>
+void multiply(const Matrix& matrix, const InputOf<Weight>* x, int64_t tokens, Share part, float* out, bool add = false) {
+    const int64_t columns = matrix.columns;
+    for (int64_t tile = part.begin; tile < part.end; tile += TILE)
+        for (int64_t token = 0; token < tokens; token += TOGETHER)
+            for (int64_t row = tile; row < std::min(tile + TILE, part.end); row++) {
+                const int together = std::min<int64_t>(TOGETHER, tokens - token);
+                float found[TOGETHER];
+                dots(together, static_cast<const Weight*>(matrix.weight) + row * columns, x + token * columns, columns, found);
+                for (int t = 0; t < together; t++) {
+                    const float scaled = matrix.scale ? found[t] * matrix.scale[row] : found[t];
+                    const float value = matrix.bias ? scaled + matrix.bias[row] : scaled;
+                    float& to = out[(token + t) * matrix.rows + row];
+                    to = add ? to + value : value;
+                }
+            }
+}
+
+// Root mean square normalisation of one vector: Zhang and Sennrich 2019, arXiv:1910.07467.
+template <typename Input>
+void normalise(const float* x, const float* weight, int64_t size, float epsilon, Input* out) {
+    Vector squares = {};
+    for (int64_t at = 0; at < size; at += WIDTH) squares += load(x + at) * load(x + at);
+    const float factor = 1 / std::sqrt(sum(squares) / size + epsilon);
+    for (int64_t at = 0; at < size; at += WIDTH)
+        store(out + at, load(x + at) * factor * load(weight + at));
+}
+
+void rotate(float* head, const float* cosines, const float* sines, int64_t half) {
+    for (int64_t i = 0; i < half; i++) {
+        const float first = head[i], second = head[half + i];
+        head[i] = first * cosines[i] - second * sines[i];
+        head[half + i] = second * cosines[i] + first * sines[i];
+    }
+}
+
+// What one query takes from `count` positions whose keys and values are `stride` apart.
+template <typename State, typename Input>
+void attend(const float* query, const State* keys, const State* values, int64_t stride, int64_t count, int64_t dim,
+            float* scores, Input* out) {
+    const float scale = 1 / std::sqrt(static_cast<float>(dim));
+    float best = -INFINITY;
+    for (int64_t position = 0; position < count; position++) {
+        Vector products = {};
+        for (int64_t at = 0; at < dim; at += WIDTH) products += load(query + at) * load(keys + position * stride + at);
+        scores[position] = sum(products) * scale;
+        best = std::max(best, scores[position]);
+    }
+    for (int64_t at = 0; at < count; at += WIDTH)
+        store(scores + at, exponential(load(scores + at) - best));
+    std::fill(scores + count, scores + (count + WIDTH - 1) / WIDTH * WIDTH, 0.0f);
+    Vector total = {};
+    for (int64_t at = 0; at < count; at += WIDTH) total += load(scores + at);
+    const float factor = 1 / sum(total);
+    for (int64_t at = 0; at < dim; at += WIDTH) {
+        Vector mixed = {};
+        for (int64_t position = 0; position < count; position++)
+            mixed += scores[position] * load(values + position * stride + at);
+        store(out + at, mixed * factor);
+    }
+}
+
+// Weights are of one type; keys, values and the embedding of another, or the same.
+template <typename Weight, typename State>
+class Run {
+    using Input = InputOf<Weight>;
+
+  public:
+    Run(const Model& model, const Pass& pass)
+        : model(model), pass(pass), count(pass.rows * pass.tokens), half(model.head_dim / 2),
+          all_heads(model.heads + 2 * model.key_heads), inner(model.blocks[0].down.columns),
+          hidden(count * model.size), mixed(count * all_heads * model.head_dim), raw(count * 2 * inner),
+          cosines(count * half), sines(count * half), context(count * model.heads * model.head_dim),
+          gated(count * inner) {
+        for (int64_t token = 0; token < count; token++) {
+            embed(token);
+            for (int64_t i = 0; i < half; i++) {
+                const float angle = position(token) * model.frequencies[i];
+                cosines[token * half + i] = std::cos(angle) * model.rotary_scale;
+                sines[token * half + i] = std::sin(angle) * model.rotary_scale;
+            }
+        }
+    }
+
+    void layers() {  // each thread of a team calls it
+        Buffer<Input> normed(count * model.size);
+        Buffer<float> scores(pass.capacity);
+        for (int64_t layer = 0; layer < model.layers; layer++) {
+            const Block& block = model.blocks[layer];
+            normalise_all(block.attention_norm, normed);
+            multiply<Weight>(block.query_key_value, normed, count,
+                             share(block.query_key_value.rows, 1), mixed);
+#pragma omp barrier
+            const Share heads = share(count * all_heads, 1);
+            for (int64_t head = heads.begin; head < heads.end; head++) turn(block, layer, head);
+#pragma omp barrier
+            const Share queries = share(count * model.heads, 1);
+            for (int64_t query = queries.begin; query < queries.end; query++) look(layer, query, scores);
+#pragma omp barrier
+            const Share part = share(model.size, 1);
+            multiply<Weight>(block.attention_out, context, count, part, hidden, true);
+#pragma omp barrier
+            normalise_all(block.mlp_norm, normed);
+            gate(block, normed);
+#pragma omp barrier
+            multiply<Weight>(block.down, gated, count, part, hidden, true);
+#pragma omp barrier
+        }
+#pragma omp single
+        normalise_all(model.norm, static_cast<Input*>(pass.out));
+    }
+
+  private:
+    int64_t position(int64_t token) const { return pass.lengths[token / pass.tokens] + token % pass.tokens; }
+
+    void embed(int64_t token) {
+        const State* row = static_cast<const State*>(model.embedding) + pass.ids[token] * model.size;
+        for (int64_t at = 0; at < model.size; at += WIDTH)
+            store(hidden + token * model.size + at, load(row + at));
+    }
+
+    void normalise_all(const float* weight, Input* out) {
+        for (int64_t at = 0; at < count * model.size; at += model.size)
+            normalise(hidden + at, weight, model.size, model.epsilon, out + at);
+    }
+
+    int64_t slot(int64_t layer, int64_t token, int64_t at, int64_t key_head) const {
+        const int64_t row = layer * pass.rows + token / pass.tokens;
+        return ((row * pass.capacity + at) * model.key_heads + key_head) * model.head_dim;
+    }
+
+    // Rotate a query or key head of a token, and store keys and values.
+    void turn(const Block& block, int64_t layer, int64_t index) {
+        const int64_t token = index / all_heads, head = index % all_heads, turned = model.heads + model.key_heads;
+        float* at = mixed + index * model.head_dim;
+        if (head < turned) {
+            if (block.head_norm)
+                normalise(at, block.head_norm + head * model.head_dim, model.head_dim, model.epsilon, at);
+            rotate(at, cosines + token * half, sines + token * half, half);
+        }
+        if (head < model.heads) return;
+        State* kept = static_cast<State*>(head < turned ? pass.keys : pass.values) +
+                     slot(layer, token, position(token), (head - model.heads) % model.key_heads);
+        for (int64_t i = 0; i < model.head_dim; i++) store(kept + i, at[i]);
+    }
+
+    void look(int64_t layer, int64_t index, float* scores) {
+        const int64_t token = index / model.heads, head = index % model.heads;
+        const int64_t first = slot(layer, token, 0, head / (model.heads / model.key_heads));
+        attend(mixed + (token * all_heads + head) * model.head_dim,
+               static_cast<const State*>(pass.keys) + first, static_cast<const State*>(pass.values) + first,
+               model.key_heads * model.head_dim, position(token) + 1, model.head_dim, scores,
+               context + index * model.head_dim);
+    }
+
+    // silu(gate) * up: Shazeer 2020, arXiv:2002.05202.
+    void gate(const Block& block, const Input* normed) {
+        const Share part = share(inner, WIDTH);
+        multiply<Weight>(block.gate_up, normed, count, part, raw);
+        multiply<Weight>(block.gate_up, normed, count, {inner + part.begin, inner + part.end}, raw);
+        for (int64_t token = 0; token < count; token++)
+            for (int64_t at = part.begin; at < part.end; at += WIDTH) {
+                const Vector g = load(raw + token * 2 * inner + at), up = load(raw + token * 2 * inner + inner + at);
+                store(gated + token * inner + at, g / (1.0f + exponential(-g)) * up);
+            }
+    }
+
+    const Model& model;
+    const Pass& pass;
+    const int64_t count, half, all_heads, inner;
+    Buffer<float> hidden, mixed, raw, cosines, sines;
+    Buffer<Input> context, gated;
+};
+
+template <typename Weight, typename State>
+int64_t run(const Model& model, const Pass& pass, int64_t threads) {
+    for (int64_t token = 0; token < pass.rows * pass.tokens; token++)
+        if (pass.ids[token] < 0 || pass.ids[token] >= model.vocabulary) return 1;
+    Run<Weight, State> run(model, pass);
+#pragma omp parallel num_threads(threads)
+    run.layers();
+    return 0;
+}
+
+template <typename Weight>
+void project(const Matrix& matrix, const void* x, int64_t tokens, float* out, int64_t threads) {
+#pragma omp parallel num_threads(threads)
+    multiply<Weight>(matrix, static_cast<const InputOf<Weight>*>(x), tokens, share(matrix.rows, 1), out);
+}
+
+}  // namespace
+
+// What `compiled.py` calls, for each type of weights and of the cache. A pass gives 1 for ids that the model does not have.
+extern "C" {
+
+int64_t pass_float32(const Model* model, const Pass* pass, int64_t threads) {
+    return run<float, float>(*model, *pass, threads);
+}
+int64_t pass_bfloat16(const Model* model, const Pass* pass, int64_t threads) {
+    return run<BFloat16, BFloat16>(*model, *pass, threads);
+}
+int64_t pass_int8_float32(const Model* model, const Pass* pass, int64_t threads) {
+    return run<int8_t, float>(*model, *pass, threads);
+}
+int64_t pass_int8_bfloat16(const Model* model, const Pass* pass, int64_t threads) {
+    return run<int8_t, BFloat16>(*model, *pass, threads);
+}
+void project_int8(const Matrix* matrix, const float* x, int64_t tokens, float* out, int64_t threads) {
+    project<int8_t>(*matrix, x, tokens, out, threads);
+}
+
+// The sum of many numbers: what it takes is the time that memory needs to give them.
+int64_t sum_of(const int64_t* numbers, int64_t count, int64_t threads) {
+    int64_t sum = 0;
+#pragma omp parallel for schedule(static) reduction(+ : sum) num_threads(threads)
+    for (int64_t at = 0; at < count; at += 8) {
+        __builtin_prefetch(reinterpret_cast<const char*>(numbers + at) + AHEAD);
+        for (int64_t i = at; i < std::min(at + 8, count); i++) sum += numbers[i];
+    }
+    return sum;
+}
+void project_float32(const Matrix* matrix, const void* x, int64_t tokens, float* out, int64_t threads) {
+    project<float>(*matrix, x, tokens, out, threads);
+}
+void project_bfloat16(const Matrix* matrix, const void* x, int64_t tokens, float* out, int64_t threads) {
+    project<BFloat16>(*matrix, x, tokens, out, threads);
+}
+
+}  // extern "C"

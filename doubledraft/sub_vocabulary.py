@@ -1,0 +1,37 @@
+"""The tokens that a draft model needs: those that the target has been seen to say.
+
+A draft of a few layers spends most of its time on its head, a row for every token of the vocabulary, while the answers
+of one task are made of a few hundred. A head of these rows alone (`create_backend(..., says=...)`) costs next to
+nothing. The output stays exactly the target's: a token outside is never proposed, so the target says it itself; in
+sampling, q is the draft's distribution over the tokens that are left. Zhao et al. 2025, arXiv:2502.14856, cut the head
+of a draft by frequency in this way.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from itertools import chain
+from pathlib import Path
+
+from doubledraft.records import Generation, read_records
+
+
+def learn(answers: Iterable[Sequence[int]], size: int | None = None) -> list[int]:
+    """Give the `size` most frequent tokens of answers, or all, in ascending order; raises ValueError for none."""
+    counts = Counter(chain.from_iterable(answers))
+    if not counts or (size is not None and size < 1):
+        raise ValueError(
+            f"expected answers with tokens and a size of at least 1, found {len(counts)} tokens and {size}"
+        )
+    return sorted(token for token, _ in counts.most_common(size))
+
+
+def learn_from_files(paths: Iterable[str | Path], size: int | None = None) -> list[int]:
+    """Learn from generations, such as the trained target's answers to the training questions (`distilled.jsonl`)."""
+    return learn((row.token_ids for path in paths for row in read_records(path, Generation)), size)
+
+
+def coverage(says: Iterable[int], answers: Iterable[Sequence[int]]) -> float | None:
+    """Give the share of the answers' tokens that are among `says`, None for answers without tokens."""
+    known = set(says)
+    found = [token in known for token in chain.from_iterable(answers)]
+    return sum(found) / len(found) if found else None
