@@ -17,6 +17,7 @@ from doubledraft.backend import create_backend
 from doubledraft.commands.generate import ACCEPTED, PLAIN
 from doubledraft.engine import decode
 from doubledraft.plain_text import visible
+from doubledraft.records import Generation, write_records
 from doubledraft.tokenizing import prompt_ids, stop_ids
 
 QUESTION = "Nina has 4 boxes with 6 pencils each."
@@ -51,6 +52,20 @@ def test_the_answer_is_the_targets_own_whoever_drafts(arguments, tiny_model, tin
         assert 0 < int(found[3]) < int(found[4]), "nothing was kept, or nothing refused"
     if not arguments:
         assert found[2] is None, "nobody drafted"
+
+
+def test_a_draft_that_says_few_tokens_leaves_the_answer_as_it_is(tiny_model, tiny_draft, expected, tmp_path, capsys):
+    said = tmp_path / "said.jsonl"
+    row = Generation(
+        id="q", prompt_tokens=1, token_ids=[5, 6], text="", finish_reason="stop", batch=0, batch_seconds=0.1
+    )
+    write_records(said, [row])
+    status, out, err = generate(capsys, tiny_model, "--draft", tiny_draft, "--says", said)
+    assert status == 0 and out == f"{expected}\n"
+    found = FIGURES.match(err.strip())
+    assert int(found[3]) < int(found[4]), "a draft of two tokens was not refused"
+    status, _, err = generate(capsys, tiny_model, "--draft", tiny_draft, "--says", tmp_path / "none.jsonl")
+    assert status == 2 and "--says" in err and "none.jsonl" in err
 
 
 def test_a_terminal_shows_accepted_tokens_in_colour_unless_told_not_to(
