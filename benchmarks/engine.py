@@ -1,7 +1,7 @@
 """Speed of the engine beside Hugging Face and vLLM, one request at a time: one run, interleaved, medians, ratios.
 
     python -m benchmarks.engine --target MODEL --draft MODEL --questions data/questions/*/test.jsonl \\
-        --prompt config/prompts/cot.yaml --says results/cot_*/distilled.jsonl --vllm
+        --prompt config/prompts/cot.yaml --says results/cot_*/distilled.jsonl --beside hugging-face vllm
 
 Every arm answers the same prompts greedily, `--repeats` times in turn, after one turn that does not count. A ratio is
 one of tokens per second, taken within a turn, so that a machine that slows down slows both. vLLM's arms are processes
@@ -40,8 +40,8 @@ def main() -> None:
     asked, stop = _prompts(options)
     with ExitStack() as stack:
         arms, metrics = _native(target, stop, options)
-        arms |= _hugging_face(stop, options)
-        arms |= _vllm(stack, options) if options.vllm else {}
+        arms |= _hugging_face(stop, options) if "hugging-face" in options.beside else {}
+        arms |= _vllm(stack, options) if "vllm" in options.beside else {}
         seconds, answers = _take_turns(arms, asked, options.repeats)
     emitted = {name: sum(map(len, rows)) for name, rows in answers.items()}
     speeds = {name: [emitted[name] / turn for turn in turns] for name, turns in seconds.items()}
@@ -78,7 +78,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--draft-lengths", type=int, nargs="+", default=[3, 5])
     parser.add_argument("--others-draft-lengths", type=int, nargs="+", default=[3], help="of Hugging Face and vLLM")
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--vllm", action="store_true", help="measure vLLM too")
+    parser.add_argument("--beside", nargs="*", default=["hugging-face"], choices=("hugging-face", "vllm"))
     parser.add_argument("--vllm-compiled", action="store_true", help="let vLLM compile its models, which takes minutes")
     parser.add_argument("--out", help="JSON file")
     return parser.parse_args()
@@ -201,13 +201,13 @@ def _row(name: str, speeds: dict[str, list[float]], prompts_asked: int, runs: li
 def _ratios(speeds: dict[str, list[float]]) -> dict[str, dict]:
     """Give the ratios that say how fast the engine is, each under the names of its two arms."""
 
-    def best(*starts: str) -> str:
-        return max((name for name in speeds if name.startswith(starts)), key=lambda name: median(speeds[name]))
+    def best(*starts: str) -> list[str]:
+        found = [name for name in speeds if name.startswith(starts)]
+        return sorted(found, key=lambda name: median(speeds[name]))[-1:]
 
+    pairs = [(PLAIN, other) for other in ("Hugging Face generate", "vLLM plain") if other in speeds]
     drafting = best("Hugging Face assisted", "vLLM draft model")
-    pairs = [(PLAIN, "Hugging Face generate"), (ADAPTIVE, PLAIN), (ADAPTIVE, drafting), (ADAPTIVE, best("native K"))]
-    if "vLLM plain" in speeds:
-        pairs.insert(1, (PLAIN, "vLLM plain"))
+    pairs += [(ADAPTIVE, other) for other in (PLAIN, *drafting, *best("native K"))]
     return {f"{one} / {other}": _ratio(speeds[one], speeds[other]) for one, other in pairs}
 
 
