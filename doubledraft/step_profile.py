@@ -179,7 +179,8 @@ def _rests(parts: Mapping[str, Part], drafting: float, verifying: float) -> dict
 
 def _bytes(model: Backend) -> dict[str, int]:
     """Give the bytes of weights that a call of each method reads."""
-    head = model.vocabulary * model.embedding.shape[1] * model.dtype.itemsize
+    rows = model.vocabulary if model.says is None else len(model.says)
+    head = rows * model.size * model.item_bytes
     return {FORWARD: model.bytes_per_pass - head, HEAD: head}
 
 

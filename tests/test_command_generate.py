@@ -5,7 +5,9 @@ pytest tests/test_command_generate.py
 
 import json
 import re
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from huggingface_hub import constants
@@ -20,6 +22,7 @@ from doubledraft.plain_text import visible
 from doubledraft.records import Generation, write_records
 from doubledraft.tokenizing import prompt_ids, stop_ids
 
+ROOT = Path(__file__).parents[1]
 QUESTION = "Nina has 4 boxes with 6 pencils each."
 FIGURES = re.compile(
     r"^(\d+) tokens in .* tokens/s · .* tokens per step( · accepted (\d+) of (\d+) drafted tokens .*)?$"
@@ -128,3 +131,13 @@ def test_draws_repeat_with_their_seed_and_a_bad_temperature_is_refused(tiny_mode
     assert first == again != other
     status, _, err = generate(capsys, tiny_model, "--temperature", -1)
     assert status == 2 and "temperature should be 0" in err
+
+
+def test_a_process_of_its_own_says_the_answer_and_then_its_figures(tiny_model, expected):
+    command = [sys.executable, "-m", "doubledraft", "generate", "--model", tiny_model, "--prompt", QUESTION]
+    settings = ["--max-tokens", "24", "--dtype", "float32", "--device", "cpu"]
+    shown = subprocess.run([*command, *settings], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (shown.returncode, shown.stdout) == (0, f"{expected}\n")
+    *before, figures = shown.stderr.strip().split("\n")
+    assert FIGURES.fullmatch(figures), shown.stderr
+    assert not [line for line in before if "torch" in line], "what libraries say of themselves is kept away"

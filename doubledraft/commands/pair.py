@@ -1,6 +1,7 @@
 """What the subcommands have in common: the target, who drafts for it, and how the next token is chosen."""
 
 import argparse
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 LONGEST_DRAFT = 16
+TALKATIVE = ("torchao", "torch.utils._pytree")  # at import: of kernels for other machines, and of each other
 
 
 class OptionError(ValueError):
@@ -136,9 +138,11 @@ def load(options: argparse.Namespace) -> tuple[Target, Proposer]:
 def load_target(model: str, dtype: str, device: str | None) -> Target:
     """Load the model that decides, on the GPU if there is one and no device is named."""
     import torch
-    from transformers.utils import logging
+    from transformers.utils import logging as transformers_logging
 
-    logging.disable_progress_bar()
+    for name in TALKATIVE:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    transformers_logging.disable_progress_bar()
     runtime.use_own_cores()
     if device == "cuda" and not torch.cuda.is_available():
         raise OptionError("--device cuda: torch finds no GPU here; leave it out, or say cpu")

@@ -1,6 +1,6 @@
 """Figures as text, in columns."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 MISSING = "-"
 
@@ -34,7 +34,7 @@ def share(interval: Mapping | None) -> str:
     return _with_ends(interval, lambda value: f"{value:.0%}")
 
 
-def _with_ends(interval: Mapping | None, show) -> str:
+def _with_ends(interval: Mapping | None, show: Callable[[float], str]) -> str:
     if interval is None:
         return MISSING
     ends = [interval["low"], interval["high"]]
