@@ -50,7 +50,7 @@ def test_run_killed_while_and_after_writing_is_taken_up_by_the_same_command(aske
     assert last.code == 0, last.text
     assert differences(tmp_path, uninterrupted) == [] and half_written(tmp_path) == []
     again = run(tmp_path, *asked)
-    assert "Nothing to be done" in again.text and "killed" not in again.text
+    assert "Nothing to be done" in again.text and "was killed (" not in again.text
 
 
 def test_second_run_is_refused_with_the_process_of_the_first_and_cannot_unlock_it(asked, uninterrupted, tmp_path):
