@@ -16,7 +16,7 @@ rule generate_baseline:
         "results/{type}_{scenario}/logs/generate_baseline.log",
     threads: ALL_CORES
     resources:
-        gpu=1,
+        gpu=config["engine"]["tensor_parallel"],
     params:
         limit=config["benchmark"]["limit"],
         concurrency=config["benchmark"]["concurrency"],
@@ -47,7 +47,7 @@ rule generate_speculative:
         "results/{type}_{scenario}/logs/generate_speculative.log",
     threads: ALL_CORES
     resources:
-        gpu=1,
+        gpu=config["engine"]["tensor_parallel"],
     params:
         method=config["benchmark"]["method"],
         draft_length=config["benchmark"]["draft_length"],
@@ -78,7 +78,7 @@ rule generate_untrained:
         "results/untrained_{scenario}/logs/generate_untrained_{type}.log",
     threads: ALL_CORES
     resources:
-        gpu=1,
+        gpu=config["engine"]["tensor_parallel"],
     params:
         limit=config["benchmark"]["limit"],
         concurrency=config["untrained"]["concurrency"],

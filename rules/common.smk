@@ -37,6 +37,13 @@ if workflow.is_main_process:  # a job of a run has nothing to settle
     elif said := busy or locks.clear_dead(RUN_LOCK, ".snakemake"):
         logger.warning(plain_text.visible(said))
 
+GPUS = workflow.global_resources.get("gpu").value  # that this run may use; None: a cluster's, 0: none
+if workflow.is_main_process and 0 < (GPUS or 0) < config["engine"]["tensor_parallel"]:
+    raise WorkflowError(
+        f"config key engine.tensor_parallel is {config['engine']['tensor_parallel']}, but this run has {GPUS} GPU: "
+        "add --resources gpu=N, or lower it"
+    )
+
 TYPES = list(config["types"])
 SCENARIOS = list(config["scenarios"])
 CONDENSED = [name for name, type in config["types"].items() if type.get("condense")]
@@ -46,7 +53,7 @@ TRAINED = [f"{type}_{scenario}" for type in TYPES for scenario in SCENARIOS]
 CELLS = TRAINED + [f"untrained_{scenario}" for scenario in SCENARIOS]
 ENGINE_MODULE = f"{config['benchmark']['engine']}_engine"  # of the library: what the trained models answer by
 MODELS_FIRST = 1  # above the priority 0 of every other rule
-ALL_CORES = 1024  # clamped to --cores: nothing runs beside a job that trains or is timed
+ALL_CORES = 1024  # clamped to --cores: nothing runs beside a job that trains or is timed, unless a profile says less
 
 
 def one_of(names):

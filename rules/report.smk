@@ -18,6 +18,7 @@ rule report:
         ),
     log:
         "results/logs/report.log",
+    localrule: True
     params:
         expected=CELLS,
         missing=missing_cells,

@@ -47,7 +47,7 @@ rule distill:
         "results/{type}_{scenario}/logs/distill.log",
     threads: ALL_CORES
     resources:
-        gpu=1,
+        gpu=config["engine"]["tensor_parallel"],
     params:
         progress="results/{type}_{scenario}/progress/distill.jsonl",
         concurrency=config["distill"]["concurrency"],
@@ -112,8 +112,6 @@ rule merge_target:
     wildcard_constraints:
         use="target|distill",
     threads: ALL_CORES
-    resources:
-        gpu=1,
     params:
         dtype=config["models"]["dtype"],
         code=code("merge"),
@@ -133,8 +131,6 @@ rule merge_draft:
     log:
         "results/{type}_{scenario}/logs/merge_draft.log",
     threads: ALL_CORES
-    resources:
-        gpu=1,
     params:
         dtype=config["models"]["dtype"],
         code=code("merge"),

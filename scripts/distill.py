@@ -1,10 +1,12 @@
 """Let the trained target answer the training questions, and keep the answers that finish and are right."""
 
 from doubledraft import distill, generate
+from doubledraft.gpus import take_gpus
 from doubledraft.runtime import log_to
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
+    take_gpus(snakemake.resources.gpu)
     distill.run(
         generate.Job(
             mode="distill",

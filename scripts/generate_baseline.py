@@ -1,10 +1,12 @@
 """Answer the test questions with the trained target alone, timed."""
 
 from doubledraft import generate
+from doubledraft.gpus import take_gpus
 from doubledraft.runtime import log_to
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
+    take_gpus(snakemake.resources.gpu)
     generate.run(
         generate.Job(
             mode="baseline",

@@ -1,10 +1,12 @@
 """Train the draft's adapter on the trained target's own answers."""
 
 from doubledraft import finetune
+from doubledraft.gpus import take_gpus
 from doubledraft.runtime import log_to
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
+    take_gpus(snakemake.resources.gpu)
     finetune.train_draft(
         base=snakemake.input.model,
         distilled=snakemake.input.distilled,

@@ -1,10 +1,12 @@
 """Train the target's adapter on a type's traces."""
 
 from doubledraft import finetune
+from doubledraft.gpus import take_gpus
 from doubledraft.runtime import log_to
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
+    take_gpus(snakemake.resources.gpu)
     finetune.train_target(
         base=snakemake.input.model,
         traces=snakemake.input.traces,
