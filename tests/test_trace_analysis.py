@@ -135,7 +135,7 @@ def test_page_and_figures_say_what_was_found(tmp_path):
     page = trace_analysis.render(found, names)
     assert "| cod hard | oracle | 12 |" in page and "| cot easy | oracle | 13 |" in page
     assert "![lengths.png](lengths.png)" in page
-    assert "`copy` repeats `q1` (1.00)." in page and "{{" not in page
+    assert "copy repeats q1 (1.00)." in page and "{{" not in page
     json.dumps(found, allow_nan=False)
 
 
