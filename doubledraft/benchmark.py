@@ -156,6 +156,7 @@ def lossless_figures(baseline: Graded, speculative: Graded) -> dict:
     gaps = [drafted.top2_gap for _, drafted in pairs if drafted.top2_gap is not None]
     lost, gained = _verdict_changes(baseline.scores, speculative.scores)
     return {
+        "dtype": speculative.run.info["dtype"],  # only in float32 is every difference a fault
         "identical_rate": _share(position is None for position in positions),
         "different": len(parted),
         "first_difference": {"median": float(median(parted)), "min": min(parted)} if parted else None,

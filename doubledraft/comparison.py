@@ -69,8 +69,10 @@ def _header(metrics: dict) -> list[str]:
         "speedup": f"{_figure(speedup, 'batches')}, predicted {_number(speedup['predicted'])}",
         "tokens per step": _figure(spec["tokens_per_step"]),
         "acceptance rate": f"{_percent(spec['acceptance_rate'])} ({spec['acceptance_definition']})",
-        "identical output": _percent(metrics["lossless"]["identical_rate"]),
+        "identical output": f"{_percent(metrics['lossless']['identical_rate'])} ({metrics['lossless']['dtype']})",
     }
+    if spec["agreement_definition"]:
+        facts["agreement"] = f"{_percent(spec['order_independent_agreement'])} ({spec['agreement_definition']})"
     return lines + [f"{name:<18}{fact}" for name, fact in facts.items()]
 
 

@@ -11,7 +11,7 @@ class JobError(ValueError):
 class Job:
     """One run of the engine over a file of questions."""
 
-    mode: str  # baseline | speculative | untrained | distill: a label, and the first two have their steps timed
+    mode: str  # baseline | speculative | untrained | distill | cross_check: a label; steps of the first two are timed
     model: str  # folder of the target
     questions: str  # file of Question records
     prompt: str  # prompt file

@@ -44,10 +44,12 @@ CELL_QUANTITIES = {
     "speedup": ("speedup",),
     "acceptance_rate": ("speculation", "acceptance_rate"),
     "tokens_per_step": ("speculation", "tokens_per_step"),
+    "order_independent_agreement": ("speculation", "order_independent_agreement"),
     "identical_rate": ("lossless", "identical_rate"),
 }
 CELL_PLAIN = {
     "acceptance_definition": ("speculation", "acceptance_definition"),
+    "agreement_definition": ("speculation", "agreement_definition"),
     "method": ("speculation", "method"),
     "draft_length": ("speculation", "draft_length"),
     "per_token_acceptance": ("speculation", "per_token_acceptance"),
@@ -55,6 +57,10 @@ CELL_PLAIN = {
     "draft_cost": ("speedup", "draft_cost"),
     "verify_cost": ("speedup", "verify_cost"),
     "best_draft_length": ("speedup", "best_draft_length"),
+    "bound": ("speedup", "bound"),
+    "share_of_bound": ("speedup", "share_of_bound"),
+    "bytes_per_second": ("bandwidth", "target", "bytes_per_second"),
+    "read_bytes_per_second": ("bandwidth", "read_bytes_per_second"),
 }
 MADE_BY = ("seed", "config_hash", "commit", "time")
 

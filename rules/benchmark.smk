@@ -92,6 +92,32 @@ rule generate_untrained:
         "../scripts/generate_untrained.py"
 
 
+rule cross_check:
+    """Compare three engines on the trained pair of a cell, in float32; no other rule needs it, so it is made on demand."""
+    input:
+        questions="data/questions/{scenario}/test.jsonl",
+        model="results/{type}_{scenario}/target_merged",
+        draft="results/{type}_{scenario}/draft_merged",
+        prompt=prompt_file,
+    output:
+        check="results/{type}_{scenario}/cross_check.json",
+    log:
+        "results/{type}_{scenario}/logs/cross_check.log",
+    threads: ALL_CORES
+    resources:
+        gpu=1,
+    params:
+        draft_length=config["benchmark"]["draft_length"],
+        limit=config["benchmark"]["limit"],
+        max_model_len=config["benchmark"]["max_model_len"],
+        max_tokens=lookup("types/{type}/max_tokens", within=config),
+        vllm=config["engine"],
+        seed=config["seed"],
+        code=code("cross_check", "native_engine", "vllm_engine"),
+    script:
+        "../scripts/cross_check.py"
+
+
 rule score:
     """Grade both runs of a cell and compute its metrics, each with its interval."""
     input:

@@ -130,7 +130,13 @@ def trained(type: str, scenario: str) -> dict:
             "draft": None,
             "verify": None,
         },
-        "lossless": {"identical_rate": share(57), "different": 3, "first_difference": None, "top2_gap": None},
+        "lossless": {
+            "dtype": "bfloat16",
+            "identical_rate": share(57),
+            "different": 3,
+            "first_difference": None,
+            "top2_gap": None,
+        },
         "provenance": provenance(),
     }
 

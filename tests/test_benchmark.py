@@ -227,8 +227,20 @@ def test_speedup_stands_beside_its_prediction(score):
     assert speedup["predicted"] == pytest.approx((20 / 11) / (0.06 / 0.05 + 3 * 0.01 / 0.05))
 
 
+def test_what_an_engine_tells_of_its_drafts_and_steps_is_in_the_metrics(score, tmp_path):
+    classes = {"words": {"drafted": 21, "accepted": 11, "agreed": 14}}
+    told = [replace(row, agreed=[[True] * row.drafted]) for row in rows(counters=COUNTERS)]
+    metrics = score(speculative=told, speculative_run=info("speculative", token_classes=classes))
+    assert metrics["speculation"]["order_independent_agreement"]["value"] == 1
+    assert metrics["speculation"]["token_classes"]["words"]["acceptance_rate"] == share(11, 21)
+    assert metrics["bandwidth"]["target"]["bytes_per_second"] == pytest.approx(100 / 0.05)
+    assert metrics["speedup"]["bound"] == pytest.approx((20 / 11) / (1 + 3 * 20 / 100))
+    assert "past the first rejection" in (tmp_path / "comparison.txt").read_text()
+
+
 def test_identical_runs_are_lossless(score):
     assert score()["lossless"] == {
+        "dtype": "bfloat16",
         "identical_rate": share(4, 4),
         "different": 0,
         "first_difference": None,

@@ -110,6 +110,30 @@ def test_an_answer_ends_at_a_stop_token_inside_a_draft(target, tiny_model, expec
     assert metrics.answers[0].finish_reason == "stop"
 
 
+@pytest.mark.parametrize("name", ["near", "random", "identical", "n-gram"])
+def test_an_answer_ends_wherever_in_a_draft_its_stop_token_or_limit_stands(target, drafts, expected, name: str):
+    """Every early place of the first answer in turn, so that each place of a draft is one of them."""
+    draft, drafted, ended_inside = NGram(fewest=1) if name == "n-gram" else drafts[name], 0, 0
+    for place in range(1, 12):
+        stop, limit = expected[0][place], place + 1
+        for length in (1, 4, 8):
+            ids, metrics = speculative_decode(target, draft, PROMPTS, NEW, draft_length=length, stop_ids={stop})
+            assert ids == [_cut(row, stop) for row in expected]
+            drafted += metrics.figures()["drafted"]
+            ended_inside += metrics.figures()["self_check"]["excess"] > 0
+            assert speculative_decode(target, draft, PROMPTS, limit, draft_length=length)[0] == [
+                row[:limit] for row in expected
+            ]
+        alone = speculative_decode(target, draft, PROMPTS[:1], NEW, draft_length=4, stop_ids={stop})[0]
+        assert alone == [_cut(expected[0], stop)]
+    assert drafted > 0, "nothing was drafted, so nothing was tested"
+    assert ended_inside > 0 or name in ("random", "n-gram"), "no stop token stood inside a draft"
+
+
+def _cut(ids: list[int], stop: int) -> list[int]:
+    return ids[: ids.index(stop) + 1] if stop in ids else ids
+
+
 def test_rows_that_end_early_stand_still_and_leave_the_others_alone(target, drafts, expected):
     stops = {_first_seen_late(expected[0]), _first_seen_late(expected[3])}
     alone = [decode(target, [prompt], NEW, stop_ids=stops)[0][0] for prompt in PROMPTS]
@@ -194,6 +218,19 @@ def _next_token_one_early(best, drafted, lengths) -> Verdict:
 
 def _count_agreed_anywhere(agreed, lengths) -> torch.Tensor:
     return (agreed & (torch.arange(agreed.shape[1]) < lengths.unsqueeze(-1))).sum(-1)
+
+
+def _stop_only_at_the_end_of_a_step(row, tokens) -> int:
+    row.text += tokens
+    row.answer.token_ids += tokens
+    row.room = 0 if tokens[-1] in row._stop_ids else row.room - len(tokens)
+    return len(tokens)
+
+
+def test_a_stop_token_that_is_overlooked_inside_a_draft_is_seen(target, drafts, expected, monkeypatch):
+    monkeypatch.setattr(engine._Row, "take", _stop_only_at_the_end_of_a_step)
+    with pytest.raises(AssertionError):
+        test_an_answer_ends_wherever_in_a_draft_its_stop_token_or_limit_stands(target, drafts, expected, "identical")
 
 
 def _trim_one_too_few(cache: KVCache, lengths: list[int], trim=KVCache.trim) -> None:
@@ -312,6 +349,44 @@ def test_answers_sampled_with_n_grams_or_adaptive_drafts_are_distributed_as_the_
     check_sampling(small(seed=1)[0], AdaptiveLength(longest=3), Sampling(1.0))
 
 
+@pytest.mark.parametrize("length", [1, 3, 8])
+def test_a_draft_that_is_the_target_is_kept_when_sampling_too(target, length: int):
+    """p = q passes always, but for p and q of passes that round differently."""
+    random = torch.Generator().manual_seed(0)
+    _, metrics = speculative_decode(
+        target, target, PROMPTS * 4, NEW, draft_length=length, sampling=Sampling(1.0), generator=random
+    )
+    assert metrics.figures()["acceptance_rate"] > 0.99
+
+
+def _judged_by(shift_p: int, shift_q: int):
+    """Give the accept rule with the distributions of other places."""
+
+    def accept(p, q, drafted, lengths, generator) -> Verdict:
+        return sampling.accept(p.roll(shift_p, 1), q.roll(shift_q, 1), drafted, lengths, generator)
+
+    return accept
+
+
+@pytest.mark.parametrize("shifts", [(1, 0), (-1, 0), (0, 1)], ids=["p before", "p after", "q before"])
+def test_distributions_of_another_place_are_seen(monkeypatch, shifts: tuple[int, int]):
+    monkeypatch.setattr(engine, "accept", _judged_by(*shifts))
+    with pytest.raises(AssertionError):
+        check_sampling(small(seed=1)[0], 3, Sampling(1.0))
+
+
+def test_a_bonus_token_that_is_not_drawn_from_p_is_seen(monkeypatch):
+    def accept(p, q, drafted, lengths, generator) -> Verdict:
+        verdict = sampling.accept(p, q, drafted, lengths, generator)
+        return Verdict(
+            verdict.accepted, verdict.next_token.where(verdict.accepted < lengths, p[:, -1].argmax(-1)), verdict.agreed
+        )
+
+    monkeypatch.setattr(engine, "accept", accept)
+    with pytest.raises(AssertionError):
+        check_sampling(small(seed=1)[0], 3, Sampling(1.0))
+
+
 @pytest.mark.parametrize(
     ("name", "broken"),
     [
@@ -339,14 +414,21 @@ def test_the_same_seed_gives_the_same_answer(target, drafts):
     assert answer(3) == answer(3) != answer(4)
 
 
-def test_bfloat16_is_compared_not_called_lossless(tiny_model, tiny_draft):
+@pytest.mark.parametrize("length", [1, 4, 8])
+def test_bfloat16_is_compared_not_called_lossless(tiny_model, tiny_draft, length: int):
     target, draft = (create_backend(folder, "bfloat16", "cpu") for folder in (tiny_model, tiny_draft))
-    plain, _ = decode(target, PROMPTS, NEW)
-    drafted, _ = speculative_decode(target, draft, PROMPTS, NEW, draft_length=4)
-    report = differences(target, PROMPTS, plain, drafted)
+    prompts = [[first, *prompt] for prompt in PROMPTS for first in (3, 50, 60)]
+    plain, _ = decode(target, prompts, NEW)
+    drafted, metrics = speculative_decode(target, draft, prompts, NEW, draft_length=length)
+    assert metrics.figures()["drafted"] > metrics.figures()["accepted"] > 0
+    report = differences(target, prompts, plain, drafted)
     same = sum(one == other for one, other in zip(plain, drafted, strict=True))
-    assert report["n"] == 4 and report["identical_rate"] == same / 4
+    assert report["n"] == 12 and report["identical_rate"] == same / 12
     for difference in report["differences"]:  # both tokens were nearly the best: logits here have steps of 2^-5
+        assert (
+            plain[difference["prompt"]][: difference["position"]]
+            == drafted[difference["prompt"]][: difference["position"]]
+        )
         assert difference["top2_gap"] <= 0.125
 
 

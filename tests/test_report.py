@@ -239,6 +239,30 @@ def test_null_is_shown_as_not_measured_and_never_as_nan(tmp_path):
     assert read_table(out)["cod_easy", "cod"]["acceptance_rate"] == ""
 
 
+def test_what_only_our_engine_tells_is_shown_with_its_definition_and_else_not_measured(tmp_path):
+    plain, told = made_up.trained("cot", "easy"), made_up.trained("cod", "easy")
+    told["speculation"] |= {
+        "engine": "native 0.1.0",
+        "order_independent_agreement": made_up.share(84, 100),
+        "agreement_definition": "agreed/drafted, past the first rejection too, native 0.1.0",
+        "token_classes": {
+            "words": {
+                "drafted": 50,
+                "acceptance_rate": made_up.share(31, 50),
+                "order_independent_agreement": made_up.share(44, 50),
+            }
+        },
+    }
+    out = build(tmp_path, [made_up.write_cell(tmp_path, metrics) for metrics in (plain, told)])
+    for page in (Page(out / "report.html").text, (out / "report.md").read_text()):
+        assert "words 62 %, 88 % (n 50)" in page and "past the first rejection too, native 0.1.0" in page
+        assert "13.4 GB/s, 72 % of what memory gives" in page
+        assert "not measured" in page and "of other questions and models" in page
+    table = read_table(out)
+    assert table["cod_easy", "cod"]["order_independent_agreement"] == "0.84"
+    assert table["cot_easy", "cot"]["order_independent_agreement"] == ""
+
+
 def test_page_loads_nothing_and_runs_nothing(whole):
     source, page = (whole / "report.html").read_text(), Page(whole / "report.html")
     names = {tag for tag, _ in page.tags}

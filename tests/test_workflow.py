@@ -259,6 +259,12 @@ def test_code_of_an_engine_that_is_not_used_reruns_nothing(grid):
     assert {"distill", "generate_baseline", "generate_untrained"} <= set(snakemake("-n", folder=grid).jobs)
 
 
+def test_cross_check_is_made_on_demand_from_the_trained_pair(grid):
+    outcome = snakemake("-n", "results/cod_easy/cross_check.json", folder=grid)
+    assert outcome.jobs == {"merge_target": 1, "merge_draft": 1, "cross_check": 1}
+    assert not list(grid.glob("results/*/cross_check.json")), "the whole grid does without"
+
+
 def test_one_scenarios_questions_rerun_that_scenario_alone(grid):
     outcome = snakemake("-n", "--config", "scenarios={hard: {test: 61}}", folder=grid)
     assert outcome.values("scenario") == {"hard"}

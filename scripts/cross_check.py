@@ -1,0 +1,28 @@
+"""Compare three engines on the trained pair of a cell, in float32."""
+
+from doubledraft import cross_check, generate
+from doubledraft.runtime import log_to
+
+if __name__ == "__main__":
+    log_to(snakemake.log[0])
+    cross_check.run(
+        generate.Job(
+            mode="cross_check",
+            model=snakemake.input.model,
+            draft=snakemake.input.draft,
+            method="draft_model",
+            draft_length=snakemake.params.draft_length,
+            questions=snakemake.input.questions,
+            prompt=snakemake.input.prompt,
+            out="",
+            run_out="",
+            limit=snakemake.params.limit,
+            concurrency=1,
+            max_tokens=snakemake.params.max_tokens,
+            max_model_len=snakemake.params.max_model_len,
+            dtype="float32",
+            seed=snakemake.params.seed,
+            **snakemake.params.vllm,
+        ),
+        out=snakemake.output.check,
+    )
