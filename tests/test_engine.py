@@ -114,18 +114,17 @@ def test_an_answer_ends_at_a_stop_token_inside_a_draft(target, tiny_model, expec
 def test_an_answer_ends_wherever_in_a_draft_its_stop_token_or_limit_stands(target, drafts, expected, name: str):
     """Every early place of the first answer in turn, so that each place of a draft is one of them."""
     draft, drafted, ended_inside = NGram(fewest=1) if name == "n-gram" else drafts[name], 0, 0
-    for place in range(1, 12):
-        stop, limit = expected[0][place], place + 1
+    few = [row[:12] for row in expected]
+    for place, stop in enumerate(few[0]):
         for length in (1, 4, 8):
-            ids, metrics = speculative_decode(target, draft, PROMPTS, NEW, draft_length=length, stop_ids={stop})
-            assert ids == [_cut(row, stop) for row in expected]
+            ids, metrics = speculative_decode(target, draft, PROMPTS, 12, draft_length=length, stop_ids={stop})
+            assert ids == [_cut(row, stop) for row in few]
             drafted += metrics.figures()["drafted"]
             ended_inside += metrics.figures()["self_check"]["excess"] > 0
-            assert speculative_decode(target, draft, PROMPTS, limit, draft_length=length)[0] == [
-                row[:limit] for row in expected
-            ]
-        alone = speculative_decode(target, draft, PROMPTS[:1], NEW, draft_length=4, stop_ids={stop})[0]
-        assert alone == [_cut(expected[0], stop)]
+        alone = speculative_decode(target, draft, PROMPTS[:1], 12, draft_length=4, stop_ids={stop})[0]
+        assert alone == [_cut(few[0], stop)]
+        ids, _ = speculative_decode(target, draft, PROMPTS, place + 1, draft_length=5)
+        assert ids == [row[: place + 1] for row in few]
     assert drafted > 0, "nothing was drafted, so nothing was tested"
     assert ended_inside > 0 or name in ("random", "n-gram"), "no stop token stood inside a draft"
 
