@@ -52,6 +52,7 @@ FETCHED = [name for name in config["models"]["sources"] if name not in PRUNED]
 TRAINED = [f"{type}_{scenario}" for type in TYPES for scenario in SCENARIOS]
 CELLS = TRAINED + [f"untrained_{scenario}" for scenario in SCENARIOS]
 ENGINE_MODULE = f"{config['benchmark']['engine']}_engine"  # of the library: what the trained models answer by
+ENGINE_FILES = ["*.cpp"] if config["benchmark"]["engine"] == "native" else []  # what its modules compile
 MODELS_FIRST = 1  # above the priority 0 of every other rule
 ALL_CORES = 1024  # clamped to --cores: nothing runs beside a job that trains or is timed, unless a profile says less
 
