@@ -362,7 +362,8 @@ def _judged_by(shift_p: int, shift_q: int):
     """Give the accept rule with the distributions of other places."""
 
     def accept(p, q, drafted, lengths, generator) -> Verdict:
-        return sampling.accept(p.roll(shift_p, 1), q.roll(shift_q, 1), drafted, lengths, generator)
+        moved = q if q is None else q.roll(shift_q, 1)  # None where nothing was drafted
+        return sampling.accept(p.roll(shift_p, 1), moved, drafted, lengths, generator)
 
     return accept
 
