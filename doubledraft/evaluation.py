@@ -62,6 +62,7 @@ def _run(target: Backend, arm: Arm, timings: Sequence[Timing], task: Task, bandw
     info = {
         "engine": "native",
         "version": __version__,
+        "dtype": str(target.dtype).removeprefix("torch."),
         "method": ("draft_model" if draft else "ngram") if drafts else "none",
         "draft_length": arm.draft_length.longest if drafts else None,
         "concurrency": 1,

@@ -105,7 +105,7 @@ rule cross_check:
         "results/{type}_{scenario}/logs/cross_check.log",
     threads: ALL_CORES
     resources:
-        gpu=1,
+        gpu=config["engine"]["tensor_parallel"],
     params:
         draft_length=config["benchmark"]["draft_length"],
         limit=config["benchmark"]["limit"],
