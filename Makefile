@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BUILD ?= $(or $(shell cat .venv/build 2>/dev/null),cpu)
 BIN := .venv/bin
 
-.PHONY: env demo test test-crash lint lock
+.PHONY: env demo test test-crash test-slurm lint lock
 
 env: ## the environment, from envs/$(BUILD).txt: BUILD=cpu or gpu, else the build that .venv has, else cpu
 	@PYTHON=$(PYTHON) envs/install.sh $(BUILD) .venv
@@ -16,6 +16,10 @@ test: lint ## style, unit, workflow and end-to-end tests
 
 test-crash: env ## every rule killed at every point; a table at the end
 	$(BIN)/python -m pytest -q -m crash tests/test_crash_matrix.py
+
+test-slurm: env ## the SLURM profile on a SLURM of its own; needs root and the Debian packages slurm-wlm and munge
+	tests/slurm/cluster.sh sh -c '$(abspath $(BIN))/python -m pytest -q -m slurm tests/slurm; status=$$?; \
+	  squeue --states=all --sort=i --format="%.4i %10T %8N %9P %.6M %.7m %k"; exit $$status'
 
 lint: env
 	$(BIN)/ruff check .
