@@ -12,6 +12,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,11 +70,12 @@ def rule(job: dict[str, str]) -> str:
 
 
 def wait_for(found: Callable[[], list], what: str) -> dict[str, str]:
-    """Wait until a query finds a job, and give it."""
+    """Wait until a query finds a job, and give it; a controller too busy to answer is asked again."""
     ends = time.monotonic() + PATIENCE
     while time.monotonic() < ends:
-        if hits := found():
-            return hits[0]
+        with suppress(subprocess.CalledProcessError):
+            if hits := found():
+                return hits[0]
         time.sleep(0.3)
     raise AssertionError(f"in {PATIENCE} s there was no {what}:\n{scontrol('show', 'job', '--oneliner')}")
 
