@@ -76,7 +76,6 @@ def score_untrained(
     manifest: str,
     generations: Sequence[str],
     runs: Sequence[str],
-    types: Sequence[str],
     rules: Mapping[str, Mapping[str, int] | None],
     limit: int | None,
     seed: int,
@@ -86,11 +85,14 @@ def score_untrained(
     out_samples: str,
     out_comparison: str,
 ) -> None:
-    """Score the base model on the first `limit` questions: one run for each type of prompt, in the order of `types`."""
+    """Score the base model on the first `limit` questions: one run for each way of asking, as `rules` has them.
+
+    `rules` maps a type of prompt, with `_thinking_...` behind it where that was asked for, to the rule of the type.
+    """
     asked = read_records(questions, Question)[:limit]
     modes = {
-        type: grade(load(path, run_path, asked, questions), asked, rules[type], seed)
-        for type, path, run_path in zip(types, generations, runs, strict=True)
+        name: grade(load(path, run_path, asked, questions), asked, rule, seed)
+        for (name, rule), path, run_path in zip(rules.items(), generations, runs, strict=True)
     }
     metrics = {
         "cell": cell,
@@ -98,7 +100,7 @@ def score_untrained(
         "scenario": scenario,
         "n": len(asked),
         "questions": _asked_and_got(manifest),
-        "prompts": {type: mode.figures for type, mode in modes.items()},
+        "prompts": {name: mode.figures for name, mode in modes.items()},
         "provenance": _provenance([mode.run for mode in modes.values()], seed, config_hash, settings),
     }
     _write(metrics, asked, modes, out_metrics, out_samples, out_comparison)
@@ -221,7 +223,7 @@ def _style(rows: Sequence[Generation], rule: Mapping[str, int] | None, seed: int
 
 def _provenance(runs: Sequence[Run], seed: int, config_hash: str, settings: Mapping[str, object]) -> dict:
     """Say what made the result: the process that measured the first run; what scored it stands under `scored`."""
-    described = ("mode", "method", "dtype", "environment", "provenance")
+    described = ("mode", "method", "kernel", "dtype", "environment", "provenance")
     return {
         "seed": seed,
         "config_hash": config_hash,

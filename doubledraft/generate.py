@@ -34,6 +34,7 @@ from doubledraft.runtime import log
 CLOCKED_BATCHES = 3  # batches that are answered once more, after the timed part, to learn what a step costs
 LOG_SECONDS = 10  # between two lines of progress
 UNMEASURED = {  # what the run file of anything but a benchmark has in these places
+    "kernel": None,
     "step_seconds": {"target": None, "draft": None, "verify": None},
     "bytes_per_pass": None,
     "read_bytes_per_second": None,
@@ -51,6 +52,8 @@ class Asked:
 
 class Engine(Protocol):
     """Answers prompts greedily. Made from a job, whose models it loads; in the process of its module."""
+
+    kernel: str  # what runs a pass of the target: a speedup between two kernels would mean nothing
 
     def __init__(self, job: Job) -> None:
         """Load the models."""
@@ -107,13 +110,23 @@ def answer(job: Job, kind: type[Engine]) -> None:
 
 
 def ask(job: Job, tokenizer) -> list[Asked]:
-    """Build the prompts, as token ids; raises JobError naming the question that leaves no room for its answer."""
+    """Build the prompts, as token ids.
+
+    Raises JobError naming the question that leaves no room for its answer, or the model whose chat template knows
+    nothing of thinking where the job tells it something.
+    """
     prompt = prompts.load(job.prompt)
+    told = {} if job.thinking is None else {"enable_thinking": job.thinking}
+    if told and "enable_thinking" not in (tokenizer.chat_template or ""):
+        raise JobError(
+            f"config key untrained.thinking: the chat template of {job.model} cannot turn thinking on or off: "
+            "expected [null], which tells it nothing"
+        )
     room = job.max_model_len - job.max_tokens - job.draft_length
     asked = []
     for question in read_records(job.questions, Question)[: job.limit]:
         messages = prompts.messages(prompt, question.question, few_shot=job.few_shot)
-        text = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+        text = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False, **told)
         ids = tokenizer.encode(text, add_special_tokens=False)
         if len(ids) > room:
             raise JobError(
@@ -152,6 +165,7 @@ def _findings(job: Job, engine: Engine, asked: list[Asked], rows: list[Generatio
     costs = engine.step_seconds(_batches(asked, job.concurrency)[:CLOCKED_BATCHES])
     log.info("seconds of a step: %s", ", ".join(f"{name} {value:.4f}" for name, value in costs.items() if value))
     return {
+        "kernel": engine.kernel,
         "step_seconds": costs,
         "bytes_per_pass": engine.bytes_per_pass(),
         "read_bytes_per_second": read_bandwidth(runtime.device()),

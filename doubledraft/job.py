@@ -28,6 +28,7 @@ class Job:
     enforce_eager: bool  # vLLM
     engine: str = "vllm"  # vllm | native: whose module {engine}_engine answers
     few_shot: bool = False
+    thinking: bool | None = None  # what the chat template is told, for models that have it; None tells it nothing
     warmup: int = 0  # requests
     limit: int | None = None  # questions; None takes all
     method: str = "none"  # none | draft_model | ngram

@@ -31,6 +31,7 @@ class NativeEngine:
         self._tokenizer = load_tokenizer(job.model)
         self._stop_ids = stop_ids(job.model, self._tokenizer)
         self._target = create_backend(job.model, job.dtype, runtime.device())
+        self.kernel = self._target.kernel
         self._draft = create_backend(job.draft, job.dtype, runtime.device()) if job.draft else None
         self._proposer = DraftModel(self._draft) if self._draft else NGram()
 

@@ -112,7 +112,7 @@ def _comparisons(row: Row, rows: Sequence[Row], compared: Sequence[findings.Gain
 
 def _dot(row: Row, interval: dict, **extra: object) -> Dot:
     bounds = {name: interval[name] for name in ("value", "low", "high", "n")}
-    label = row.cell if row.trained else f"{row.cell} ({row.type})"
+    label = row.cell if row.trained else f"{row.cell} ({row.asked.replace(' prompt', '')})"
     return Dot(label=label, type=row.type, scenario=row.scenario, trained=row.trained, **bounds, **extra)
 
 

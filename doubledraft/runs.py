@@ -12,7 +12,7 @@ from pathlib import Path
 
 from doubledraft.records import Generation, Question, Score, read_records
 
-SAME_IN_BOTH = ("engine", "version", "dtype", "concurrency", "n")  # a speedup between unlike runs means nothing
+SAME_IN_BOTH = ("engine", "version", "kernel", "dtype", "concurrency", "n")  # unlike runs have no speedup
 SAME_IN_JOB = (
     "model",
     "prompt",

@@ -76,6 +76,7 @@ class Row:
     cell: str
     scenario: str
     type: str  # of a trained cell, or of the prompt of an untrained one
+    thinking: str = ""  # of an untrained cell that was told: "thinking enabled" or "thinking disabled"
     trained: bool
     mode: dict  # MODE of metrics.json: of the run without speculation
     metrics: dict  # the whole file
@@ -84,7 +85,12 @@ class Row:
     @property
     def label(self) -> str:
         """Name of the row on a page."""
-        return self.cell if self.trained else f"{self.cell}, {self.type} prompt"
+        return self.cell if self.trained else f"{self.cell}, {self.asked}"
+
+    @property
+    def asked(self) -> str:
+        """How an untrained model was asked."""
+        return ", ".join(filter(None, (f"{self.type} prompt", self.thinking)))
 
 
 def read_rows(metrics: Iterable[str | Path], expected: Sequence[str]) -> list[Row]:
@@ -147,7 +153,11 @@ def _rows(path: Path, metrics: dict) -> list[Row]:
     if kind != "untrained":
         return [Row(type=kind, trained=True, mode=pick(metrics, "baseline", path=path), **common)]
     prompts = pick(metrics, "prompts", path=path)
-    return [Row(type=prompt, trained=False, mode=mode, **common) for prompt, mode in prompts.items()]
+    named = {name: name.partition("_") for name in prompts}  # no type has an underscore in its name
+    return [
+        Row(type=type, thinking=said.replace("_", " "), trained=False, mode=prompts[name], **common)
+        for name, (type, _, said) in named.items()
+    ]
 
 
 def read_json(path: Path) -> dict:
@@ -189,6 +199,7 @@ def columns(row: Row, gain: dict[str, dict | None]) -> dict[str, object]:
         "cell": row.cell,
         "scenario": row.scenario,
         "type": row.type,
+        "thinking": row.thinking,
         "trained": "yes" if row.trained else "no",
         "n": pick(row.mode, "n", path=row.path),
     }

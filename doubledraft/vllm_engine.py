@@ -26,6 +26,8 @@ NGRAM = (2, 4)  # tokens that must recur before what followed them is proposed: 
 class VllmEngine:
     """vLLM on a job's models; the process must have the environment of `runtime.engine_environment`."""
 
+    kernel = "vllm"
+
     def __init__(self, job: Job) -> None:
         """Start vLLM."""
         from vllm import LLM

@@ -72,10 +72,10 @@ rule generate_untrained:
         model=f"data/models/{config['models']['target']}",
         prompt=prompt_file,
     output:
-        generations="results/untrained_{scenario}/{type}.jsonl",
-        run="results/untrained_{scenario}/{type}_run.json",
+        generations="results/untrained_{scenario}/{type}{thinking}.jsonl",
+        run="results/untrained_{scenario}/{type}{thinking}_run.json",
     log:
-        "results/untrained_{scenario}/logs/generate_untrained_{type}.log",
+        "results/untrained_{scenario}/logs/generate_untrained_{type}{thinking}.log",
     threads: ALL_CORES
     resources:
         gpu=config["engine"]["tensor_parallel"],
@@ -83,6 +83,7 @@ rule generate_untrained:
         limit=config["benchmark"]["limit"],
         concurrency=config["untrained"]["concurrency"],
         max_tokens=config["untrained"]["max_tokens"],
+        thinking=lambda wildcards: THINKING[wildcards.thinking],
         max_model_len=config["benchmark"]["max_model_len"],
         dtype=config["models"]["dtype"],
         vllm=config["engine"],
@@ -153,12 +154,12 @@ rule score:
 
 
 rule score_untrained:
-    """Grade the base target's answers, one mode for the prompt of each type."""
+    """Grade the base target's answers, one mode for each way of asking."""
     input:
         questions="data/questions/{scenario}/test.jsonl",
         manifest="data/questions/{scenario}/manifest.json",
-        generations=collect("results/untrained_{{scenario}}/{type}.jsonl", type=TYPES),
-        runs=collect("results/untrained_{{scenario}}/{type}_run.json", type=TYPES),
+        generations=collect("results/untrained_{{scenario}}/{asked}.jsonl", asked=ASKED),
+        runs=collect("results/untrained_{{scenario}}/{asked}_run.json", asked=ASKED),
     output:
         metrics="results/untrained_{scenario}/metrics.json",
         samples="results/untrained_{scenario}/samples.csv",
@@ -173,8 +174,7 @@ rule score_untrained:
     params:
         cell="untrained_{scenario}",
         scenario="{scenario}",
-        types=TYPES,
-        rules={type: config["types"][type].get("condense") for type in TYPES},
+        rules={asked: config["types"][type].get("condense") for asked, type in ASKED.items()},
         limit=config["benchmark"]["limit"],
         seed=config["seed"],
         settings=cell_settings,

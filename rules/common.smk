@@ -49,6 +49,11 @@ SCENARIOS = list(config["scenarios"])
 CONDENSED = [name for name, type in config["types"].items() if type.get("condense")]
 PRUNED = [name for name, source in config["models"]["sources"].items() if source["source"] == "prune"]
 FETCHED = [name for name in config["models"]["sources"] if name not in PRUNED]
+# What a chat template is told of thinking, by what the names of an untrained model's files say of it.
+THINKING = {"": None, "_thinking_enabled": True, "_thinking_disabled": False}
+ASKED = {  # how untrained models are asked: the names of their files, and the type of each
+    f"{type}{end}": type for type in TYPES for end, said in THINKING.items() if said in config["untrained"]["thinking"]
+}
 TRAINED = [f"{type}_{scenario}" for type in TYPES for scenario in SCENARIOS]
 CELLS = TRAINED + [f"untrained_{scenario}" for scenario in SCENARIOS]
 ENGINE_MODULE = f"{config['benchmark']['engine']}_engine"  # of the library: what the trained models answer by
@@ -65,6 +70,7 @@ def one_of(names):
 wildcard_constraints:
     type=one_of(TYPES),
     scenario=one_of(SCENARIOS),
+    thinking="|".join(THINKING),
     model=one_of(FETCHED + PRUNED),
 
 

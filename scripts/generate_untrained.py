@@ -11,6 +11,7 @@ if __name__ == "__main__":
         generate.Job(
             mode="untrained",
             few_shot=True,
+            thinking=snakemake.params.thinking,
             model=snakemake.input.model,
             questions=snakemake.input.questions,
             prompt=snakemake.input.prompt,

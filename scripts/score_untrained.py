@@ -1,4 +1,4 @@
-"""Grade the base model's answers to the prompt of every type."""
+"""Grade the base model's answers to every way of asking."""
 
 from doubledraft import benchmark
 from doubledraft.runtime import log_to
@@ -12,7 +12,6 @@ if __name__ == "__main__":
         manifest=snakemake.input.manifest,
         generations=snakemake.input.generations,
         runs=snakemake.input.runs,
-        types=snakemake.params.types,
         rules=snakemake.params.rules,
         limit=snakemake.params.limit,
         seed=snakemake.params.seed,

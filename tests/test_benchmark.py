@@ -70,6 +70,7 @@ def info(mode="baseline", **values):
     return {
         "engine": "vllm",
         "version": "0.32.0",
+        "kernel": "vllm",
         "mode": mode,
         "method": "draft_model" if mode == "speculative" else "none",
         "draft_length": 3,
@@ -334,7 +335,6 @@ def untrained(tmp_path, generations, run, rules):
         manifest=str(tmp_path / "manifest.json"),
         generations=[str(tmp_path / f"{type}.jsonl") for type in rules],
         runs=[str(tmp_path / f"{type}_run.json") for type in rules],
-        types=list(rules),
         rules=rules,
         limit=None,
         seed=17,

@@ -12,8 +12,9 @@ from doubledraft import cross_check, generate
 from doubledraft.cross_check import HuggingFace, compare
 from doubledraft.generate import Asked
 from doubledraft.native_engine import NativeEngine
-from doubledraft.records import Generation, Question, write_records
+from doubledraft.records import Generation
 from doubledraft.tokenizing import load_tokenizer, stop_ids
+from tests.small_job import small_job
 
 TOKENS = 40
 ASKED = [Asked("q1", [1, 2]), Asked("q2", [3])]
@@ -21,35 +22,9 @@ ALONE = [[5, 6, 7, 8], [5, 9]]
 
 
 def job(folder: Path, model: Path, draft: Path, length: int) -> generate.Job:
-    """Give a job over three questions of the folder."""
-    questions = [
-        Question(
-            id=f"q{at}", scenario="easy", split="test", question=f"How many pencils are {at} * 4?", answer="0", steps=[]
-        )
-        for at in range(3)
-    ]
-    write_records(folder / "questions.jsonl", questions)
-    (folder / "prompt.yaml").write_text("system: Solve the problem.\nshots: []\n")
-    return generate.Job(
-        mode="cross_check",
-        model=str(model),
-        draft=str(draft),
-        method="draft_model",
-        draft_length=length,
-        questions=str(folder / "questions.jsonl"),
-        prompt=str(folder / "prompt.yaml"),
-        out="",
-        run_out="",
-        max_tokens=TOKENS,
-        max_model_len=256,
-        concurrency=1,
-        dtype="float32",
-        seed=17,
-        kv_cache_gib=1,
-        gpu_memory_utilization=0.5,
-        tensor_parallel=1,
-        enforce_eager=True,
-    )
+    """Give a job over three questions, one at a time."""
+    drafting = {"method": "draft_model", "draft": str(draft), "draft_length": length}
+    return small_job(folder, model, "cross_check", questions=3, max_tokens=TOKENS, concurrency=1, **drafting)
 
 
 def rows(*answers: list[int], steps: int = 2) -> list[Generation]:

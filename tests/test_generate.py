@@ -13,47 +13,13 @@ from pathlib import Path
 import pytest
 
 from doubledraft import generate, runtime
-from doubledraft.records import Generation, Question, read_records, write_records
+from doubledraft.records import Generation, read_records, write_records
+from tests.small_job import small_job
+from tests.tiny_models import CHATML, build_tokenizer
 
 ROOT = Path(__file__).parents[1]
 K = 3
 TOKENS = 40
-
-
-def job(folder: Path, model: Path, name: str, **changes) -> generate.Job:
-    """Give a job over six questions of the folder; float32, so that both modes must agree to the token."""
-    questions = [
-        Question(
-            id=f"q{number}",
-            scenario="easy",
-            split="test",
-            question=f"How many pencils are {number} * 4 + 7 / 2?",
-            answer="0",
-            steps=[],
-        )
-        for number in range(6)
-    ]
-    write_records(folder / "questions.jsonl", questions)
-    (folder / "prompt.yaml").write_text("system: Solve the problem.\nshots: []\n")
-    settings = dict(
-        mode=name,
-        model=str(model),
-        questions=str(folder / "questions.jsonl"),
-        prompt=str(folder / "prompt.yaml"),
-        out=str(folder / f"{name}.jsonl"),
-        run_out=str(folder / f"{name}_run.json"),
-        max_tokens=TOKENS,
-        max_model_len=256,
-        concurrency=2,
-        warmup=1,
-        dtype="float32",
-        seed=17,
-        kv_cache_gib=1,
-        gpu_memory_utilization=0.5,
-        tensor_parallel=1,
-        enforce_eager=True,
-    )
-    return generate.Job(**settings | changes)
 
 
 def altered(rows: list[Generation]) -> list[Generation]:
@@ -67,11 +33,11 @@ def altered(rows: list[Generation]) -> list[Generation]:
 def runs(tiny_model, tiny_draft, repeating_model, tmp_path_factory) -> dict[str, tuple[list[Generation], dict]]:
     """Answer six questions plainly, with a draft model and with n-grams; give the rows and the run file of each."""
     folder = tmp_path_factory.mktemp("runs")
-    baseline = job(folder, tiny_model, "baseline")
+    baseline = small_job(folder, tiny_model, "baseline")
     drafted = {"mode": "speculative", "draft_length": K}
     jobs = {
         "baseline": baseline,
-        "draft_model": job(
+        "draft_model": small_job(
             folder,
             tiny_model,
             "draft_model",
@@ -80,7 +46,7 @@ def runs(tiny_model, tiny_draft, repeating_model, tmp_path_factory) -> dict[str,
             baseline=f"{folder}/altered.jsonl",
             **drafted,
         ),
-        "ngram": job(folder, repeating_model, "ngram", method="ngram", **drafted),
+        "ngram": small_job(folder, repeating_model, "ngram", method="ngram", **drafted),
     }
     for name, each in jobs.items():
         generate.run(each)
@@ -167,7 +133,7 @@ def test_run_file_says_how_the_rows_were_made(runs):
 
 
 def test_killed_run_leaves_no_process_and_the_next_one_continues(tiny_model, tmp_path):
-    asked = job(
+    asked = small_job(
         tmp_path, tiny_model, "distill", resume=True, concurrency=1, warmup=0, max_tokens=200, max_model_len=512
     )
     script = "import json, sys; from doubledraft import generate; generate.run(generate.Job(**json.loads(sys.argv[1])))"
@@ -189,9 +155,22 @@ def test_killed_run_leaves_no_process_and_the_next_one_continues(tiny_model, tmp
     assert json.loads(Path(asked.run_out).read_text())["n"] == 6
 
 
+def test_a_chat_template_is_told_of_thinking_where_the_job_says_so_and_it_can_be(tmp_path):
+    thinks = CHATML + "{% if enable_thinking is defined and not enable_thinking %}<think></think>{% endif %}"
+    tokenizer = build_tokenizer(template=thinks)
+
+    def asked(thinking: bool | None) -> str:
+        job = small_job(tmp_path, tmp_path, "untrained", questions=1, thinking=thinking)
+        return tokenizer.decode(generate.ask(job, tokenizer)[0].token_ids)
+
+    assert asked(None) == asked(True) and asked(False) == asked(True) + "<think></think>"
+    with pytest.raises(generate.JobError, match=r"untrained\.thinking.*cannot turn thinking on or off"):
+        generate.ask(small_job(tmp_path, tmp_path, "untrained", thinking=True), build_tokenizer())
+
+
 def test_failure_of_the_engine_process_says_why(tiny_model, tmp_path):
     with pytest.raises(RuntimeError, match=r"JobError: .*question 'q0' has \d+ tokens.* raise max_model_len"):
-        generate.run(job(tmp_path, tiny_model, "baseline", max_model_len=TOKENS + 5))
+        generate.run(small_job(tmp_path, tiny_model, "baseline", max_model_len=TOKENS + 5))
 
 
 @pytest.mark.parametrize(
@@ -206,7 +185,7 @@ def test_failure_of_the_engine_process_says_why(tiny_model, tmp_path):
 )
 def test_settings_that_do_not_go_together_are_refused(tmp_path, changes, message):
     with pytest.raises(generate.JobError, match=message):
-        job(tmp_path, tmp_path, "baseline", **changes)
+        small_job(tmp_path, tmp_path, "baseline", **changes)
 
 
 def written(path: str) -> int:

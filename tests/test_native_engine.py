@@ -13,8 +13,9 @@ import pytest
 
 from doubledraft import __version__, generate, speculation
 from doubledraft.native_engine import NativeEngine
-from doubledraft.records import Generation, Question, read_records, write_records
+from doubledraft.records import Generation, read_records, write_records
 from doubledraft.runs import Run, check_comparable
+from tests.small_job import small_job
 
 K = 3
 TOKENS = 30
@@ -22,35 +23,9 @@ IDS = [f"q{number}" for number in range(5)]
 
 
 def job(folder: Path, model: Path, name: str, **changes) -> generate.Job:
-    """Give a job over five questions of the folder."""
-    questions = [
-        Question(
-            id=id, scenario="easy", split="test", question=f"How many pencils are {7 * at} * 4?", answer="0", steps=[]
-        )
-        for at, id in enumerate(IDS)
-    ]
-    write_records(folder / "questions.jsonl", questions)
-    (folder / "prompt.yaml").write_text("system: Solve the problem.\nshots: []\n")
-    settings = dict(
-        engine="native",
-        mode="speculative",
-        model=str(model),
-        questions=str(folder / "questions.jsonl"),
-        prompt=str(folder / "prompt.yaml"),
-        out=str(folder / f"{name}.jsonl"),
-        run_out=str(folder / f"{name}_run.json"),
-        max_tokens=TOKENS,
-        max_model_len=256,
-        concurrency=2,
-        warmup=1,
-        dtype="float32",
-        seed=17,
-        kv_cache_gib=1,
-        gpu_memory_utilization=0.5,
-        tensor_parallel=1,
-        enforce_eager=True,
-    )
-    return generate.Job(**settings | changes)
+    """Give a job of ours over five questions; it drafts unless told otherwise."""
+    ours = {"engine": "native", "mode": "speculative", "max_tokens": TOKENS}
+    return small_job(folder, model, name, questions=len(IDS), **ours | changes)
 
 
 def read(job: generate.Job) -> Run:
@@ -150,4 +125,5 @@ def test_a_process_of_its_own_answers_as_this_one(made, tmp_path, tiny_model):
     own = job(tmp_path, tiny_model, "own", mode="baseline")
     generate.run(own)
     assert [row.token_ids for row in read(own).rows] == [row.token_ids for row in made["plain"].rows]
-    assert (read(own).info["engine"], read(own).info["version"]) == ("native", __version__)
+    info = read(own).info
+    assert (info["engine"], info["version"], info["kernel"]) == ("native", __version__, "compiled"), "needs a compiler"

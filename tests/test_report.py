@@ -98,6 +98,20 @@ def test_what_a_paid_teacher_cost_is_on_both_pages_and_nothing_where_none_was_pa
     assert "traces cost" not in (build(tmp_path, made_up.write_grid(tmp_path, ["cod_easy"])) / "report.md").read_text()
 
 
+def test_untrained_rows_say_what_the_model_was_told_of_thinking(tmp_path):
+    metrics = made_up.untrained("easy")
+    prompts = metrics["prompts"]
+    metrics["prompts"] = {"cot": prompts["cot"], "cod_thinking_disabled": prompts["cod"]}
+    paths = [made_up.write_cell(tmp_path, metrics)]
+    rows = tables.read_rows(paths, made_up.EXPECTED)
+    assert [(row.type, row.thinking) for row in rows] == [("cot", ""), ("cod", "thinking disabled")]
+    out = build(tmp_path, paths)
+    assert "untrained_easy, cod prompt, thinking disabled" in (out / "report.md").read_text()
+    assert "cod prompt, thinking disabled" in Page(out / "report.html").text
+    with open(out / "table.csv", newline="", encoding="utf-8") as file:
+        assert [row["thinking"] for row in csv.DictReader(file)] == ["", "thinking disabled"]
+
+
 def test_scenarios_keep_the_order_of_the_config_whatever_exists(tmp_path):
     paths = made_up.write_grid(tmp_path, ["cot_hard", "cod_easy", "cod_hard"])
     rows = tables.read_rows(paths, made_up.EXPECTED)
@@ -469,6 +483,7 @@ def write_run(path: Path, run: Path, asked: list[Question], mode: str, seconds: 
     engine = {
         "engine": "vllm",
         "version": "0",
+        "kernel": "vllm",
         "dtype": "bfloat16",
         "concurrency": 1,
         "n": len(rows),

@@ -43,6 +43,7 @@ JOB = {
 INFO = {
     "engine": "vllm",
     "version": "0.32.0",
+    "kernel": "vllm",
     "mode": "baseline",
     "method": "none",
     "draft_length": 3,
@@ -152,6 +153,7 @@ def test_runs_that_differ_only_in_the_draft_may_be_compared():
         ({"concurrency": 16}, "concurrency"),
         ({"n": 3}, "n:"),
         ({"version": "0.19.1"}, "version"),
+        ({"kernel": "torch"}, "kernel"),
         ({"dtype": "float32"}, "dtype"),
         ({"provenance": {"hardware": {"processor": "y", "cores": 64, "gpu": "H100"}}}, "hardware"),
         ({"environment": {"OMP_NUM_THREADS": "64"}}, "environment"),

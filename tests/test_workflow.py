@@ -249,6 +249,12 @@ def test_engine_measures_again_and_neither_trains_nor_distils(grid):
     assert outcome.jobs == dict.fromkeys(measured, 6) | {"report": 1}, "untrained models answer by vLLM in any case"
 
 
+def test_thinking_is_a_baseline_more_of_every_prompt(grid):
+    outcome = snakemake("-n", "--config", "untrained={thinking: [null, true, false]}", folder=grid)
+    assert outcome.jobs == {"generate_untrained": 12, "score_untrained": 3, "report": 1}, "those of before are there"
+    assert "results/untrained_hard/cod_thinking_disabled.jsonl" in outcome.text
+
+
 def test_code_of_an_engine_that_is_not_used_reruns_nothing(grid):
     for name in ("native_engine", "engine", "backend", "proposers"):
         module = grid / f"doubledraft/{name}.py"
