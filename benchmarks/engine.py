@@ -5,8 +5,9 @@
 
 Every arm answers the same prompts greedily, `--repeats` times in turn, after one turn that does not count. A ratio is
 one of tokens per second, taken within a turn, so that a machine that slows down slows both. vLLM's arms are processes
-that stay alive and idle while others have their turn. All arms use the same cores, weights and dtype. The adaptive arm
-stands for native speculation in the ratios: to take the best fixed K would be to choose it after the fact.
+that stay alive and idle while others have their turn. All arms use the same cores, weights, dtype and stop tokens, and
+no other setting of generation_config.json. The adaptive arm stands for native speculation in the ratios: to take the
+best fixed K would be to choose it after the fact.
 The figures are printed, and written to `--out`.
 """
 
@@ -27,6 +28,7 @@ from doubledraft.engine import speculative_decode
 from doubledraft.exactness import differences
 from doubledraft.proposers import NGram, NoDraft
 from doubledraft.records import Question, read_records, write_json
+from doubledraft.tokenizing import load_tokenizer, prompt_ids, stop_ids
 
 PLAIN, ADAPTIVE = "native plain", "native adaptive"
 Arm = Callable[[list[list[int]]], list[list[int]]]
@@ -37,11 +39,11 @@ def main() -> None:
     options = _options()
     runtime.use_own_cores()
     target = create_backend(options.target, options.dtype, options.device)
-    asked, stop = _prompts(options)
+    asked, stops = _prompts(options)
     with ExitStack() as stack:
-        arms, metrics = _native(target, stop, options)
-        arms |= _hugging_face(stop, options) if "hugging-face" in options.beside else {}
-        arms |= _vllm(stack, options) if "vllm" in options.beside else {}
+        arms, metrics = _native(target, stops, options)
+        arms |= _hugging_face(stops, options) if "hugging-face" in options.beside else {}
+        arms |= _vllm(stack, asked, options) if "vllm" in options.beside else {}
         seconds, answers = _take_turns(arms, asked, options.repeats)
     emitted = {name: sum(map(len, rows)) for name, rows in answers.items()}
     speeds = {name: [emitted[name] / turn for turn in turns] for name, turns in seconds.items()}
@@ -80,22 +82,22 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--beside", nargs="*", default=["hugging-face"], choices=("hugging-face", "vllm"))
     parser.add_argument("--vllm-compiled", action="store_true", help="let vLLM compile its models, which takes minutes")
+    parser.add_argument("--vllm-memory", type=float, default=0.3, help="share of the GPU's memory for each vLLM arm")
     parser.add_argument("--out", help="JSON file")
     return parser.parse_args()
 
 
-def _prompts(options: argparse.Namespace) -> tuple[list[list[int]], int]:
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(options.target)
+def _prompts(options: argparse.Namespace) -> tuple[list[list[int]], set[int]]:
+    """Give the prompts, and the tokens that end an answer."""
+    tokenizer = load_tokenizer(options.target)
     prompt = prompts.load(options.prompt)
-    asked = []
-    for file in options.questions:
-        for question in read_records(file, Question)[: options.questions_asked]:
-            messages = prompts.messages(prompt, question.question, few_shot=False)
-            text = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
-            asked.append(tokenizer.encode(text, add_special_tokens=False))
-    return asked, tokenizer.eos_token_id
+    questions = [
+        question for file in options.questions for question in read_records(file, Question)[: options.questions_asked]
+    ]
+    asked = [
+        prompt_ids(tokenizer, prompts.messages(prompt, question.question, few_shot=False)) for question in questions
+    ]
+    return asked, stop_ids(options.target, tokenizer)
 
 
 def _take_turns(
@@ -112,7 +114,9 @@ def _take_turns(
     return seconds, answers
 
 
-def _native(target: Backend, stop: int, options: argparse.Namespace) -> tuple[dict[str, Arm], dict[str, list[Metrics]]]:
+def _native(
+    target: Backend, stops: set[int], options: argparse.Namespace
+) -> tuple[dict[str, Arm], dict[str, list[Metrics]]]:
     """Give the engine's arms, and the lists that their metrics go to."""
     says = sub_vocabulary.learn_from_files(options.says) if options.says else None
     settings = {"dtype": options.dtype, "device": options.device, "int8": options.int8_draft}
@@ -129,7 +133,7 @@ def _native(target: Backend, stop: int, options: argparse.Namespace) -> tuple[di
         proposer, length = ways[name]
 
         def answer(asked: list[list[int]]) -> list[list[int]]:
-            settings = {"draft_length": length, "stop_ids": {stop}}
+            settings = {"draft_length": length, "stop_ids": stops}
             runs = [speculative_decode(target, proposer, [ids], options.max_tokens, **settings) for ids in asked]
             metrics[name] += [found for _, found in runs]
             return [emitted[0] for emitted, _ in runs]
@@ -139,27 +143,35 @@ def _native(target: Backend, stop: int, options: argparse.Namespace) -> tuple[di
     return {name: arm(name) for name in ways}, metrics
 
 
-def _hugging_face(stop: int, options: argparse.Namespace) -> dict[str, Arm]:
+def _hugging_face(stops: set[int], options: argparse.Namespace) -> dict[str, Arm]:
     import torch
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM, GenerationConfig
 
     target, draft = (
         AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, options.dtype)).to(options.device)
         for folder in (options.target, options.draft)
     )
-    draft.generation_config.num_assistant_tokens_schedule = "constant"
-    draft.generation_config.assistant_confidence_threshold = 0.0
+    pad = min(stops, default=0)  # never read: there is one prompt at a time
+    # The models' own settings may penalise repetition, which no other arm does.
+    target.generation_config = GenerationConfig(do_sample=False, eos_token_id=sorted(stops) or None, pad_token_id=pad)
+    draft.generation_config = GenerationConfig(
+        do_sample=False,
+        num_assistant_tokens_schedule="constant",
+        assistant_confidence_threshold=0.0,  # else a draft ends where the draft model is unsure
+        pad_token_id=pad,
+    )
 
     def arm(length: int) -> Arm:
-        settings = {"max_new_tokens": options.max_tokens, "do_sample": False, "eos_token_id": stop}
-        settings |= {"assistant_model": draft} if length else {}
+        assistance = {"assistant_model": draft} if length else {}
 
         def answer(asked: list[list[int]]) -> list[list[int]]:
             draft.generation_config.num_assistant_tokens = length or None
             answers = []
             for ids in asked:
                 inputs = torch.tensor([ids], device=options.device)
-                output = target.generate(inputs, attention_mask=torch.ones_like(inputs), **settings)
+                output = target.generate(
+                    inputs, attention_mask=torch.ones_like(inputs), max_new_tokens=options.max_tokens, **assistance
+                )
                 answers.append(output[0, len(ids) :].tolist())
             return answers
 
@@ -169,8 +181,9 @@ def _hugging_face(stop: int, options: argparse.Namespace) -> dict[str, Arm]:
     return {"Hugging Face generate": arm(0)} | assisted
 
 
-def _vllm(stack: ExitStack, options: argparse.Namespace) -> dict[str, Arm]:
+def _vllm(stack: ExitStack, asked: list[list[int]], options: argparse.Namespace) -> dict[str, Arm]:
     arms = {}
+    longest = max(map(len, asked))
     for length in (0, *options.others_draft_lengths):
         arm = VllmArm(
             target=options.target,
@@ -178,6 +191,8 @@ def _vllm(stack: ExitStack, options: argparse.Namespace) -> dict[str, Arm]:
             draft_length=length,
             dtype=options.dtype,
             max_tokens=options.max_tokens,
+            max_model_len=longest + options.max_tokens + length,
+            memory=options.vllm_memory,
             eager=not options.vllm_compiled,
         )
         stack.callback(arm.close)

@@ -106,13 +106,12 @@ def _native(target: Backend, draft: Backend, options: argparse.Namespace) -> dic
         settings = {"draft_length": options.draft_length}
         return engine.speculative_decode(target, proposer, prompt, options.tokens, **settings)[1]
 
+    _record(target, draft, prompt, options)
     with imposed_acceptance(options.alpha):
         runs = {"plain": [], "speculative": []}
-        for turn in range(options.repeats + 1):  # the first one records the graphs
+        for _ in range(options.repeats):
             for name, proposer in (("plain", NoDraft()), ("speculative", draft)):
-                found = run(proposer)
-                if turn:
-                    runs[name].append(found)
+                runs[name].append(run(proposer))
     parts = [found.step_seconds() for found in runs["speculative"]]
     return {
         "plain": median(found.seconds for found in runs["plain"]),
@@ -121,6 +120,21 @@ def _native(target: Backend, draft: Backend, options: argparse.Namespace) -> dic
         "draft_step": median(part["draft"] for part in parts),
         "verify": median(part["verify"] for part in parts),
     }
+
+
+def _record(target: Backend, draft: Backend, prompt: list[list[int]], options: argparse.Namespace) -> None:
+    """Decode in every shape that the timed runs meet, so that none of them stops to record a graph.
+
+    Near its end an answer takes shorter drafts, so each length is drafted here. A draft reads two tokens after one that
+    was kept whole, else one: where all are kept, the first draft reads one and the others two. The shorter the drafts,
+    the longer the answer: graphs belong to a cache, so all runs must ask for one of the same size.
+    """
+    longest = options.draft_length
+    ways = [(NoDraft(), longest), *((draft, length) for length in range(1, longest + 1))]
+    with imposed_acceptance(1.0):
+        for proposer, length in ways:
+            tokens = options.tokens + longest - length
+            engine.speculative_decode(target, proposer, prompt, tokens, draft_length=length)
 
 
 @contextmanager
@@ -181,7 +195,10 @@ def copy_bandwidth(device: str) -> float:
 def _seconds(work: Callable[[], object], device: str) -> float:
     import torch
 
-    wait = torch.cuda.synchronize if device == "cuda" else lambda: None
+    def wait() -> None:
+        if device.startswith("cuda"):
+            torch.cuda.synchronize(device)
+
     wait()
     began = time.perf_counter()
     work()

@@ -2,9 +2,10 @@
 
 import multiprocessing
 import os
+import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from doubledraft import runtime
 from doubledraft.generate import Asked
@@ -18,8 +19,22 @@ START_SECONDS = 600  # to import, load and, with --vllm-compiled, compile
 class VllmArm:
     """vLLM in a process of its own, one request at a time, greedy."""
 
-    def __init__(self, *, target: str, draft: str, draft_length: int, dtype: str, max_tokens: int, eager: bool) -> None:
-        """Start it, and wait until it can answer; `draft_length` 0 is plain decoding."""
+    def __init__(
+        self,
+        *,
+        target: str,
+        draft: str,
+        draft_length: int,
+        dtype: str,
+        max_tokens: int,
+        max_model_len: int,
+        memory: float,
+        eager: bool,
+    ) -> None:
+        """Start it, and wait until it can answer; raises RuntimeError where it cannot.
+
+        `draft_length` 0 is plain decoding; `memory` is its share of the GPU's.
+        """
         job = Job(
             mode="speculative" if draft_length else "baseline",
             method="draft_model" if draft_length else "none",
@@ -28,23 +43,26 @@ class VllmArm:
             draft_length=draft_length,
             dtype=dtype,
             max_tokens=max_tokens,
-            max_model_len=1024,
+            max_model_len=max_model_len,
             concurrency=1,
             enforce_eager=eager,
             seed=0,
             kv_cache_gib=KV_CACHE_GIB,
-            gpu_memory_utilization=0.3,
+            gpu_memory_utilization=memory,
             tensor_parallel=1,
             **dict.fromkeys(("questions", "prompt", "out", "run_out"), ""),  # prompts come through the pipe
         )
-        here, there = multiprocessing.Pipe()
-        self._pipe = here
+        self._pipe, there = multiprocessing.Pipe()
         with _environment(runtime.engine_environment(KV_CACHE_GIB)):
-            self._process = multiprocessing.get_context("spawn").Process(target=_serve, args=(there, job), daemon=True)
+            # No daemon: vLLM starts a process of its own on a GPU, which a daemon may not.
+            self._process = multiprocessing.get_context("spawn").Process(target=_serve, args=(there, job))
             self._process.start()
         there.close()
-        if not here.poll(START_SECONDS) or here.recv() != "ready":
-            raise RuntimeError("vLLM did not start; the reason stands above")
+        try:
+            self._wait()
+        except BaseException:  # an interrupt too: Python would wait for the process, and it for prompts
+            self.close()
+            raise
 
     def __call__(self, prompts: list[list[int]]) -> list[list[int]]:
         """Answer prompts, one after another."""
@@ -52,12 +70,23 @@ class VllmArm:
         return self._pipe.recv()
 
     def close(self) -> None:
-        """End the process."""
+        """End the process and those that it started."""
+        with suppress(ProcessLookupError):  # it has no group of its own yet, or nobody is left in it
+            os.killpg(self._process.pid, signal.SIGKILL)
         self._process.kill()
         self._process.join()
 
+    def _wait(self) -> None:
+        try:
+            ready = self._pipe.poll(START_SECONDS) and self._pipe.recv() == "ready"
+        except EOFError:  # it has ended
+            ready = False
+        if not ready:
+            raise RuntimeError("vLLM did not start; the reason stands above")
+
 
 def _serve(pipe, job: Job) -> None:
+    os.setsid()  # a group that can be killed as a whole
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what vLLM prints is no part of the benchmark's table
     engine = VllmEngine(job)
     pipe.send("ready")

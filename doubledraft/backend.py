@@ -12,6 +12,7 @@ padded on the right with any id: no real token looks at a later position, and `K
 model needs a pad token here.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,8 +44,8 @@ def create_backend(
 
     `says` are the only tokens that a draft shall propose (`doubledraft.sub_vocabulary`). On CPU the pass is compiled
     code (`doubledraft.compiled`) where that can be, unless `compiled` is False; `int8` rounds its weights to 8 bits,
-    which is lossy and meant for drafts. `graphs` makes passes CUDA graphs (`doubledraft.graphed`). Raises ModelError
-    for a model that is unsafe to load, or that cannot be run so.
+    which is lossy and meant for drafts. `graphs` makes passes CUDA graphs (`doubledraft.graphed`), not with `int8`.
+    Raises ModelError for a model that is unsafe to load, or that cannot be run so.
     """
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
@@ -52,6 +53,8 @@ def create_backend(
     from doubledraft.compiled import CompiledBackend, Int8Backend, can_run
     from doubledraft.graphed import GraphedBackend
 
+    if int8 and graphs:
+        raise ModelError(f"{name_or_path}: passes with 8-bit weights cannot be graphs: leave out int8 or graphs")
     folder = _local(name_or_path)
     refuse_unsafe(folder)
     config = AutoConfig.from_pretrained(folder)
@@ -95,13 +98,27 @@ def _refuse_unlike(config, folder: Path) -> None:
             raise ModelError(f"{folder}: {key} is {found!r}, and the engine runs only {known[0]!r} and the like")
 
 
+def _refuse_unsayable(says: Sequence[int], vocabulary: int, name: str) -> None:
+    """Raise ModelError unless `says` are different tokens of the vocabulary, at least one."""
+    if not says:
+        raise ModelError(f"{name}: expected at least one token for it to say")
+    for token, count in Counter(says).items():
+        if not 0 <= token < vocabulary:
+            raise ModelError(f"{name}: it cannot say token {token}, only 0 to {vocabulary - 1}")
+        if count > 1:  # a draw could come from either place, and only one of them would be in q
+            raise ModelError(f"{name}: token {token} stands {count} times among those that it shall say")
+
+
 class Backend:
     """A loaded model: its weights, its vocabulary, and one forward pass."""
 
     kernel = "torch"  # what runs the pass
 
     def __init__(self, model, tokens: Mapping[str, int], name: str, says: Sequence[int] | None = None) -> None:
-        """Take the weights of a transformers model, which is left without them; `tokens` are token -> id."""
+        """Take the weights of a transformers model, which is left without them; `tokens` are token -> id.
+
+        Raises ModelError where `says` is empty, has a token twice, or one that the model does not have.
+        """
         import torch
 
         config = model.config
@@ -117,6 +134,8 @@ class Backend:
         self.epsilon = config.rms_norm_eps
         self.rotary_frequencies = model.model.rotary_emb.inv_freq
         self.rotary_scale = model.model.rotary_emb.attention_scaling
+        if says is not None:
+            _refuse_unsayable(says, self.vocabulary, name)
         self.says = None if says is None else torch.tensor(says, device=self.device)  # [n]; None for all tokens
         embedding, head = model.get_input_embeddings().weight.detach(), head_weights(model, self.says)
         read = sum(weight.numel() for weight in model.model.parameters()) - embedding.numel() + head[0].numel()

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 
-from doubledraft import answers, comparison, speculation, traces
+from doubledraft import answers, comparison, runtime, speculation, traces
 from doubledraft.records import Generation, Question, Score, first_difference, read_records, write_json
 from doubledraft.runs import Graded, Run, check_comparable, load
 from doubledraft.runtime import log, provenance
@@ -56,6 +56,7 @@ def score_cell(
         "scenario": scenario,
         "n": len(asked),
         "questions": _asked_and_got(manifest),
+        "questions_hash": _questions_hash(asked),
         "baseline": plain.figures,
         "speculative": drafted.figures,
         "speculation": speculated,
@@ -100,6 +101,7 @@ def score_untrained(
         "scenario": scenario,
         "n": len(asked),
         "questions": _asked_and_got(manifest),
+        "questions_hash": _questions_hash(asked),
         "prompts": {name: mode.figures for name, mode in modes.items()},
         "provenance": _provenance([mode.run for mode in modes.values()], seed, config_hash, settings),
     }
@@ -170,6 +172,11 @@ def lossless_figures(baseline: Graded, speculative: Graded) -> dict:
 def _asked_and_got(manifest: str) -> dict[str, dict[str, int]]:
     splits = json.loads(Path(manifest).read_text(encoding="utf-8"))["splits"]
     return {split: {key: counts[key] for key in ("asked", "got")} for split, counts in splits.items()}
+
+
+def _questions_hash(asked: Sequence[Question]) -> str:
+    """Tell sets of questions apart: two sets of one scenario have the same ids."""
+    return runtime.config_hash([(question.id, question.question, question.answer) for question in asked])
 
 
 def _accuracy(rows: Sequence[Generation], scores: Sequence[Score]) -> dict:

@@ -18,6 +18,7 @@ from pathlib import Path
 from doubledraft.runtime import log
 
 SOURCE = Path(__file__).with_suffix(".cpp")
+CPUINFO = Path("/proc/cpuinfo")
 FLAGS = ("-std=gnu++17", "-O3", "-march=native", "-fopenmp", "-shared", "-fPIC")
 
 
@@ -72,6 +73,14 @@ def library() -> ctypes.CDLL | None:
     if command is None:
         log.warning("no C++ compiler was found, so models run with torch and slower on CPU: install g++ or set CXX")
         return None
+    try:
+        return _loaded(command)
+    except (OSError, RuntimeError) as error:  # the home folder: read-only, noexec, unknown; no libgomp
+        log.warning("models run with torch and slower on CPU, since the compiled pass cannot be had: %s", error)
+        return None
+
+
+def _loaded(command: list[str]) -> ctypes.CDLL | None:
     path = _kept(command)
     if not path.exists():
         began = time.perf_counter()
@@ -110,9 +119,9 @@ def _compile(command: list[str], path: Path) -> str | None:
 
 
 def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().split("\n") if cpuinfo.exists() else []
-    return next((line for line in lines if line.startswith("flags")), "") + platform.machine()
+    lines = CPUINFO.read_text().split("\n") if CPUINFO.exists() else []
+    abilities = ("flags", "Features")  # as Linux calls them on x86 and on ARM
+    return next((line for line in lines if line.startswith(abilities)), "") + platform.machine()
 
 
 def _declared(code: ctypes.CDLL) -> ctypes.CDLL:

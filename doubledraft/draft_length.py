@@ -1,4 +1,4 @@
-"""How many tokens to draft before the target is asked: a fixed number, or as long as one more is worth its time.
+"""How many tokens to draft before the target is asked: a fixed number, or at least one, and on while one more pays.
 
 The adaptive rule is that of Leviathan et al. 2023, arXiv:2211.17192, in its marginal form: one more drafted token pays
 while alpha^(K+1) > c * S. alpha^(K+1) is the chance that the next token is reached and accepted; here it is the product
@@ -61,7 +61,7 @@ class FixedLength:
 
 
 class AdaptiveLength:
-    """As many tokens as pay, at most `longest`; hand one object to many calls, and it knows costs and chances."""
+    """One token, then as many as pay, at most `longest`; one object in many calls knows costs and chances from all."""
 
     def __init__(self, longest: int = 16) -> None:
         self.longest = FixedLength(longest).longest

@@ -14,12 +14,12 @@ whose answer has ended stays in the batch and stands still. The host waits for t
 tokens of the step; it decides what ends an answer, so nothing is emitted after a stop token or beyond the limit.
 """
 
-import time
 from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from doubledraft.backend import Backend
 from doubledraft.decoding_metrics import Answer, Metrics, Step, StepTime
+from doubledraft.device_clock import now, seconds
 from doubledraft.draft_length import DraftLength, FixedLength
 from doubledraft.kv_cache import CacheFull
 from doubledraft.proposers import Draft, DraftModel, NoDraft, Proposer, empty, prefill
@@ -203,7 +203,8 @@ class _Decoding:
         texts = [row.text for row in self.rows]
         draft = self.proposer.propose(texts, longest, self.length, self.sampling, self.generator)
         fitting = [min(count, max(row.room - 1, 0)) for count, row in zip(draft.lengths, self.rows, strict=True)]
-        return Draft(draft.tokens, fitting, draft.q)
+        width = max(fitting)  # drafts of rows that have ended may be longer, and need not be read
+        return Draft(draft.tokens[:, :width], fitting, None if draft.q is None else draft.q[:, :width])
 
     def _verdict(self, draft: Draft) -> Verdict:
         """Let the target read the last token and the draft in one pass, and judge it."""
@@ -232,36 +233,21 @@ class _Decoding:
 
 
 class _Clock:
-    """Times a step and its first part. On a GPU the host runs ahead, so the device itself notes when a part ends."""
+    """Times a step and its first part."""
 
     def __init__(self, device: "torch.device") -> None:
-        self._cuda = device.type == "cuda"
+        self._device = device
         self.start()
 
     def start(self) -> None:
         """Begin a step."""
-        self._start = self._middle = self._now()
+        self._start = self._middle = now(self._device)
 
     def part(self) -> None:
         """End the first part of a step."""
-        self._middle = self._now()
+        self._middle = now(self._device)
 
     def step(self) -> tuple[float, float]:
         """End a step, whose results the host has; gives the seconds of its first part and of the rest."""
-        end = self._now()
-        return self._seconds(self._start, self._middle), self._seconds(self._middle, end)
-
-    def _now(self):
-        if not self._cuda:
-            return time.perf_counter()
-        import torch
-
-        event = torch.cuda.Event(enable_timing=True)
-        event.record()
-        return event
-
-    def _seconds(self, start, end) -> float:
-        if not self._cuda:
-            return end - start
-        end.synchronize()  # no wait: the host has read what came before it
-        return start.elapsed_time(end) / 1000
+        end = now(self._device)  # nothing waits for it: the host has read what came before
+        return seconds(self._start, self._middle), seconds(self._middle, end)

@@ -89,17 +89,20 @@ def _with_gaps(target: Backend, task: Task, baseline: Run, drafted: Run) -> Run:
 
 def _comparison(baseline: Graded, drafted: Graded, draft: Arm, seed: int) -> dict[str, dict]:
     speculated = speculation.figures(drafted.run, seed)
-    if isinstance(draft.draft_length, AdaptiveLength):  # figures of one K mean nothing; the cost model takes the mean
+    adaptive = isinstance(draft.draft_length, AdaptiveLength)
+    if adaptive:  # figures of one K mean nothing; the bound takes the mean
         steps = [accepted for row in drafted.run.rows for accepted in row.accepted_per_step]
         mean = speculated["drafted"] / len(steps) if steps else 0.0
         undefined = {
             "per_token_acceptance": None,
+            "per_position_acceptance": None,
             "expected_tokens_per_step": {"from_counters": None, "from_alpha": None},
         }
         speculated |= {"draft_length": mean, **undefined}
+    speedup = speculation.speedup(baseline.run, drafted.run, speculated, seed)
     return {
         "speculation": speculated,
-        "speedup": speculation.speedup(baseline.run, drafted.run, speculated, seed),
+        "speedup": speedup | {"predicted": None} if adaptive else speedup,
         "bandwidth": speculation.bandwidth(baseline.run, drafted.run),
         "lossless": benchmark.lossless_figures(baseline, drafted),
     }

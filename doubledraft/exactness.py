@@ -1,8 +1,10 @@
 """How far two decodings of the same prompts are the same: by token ids, never by text.
 
-In float32 greedy speculation must give the ids of plain decoding. In bfloat16 a pass over several tokens rounds
-otherwise than a pass over one, so two nearly equal best tokens may change places: that is reported, with how close the
-two were, and never called lossless. A wide gap at a difference is a bug.
+In float32 greedy speculation must give the ids of plain decoding; by the pass that is compiled for the CPU (`compiled`)
+in bfloat16 too, since there a token has the same bits in a pass of any size. In bfloat16 torch's kernels round a pass
+over several tokens otherwise than a pass over one, so two nearly equal best tokens may change places: that is reported,
+with how close the two were, and never called lossless. A wide gap at a difference is a bug, and by the compiled pass
+any difference is one.
 """
 
 from collections.abc import Sequence

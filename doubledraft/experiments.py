@@ -69,6 +69,14 @@ def _contradictions(config: Mapping) -> list[str]:
     if config["ablation"] and config["ablation"]["draft"] not in known:
         named = config["ablation"]["draft"]
         found.append(f"config key ablation.draft is {named!r}: expected one of {', '.join(known)}")
+    unsure = "it goes by the confidence of a draft model, and n-grams have none"
+    if config["ngram"] and config["draft_length"] == "adaptive":
+        found.append(f"config key draft_length is 'adaptive' beside `ngram: true`: {unsure}")
+    if config["ablation"] and config["ablation"]["draft"] == NGRAM and "adaptive" in config["ablation"]["lengths"]:
+        found.append(f"config key ablation.lengths has 'adaptive' for {NGRAM}: {unsure}")
+    for name, entry in config["data"].items():
+        if entry["few_shot"] and not entry["prompt_file"]:
+            found.append(f"config key data.{name}.few_shot is true without prompt_file, which would have the shots")
     return found
 
 

@@ -14,7 +14,10 @@ from doubledraft.runtime import log
 from doubledraft.stats import ratio_interval
 from doubledraft.tables import MISSING, Row, number_text, pick, range_text, share_text
 
-NO_GAIN = "The combined gain is not measured yet: that takes a CoT cell and a cell of a shorter type, of one scenario."
+NO_GAIN = (
+    "The combined gain is not measured yet: that takes a CoT cell and a cell of a shorter type, of one scenario, "
+    "measured alike (where they were not, the log of the report says in what they differ)."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,8 +52,10 @@ def _measured(row: Row) -> dict[str, object]:
     """Give what must be equal where the times of two cells are compared."""
     run = pick(row.metrics, "provenance", "runs", path=row.path)[0]
     return {
+        "questions_hash": pick(row.metrics, "questions_hash", path=row.path),
         **{key: pick(row.mode, key, path=row.path) for key in ("n", "concurrency")},
-        **{key: pick(run, key, path=row.path) for key in ("engine", "dtype")},
+        **{key: pick(run, key, path=row.path) for key in ("engine", "kernel", "dtype")},
+        "target": pick(row.metrics, "provenance", "settings", "target", path=row.path),
         "hardware": pick(row.metrics, "provenance", "hardware", path=row.path),
     }
 

@@ -3,6 +3,7 @@
 Every way to make a model ends in the same kind of folder (`model_folder.py`), which appears whole or not at all.
 """
 
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -47,15 +48,17 @@ def _fetch_hub(spec: dict, folder: Path, dtype: str) -> None:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
+    # Kept where the download fails, so that the next try goes on from there; 14B are hours of it.
+    download = folder.with_suffix(".download")
     where = {
         "repo_id": spec["repo"],
         "revision": spec["revision"],
         "allow_patterns": list(ALLOWED),
-        "local_dir": folder,
+        "local_dir": download,
     }
     try:
         files = snapshot_download(**where, dry_run=True)
-        require_space(folder, sum(file.file_size for file in files), f"{spec['repo']}")
+        require_space(folder, sum(file.file_size for file in files if file.will_download), f"{spec['repo']}")
         snapshot_download(**where)
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         reason = str(error).strip().split("\n")[0]
@@ -63,11 +66,14 @@ def _fetch_hub(spec: dict, folder: Path, dtype: str) -> None:
             f"could not fetch {spec['repo']} at revision {spec['revision']} from the hub: {reason}. Check both names, "
             "the network (HF_HUB_OFFLINE must not be set) and, for gated models, that you are logged in (hf auth login)"
         ) from error
-    shutil.rmtree(folder / ".cache", ignore_errors=True)  # the client's own bookkeeping
+    for file in files:
+        (folder / file.filename).parent.mkdir(parents=True, exist_ok=True)
+        os.replace(download / file.filename, folder / file.filename)
+    shutil.rmtree(download)  # the client's own bookkeeping
 
 
 def _fetch_path(spec: dict, folder: Path, dtype: str) -> None:
-    source = Path(spec["path"]).expanduser()
+    source = Path(spec["path"])
     if not source.is_dir():
         raise ModelError(f"models.sources: path {source} is not a folder")
     refuse_unsafe(source)

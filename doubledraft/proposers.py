@@ -110,6 +110,7 @@ class DraftModel:
         self._vocabulary = target.vocabulary
         if self.draft.says is not None and max(self.draft.says.tolist()) >= target.vocabulary:
             raise ModelError(f"the draft should say tokens below {target.vocabulary}, the vocabulary of {target.name}")
+        self._cache = None  # done with: the backend may lend it again, with the graphs that were recorded on it
         self._cache = self.draft.new_cache(len(prompts), capacity)
         prefill(self.draft, list(map(self._known, prompts)), self._cache)
         self._read = list(map(len, prompts))  # tokens of each text that are in the cache, and right

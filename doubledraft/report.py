@@ -42,7 +42,7 @@ def build(
     *,
     metrics: Sequence[str | Path],
     asked: Sequence[str | Path],
-    expected: Sequence[str],
+    expected: Mapping[str, str],
     study: str,
     missing: Mapping[str, str],
     table: str | Path,
@@ -53,10 +53,12 @@ def build(
     """Write table.csv, report.md, report.html and the folder of figures.
 
     `metrics` are the existing metrics.json of cells, their generations beside them; `expected` names all cells of the
-    study, in order, and `missing` says why of those without metrics; `asked` are files {type}/{scenario}/asked.json,
-    what a teacher was asked for traces. Raises ReportError naming a bad file.
+    study, in order, with the hash of the settings that each has, and `missing` says why of those without metrics;
+    `asked` are files {type}/{scenario}/asked.json, what a teacher was asked for traces. Metrics of other settings, of
+    before an edit, are missing too. Raises ReportError naming a bad file.
     """
-    rows = tables.read_rows(metrics, expected)
+    rows, old = _current(tables.read_rows(metrics, list(expected)), expected)
+    missing = {**missing, **old}
     for cell, reason in missing.items():
         log.warning("%s is not measured: %s", cell, reason)
     compared = findings.gains(rows)
@@ -88,6 +90,14 @@ def build(
         with whole_file(path) as file:
             file.write(pages.render(template, page, **FILTERS))
     log.info("report: %d of %d cells", len(expected) - len(missing), len(expected))
+
+
+def _current(rows: Sequence[Row], expected: Mapping[str, str]) -> tuple[list[Row], dict[str, str]]:
+    """Give the rows that were measured with the settings of now, and for every other cell why it is not shown."""
+    made = {row.cell: tables.pick(row.metrics, "provenance", "config_hash", path=row.path) for row in rows}
+    why = "{}/metrics.json is of other settings than the config and the prompts have now: make it again"
+    old = {cell: why.format(cell) for cell, hash in made.items() if hash != expected[cell]}
+    return [row for row in rows if row.cell not in old], old
 
 
 def costs(asked: Sequence[str | Path]) -> list[tuple[str, dict]]:

@@ -10,11 +10,14 @@ A proposer that does not draw, such as n-gram lookup, has q(x) = 1. Greedy decod
 the rule keeps a drafted token exactly where it is the best; that needs no probabilities and has its own function.
 """
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import torch
+
+COLDEST = 1e-3  # draws are all but greedy there, and logits / temperature still far from float32's infinity
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +29,10 @@ class Sampling:
     top_p: float = 1.0  # only the fewest best tokens whose probabilities reach p; 1 takes all
 
     def __post_init__(self) -> None:
-        if self.temperature < 0:
-            raise ValueError(f"temperature should be 0 (greedy) or more, found {self.temperature}")
+        if self.temperature != 0 and not COLDEST <= self.temperature < math.inf:  # NaN is in no range
+            raise ValueError(
+                f"temperature should be 0 (greedy), or finite and at least {COLDEST}; found {self.temperature}"
+            )
         if self.top_k is not None and self.top_k < 1:
             raise ValueError(f"top_k should be at least 1, or None for all tokens; found {self.top_k}")
         if not 0 < self.top_p <= 1:

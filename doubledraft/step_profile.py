@@ -9,7 +9,6 @@ A trace by torch's profiler shows single kernels. Profiling slows a step down, s
 figure comes from it.
 """
 
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,9 +19,10 @@ from doubledraft.arms import Arm
 from doubledraft.backend import Backend
 from doubledraft.bandwidth import read_bandwidth
 from doubledraft.decoding_metrics import Metrics
+from doubledraft.device_clock import now, seconds
 from doubledraft.engine import stream
 from doubledraft.proposers import DraftModel
-from doubledraft.records import whole_file
+from doubledraft.records import whole_path
 
 if TYPE_CHECKING:
     import torch
@@ -53,31 +53,16 @@ class Stopwatch:
         """Give the call, timed."""
 
         def measured(*arguments):
-            began = self._now()
+            began = now(self.device)
             result = call(*arguments)
-            self.marks.append((part, began, self._now()))
+            self.marks.append((part, began, now(self.device)))
             return result
 
         return measured
 
     def parts(self) -> dict[str, Part]:
         """Add up what was timed."""
-        return _together([{name: Part(1, self._seconds(began, ended))} for name, began, ended in self.marks])
-
-    def _now(self):
-        if self.device.type != "cuda":
-            return time.perf_counter()
-        import torch
-
-        event = torch.cuda.Event(enable_timing=True)
-        event.record()
-        return event
-
-    def _seconds(self, began, ended) -> float:
-        if self.device.type != "cuda":
-            return ended - began
-        ended.synchronize()
-        return began.elapsed_time(ended) / 1000
+        return _together([{name: Part(1, seconds(began, ended))} for name, began, ended in self.marks])
 
 
 def profile(target: Backend, arms: Sequence[Arm], prompt: Sequence[int], tokens: int, repeats: int) -> dict:
@@ -208,5 +193,5 @@ def trace(target: Backend, arm: Arm, prompt: Sequence[int], path: str | Path) ->
                 with record_function("step"):
                     if next(steps, None) is None:
                         break
-    with whole_file(path) as file:
-        found.export_chrome_trace(file.name)  # torch writes by name; what it wrote then gets the name asked for
+    with whole_path(path) as partial:
+        found.export_chrome_trace(str(partial))

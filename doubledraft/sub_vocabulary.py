@@ -28,10 +28,3 @@ def learn(answers: Iterable[Sequence[int]], size: int | None = None) -> list[int
 def learn_from_files(paths: Iterable[str | Path], size: int | None = None) -> list[int]:
     """Learn from generations, such as the trained target's answers to the training questions (`distilled.jsonl`)."""
     return learn((row.token_ids for path in paths for row in read_records(path, Generation)), size)
-
-
-def coverage(says: Iterable[int], answers: Iterable[Sequence[int]]) -> float | None:
-    """Give the share of the answers' tokens that are among `says`, None for answers without tokens."""
-    known = set(says)
-    found = [token in known for token in chain.from_iterable(answers)]
-    return sum(found) / len(found) if found else None

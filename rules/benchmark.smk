@@ -27,7 +27,7 @@ rule generate_baseline:
         engine=config["benchmark"]["engine"],
         vllm=config["engine"],
         seed=config["seed"],
-        code=code("generate", ENGINE_MODULE, files=ENGINE_FILES),
+        code=code("generate", ENGINE_MODULE),
     script:
         "../scripts/generate_baseline.py"
 
@@ -60,7 +60,7 @@ rule generate_speculative:
         engine=config["benchmark"]["engine"],
         vllm=config["engine"],
         seed=config["seed"],
-        code=code("generate", ENGINE_MODULE, files=ENGINE_FILES),
+        code=code("generate", ENGINE_MODULE),
     script:
         "../scripts/generate_speculative.py"
 
@@ -114,7 +114,7 @@ rule cross_check:
         max_tokens=lookup("types/{type}/max_tokens", within=config),
         vllm=config["engine"],
         seed=config["seed"],
-        code=code("cross_check", "native_engine", "vllm_engine", files=["*.cpp"]),
+        code=code("cross_check", "native_engine", "vllm_engine"),
     script:
         "../scripts/cross_check.py"
 

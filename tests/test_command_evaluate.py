@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 
 import pytest
-from test_cli import run
+from test_cli import run, run_unread
 from transformers import AutoTokenizer
 
 from doubledraft import bandwidth
@@ -77,6 +77,19 @@ def test_without_a_draft_the_target_is_graded_alone(tiny_model, tmp_path, capsys
     status, out, _ = evaluate(capsys, tiny_model, data, "--limit", 2)
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert status == 0 and metrics["n"] == 2 and "speculation" not in metrics and "speculative" not in out
+
+
+def test_a_pipe_that_nobody_reads_loses_no_measurement(tiny_model, tmp_path):
+    data = write(tmp_path, ["24"] * len(QUESTIONS))
+    settings = ("--limit", 2, "--max-tokens", 8, "--dtype", "float32", "--device", "cpu", "--out", tmp_path / "out")
+    assert run_unread("evaluate", "--model", tiny_model, "--data", data, *settings) == 0
+    assert {file.name for file in (tmp_path / "out").iterdir()} == {"metrics.json", "samples.csv", "comparison.txt"}
+
+
+def test_a_seed_that_no_generator_takes_is_refused_before_a_model_is_loaded(tmp_path, capsys):
+    data = write(tmp_path, ["24"] * len(QUESTIONS))
+    status, _, err = evaluate(capsys, tmp_path / "none", data, "--seed=-1")
+    assert status == 2 and "argument --seed: expected 0 or more, found '-1'" in err
 
 
 def test_a_row_without_gold_is_refused_by_its_line_before_a_model_is_loaded(tmp_path, capsys):

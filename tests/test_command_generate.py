@@ -120,6 +120,22 @@ def test_a_folder_that_is_not_there_is_refused_by_name(folder, capsys, monkeypat
     assert status == 2 and f"{folder}: no such folder" in err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--ngram", "--draft-length", "adaptive"), "--draft-length adaptive goes by the confidence of a draft model"),
+        (("--says", "said.jsonl"), "--says is what a draft model proposes"),
+        (("--ngram", "--says", "said.jsonl"), "--says is what a draft model proposes"),
+        (("--few-shot",), "--few-shot shows the shots of a prompt file"),
+    ],
+    ids=str,
+)
+def test_an_option_that_would_be_ignored_is_refused_before_a_model_is_loaded(arguments, message, capsys, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    status, out, err = generate(capsys, "/nowhere", *arguments)
+    assert status == 2 and out == "" and message in err
+
+
 def test_a_folder_that_is_no_model_is_refused_by_name(tmp_path, capsys):
     status, _, err = generate(capsys, tmp_path)
     assert status == 2 and "a model needs config.json" in err

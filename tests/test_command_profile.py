@@ -6,9 +6,10 @@ pytest tests/test_command_profile.py
 import json
 
 import pytest
-from test_cli import run
+from test_cli import run, run_unread
 
 from doubledraft import bandwidth
+from doubledraft.commands import profile
 
 
 @pytest.fixture(autouse=True)
@@ -33,6 +34,28 @@ def test_the_tables_the_trace_and_the_figures_are_of_one_pair(tiny_model, tiny_d
 def test_without_a_draft_plain_decoding_is_profiled_alone(tiny_model, capsys):
     status, out, _ = run(capsys, "profile", "--model", tiny_model, "--max-tokens", 8, "--repeats", 1, "--device", "cpu")
     assert status == 0 and "baseline: 7 steps" in out and "speedup" not in out
+
+
+def test_a_pipe_that_nobody_reads_loses_no_figures(tiny_model, tmp_path):
+    settings = ("--max-tokens", 4, "--repeats", 1, "--device", "cpu", "--out", tmp_path / "profile.json")
+    assert run_unread("profile", "--model", tiny_model, *settings) == 0
+    assert json.loads((tmp_path / "profile.json").read_text())["arms"]
+
+
+def test_a_trace_that_fails_loses_no_figures(tiny_model, tmp_path, capsys, monkeypatch):
+    def failing(*arguments: object) -> None:
+        raise RuntimeError("no profiler here")
+
+    monkeypatch.setattr(profile, "trace", failing)
+    files = ("--out", tmp_path / "profile.json", "--trace", tmp_path / "trace.json")
+    with pytest.raises(RuntimeError, match="no profiler here"):
+        run(capsys, "profile", "--model", tiny_model, "--max-tokens", 4, "--repeats", 1, "--device", "cpu", *files)
+    assert json.loads((tmp_path / "profile.json").read_text())["arms"]
+
+
+def test_a_compressed_trace_is_refused_before_a_model_is_loaded(capsys):
+    status, _, err = run(capsys, "profile", "--model", "/nowhere", "--trace", "trace.json.gz")
+    assert status == 2 and "--trace trace.json.gz: traces are not compressed" in err
 
 
 def test_fewer_than_two_tokens_are_no_step_to_profile(capsys):

@@ -150,3 +150,36 @@ def test_a_compiler_that_fails_is_quoted_and_leaves_nothing_behind(fresh, tmp_pa
     assert cpu_pass.library.__wrapped__() is None
     assert "broken.cpp:1:1: error" in caplog.text
     assert list(fresh.iterdir()) == []
+
+
+def test_a_cache_folder_that_cannot_be_made_is_a_warning_and_no_library(fresh, caplog):
+    fresh.write_text("a file where the folder should be")
+    assert cpu_pass.library.__wrapped__() is None
+    assert "models run with torch and slower on CPU" in caplog.text and str(fresh) in caplog.text
+
+
+def test_a_home_folder_that_is_not_known_is_a_warning_and_no_library(fresh, monkeypatch, caplog):
+    def unknown() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(cpu_pass.Path, "home", unknown)
+    assert cpu_pass.library.__wrapped__() is None
+    assert "models run with torch and slower on CPU" in caplog.text and "home directory" in caplog.text
+
+
+def test_a_library_that_cannot_be_loaded_is_a_warning_and_no_library(fresh, tmp_path, monkeypatch, caplog):
+    kept = tmp_path / "kept.so"
+    kept.write_text("this is no library\n")
+    monkeypatch.setattr(cpu_pass, "_kept", lambda command: kept)
+    assert cpu_pass.library.__wrapped__() is None
+    assert "models run with torch and slower on CPU" in caplog.text and "kept.so" in caplog.text
+
+
+@pytest.mark.parametrize("line", ["flags\t\t: fpu avx512f amx_tile", "Features\t: fp asimd sve"])
+def test_a_library_is_kept_under_what_the_processor_can_do(line: str, tmp_path, monkeypatch):
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text(f"processor\t: 0\n{line}\n\nprocessor\t: 1\n{line}\n")
+    monkeypatch.setattr(cpu_pass, "CPUINFO", cpuinfo)
+    monkeypatch.setattr(cpu_pass.platform, "machine", lambda: "")
+    assert cpu_pass._processor() == line

@@ -2,12 +2,14 @@
 
 import json
 import sys
+from argparse import Namespace
 
 import pytest
 import torch
 
 from benchmarks import gpu
-from doubledraft import engine
+from doubledraft import engine, graphed
+from doubledraft.graphed import GraphedBackend
 from doubledraft.sampling import accept_greedy
 
 TINY = {
@@ -40,6 +42,29 @@ def test_the_hook_lets_a_model_say_the_good_token_with_the_given_chance():
     best = gpu._said(0.8)(None, None, torch.randn(1, 20_000, 64)).argmax(-1)
     assert set(best.unique().tolist()) == {gpu.GOOD, gpu.BAD}
     assert abs((best == gpu.GOOD).double().mean() - 0.8) < 4 * (0.16 / 20_000) ** 0.5
+
+
+def test_all_shapes_of_a_run_are_recorded_before_it_on_the_cache_that_it_takes(monkeypatch):
+    monkeypatch.setattr(gpu, "PROMPT", 40)
+    monkeypatch.setattr(graphed, "POSITIONS", 16)  # 40 + 22 + 3 is just beyond a multiple: one less is another size
+    options = Namespace(device="cpu", draft_length=3, tokens=22, alpha=0.5, repeats=2)
+    target, draft = (GraphedBackend(gpu._random(TINY, options), {}, name) for name in ("target", "draft"))
+    gpu._record(target, draft, [list(range(40))], options)
+    (of_target,), (of_draft,) = target._kept, draft._kept
+    drafts, passes = set(of_draft.graphs), set(of_target.graphs)
+    assert {(count, read) for _, count, _, read in drafts} == {(count, read) for count in (1, 2, 3) for read in (1, 2)}
+    assert passes == {("forward", width) for width in (1, 2, 3, 4)}
+    gpu._native(target, draft, options)
+    assert (set(of_draft.graphs), set(of_target.graphs)) == (drafts, passes)
+    assert len(target._kept) == len(draft._kept) == 1
+
+
+def test_a_gpu_of_any_number_is_waited_for(monkeypatch):
+    waited = []
+    monkeypatch.setattr(torch.cuda, "synchronize", waited.append)
+    gpu._seconds(lambda: waited.append("work"), "cuda:1")
+    gpu._seconds(lambda: None, "cpu")
+    assert waited == ["cuda:1", "work", "cuda:1"]
 
 
 def test_every_ratio_is_reported_and_labelled_as_imposed(tmp_path, monkeypatch, capsys):

@@ -13,6 +13,7 @@ from doubledraft.backend import Backend, create_backend
 from doubledraft.draft_length import AdaptiveLength
 from doubledraft.engine import decode, speculative_decode
 from doubledraft.kv_cache import CacheFull
+from doubledraft.proposers import DraftModel
 from doubledraft.sampling import Sampling
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -57,6 +58,14 @@ def test_a_cache_is_lent_again_with_its_graphs_once_its_run_is_over(pair):
     again = target.new_cache(1, 40)
     assert again.keys.data_ptr() == place and again.lengths.tolist() == [0] and again.longest == 0
     assert [len(kept.graphs) for kept in target._kept] == [1, 0]
+
+
+def test_a_draft_that_answers_again_takes_the_cache_of_its_first_answer(pair):
+    target, draft = pair
+    proposer = DraftModel(draft)
+    for _ in range(3):
+        speculative_decode(target, proposer, PROMPTS, NEW)
+    assert (len(draft._kept), len(target._kept)) == (1, 1)
 
 
 def test_a_full_cache_is_refused_before_anything_is_written(pair):

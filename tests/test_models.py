@@ -116,8 +116,8 @@ def test_a_wheel_with_two_ggufs_is_refused(tiny_model, index, tmp_path, monkeypa
 class Hub(BaseHTTPRequestHandler):
     """The three answers of a hub that the client needs: the list of files, a file's head, a file."""
 
-    def __init__(self, *args, folder, **kwargs):
-        self.folder = folder
+    def __init__(self, *args, folder, broken, **kwargs):
+        self.folder, self.broken = folder, broken
         super().__init__(*args, **kwargs)
 
     def do_HEAD(self):
@@ -136,6 +136,8 @@ class Hub(BaseHTTPRequestHandler):
             ]
             content = json.dumps(files).encode()
         elif self.path.startswith("/org/tiny/resolve/"):
+            if Path(self.path).name == self.broken and body:
+                return self.send_error(404)
             content = (self.folder / Path(self.path).name).read_bytes()
         else:
             return self.send_error(404)
@@ -151,9 +153,9 @@ class Hub(BaseHTTPRequestHandler):
         pass
 
 
-def fetch_from_hub(folder, out, **spec):
+def fetch_from_hub(folder, out, *, broken=None, **spec):
     """Fetch in a process of its own, since the client reads the hub's address when it is imported."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Hub, folder=folder))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Hub, folder=folder, broken=broken))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     spec = {"source": "hub", "repo": "org/tiny", "revision": "main", **spec}
     code = f"from doubledraft import models; models.fetch({spec!r}, {str(out)!r})"
@@ -172,6 +174,16 @@ def test_the_hub_source_takes_weights_and_tokenizer_and_leaves_pickles(copy, tin
     names = {file.name for file in (tmp_path / "out").iterdir()}
     assert names == {file.name for file in tiny_model.iterdir()} | {"manifest.json"}
     assert torch.equal(logits(tmp_path / "out"), logits(tiny_model))
+
+
+def test_a_download_that_failed_goes_on_from_what_it_has(copy, tmp_path):
+    failed = fetch_from_hub(copy, tmp_path / "out", broken="model.safetensors")
+    assert "could not fetch org/tiny" in failed.stderr and not (tmp_path / "out").exists()
+    kept = tmp_path / ".out.download"
+    assert (kept / "tokenizer.json").exists() and not (kept / "model.safetensors").exists()
+    again = fetch_from_hub(copy, tmp_path / "out", broken="tokenizer.json")
+    assert again.returncode == 0, f"it asked again for what it had: {again.stderr}"
+    assert not kept.exists() and (tmp_path / "out/model.safetensors").exists()
 
 
 def test_an_unknown_hub_repository_is_told_with_what_to_check(copy, tmp_path):

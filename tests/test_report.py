@@ -52,7 +52,7 @@ def build(
     report.build(
         metrics=metrics,
         asked=asked,
-        expected=expected,
+        expected=dict.fromkeys(expected, made_up.CONFIG_HASH),
         study=study,
         missing=missing,
         table=out / "table.csv",
@@ -96,6 +96,29 @@ def test_what_a_paid_teacher_cost_is_on_both_pages_and_nothing_where_none_was_pa
     assert row in markdown and "cot easy" not in markdown
     assert all(text in Page(out / "report.html").text for text in ("cod easy", "1234 + 5678", "0.020000"))
     assert "traces cost" not in (build(tmp_path, made_up.write_grid(tmp_path, ["cod_easy"])) / "report.md").read_text()
+
+
+def test_metrics_of_other_settings_are_named_and_not_shown(tmp_path):
+    old = made_up.trained("cod", "hard") | {"provenance": made_up.provenance(config_hash="before")}
+    paths = [*made_up.write_grid(tmp_path, ["cot_hard"]), made_up.write_cell(tmp_path, old)]
+    markdown = (build(tmp_path, paths) / "report.md").read_text()
+    assert "| cot_hard |" in markdown and "| cod_hard |" not in markdown
+    assert "**cod_hard**: cod_hard/metrics.json is of other settings" in markdown
+
+
+@pytest.mark.parametrize(
+    ("key", "change"),
+    [
+        ("questions_hash", {"questions_hash": "other"}),
+        ("kernel", {"provenance": made_up.provenance(runs=[made_up.RUN | {"kernel": "torch"}])}),
+        ("target", {"provenance": made_up.provenance(settings={"target": "another"})}),
+    ],
+)
+def test_cells_that_were_not_measured_alike_are_not_compared(key, change, tmp_path, caplog):
+    paths = made_up.write_grid(tmp_path, ["cot_easy"])
+    paths.append(made_up.write_cell(tmp_path, made_up.trained("cod", "easy") | change))
+    assert findings.gains(tables.read_rows(paths, made_up.EXPECTED)) == []
+    assert f"cot_easy and cod_easy differ in {key}" in caplog.text
 
 
 def test_untrained_rows_say_what_the_model_was_told_of_thinking(tmp_path):
@@ -166,7 +189,7 @@ def test_csv_gives_back_every_figure_with_interval_and_n(whole):
     }.items():
         found = [float(row[column]) for column in (name, f"{name}_low", f"{name}_high", f"{name}_n")]
         assert found == [interval[part] for part in ("value", "low", "high", "n")], name
-    assert row["seed"] == "17" and row["config_hash"] == "0123456789ab"
+    assert row["seed"] == "17" and row["config_hash"] == made_up.CONFIG_HASH
 
 
 def test_every_quantity_in_the_table_has_n(whole):

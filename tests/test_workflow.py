@@ -223,6 +223,24 @@ def test_target_learning_rate_reruns_every_cell_but_no_trace(grid):
     assert outcome.jobs == dict.fromkeys(TRAINED, 6) | {"merge_target": 12, "report": 1}
 
 
+def test_where_losses_are_sent_reruns_nothing(grid):
+    (grid / "trackio").mkdir()
+    (grid / "trackio/__init__.py").touch()  # the package has to be there
+    assert not snakemake("-n", "--config", "train={report_to: trackio}", folder=grid).jobs
+
+
+def test_new_weights_in_a_model_s_folder_are_fetched_again(grid):
+    weights = grid / "mine/model.safetensors"
+    weights.parent.mkdir()
+    weights.write_text("first")
+    draft = "models={draft: mine, sources: {mine: {source: path, path: mine}}}"
+    assert snakemake("--config", draft, "--", "results/pair.json", folder=grid).code == 0
+    assert not snakemake("-n", "--config", draft, "--", "results/pair.json", folder=grid).jobs
+    weights.write_text("second")
+    again = snakemake("-n", "--config", draft, "--", "results/pair.json", folder=grid)
+    assert again.jobs == {"fetch_model": 1, "check_pair": 1}
+
+
 def test_draft_learning_rate_leaves_the_target_trained_and_distilled(grid):
     outcome = snakemake("-n", "--config", "train={draft: {learning_rate: 5e-4}}", folder=grid)
     measured = ("merge_draft", "merge_target", "generate_baseline", "generate_speculative", "score")

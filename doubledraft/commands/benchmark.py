@@ -67,10 +67,10 @@ def run(options: argparse.Namespace) -> None:
         results[name] = experiments.figures(timings, config["seed"])
         samples += experiments.samples(name, questions[name], timings)
     shown = table(results)
-    sys.stdout.write(shown)
-    if config["out"]:
+    if config["out"]:  # before standard output, which may be a pipe that nobody reads any more
         report = {"data": results, "config": config, "provenance": runtime.provenance()}
         _write(Path(config["out"]), report, samples, shown)
+    sys.stdout.write(shown)
 
 
 def _prompts(loaded: pair.Target, questions: Sequence[Question], entry: Mapping) -> list[list[int]]:

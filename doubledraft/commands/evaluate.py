@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     pair.add_prompt_file(parser)
     parser.add_argument("--max-tokens", type=pair.at_least_one, default=256, help="cap on an answer; default: 256")
     pair.add_draft_length(parser)
-    parser.add_argument("--seed", type=int, default=17, help="of the intervals; default: 17")
+    parser.add_argument("--seed", type=pair.at_least_zero, default=17, help="of the intervals; default: 17")
     parser.add_argument("--out", metavar="FOLDER", help="where metrics.json, samples.csv and comparison.txt go")
 
 
@@ -49,10 +49,10 @@ def run(options: argparse.Namespace) -> None:
     drafts = not isinstance(proposer, NoDraft)
     arm = Arm(SPECULATIVE, proposer, by_setting(options.draft_length)) if drafts else None
     metrics, graded = evaluate(loaded.target, arm, task, options.seed)
-    sys.stdout.write(comparison.page(metrics, questions, graded))
-    if options.out:
+    if options.out:  # before standard output, which may be a pipe that nobody reads any more
         asked = {name: value for name, value in vars(options).items() if name != "run"}
         folder = Path(options.out)
         write_json(folder / "metrics.json", metrics | {"options": asked, "provenance": runtime.provenance()})
         comparison.write_samples(folder / "samples.csv", questions, graded)
         comparison.write_page(folder / "comparison.txt", metrics, questions, graded)
+    sys.stdout.write(comparison.page(metrics, questions, graded))

@@ -111,6 +111,11 @@ def generator(target: Backend, seed: int) -> "torch.Generator":
     return torch.Generator(target.device).manual_seed(seed)
 
 
+def at_least_zero(text: str) -> int:
+    """Read a number of 0 or more."""
+    return _at_least(0, text)
+
+
 def at_least_one(text: str) -> int:
     """Read a number of 1 or more."""
     return _at_least(1, text)
@@ -128,11 +133,25 @@ def _at_least(least: int, text: str) -> int:
 
 
 def load(options: argparse.Namespace) -> tuple[Target, Proposer]:
-    """Load the models that the options name; raises ModelError where they cannot be used together."""
+    """Load the models that the options name; raises ModelError where they cannot be used together.
+
+    Before that it raises OptionError for options that would be ignored.
+    """
+    _refuse_ignored(options)
     loaded = load_target(options.model, options.dtype, options.device)
     if options.ngram:
         return loaded, NGram()
     return loaded, load_draft(options.draft, loaded.target, options.says) if options.draft else NoDraft()
+
+
+def _refuse_ignored(options: argparse.Namespace) -> None:
+    """Raise OptionError for an option that means nothing beside the others."""
+    if options.ngram and options.draft_length == "adaptive":
+        raise OptionError("--draft-length adaptive goes by the confidence of a draft model, and --ngram has none")
+    if options.says and not options.draft:
+        raise OptionError("--says is what a draft model proposes: name one with --draft")
+    if options.few_shot and not options.prompt_file:
+        raise OptionError("--few-shot shows the shots of a prompt file: name one with --prompt-file")
 
 
 def load_target(model: str, dtype: str, device: str | None) -> Target:

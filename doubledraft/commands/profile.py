@@ -41,18 +41,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Show the tables, and write the trace and the figures where asked."""
+    if options.trace and options.trace.endswith(".gz"):
+        raise pair.OptionError(f"--trace {options.trace}: traces are not compressed, so leave .gz out")
     loaded, proposer = pair.load(options)
     asked = loaded.ask([options.prompt], options.prompt_file, few_shot=options.few_shot)
     [prompt] = checked_prompts(loaded.target, asked, options.max_tokens)
     drafts = [] if isinstance(proposer, NoDraft) else [Arm(SPECULATIVE, proposer, by_setting(options.draft_length))]
     arms = [plain(), *drafts]
     found = profile(loaded.target, arms, prompt, options.max_tokens, options.repeats)
-    sys.stdout.write(table(found))
-    if options.trace:
-        trace(loaded.target, arms[-1], prompt, options.trace)
-    if options.out:
+    if options.out:  # before a trace, which may fail, and standard output, which may be a pipe that nobody reads
         asked_for = {name: value for name, value in vars(options).items() if name != "run"}
         write_json(options.out, found | {"options": asked_for, "provenance": runtime.provenance()})
+    if options.trace:
+        trace(loaded.target, arms[-1], prompt, options.trace)
+    sys.stdout.write(table(found))
 
 
 def table(found: Mapping) -> str:
