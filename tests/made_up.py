@@ -91,7 +91,7 @@ def provenance(**changes: object) -> dict:
         "hardware": {"processor": "Made-up CPU", "cores": 2, "gpu": None},
         "time": "2026-01-02T03:04:05+00:00",
         "settings": {"target": "made-up"},
-        "runs": [RUN],
+        "runs": [dict(RUN)],
     }
     return made | changes
 
