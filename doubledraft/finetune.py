@@ -95,6 +95,8 @@ def train(
     facts |= {"steps": trainer.state.global_step, "final_loss": losses[-1]["loss"]}
     _write_losses(loss_csv, losses)
     plots.loss_figure(loss_csv, loss_figure)
+    for config in trainer.model.peft_config.values():
+        config.target_modules = sorted(config.target_modules)  # a set, whose order is another in every process
     with whole_directory(out) as adapter:
         trainer.model.save_pretrained(adapter)
         (adapter / "README.md").unlink(missing_ok=True)  # a form to fill in, that PEFT adds

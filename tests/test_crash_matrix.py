@@ -85,10 +85,16 @@ def study(tmp_path_factory) -> Study:
 
 
 @pytest.fixture
-def disk(tmp_path) -> Iterator[Path]:
+def place(study, tmp_path) -> Path:
+    """Name a folder beside the study: from elsewhere its inputs would have other paths, and be read anew."""
+    return study.folder.with_name(tmp_path.name)
+
+
+@pytest.fixture
+def disk(place) -> Iterator[Path]:
     """Give a small disk of its own."""
     try:
-        with small_disk(tmp_path / "disk", DISK) as folder:
+        with small_disk(place, DISK) as folder:
             yield folder
     except PermissionError as error:
         pytest.skip(f"needs a small disk of its own: {error}")
@@ -113,7 +119,7 @@ def test_killed_at_every_point_the_step_ends_as_if_nothing_had_happened(rule, st
         killed("between", "done", files[0])
         shutil.rmtree(folder / ".snakemake")
     row["full"] = "FAILED"
-    _starve(disk, folder, study, target, files[-1])
+    _starve(folder, study, target, files[-1])
     row["full"] = "named, taken up"
     killed("whole", "done", files[-1])
     shutil.rmtree(folder / ".snakemake")
@@ -129,16 +135,16 @@ def test_full_disk_at_a_checkpoint_costs_the_steps_since_the_one_before(study, d
     log, files = study.job(target)
     folder = _without(files, study, disk)
     checkpoints = [str(Path(file).parent) for file in files if file.endswith("sealed.json")]
-    _starve(disk, folder, study, target, checkpoints[1], at=str(Path(checkpoints[1]).parent))
+    _starve(folder, study, target, checkpoints[1], at=str(Path(checkpoints[1]).parent))
     assert run(folder, *study.options, target).code == 0
     assert f"continuing from {checkpoints[0]}" in (folder / log).read_text()
     assert differences(folder, study.folder) == []
 
 
-def test_engine_that_outlives_its_run_is_waited_for(study, tmp_path):
+def test_engine_that_outlives_its_run_is_waited_for(study, place):
     target = TARGETS["generate_baseline"]
     log, files = study.job(target)
-    folder = _without(files, study, tmp_path)
+    folder = _without(files, study, place)
     first = Run(folder, *study.options, target, fault=f"open {files[0]}")
     engine = first.held()
     first.kill_scheduler()
@@ -152,9 +158,9 @@ def test_engine_that_outlives_its_run_is_waited_for(study, tmp_path):
     assert last.code == 0 and differences(folder, study.folder) == [], last.text[-3000:]
 
 
-def test_failed_cell_stops_no_other_and_the_report_says_why_it_is_missing(study, tmp_path):
+def test_failed_cell_stops_no_other_and_the_report_says_why_it_is_missing(study, place):
     _, files = study.job(TARGETS["score_untrained"])
-    folder = _without(files, study, tmp_path)
+    folder = _without(files, study, place)
     options = (*study.options[:-1], "--config", "types={cot: {max_tokens: 1}}", "--keep-going", "--")
     made = run(folder, *options, "results/cot_apples/metrics.json", TARGETS["score_untrained"])
     assert made.code != 0 and (folder / TARGETS["score_untrained"]).exists()
@@ -170,7 +176,7 @@ def test_failed_cell_stops_no_other_and_the_report_says_why_it_is_missing(study,
 
 def _without(files: list[str], study: Study, place: Path) -> Path:
     """Copy the undisturbed study to a place, but for the files of one job; give the copy."""
-    folder = shutil.copytree(study.folder, place / "study", symlinks=True)
+    folder = shutil.copytree(study.folder, place, symlinks=True, dirs_exist_ok=True)
     for path in files:
         if (folder / path).is_dir():
             shutil.rmtree(folder / path)
@@ -179,11 +185,11 @@ def _without(files: list[str], study: Study, place: Path) -> Path:
     return folder
 
 
-def _starve(disk: Path, folder: Path, study: Study, target: str, path: str, *, at: str | None = None) -> None:
+def _starve(folder: Path, study: Study, target: str, path: str, *, at: str | None = None) -> None:
     """Let a run find a full disk when it begins to write `path`, which it should name by `at`; then make room."""
     starved = Run(folder, *study.options, target, fault=f"open {path}")
     starved.held()
-    ballast = fill(disk)
+    ballast = fill(folder)
     starved.release()
     outcome = starved.end()
     ballast.unlink()

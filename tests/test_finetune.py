@@ -178,6 +178,8 @@ def test_training_lowers_the_loss_and_leaves_an_adapter(trained):
     assert facts["final_loss"] == curve[-1] and facts["settings"]["learning_rate"] == SETTINGS["learning_rate"]
     moved = [name for name, weight in load_file(straight / "adapter/adapter_model.safetensors").items() if weight.any()]
     assert any("lora_B" in name for name in moved), "B starts at zero, so training has moved nothing"
+    modules = json.loads((straight / "adapter/adapter_config.json").read_text())["target_modules"]
+    assert modules == sorted(modules), "two trainings alike should leave the same bytes"
 
 
 def test_a_killed_run_ends_with_the_very_weights_of_one_left_alone(trained):

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,27 +68,28 @@ def rule(job: dict[str, str]) -> str:
     return "timed" if timed else re.match(r"rule_(.+?)(?:_wildcards_|$)", job["Comment"])[1]
 
 
-def wait_for(found: Callable[[], list], what: str) -> dict[str, str]:
-    """Wait until a query finds a job, and give it; a controller too busy to answer is asked again."""
-    ends = time.monotonic() + PATIENCE
-    while time.monotonic() < ends:
-        with suppress(subprocess.CalledProcessError):
-            if hits := found():
-                return hits[0]
-        time.sleep(0.3)
-    raise AssertionError(f"in {PATIENCE} s there was no {what}:\n{scontrol('show', 'job', '--oneliner')}")
+@dataclass(frozen=True)
+class Login:
+    """A run of Snakemake on the login node, and its folder."""
 
+    process: subprocess.Popen
+    folder: Path
 
-def running(folder: Path, name: str, *, other_than: dict[str, str], key: str) -> dict[str, str]:
-    """Wait until a rule's job runs that has another value of a key than an earlier one."""
-    return wait_for(
-        lambda: [
-            job
-            for job in jobs(folder)
-            if rule(job) == name and job["JobState"] == "RUNNING" and job[key] != other_than.get(key)
-        ],
-        f"running job of {name} with another {key} than {other_than.get(key)}",
-    )
+    def running(self, name: str, *, other_than: dict[str, str], key: str) -> dict[str, str]:
+        """Wait until a rule's job runs that has another value of a key than an earlier one, and give it.
+
+        A controller that is too busy to answer is asked again.
+        """
+        ends = time.monotonic() + PATIENCE
+        while self.process.poll() is None and time.monotonic() < ends:
+            with suppress(subprocess.CalledProcessError):
+                for job in jobs(self.folder):
+                    if rule(job) == name and job["JobState"] == "RUNNING" and job[key] != other_than.get(key):
+                        return job
+            time.sleep(0.3)
+        said = (self.folder / "snakemake.log").read_text()[-3000:]
+        known = scontrol("show", "job", "--oneliner")
+        raise AssertionError(f"no job of {name} ran with another {key} than {other_than.get(key)}:\n{known}\n{said}")
 
 
 def megabytes(job: dict[str, str]) -> float:
@@ -106,22 +106,22 @@ def cell(tmp_path_factory) -> Path:
     """Give the folder of a cell whose first training was cancelled and whose distillation lost its node."""
     folder = copy_workflow(tmp_path_factory.mktemp("cell"))
     put_stand_ins(folder)
-    step = "echo gpu $CUDA_VISIBLE_DEVICES > {log}; while test -e hold.{rule}; do sleep 0.2; done"
+    step = "echo gpu ${{CUDA_VISIBLE_DEVICES-}} > {log}; while test -e hold.{rule}; do sleep 0.2; done"
     for file in (folder / "rules").glob("*.smk"):  # a step says its GPU, and lasts while its file is there
         file.write_text(file.read_text().replace("test ! -e {log}.fail", step))
     for name in ("train_target", "distill"):
         (folder / f"hold.{name}").touch()
-    process = submit(folder, *PROFILE, *CELL)
-    cancelled = running(folder, "train_target", other_than={}, key="JobId")
+    login = Login(submit(folder, *PROFILE, *CELL), folder)
+    cancelled = login.running("train_target", other_than={}, key="JobId")
     subprocess.run(["scancel", cancelled["JobId"]], check=True)
-    running(folder, "train_target", other_than=cancelled, key="JobId")
+    login.running("train_target", other_than=cancelled, key="JobId")
     (folder / "hold.train_target").unlink()
-    lost = running(folder, "distill", other_than={}, key="JobId")
+    lost = login.running("distill", other_than={}, key="JobId")
     scontrol("update", f"NodeName={lost['NodeList']}", "State=DOWN", "Reason=test")
-    running(folder, "distill", other_than=lost, key="NodeList")
+    login.running("distill", other_than=lost, key="NodeList")
     (folder / "hold.distill").unlink()
     scontrol("update", f"NodeName={lost['NodeList']}", "State=RESUME")
-    finish(process, folder)
+    finish(login.process, folder)
     return folder
 
 
