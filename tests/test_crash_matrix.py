@@ -189,6 +189,8 @@ def _starve(folder: Path, study: Study, target: str, path: str, *, at: str | Non
     """Let a run find a full disk when it begins to write `path`, which it should name by `at`; then make room."""
     starved = Run(folder, *study.options, target, fault=f"open {path}")
     starved.held()
+    left = (folder / path).with_name(f".{Path(path).name}.partial")
+    left.unlink(missing_ok=True)  # by a killed writer; to write over it would free room for a small file
     ballast = fill(folder)
     starved.release()
     outcome = starved.end()
