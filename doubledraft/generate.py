@@ -12,7 +12,8 @@ memory, which no step can beat.
 
 There are two engines, vLLM (`vllm_engine`) and our own (`native_engine`). One runs in a process of its own
 (doubledraft.process), of its own module, with the switches of `runtime.engine_environment`; this module knows neither,
-so that an edit of one does not make the answers of the other again.
+so that an edit of one does not make the answers of the other again. Only `cpu_pass` is reached from both: it is what
+measures the memory on CPU.
 """
 
 import json
