@@ -23,10 +23,14 @@ def write(
     questions: str | Path,
     model: str | Path,
     rule: Mapping[str, int] | None,
+    settings: Mapping[str, object],
     out: str | Path,
     figure: str | Path,
 ) -> None:
-    """Audit a file of traces, its tokens counted by the tokenizer of a model folder; write the audit and its figure."""
+    """Audit a file of traces, its tokens counted by the tokenizer of a model folder; write the audit and its figure.
+
+    `settings` is what the traces depend on (`study.trace_settings`), for the provenance.
+    """
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(str(model), local_files_only=True)
@@ -38,7 +42,7 @@ def write(
         lambda text: len(tokenizer.encode(text, add_special_tokens=False)),
         json.loads(Path(asked).read_text(encoding="utf-8")),
     )
-    write_json(out, found | {"provenance": provenance()})
+    write_json(out, found | {"provenance": provenance(settings)})
     plots.audit_figure(found, figure)
 
 

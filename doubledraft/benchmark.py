@@ -34,7 +34,6 @@ def score_cell(
     limit: int | None,
     seed: int,
     settings: Mapping[str, object],
-    config_hash: str,
     out_metrics: str,
     out_samples: str,
     out_comparison: str,
@@ -63,7 +62,7 @@ def score_cell(
         "speedup": speculation.speedup(plain_run, drafted_run, speculated, seed),
         "bandwidth": speculation.bandwidth(plain_run, drafted_run),
         "lossless": lossless_figures(plain, drafted),
-        "provenance": _provenance([plain_run, drafted_run], seed, config_hash, settings),
+        "provenance": _provenance([plain_run, drafted_run], settings),
     }
     modes = {"baseline": plain, "speculative": drafted}
     _write(metrics, asked, modes, out_metrics, out_samples, out_comparison)
@@ -81,7 +80,6 @@ def score_untrained(
     limit: int | None,
     seed: int,
     settings: Mapping[str, object],
-    config_hash: str,
     out_metrics: str,
     out_samples: str,
     out_comparison: str,
@@ -103,7 +101,7 @@ def score_untrained(
         "questions": _asked_and_got(manifest),
         "questions_hash": _questions_hash(asked),
         "prompts": {name: mode.figures for name, mode in modes.items()},
-        "provenance": _provenance([mode.run for mode in modes.values()], seed, config_hash, settings),
+        "provenance": _provenance([mode.run for mode in modes.values()], settings),
     }
     _write(metrics, asked, modes, out_metrics, out_samples, out_comparison)
 
@@ -228,15 +226,13 @@ def _style(rows: Sequence[Generation], rule: Mapping[str, int] | None, seed: int
     }
 
 
-def _provenance(runs: Sequence[Run], seed: int, config_hash: str, settings: Mapping[str, object]) -> dict:
+def _provenance(runs: Sequence[Run], settings: Mapping[str, object]) -> dict:
     """Say what made the result: the process that measured the first run; what scored it stands under `scored`."""
     described = ("mode", "method", "kernel", "dtype", "environment", "provenance")
     return {
-        "seed": seed,
-        "config_hash": config_hash,
+        **provenance(settings),
         **runs[0].info["provenance"],
         "scored": provenance(),
-        "settings": dict(settings),
         "runs": [{"engine": run.engine, **{key: run.info[key] for key in described}} for run in runs],
     }
 

@@ -44,8 +44,11 @@ class Difference:
     verdict: str  # "tie" where the two best tokens are those two and nearly equal, else "bug"
 
 
-def run(job: Job, out: str) -> None:
-    """Let three engines answer the questions of a job, whose engine and outputs are not looked at; write the check."""
+def run(job: Job, settings: Mapping[str, object], out: str) -> None:
+    """Let three engines answer the questions of a job, whose engine and outputs are not looked at; write the check.
+
+    `settings` is what the cell depends on (`study.cell_settings`), for the provenance.
+    """
     tokenizer = load_tokenizer(job.model)
     asked = generate.ask(job, tokenizer)
     with TemporaryDirectory() as folder:
@@ -55,8 +58,8 @@ def run(job: Job, out: str) -> None:
     engines[peer.name] = [peer.assisted(question, ids[0]) for question, ids in zip(asked, alone, strict=True)]
     found = compare(asked, alone, engines, peer.best_two)
     log.info("%s", json.dumps({key: found[key] for key in ("identical", "ties", "bugs", "tokens_per_step")}))
-    settings = {key: getattr(job, key) for key in ("dtype", "draft_length", "max_tokens", "model", "draft")}
-    write_json(out, {"n": len(asked), "settings": settings, **found, "provenance": runtime.provenance()})
+    used = {key: getattr(job, key) for key in ("dtype", "draft_length", "max_tokens", "model", "draft")}
+    write_json(out, {"n": len(asked), "settings": used, **found, "provenance": runtime.provenance(settings)})
 
 
 def _answered(job: Job, folder: str) -> tuple[str, list[Generation]]:

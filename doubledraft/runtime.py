@@ -9,6 +9,7 @@ import platform
 import subprocess
 import sys
 import types
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -75,9 +76,13 @@ def config_hash(values: object) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def provenance() -> dict[str, object]:
-    """Say what made a result: code, libraries, hardware, time."""
-    return {
+def provenance(settings: Mapping[str, object] | None = None) -> dict[str, object]:
+    """Say what made a result: code, libraries, hardware, time; and of a study's result, the settings it depends on.
+
+    These must hold the study's `seed`; it and their hash then stand beside them.
+    """
+    studied = {"seed": settings["seed"], "config_hash": config_hash(settings), "settings": settings} if settings else {}
+    return studied | {
         "doubledraft": __version__,
         "commit": _commit(),
         "python": platform.python_version(),

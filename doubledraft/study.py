@@ -174,6 +174,13 @@ def cell_settings(config: dict, type: str, scenario: str, prompts: dict[str, str
     return settings | {"draft": source_chain(models, models["draft"]), "distill": config["distill"]}
 
 
+def trace_settings(config: dict, type: str, scenario: str, prompts: dict[str, str]) -> dict:
+    """Give the part of `cell_settings` that traces and their audit depend on: the target too, which counts tokens."""
+    settings = cell_settings(config, type, scenario, prompts)
+    made = {key: config["types"][type].get(key) for key in ("condense", "by")}
+    return {key: settings[key] for key in ("study", "seed", "scenario", "target", "teacher")} | {"type": made}
+
+
 def source_chain(models: dict, name: str) -> list[dict]:
     """Give where a model comes from: its entry, and the entries it is pruned from, nearest first."""
     entry = models["sources"][name]

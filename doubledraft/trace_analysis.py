@@ -34,14 +34,15 @@ def write(
     traces: Sequence[str | Path],
     model: str | Path,
     rules: Mapping[str, Mapping[str, int] | None],
-    seed: int,
+    settings: Mapping[str, object],
     out: str | Path,
     page: str | Path,
     figures: str | Path,
 ) -> None:
     """Analyse files of traces, tokens counted by the tokenizer of a model folder; write JSON, a page and figures.
 
-    `rules` has the rule of every type, None for a type without one.
+    `rules` has the rule of every type, None for a type without one. `settings` has the study's `seed` and what the
+    traces depend on (`study.trace_settings`), for the provenance.
     """
     from transformers import AutoTokenizer
 
@@ -50,9 +51,9 @@ def write(
         [read_records(path, Trace) for path in traces],
         {type: Rule(**rule) if rule else None for type, rule in rules.items()},
         lambda text: len(tokenizer.encode(text, add_special_tokens=False)),
-        seed,
+        settings["seed"],
     )
-    write_json(out, found | {"provenance": provenance()})
+    write_json(out, found | {"provenance": provenance(settings)})
     with whole_directory(figures) as folder:
         names = trace_figures.draw(found, folder)
     with whole_file(page) as file:

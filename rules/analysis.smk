@@ -20,7 +20,12 @@ rule analyze_traces:
         "results/logs/analyze_traces.log",
     params:
         rules={type: config["types"][type].get("condense") for type in TYPES},
-        seed=config["seed"],
+        settings={
+            "seed": config["seed"],
+            "traces": [
+                study.trace_settings(config, type, scenario, PROMPTS) for type in TYPES for scenario in SCENARIOS
+            ],
+        },
         code=code("trace_analysis", files=["templates/traces.md.j2"]),
     script:
         "../scripts/analyze_traces.py"

@@ -114,6 +114,7 @@ rule cross_check:
         max_tokens=lookup("types/{type}/max_tokens", within=config),
         vllm=config["engine"],
         seed=config["seed"],
+        settings=cell_settings,
         code=code("cross_check", "native_engine", "vllm_engine"),
     script:
         "../scripts/cross_check.py"
@@ -147,7 +148,6 @@ rule score:
         limit=config["benchmark"]["limit"],
         seed=config["seed"],
         settings=cell_settings,
-        config_hash=cell_hash,
         code=code("benchmark"),
     script:
         "../scripts/score.py"
@@ -178,7 +178,6 @@ rule score_untrained:
         limit=config["benchmark"]["limit"],
         seed=config["seed"],
         settings=cell_settings,
-        config_hash=cell_hash,
         code=code("benchmark"),
     script:
         "../scripts/score_untrained.py"

@@ -176,9 +176,9 @@ def cell_settings(wildcards):
     return study.cell_settings(config, wildcards.get("type", "untrained"), wildcards.scenario, PROMPTS)
 
 
-def cell_hash(wildcards):
-    """Give the hash of the part of the config that a cell depends on."""
-    return runtime.config_hash(cell_settings(wildcards))
+def trace_settings(wildcards):
+    """Give the part of the config that a set of traces depends on, for the provenance of its audit."""
+    return study.trace_settings(config, wildcards.type, wildcards.scenario, PROMPTS)
 
 
 def cell_hashes(wildcards):
@@ -229,9 +229,9 @@ def asks_teacher(job):
 
 onstart:
     try:
+        locks.hold(RUN_LOCK)
         if busy := locks.jobs_at_work(job_locks()):
             raise locks.Busy(busy)
-        locks.hold(RUN_LOCK)
         study.check_folder(config["study"])  # another study may have come first since this one was read
     except (locks.Busy, study.StudyError) as error:
         raise WorkflowError(plain_text.visible(str(error))) from None

@@ -85,6 +85,7 @@ rule audit_traces:
         "results/logs/audit_traces_{type}_{scenario}.log",
     params:
         rule=lookup("types/{type}/condense", within=config, default=None),
+        settings=trace_settings,
         code=code("audit"),
     script:
         "../scripts/audit_traces.py"

@@ -9,7 +9,7 @@ if __name__ == "__main__":
         traces=snakemake.input.traces,
         model=snakemake.input.model,
         rules=snakemake.params.rules,
-        seed=snakemake.params.seed,
+        settings=snakemake.params.settings,
         out=snakemake.output.analysis,
         page=snakemake.output.page,
         figures=snakemake.output.figures,

@@ -12,6 +12,7 @@ if __name__ == "__main__":
         questions=snakemake.input.questions,
         model=snakemake.input.model,
         rule=snakemake.params.rule,
+        settings=snakemake.params.settings,
         out=snakemake.output.audit,
         figure=snakemake.output.figure,
     )

@@ -26,5 +26,6 @@ if __name__ == "__main__":
             seed=snakemake.params.seed,
             **snakemake.params.vllm,
         ),
+        settings=snakemake.params.settings,
         out=snakemake.output.check,
     )

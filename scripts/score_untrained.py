@@ -16,7 +16,6 @@ if __name__ == "__main__":
         limit=snakemake.params.limit,
         seed=snakemake.params.seed,
         settings=snakemake.params.settings,
-        config_hash=snakemake.params.config_hash,
         out_metrics=snakemake.output.metrics,
         out_samples=snakemake.output.samples,
         out_comparison=snakemake.output.comparison,

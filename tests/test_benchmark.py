@@ -12,6 +12,7 @@ import pytest
 from doubledraft import benchmark, runs, stats
 from doubledraft.records import Generation, Question, write_records
 from doubledraft.runs import ComparisonError
+from doubledraft.runtime import config_hash
 from doubledraft.speculation import CounterError
 
 RULE = {"min_steps": 3, "max_steps": 5, "max_words": 5}
@@ -35,6 +36,7 @@ COUNTERS = [(3, 6, 4, [3, 1]), (2, 3, 1, [1]), (4, 9, 6, [3, 0, 3]), (2, 3, 0, [
 
 MANIFEST = {"splits": {"train": {"asked": 9, "got": 7, "rows": 30}, "test": {"asked": 4, "got": 4, "rows": 4}}}
 JOB = dict.fromkeys(runs.SAME_IN_JOB, 1)
+SETTINGS = {"seed": 17, "target": "t"}
 MEASURED = {
     "doubledraft": "0.0.9",
     "commit": "measured",
@@ -116,8 +118,7 @@ def score(tmp_path):
             rule=rule,
             limit=limit,
             seed=17,
-            settings={"models": {"target": "t"}},
-            config_hash="abc",
+            settings=SETTINGS,
             out_metrics=str(tmp_path / "metrics.json"),
             out_samples=str(tmp_path / "samples.csv"),
             out_comparison=str(tmp_path / "comparison.txt"),
@@ -265,11 +266,8 @@ def test_differences_are_found_by_ids_and_lengths(score):
 
 def test_provenance_says_what_made_the_result(score):
     provenance = score()["provenance"]
-    assert (provenance["seed"], provenance["config_hash"], provenance["settings"]) == (
-        17,
-        "abc",
-        {"models": {"target": "t"}},
-    )
+    assert (provenance["seed"], provenance["config_hash"]) == (17, config_hash(SETTINGS))
+    assert provenance["settings"] == SETTINGS
     assert {key: provenance[key] for key in MEASURED} == MEASURED, "of the process that measured"
     assert provenance["scored"].keys() == MEASURED.keys() and provenance["scored"]["time"] != MEASURED["time"]
     assert [run["engine"] for run in provenance["runs"]] == ["vllm 0.32.0"] * 2
@@ -338,8 +336,7 @@ def untrained(tmp_path, generations, run, rules):
         rules=rules,
         limit=None,
         seed=17,
-        settings={},
-        config_hash="abc",
+        settings=SETTINGS,
         out_metrics=str(tmp_path / "metrics.json"),
         out_samples=str(tmp_path / "samples.csv"),
         out_comparison=str(tmp_path / "comparison.txt"),

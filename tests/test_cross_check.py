@@ -61,9 +61,10 @@ def test_ours_takes_the_steps_of_hugging_face_s_assisted_generation(tmp_path, ti
 
 
 def test_three_engines_agree(tmp_path, tiny_model, tiny_draft):
-    cross_check.run(job(tmp_path, tiny_model, tiny_draft, 3), out=str(tmp_path / "check.json"))
+    cross_check.run(job(tmp_path, tiny_model, tiny_draft, 3), {"seed": 17}, out=str(tmp_path / "check.json"))
     found = json.loads((tmp_path / "check.json").read_text())
     assert [name.split()[0] for name in found["engines"]] == ["native", "vllm", "transformers"]
+    assert found["provenance"]["seed"] == 17
     assert found["identical"] and found["bugs"] == found["ties"] == 0
     assert found["tokens_per_step"]["spread"] == 0, "in float32, on the same questions, every step should be the same"
     assert all(engine["emitted"] > engine["steps"] for engine in found["engines"].values()), "nothing was accepted"

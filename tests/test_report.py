@@ -17,6 +17,7 @@ import pytest
 from doubledraft import benchmark, findings, report, tables
 from doubledraft.records import Generation, Question, write_json, write_records
 from doubledraft.runs import SAME_IN_JOB
+from doubledraft.runtime import config_hash
 from doubledraft.tables import ReportError
 
 HOSTILE = "</script><img src=x onerror=alert(1)>|`[a](http://evil.example)"
@@ -45,6 +46,7 @@ def build(
     study: str = "made-up",
     asked: list[Path] = (),
     missing: dict[str, str] | None = None,
+    made: str = made_up.CONFIG_HASH,
 ) -> Path:
     out = folder / "report"
     there = {path.parent.name for path in metrics}
@@ -52,7 +54,7 @@ def build(
     report.build(
         metrics=metrics,
         asked=asked,
-        expected=dict.fromkeys(expected, made_up.CONFIG_HASH),
+        expected=dict.fromkeys(expected, made),
         study=study,
         missing=missing,
         table=out / "table.csv",
@@ -437,8 +439,7 @@ def test_report_reads_what_the_benchmark_writes(tmp_path):
         "manifest": manifest,
         "limit": None,
         "seed": 1,
-        "settings": {"target": "made-up"},
-        "config_hash": made_up.CONFIG_HASH,
+        "settings": {"seed": 1, "target": "made-up"},
     }
     for type in ("cot", "cod"):
         folder = tmp_path / f"{type}_easy"
@@ -462,7 +463,8 @@ def test_report_reads_what_the_benchmark_writes(tmp_path):
         **outputs(folder),
     )
     expected = ["cot_easy", "cod_easy", "untrained_easy"]
-    out = build(tmp_path, [tmp_path / cell / "metrics.json" for cell in expected], expected)
+    metrics = [tmp_path / cell / "metrics.json" for cell in expected]
+    out = build(tmp_path, metrics, expected, made=config_hash(common["settings"]))
     row = read_table(out)["cod_easy", "cod"]
     assert (row["speedup"], row["combined_gain"], row["tokens_of_cot"], row["acceptance_rate_n"]) == (
         "2.0",

@@ -179,6 +179,7 @@ def test_openai_teacher_writes_condenses_and_is_paid_once_whatever_fails(tmp_pat
     for path in audits:
         audit = json.loads((tmp_path / path).read_text())
         assert (audit["kept"], audit["teacher"], audit["verified"]["value"]) == (COUNT, "openai tiny", 1)
+        assert audit["provenance"]["seed"] == 17 and audit["provenance"]["settings"]["teacher"]["name"] == "openai"
         assert audit["asked"]["usd"] > 0 and audit["asked"]["rounds"][0]["asked"] == COUNT
     assert audit["compliant"]["value"] == 1
     assert KEY not in outcome.stderr + outcome.stdout and KEY.encode() not in everything_written(tmp_path)
