@@ -20,7 +20,7 @@ class Fault:
     """What goes wrong with one request."""
 
     status: int = 200
-    headers: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str | Callable[[], str]] = field(default_factory=dict)  # a callable is asked when it is sent
     code: str | None = None  # of the error
     kind: str = ""  # reset | hang | garbage | page | nothing | no_usage, or a finish reason
 
@@ -65,7 +65,7 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             time.sleep(teller.seconds)
             self._reply(body, fault, teller.answer)
-        except BrokenPipeError:  # the client is gone, as it was meant to be
+        except ConnectionError:  # the client is gone, as it was meant to be
             self.close_connection = True
         finally:
             with teller.lock:
@@ -88,11 +88,11 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._send(200, json.dumps(completion(answer(body["messages"]), fault.kind)))
 
-    def _send(self, status: int, text: str, headers: dict[str, str] | None = None) -> None:
+    def _send(self, status: int, text: str, headers: dict[str, str | Callable[[], str]] | None = None) -> None:
         data = text.encode()
         self.send_response(status)
         for name, value in ({"Content-Type": "application/json"} | (headers or {})).items():
-            self.send_header(name, value)
+            self.send_header(name, value() if callable(value) else value)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)

@@ -157,7 +157,7 @@ def test_scores_keep_both_readings_and_the_reason():
 
 
 def test_extraction_is_linear_in_the_length_of_a_text():
-    start = time.monotonic()
+    start = time.thread_time()
     for text in (
         "\\boxed{" * 30_000,
         "{" * 200_000,
@@ -169,4 +169,4 @@ def test_extraction_is_linear_in_the_length_of_a_text():
         extract_lenient(text)
     for text in ("\\(1" * 30_000, "\\[1" * 30_000, "answer:" + " " * 100_000, "\\boxed{1}," * 20_000):
         extract_lenient(text)
-    assert time.monotonic() - start < 5
+    assert time.thread_time() - start < 15, "quadratic time would be minutes"

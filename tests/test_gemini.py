@@ -87,8 +87,8 @@ def test_a_fault_that_passes_costs_nothing(study, fault):
 
 
 def test_a_timeout_whose_create_had_succeeded_makes_no_second_job(study, monkeypatch):
-    monkeypatch.setattr(gemini_service, "TIMEOUT", 0.3)
-    study.server.faults["create"] = [Fault(stall=1.0)]
+    monkeypatch.setattr(gemini_service, "TIMEOUT", 1.0)
+    study.server.faults["create"] = [Fault(stall=3.0)]
     assert finishes(study.ask()) == GOOD
     assert study.server.calls["create"] == len(study.server.jobs) == 1
 

@@ -51,7 +51,7 @@ def test_looking_whether_a_lock_is_held_takes_it_from_nobody(tmp_path):
     watching = "import sys, time; from doubledraft import locks\nwhile True: locks.holder(sys.argv[1])"
     path.touch()
     with subprocess.Popen([sys.executable, "-c", watching, path]) as watcher:
-        code = "import sys; from doubledraft import locks; locks.hold(sys.argv[1])"
+        code = "import sys; from doubledraft import locks; locks.PATIENCE = 60; locks.hold(sys.argv[1])"
         taken = [subprocess.run([sys.executable, "-c", code, path], check=False).returncode for _ in range(5)]
         watcher.kill()
     assert taken == [0] * 5

@@ -31,6 +31,12 @@ def command_named(folder: Path, name: str, body: str) -> Path:
     return path
 
 
+def with_free_disk(folder: Path, kilobytes: int = 99_999_999) -> str:
+    """Give a PATH on which `df` finds this much free space, whatever this machine has."""
+    command_named(folder / "bin", "df", f"echo Filesystem; echo /dev/x 9 9 {kilobytes} 50% /")
+    return f"{folder / 'bin'}:{os.environ['PATH']}"
+
+
 def test_a_python_of_another_version_is_refused_by_name(tmp_path):
     python = command_named(tmp_path / "bin", "python3.9", "echo 3.9")
     result = install(tmp_path / "venv", PYTHON=str(python))
@@ -46,8 +52,7 @@ def test_a_python_that_is_not_there_is_refused_by_name(tmp_path):
 
 
 def test_a_full_disk_is_found_before_anything_is_written(tmp_path):
-    command_named(tmp_path / "bin", "df", "echo Filesystem; echo /dev/x 9 9 1048576 99% /")
-    result = install(tmp_path / "venv", PATH=f"{tmp_path / 'bin'}:{os.environ['PATH']}", PYTHON=sys.executable)
+    result = install(tmp_path / "venv", PATH=with_free_disk(tmp_path, kilobytes=1048576), PYTHON=sys.executable)
     assert result.returncode == 1
     assert "1 GB free" in result.stderr and "7 GB needed" in result.stderr
     assert not (tmp_path / "venv").exists()
@@ -60,7 +65,7 @@ def test_a_missing_package_index_is_said_and_leaves_no_environment_that_passes_f
         "PIP_FIND_LINKS": "",
         "PIP_RETRIES": "0",
     }
-    result = install(tmp_path / "venv", PYTHON=sys.executable, **nowhere)
+    result = install(tmp_path / "venv", PYTHON=sys.executable, PATH=with_free_disk(tmp_path), **nowhere)
     assert result.returncode == 1
     assert "no package index answered" in result.stderr
     assert not (tmp_path / "venv" / "installed").exists()
@@ -71,7 +76,7 @@ def test_an_unfinished_environment_is_made_anew(tmp_path):
     venv = tmp_path / "venv"
     venv.mkdir()
     (venv / "half").touch()
-    result = install(venv, PYTHON=sys.executable, PIP_NO_INDEX="1", PIP_FIND_LINKS="")
+    result = install(venv, PYTHON=sys.executable, PATH=with_free_disk(tmp_path), PIP_NO_INDEX="1", PIP_FIND_LINKS="")
     assert "unfinished" in result.stdout
     assert not (venv / "half").exists()
 
