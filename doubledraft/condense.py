@@ -5,7 +5,7 @@ Too many drafts: those without an equation go first, then neighbours are merged 
 expression in its place (`3 * 5 = 15`, `15 + 2 = 17` to `3 * 5 + 2 = 17`). Too few: a line's other equations, then the
 words before its equation, become drafts too. What still breaks the rule is refused, never bent.
 
-A word is a whitespace-separated token that is not a lone operator or `=` (DESIGN section 5).
+A word is a whitespace-separated token that is not a lone operator or `=`.
 """
 
 import re

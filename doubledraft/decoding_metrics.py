@@ -1,4 +1,4 @@
-"""What a decoding run did, token by token, and the figures that follow from it (DESIGN section 5).
+"""What a decoding run did, token by token, and the figures that follow from it.
 
 The trace is the source: of every row and every step, which tokens were drafted, how many were kept, which would have
 passed by themselves. Figures are sums over it, and definitions that vLLM's counters share are those of `speculation`:
