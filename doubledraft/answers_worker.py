@@ -66,7 +66,7 @@ def _compare_all(pipe: Connection, other_end: Connection, wall_seconds: float) -
             gold, prediction = pipe.recv()
         except EOFError:
             return
-        signal.setitimer(signal.ITIMER_REAL, 10 * wall_seconds)  # ends a child whose parent was killed; never before it
+        signal.setitimer(signal.ITIMER_REAL, 10 * wall_seconds)  # ends a child whose parent was killed, and no other
         pipe.send(_compare(gold, prediction))
         signal.setitimer(signal.ITIMER_REAL, 0)
 

@@ -81,7 +81,9 @@ def provenance(settings: Mapping[str, object] | None = None) -> dict[str, object
 
     These must hold the study's `seed`; it and their hash then stand beside them.
     """
-    studied = {"seed": settings["seed"], "config_hash": config_hash(settings), "settings": settings} if settings else {}
+    studied = {}
+    if settings is not None:
+        studied = {"seed": settings["seed"], "config_hash": config_hash(settings), "settings": settings}
     return studied | {
         "doubledraft": __version__,
         "commit": _commit(),
