@@ -15,10 +15,10 @@ test: lint ## style, unit, workflow and end-to-end tests
 	$(BIN)/python -m pytest -q --durations=15
 
 test-crash: env ## every rule killed at every point; a table at the end
-	$(BIN)/python -m pytest -q -m crash tests/test_crash_matrix.py
+	$(BIN)/python -m pytest -q -m crash tests/study/test_crash_matrix.py
 
 test-slurm: env ## the SLURM profile on a SLURM of its own; needs root and the Debian packages slurm-wlm and munge
-	tests/slurm/cluster.sh sh -c '$(abspath $(BIN))/python -m pytest -q -m slurm tests/slurm; status=$$?; \
+	tests/study/slurm/cluster.sh sh -c '$(abspath $(BIN))/python -m pytest -q -m slurm tests/study/slurm; status=$$?; \
 	  squeue --states=all --sort=i --format="%.4i %10T %8N %9P %.6M %.7m %k"; exit $$status'
 
 lint: env

@@ -19,16 +19,20 @@ from contextlib import ExitStack
 from statistics import median
 
 from benchmarks.vllm_arm import VllmArm
-from doubledraft import prompts, runtime, sub_vocabulary
-from doubledraft.backend import Backend, create_backend
-from doubledraft.bandwidth import read_bandwidth
-from doubledraft.decoding_metrics import Metrics, together
-from doubledraft.draft_length import AdaptiveLength
-from doubledraft.engine import speculative_decode
-from doubledraft.exactness import differences
-from doubledraft.proposers import NGram, NoDraft
-from doubledraft.records import Question, read_records, write_json
-from doubledraft.tokenizing import load_tokenizer, prompt_ids, stop_ids
+from doubledraft import machine, prompts, provenance
+from doubledraft.engine import draft_vocabulary
+from doubledraft.engine.backend import Backend
+from doubledraft.engine.decode import speculative_decode
+from doubledraft.engine.decoding_metrics import Metrics, together
+from doubledraft.engine.draft_length import AdaptiveLength
+from doubledraft.engine.load import create_backend
+from doubledraft.engine.lossless import differences
+from doubledraft.engine.proposers import NGram, NoDraft
+from doubledraft.evaluation.acceptance import summary
+from doubledraft.files import write_json
+from doubledraft.inference.bandwidth import read_bandwidth
+from doubledraft.inference.tokenizing import load_tokenizer, prompt_ids, stop_ids
+from doubledraft.records import Question, read_records
 
 PLAIN, ADAPTIVE = "native plain", "native adaptive"
 Arm = Callable[[list[list[int]]], list[list[int]]]
@@ -37,7 +41,7 @@ Arm = Callable[[list[list[int]]], list[list[int]]]
 def main() -> None:
     """Measure and report."""
     options = _options()
-    runtime.use_own_cores()
+    machine.use_own_cores()
     target = create_backend(options.target, options.dtype, options.device)
     asked, stops = _prompts(options)
     with ExitStack() as stack:
@@ -59,7 +63,7 @@ def main() -> None:
         "share_of_bandwidth": used / bandwidth,
         "against_plain": {name: differences(target, asked, answers[PLAIN], answers[name]) for name in arms},
         "options": vars(options),
-        "provenance": runtime.provenance(),
+        "provenance": provenance.provenance(),
     }
     _show(report)
     if options.out:
@@ -118,7 +122,7 @@ def _native(
     target: Backend, stops: set[int], options: argparse.Namespace
 ) -> tuple[dict[str, Arm], dict[str, list[Metrics]]]:
     """Give the engine's arms, and the lists that their metrics go to."""
-    says = sub_vocabulary.learn_from_files(options.says) if options.says else None
+    says = draft_vocabulary.learn_from_files(options.says) if options.says else None
     settings = {"dtype": options.dtype, "device": options.device, "int8": options.int8_draft}
     draft = create_backend(options.draft, says=says, **settings)
     ways = {PLAIN: (NoDraft(), 1)}
@@ -202,7 +206,7 @@ def _vllm(stack: ExitStack, asked: list[list[int]], options: argparse.Namespace)
 
 def _row(name: str, speeds: dict[str, list[float]], prompts_asked: int, runs: list[Metrics]) -> dict:
     """Give the figures of one arm; what the engine says of itself is of its last turn."""
-    figures = together(runs[-prompts_asked:]).figures() if runs else {}
+    figures = summary(together(runs[-prompts_asked:])) if runs else {}
     kept = ("tokens_per_step", "acceptance_rate", "order_independent_agreement", "mean_draft_length", "step_seconds")
     return {
         "arm": name,

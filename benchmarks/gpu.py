@@ -5,22 +5,36 @@
 Weights are random, since speed does not depend on them, but acceptance does: it is IMPOSED. An oracle that exists only
 in this file keeps each drafted token with probability `--alpha`, whatever the target says, in our engine and in
 Hugging Face's alike. The figures are costs and speeds at that acceptance; nothing here is about a real pair.
-This script has run at tiny size on CPU (its test) and not on a GPU yet.
+
+There are three parts: our engine (`native`), one step of white-box distillation (`distillation`), and Hugging Face's
+generation (`hugging_face`). What is measured is printed and written at once, so that a run that is cut off leaves it.
+All figures are seconds where their names say nothing else. This version has run at tiny size on CPU (its test) and not
+on a GPU yet.
 """
 
 import argparse
+import gc
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from statistics import median
+from typing import TYPE_CHECKING
 from unittest.mock import patch
 
-from doubledraft import engine, runtime, sampling
-from doubledraft.backend import Backend
-from doubledraft.graphed import GraphedBackend
-from doubledraft.proposers import NoDraft
-from doubledraft.records import write_json
+from doubledraft.engine import clock, cuda_graphs, sampling
+from doubledraft.engine import decode as decoding
+from doubledraft.engine.backend import Backend
+from doubledraft.engine.cuda_graphs import GraphedBackend
+from doubledraft.engine.decoding_metrics import Metrics
+from doubledraft.engine.proposers import NoDraft, Proposer
+from doubledraft.files import write_json
+from doubledraft.provenance import provenance
+
+if TYPE_CHECKING:
+    import torch
+
+Run = tuple[float, Metrics]  # wall seconds of an answer, and what its decoding did
 
 SHARED = {"vocab_size": 151936, "head_dim": 128, "num_key_value_heads": 8, "max_position_embeddings": 40960}
 SHAPES = {  # config.json of Qwen/Qwen3-14B and Qwen/Qwen3-0.6B
@@ -41,100 +55,207 @@ SHAPES = {  # config.json of Qwen/Qwen3-14B and Qwen/Qwen3-0.6B
         "tie_word_embeddings": True,
     },
 }
+DTYPE = "bfloat16"
 COPIED = 2**32  # bytes of the copy that measures the bandwidth
 PROMPT = 100  # tokens
+WARM = 16  # tokens of the answer of Hugging Face's that is not timed
 GOOD, BAD = 7, 8  # tokens that the oracle lets Hugging Face's models say
 
 
 def main() -> None:
-    """Measure and report."""
+    """Measure part after part."""
+    import torch
+
     options = _options()
-    models = {name: _random(shape, options) for name, shape in SHAPES.items()}
-    hugging_face = _hugging_face(models["target"], models["draft"], options)
-    target, draft = (GraphedBackend(models.pop(name), {}, name) for name in SHAPES)
-    ours = _native(target, draft, options)
-    copied = copy_bandwidth(options.device)
-    step, drafted, verify = ours["step"], ours["draft_step"], ours["verify"]
-    report = {
-        "acceptance": f"imposed by an oracle: each drafted token is kept with probability {options.alpha}",
-        "copy_bytes_per_second": copied,
-        "seconds": {"native": ours, "hugging_face": hugging_face},
-        "ratios": {
-            "plain: bytes/s / copy bandwidth": target.bytes_per_pass / step / copied,
-            "draft step / target step": drafted / step,
-            f"verify of {options.draft_length + 1} / step of 1": verify / step,
-            f"speculative / plain, K = {options.draft_length}": ours["plain"] / ours["speculative"],
-            "Hugging Face assisted / generate": hugging_face["plain"] / hugging_face["assisted"],
-            "native speculative / Hugging Face assisted": hugging_face["assisted"] / ours["speculative"],
-        },
-        "options": vars(options),
-        "provenance": runtime.provenance(),
-    }
-    lines = [report["acceptance"], *(f"{name:<48}{ratio:>8.3f}" for name, ratio in report["ratios"].items())]
-    sys.stdout.write("\n".join(lines) + "\n")
-    if options.out:
-        write_json(options.out, report)
+    report = Report(options)
+    for part in options.parts:
+        PARTS[part](options, report)
+        gc.collect()  # graphs and their backend hold each other
+        torch.cuda.empty_cache()
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--parts", type=_parts, default=list(PARTS), help=f"of {','.join(PARTS)}; default: all")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--alpha", type=float, default=0.88, help="chance that a drafted token is kept")
-    parser.add_argument("--draft-length", type=int, default=5)
+    parser.add_argument(
+        "--draft-length", type=_lengths, default=[5], help="or several: 5,3,8; Hugging Face takes the first"
+    )
     parser.add_argument("--tokens", type=int, default=256, help="of each answer")
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--batch", type=int, default=4, help="texts of a distillation step")
+    parser.add_argument("--length", type=int, default=512, help="tokens of each of these texts")
+    parser.add_argument("--chunk", type=int, default=256, help="positions whose logits are there at a time")
     parser.add_argument("--out", help="JSON file")
     return parser.parse_args()
 
 
+def _parts(text: str) -> list[str]:
+    """Return the chosen parts in the order in which they run."""
+    chosen = text.split(",")
+    if unknown := sorted(set(chosen) - PARTS.keys()):
+        raise argparse.ArgumentTypeError(f"expected some of {','.join(PARTS)}, found {unknown[0]!r}")
+    return [part for part in PARTS if part in chosen]
+
+
+def _lengths(text: str) -> list[int]:
+    return list(map(int, text.split(",")))
+
+
+class Report:
+    """What has been measured so far."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self._options, self._began = options, time.perf_counter()
+        self._values = {
+            "acceptance": f"imposed by an oracle: each drafted token is kept with probability {options.alpha}",
+            "figures": {},
+            "ratios": {},
+            "options": vars(options),
+            "provenance": provenance(),
+        }
+        self._say(self._values["acceptance"])
+
+    def add(self, part: str, **figures: float | None) -> None:
+        """Take figures of a part, print them and the ratios that they bring, and write all anew."""
+        found, before = self._values["figures"], self._values["ratios"]
+        found.setdefault(part, {}).update(figures)
+        self._values["ratios"] = _ratios(found, self._options.draft_length)
+        self._say(f"{part}: {_shown(figures)}")
+        for name, ratio in self._values["ratios"].items():
+            if name not in before:
+                self._say(f"    {name:<48}{ratio:>8.3f}")
+        if self._options.out:
+            write_json(self._options.out, self._values)
+
+    def _say(self, line: str) -> None:
+        sys.stdout.write(f"{time.perf_counter() - self._began:7.1f} s  {line}\n")
+        sys.stdout.flush()
+
+
+def _shown(figures: Mapping[str, float | None]) -> str:
+    return ", ".join(
+        f"{name} {'unknown' if value is None else format(value, '.6g')}" for name, value in figures.items()
+    )
+
+
+def _ratios(found: Mapping[str, Mapping[str, float]], lengths: Sequence[int]) -> dict[str, float]:
+    """Return the ratios whose figures are there."""
+    native, hugging_face, ratios = found.get("native", {}), found.get("hugging_face", {}), {}
+    if "step" in native:
+        speed = native["bytes_per_pass"] / native["step"]
+        ratios["plain: bytes/s / copy bandwidth"] = speed / native["copy_bytes_per_second"]
+    for length in lengths:
+        if ours := found.get(_at(length)):
+            ratios |= {
+                f"draft step / target step, K = {length}": ours["draft_step"] / native["step"],
+                f"verify of {length + 1} / step of 1": ours["verify"] / native["step"],
+                f"speculative / plain, K = {length}": native["plain"] / ours["speculative"],
+            }
+    if "assisted" in hugging_face:
+        ratios["Hugging Face assisted / generate"] = hugging_face["plain"] / hugging_face["assisted"]
+        if ours := found.get(_at(lengths[0])):
+            ratios["native speculative / Hugging Face assisted"] = hugging_face["assisted"] / ours["speculative"]
+    return ratios
+
+
+def _at(length: int) -> str:
+    return f"native, K = {length}"
+
+
 def _random(shape: dict, options: argparse.Namespace):
-    """Make a bfloat16 model of a shape, its weights random."""
+    """Make a model of a shape, its weights random."""
     import torch
     from transformers import AutoModelForCausalLM, Qwen3Config
 
     torch.manual_seed(0)
     with torch.device(options.device):
-        model = AutoModelForCausalLM.from_config(Qwen3Config(**shape, eos_token_id=None), dtype=torch.bfloat16)
+        model = AutoModelForCausalLM.from_config(Qwen3Config(**shape, eos_token_id=None), dtype=getattr(torch, DTYPE))
     return model.eval()
 
 
-def _native(target: Backend, draft: Backend, options: argparse.Namespace) -> dict[str, float]:
-    """Give medians: the seconds of an answer, plain and speculative, and of each part of a step."""
-    prompt = [list(range(PROMPT))]
+def _models(part: str, options: argparse.Namespace, report: Report, kind: Callable = lambda model, name: model) -> list:
+    """Make target and draft, each as `kind` has it, and report how long that took."""
+    made = []
 
-    def run(proposer) -> engine.Metrics:
-        settings = {"draft_length": options.draft_length}
-        return engine.speculative_decode(target, proposer, prompt, options.tokens, **settings)[1]
+    def make() -> None:
+        made.extend(kind(_random(shape, options), name) for name, shape in SHAPES.items())
 
-    _record(target, draft, prompt, options)
+    report.add(part, loading=_seconds(make, options.device))
+    return made
+
+
+def _native(options: argparse.Namespace, report: Report) -> None:
+    """Measure our engine."""
+    target, draft = _models("native", options, report, lambda model, name: GraphedBackend(model, {}, name))
+    report.add("native", copy_bytes_per_second=copy_bandwidth(options.device), bytes_per_pass=target.bytes_per_pass)
+    with _recordings(options.device) as spent:
+        warming = _seconds(lambda: _record(target, draft, options), options.device)
+    report.add("native", warming=warming, recording=sum(spent), graphs=len(spent))
+    plain, *speculative = _timed_runs(target, draft, options)
+    steps = [metrics.step_seconds()["target"] for _, metrics in plain]
+    report.add("native", plain=_wall(plain), step=median(steps), host_per_step=_host(plain))
+    for length, runs in zip(options.draft_length, speculative, strict=True):
+        parts = [metrics.step_seconds() for _, metrics in runs]
+        figures = {"draft_step": median(part["draft"] for part in parts), "verify": median(p["verify"] for p in parts)}
+        report.add(_at(length), speculative=_wall(runs), **figures, host_per_step=_host(runs))
+
+
+def _timed_runs(target: Backend, draft: Backend, options: argparse.Namespace) -> list[list[Run]]:
+    """Return the runs of plain decoding, then those of each draft length; they take turns, as the GPU warms up."""
+    ways = [(NoDraft(), max(options.draft_length)), *((draft, length) for length in options.draft_length)]
+    runs = [[] for _ in ways]
     with imposed_acceptance(options.alpha):
-        runs = {"plain": [], "speculative": []}
         for _ in range(options.repeats):
-            for name, proposer in (("plain", NoDraft()), ("speculative", draft)):
-                runs[name].append(run(proposer))
-    parts = [found.step_seconds() for found in runs["speculative"]]
-    return {
-        "plain": median(found.seconds for found in runs["plain"]),
-        "speculative": median(found.seconds for found in runs["speculative"]),
-        "step": median(found.step_seconds()["target"] for found in runs["plain"]),
-        "draft_step": median(part["draft"] for part in parts),
-        "verify": median(part["verify"] for part in parts),
-    }
+            for (proposer, length), of_way in zip(ways, runs, strict=True):
+                of_way.append(_answer(target, proposer, options.tokens, length))
+    return runs
 
 
-def _record(target: Backend, draft: Backend, prompt: list[list[int]], options: argparse.Namespace) -> None:
+def _answer(target: Backend, proposer: Backend | Proposer, tokens: int, length: int) -> Run:
+    began = time.perf_counter()
+    _, metrics = decoding.speculative_decode(target, proposer, [list(range(PROMPT))], tokens, draft_length=length)
+    return time.perf_counter() - began, metrics
+
+
+def _wall(runs: Sequence[Run]) -> float:
+    return median(wall for wall, _ in runs)
+
+
+def _host(runs: Sequence[Run]) -> float:
+    """Return the median of the seconds a step that lie outside the steps: the host's own.
+
+    A step lasts on the device's clock until its tokens are there, so what it waits for the host within counts as its.
+    """
+    return median((wall - metrics.seconds) / len(metrics.times) for wall, metrics in runs)
+
+
+@contextmanager
+def _recordings(device: str) -> Iterator[list[float]]:
+    """Note the seconds that each recording of a graph takes."""
+    spent = []
+
+    class Timed(cuda_graphs._Graph):
+        def __init__(self, *recorded) -> None:
+            spent.append(_seconds(lambda: super(Timed, self).__init__(*recorded), device))
+
+    with patch.object(cuda_graphs, "_Graph", Timed):
+        yield spent
+
+
+def _record(target: Backend, draft: Backend, options: argparse.Namespace) -> None:
     """Decode in every shape that the timed runs meet, so that none of them stops to record a graph.
 
     Near its end an answer takes shorter drafts, so each length is drafted here. A draft reads two tokens after one that
     was kept whole, else one: where all are kept, the first draft reads one and the others two. The shorter the drafts,
     the longer the answer: graphs belong to a cache, so all runs must ask for one of the same size.
     """
-    longest = options.draft_length
-    ways = [(NoDraft(), longest), *((draft, length) for length in range(1, longest + 1))]
     with imposed_acceptance(1.0):
-        for proposer, length in ways:
-            tokens = options.tokens + longest - length
-            engine.speculative_decode(target, proposer, prompt, tokens, draft_length=length)
+        for longest in options.draft_length:
+            ways = [(NoDraft(), longest), *((draft, length) for length in range(1, longest + 1))]
+            for proposer, length in ways:
+                _answer(target, proposer, options.tokens + longest - length, length)
 
 
 @contextmanager
@@ -147,32 +268,119 @@ def imposed_acceptance(alpha: float) -> Iterator[None]:
         accepted = sampling.leading(kept, lengths)
         return sampling.Verdict(accepted, best[torch.arange(len(best), device=best.device), accepted], kept)
 
-    with patch.object(engine, "accept_greedy", oracle):
+    with patch.object(decoding, "accept_greedy", oracle):
         yield
 
 
-def _hugging_face(target, draft, options: argparse.Namespace) -> dict[str, float]:
-    """Give the median seconds of an answer, plain and assisted; the models say what the oracle lets them say."""
+class _Laps:
+    """Seconds of the device, by what it did in them."""
+
+    def __init__(self, device: "torch.device") -> None:
+        self._device, self._moments = device, [("", clock.now(device))]
+
+    def end(self, name: str) -> None:
+        """Count what was given to the device since the last call as `name`."""
+        self._moments.append((name, clock.now(self._device)))
+
+    def seconds(self) -> dict[str, float]:
+        """Return the seconds of each name."""
+        spent = {}
+        for (_, start), (name, end) in zip(self._moments, self._moments[1:], strict=False):
+            spent[name] = spent.get(name, 0.0) + clock.seconds(start, end)
+        return spent
+
+
+def _distillation(options: argparse.Namespace, report: Report) -> None:
+    """Measure steps in which the draft learns the target's distributions over the whole vocabulary."""
     import torch
 
-    draft.generation_config.num_assistant_tokens = options.draft_length
+    cuda = options.device.startswith("cuda")
+    target, draft = _models("distillation", options, report)
+    optimizer = torch.optim.AdamW(draft.parameters(), lr=1e-5, fused=cuda or None)
+    ids = torch.randint(draft.config.vocab_size, (options.batch, options.length), device=options.device)
+    if cuda:
+        torch.cuda.reset_peak_memory_stats(options.device)
+    steps = [_distillation_step(target, draft, optimizer, ids, options.chunk) for _ in range(options.repeats + 1)][1:]
+    step = median(sum(spent.values()) for spent in steps)
+    report.add(
+        "distillation",
+        step=step,
+        **{name: median(spent[name] for spent in steps) for name in steps[0]},
+        tokens_per_second=ids.numel() / step,
+        peak_bytes=torch.cuda.max_memory_allocated(options.device) if cuda else None,
+    )
+
+
+def _distillation_step(target, draft, optimizer, ids: "torch.Tensor", chunk: int) -> dict[str, float]:
+    """Return the seconds of each part of a step."""
+    laps = _Laps(ids.device)
+    add_gradient(target, draft, ids, chunk, laps.end)
+    optimizer.step()
+    optimizer.zero_grad()
+    laps.end("optimizer")
+    return laps.seconds()
+
+
+def add_gradient(target, draft, ids: "torch.Tensor", chunk: int, lap: Callable[[str], object]) -> "torch.Tensor":
+    """Add the gradient of the loss to the draft's, and return the loss.
+
+    It is the mean over all positions of KL(p||q) = sum p (log p - log q), p the target's distribution and q the
+    draft's. Logits of all positions would fill the memory, so the heads see `chunk` of them at a time: each chunk goes
+    back to the draft's last hidden states, and what has gathered there goes on through its layers at once.
+    """
+    import torch
+
+    with torch.no_grad():
+        known = target.model(ids, use_cache=False).last_hidden_state.flatten(0, 1)
+    lap("target_forward")
+    hidden = draft.model(ids, use_cache=False).last_hidden_state.flatten(0, 1)
+    last, loss = hidden.detach().requires_grad_(), 0.0
+    for of_target, of_draft in zip(known.split(chunk), last.split(chunk), strict=True):
+        lap("draft_forward_backward")
+        with torch.no_grad():
+            log_p = _log_probabilities(target, of_target)
+        lap("target_forward")
+        part = divergence(log_p, _log_probabilities(draft, of_draft)) / len(last)
+        part.backward()
+        loss = loss + part.detach()
+    hidden.backward(last.grad)
+    lap("draft_forward_backward")
+    return loss
+
+
+def _log_probabilities(model, hidden: "torch.Tensor") -> "torch.Tensor":
+    return model.get_output_embeddings()(hidden).float().log_softmax(-1)
+
+
+def divergence(log_p: "torch.Tensor", log_q: "torch.Tensor") -> "torch.Tensor":
+    """Return KL(p||q) = sum p (log p - log q), summed over positions."""
+    return (log_p.exp() * (log_p - log_q)).sum()
+
+
+def _hugging_face(options: argparse.Namespace, report: Report) -> None:
+    """Measure Hugging Face's generation, plain and assisted; the models say what the oracle lets them say."""
+    import torch
+
+    target, draft = _models("hugging_face", options, report)
+    draft.generation_config.num_assistant_tokens = options.draft_length[0]
     draft.generation_config.num_assistant_tokens_schedule = "constant"
     draft.generation_config.assistant_confidence_threshold = 0.0
     ids = torch.arange(PROMPT, device=options.device).unsqueeze(0)
-    settings = {"max_new_tokens": options.tokens, "do_sample": False, "attention_mask": torch.ones_like(ids)}
+    settings = {"do_sample": False, "attention_mask": torch.ones_like(ids)}
+
+    def answer(tokens: int, **more) -> float:
+        return _seconds(lambda: target.generate(ids, max_new_tokens=tokens, **settings, **more), options.device)
+
     with ExitStack() as stack:
         for model, chance in ((target, options.alpha), (draft, 1.0)):
             stack.callback(model.get_output_embeddings().register_forward_hook(_said(chance)).remove)
-        plain = [_seconds(lambda: target.generate(ids, **settings), options.device) for _ in range(options.repeats + 1)]
-        settings |= {"assistant_model": draft}
-        assisted = [
-            _seconds(lambda: target.generate(ids, **settings), options.device) for _ in range(options.repeats + 1)
-        ]
-    return {"plain": median(plain[1:]), "assisted": median(assisted[1:])}
+        for name, more in (("plain", {}), ("assisted", {"assistant_model": draft})):
+            answer(WARM, **more)
+            report.add("hugging_face", **{name: median(answer(options.tokens, **more) for _ in range(options.repeats))})
 
 
 def _said(chance: float) -> Callable:
-    """Give a hook on a model's head that makes it say GOOD with this chance at each position, and BAD else."""
+    """Return a hook on a model's head that makes it say GOOD with this chance at each position, and BAD else."""
     import torch
 
     def hook(module, inputs, logits) -> "torch.Tensor":
@@ -184,7 +392,7 @@ def _said(chance: float) -> Callable:
 
 
 def copy_bandwidth(device: str) -> float:
-    """Give the bytes per second that the device reads and writes while it copies: the best of 7."""
+    """Return the bytes per second that the device reads and writes while it copies: the best of 7."""
     import torch
 
     source = torch.ones(COPIED, dtype=torch.uint8, device=device)
@@ -205,6 +413,8 @@ def _seconds(work: Callable[[], object], device: str) -> float:
     wait()
     return time.perf_counter() - began
 
+
+PARTS = {"native": _native, "distillation": _distillation, "hugging_face": _hugging_face}  # in this order
 
 if __name__ == "__main__":
     main()

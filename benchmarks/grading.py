@@ -1,8 +1,8 @@
-"""Time the grading of answers: 1,000 ordinary rows, then each hostile answer of tests/cases/hostile.jsonl.
+"""Time the grading of answers: 1,000 ordinary rows, then each hostile answer of tests/grading/hostile.jsonl.
 
     .venv/bin/python -m benchmarks.grading
 
-A row is a text with a box, graded in both readings. The boxes hold the decided rows of tests/cases/answers.jsonl over
+A row is a text with a box, graded in both readings. The boxes hold the decided rows of tests/grading/answers.jsonl over
 and over: six in ten are numbers, words and lists, four in ten go to the worker as algebra. The time includes the start
 of the worker. A hostile answer is graded against `17x`; its time may pass the limit of a comparison only by what it
 takes to replace the process that it cost.
@@ -14,10 +14,10 @@ import time
 from itertools import cycle, islice
 from pathlib import Path
 
-from doubledraft.answers import Grader, score
+from doubledraft.grading.grader import Grader, score
 from doubledraft.records import Generation
 
-CASES = Path(__file__).parents[1] / "tests/cases"
+CASES = Path(__file__).parents[1] / "tests/grading"
 ROWS = 1000
 SHOWN = 44  # characters of an answer in the table
 

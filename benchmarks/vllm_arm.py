@@ -7,10 +7,10 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from doubledraft import runtime
-from doubledraft.generate import Asked
-from doubledraft.job import Job
-from doubledraft.vllm_engine import VllmEngine
+from doubledraft.inference import environment
+from doubledraft.inference.generate import Asked
+from doubledraft.inference.job import Job
+from doubledraft.inference.vllm_engine import VllmEngine
 
 KV_CACHE_GIB = 1
 START_SECONDS = 600  # to import, load and, with --vllm-compiled, compile
@@ -53,7 +53,7 @@ class VllmArm:
             **dict.fromkeys(("questions", "prompt", "out", "run_out"), ""),  # prompts come through the pipe
         )
         self._pipe, there = multiprocessing.Pipe()
-        with _environment(runtime.engine_environment(KV_CACHE_GIB)):
+        with _environment(environment.engine_environment(KV_CACHE_GIB)):
             # No daemon: vLLM starts a process of its own on a GPU, which a daemon may not.
             self._process = multiprocessing.get_context("spawn").Process(target=_serve, args=(there, job))
             self._process.start()

@@ -2,6 +2,6 @@
 
 import sys
 
-from doubledraft.cli import main
+from doubledraft.cli.main import main
 
 sys.exit(main())

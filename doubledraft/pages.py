@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from doubledraft import plain_text
+from doubledraft import escaping
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -20,5 +20,5 @@ def render(template: str, values: Mapping[str, object], **filters: Callable) -> 
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"md": plain_text.markdown, **filters}
+    environment.filters |= {"md": escaping.markdown, **filters}
     return environment.get_template(template).render(values)

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from doubledraft.runtime import log
+from doubledraft.log import log
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 

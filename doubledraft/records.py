@@ -4,22 +4,17 @@ A file is written whole or not at all: readers never meet half a file, whatever 
 they cannot trust and name the file, the line and the field.
 """
 
-import errno
 import json
-import os
-import shutil
 import types
 import typing
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
-from typing import TextIO, TypeVar
+from typing import TypeVar
+
+from doubledraft.files import whole_file
 
 Record = TypeVar("Record")
-NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-NOT_OURS = {errno.EROFS, errno.EACCES, errno.EPERM}
-LITTLE = 2**20  # bytes free: some libraries say of a full disk only that a write failed
 
 
 class RecordError(ValueError):
@@ -93,83 +88,6 @@ def first_difference(first: Sequence[int], second: Sequence[int]) -> int | None:
         if one != other:
             return position
     return None if len(first) == len(second) else min(len(first), len(second))
-
-
-@contextmanager
-def whole_path(path: str | Path) -> Iterator[Path]:
-    """Give a path to write a file at, beside `path`, which it takes when the block ends without an error."""
-    path = Path(path)
-    partial = path.with_name(f".{path.name}.partial")
-    with naming(path):
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            yield partial
-            _to_disk(partial)
-            os.replace(partial, path)
-            _to_disk(path.parent)
-        finally:
-            partial.unlink(missing_ok=True)
-
-
-@contextmanager
-def whole_file(path: str | Path) -> Iterator[TextIO]:
-    """Open a text file that appears at `path` only when the block ends without an error."""
-    with whole_path(path) as partial, open(partial, "w", encoding="utf-8", newline="\n") as file:
-        yield file
-
-
-@contextmanager
-def whole_directory(path: str | Path) -> Iterator[Path]:
-    """Give an empty folder beside `path` that takes its name only when the block ends without an error."""
-    path = Path(path)
-    partial = path.with_name(f".{path.name}.partial")
-    with naming(path):
-        try:
-            shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir(parents=True)
-            yield partial
-            for file in [*partial.rglob("*"), partial]:
-                _to_disk(file)
-            shutil.rmtree(path, ignore_errors=True)
-            os.replace(partial, path)
-            _to_disk(path.parent)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
-
-
-@contextmanager
-def naming(path: str | Path) -> Iterator[None]:
-    """Add to an error of the block, whatever library raised it, that `path` could not be written and what to do."""
-    try:
-        yield
-    except Exception as error:
-        number = getattr(error, "errno", None)
-        free = shutil.disk_usage(next(folder for folder in Path(path).absolute().parents if folder.exists())).free
-        if number in NO_ROOM or free < LITTLE:
-            error.add_note(
-                f"{path} could not be written: {free} bytes are free, or a quota is reached; make room, then"
-            )
-        elif number in NOT_OURS:
-            error.add_note(f"{path} could not be written: make its folder writable, or take another --directory, then")
-        if number in NO_ROOM | NOT_OURS or free < LITTLE:
-            error.add_note("give the same command again; nothing half-written is ever used")
-        raise
-
-
-def _to_disk(path: Path) -> None:
-    """Wait until a file, or the names in a folder, would outlive a loss of power."""
-    file = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)
-
-
-def write_json(path: str | Path, value: object) -> None:
-    """Write one JSON document, whole or not at all; NaN and infinity are refused, since JSON has neither."""
-    with whole_file(path) as file:
-        json.dump(value, file, indent=2, ensure_ascii=False, allow_nan=False)
-        file.write("\n")
 
 
 def to_line(record: object) -> str:

@@ -8,8 +8,11 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
-from doubledraft import failures, fingerprint, locks, plain_text, runtime, secrets, study
-from doubledraft.teacher import asking, section
+from doubledraft import api_keys, escaping, provenance
+from doubledraft.traces.teacher import ask
+from doubledraft.traces.teacher import settings as teacher_settings
+from doubledraft.workflow import config as study
+from doubledraft.workflow import failures, fingerprint, locks
 
 try:
     config = study.check_config(config, schema=f"{workflow.basedir}/config/schema.yaml", files=workflow.configfiles)
@@ -18,7 +21,7 @@ try:
     for argument in sys.argv[1:]:  # Snakemake would say of a misspelt scenario only that no rule makes the path
         study.check_target(argument, config)
 except study.StudyError as error:
-    raise WorkflowError(plain_text.visible(str(error))) from None  # keys come from a file: no escape sequences
+    raise WorkflowError(escaping.visible(str(error))) from None  # keys come from a file: no escape sequences
 
 RUN_LOCK = "results/.run.lock"  # held by the run that makes things in this folder
 
@@ -35,7 +38,7 @@ if workflow.is_main_process:  # a job of a run has nothing to settle
     if not os.access(".", os.W_OK):
         logger.error(f"{Path.cwd()} cannot be written: make it writable, or name another folder with --directory")
     elif said := busy or locks.clear_dead(RUN_LOCK, ".snakemake"):
-        logger.warning(plain_text.visible(said))
+        logger.warning(escaping.visible(said))
 
 GPUS = workflow.global_resources.get("gpu").value  # that this run may use; None: a cluster's, 0: none
 if workflow.is_main_process and 0 < (GPUS or 0) < config["engine"]["tensor_parallel"]:
@@ -56,7 +59,7 @@ ASKED = {  # how untrained models are asked: the names of their files, and the t
 }
 TRAINED = [f"{type}_{scenario}" for type in TYPES for scenario in SCENARIOS]
 CELLS = TRAINED + [f"untrained_{scenario}" for scenario in SCENARIOS]
-ENGINE_MODULE = f"{config['benchmark']['engine']}_engine"  # of the library: what the trained models answer by
+ENGINE_MODULE = f"inference.{config['benchmark']['engine']}_engine"  # of the library: what the trained models answer by
 MODELS_FIRST = 1  # above the priority 0 of every other rule
 ALL_CORES = 1024  # clamped to --cores: nothing runs beside a job that trains or is timed, unless a profile says less
 
@@ -104,7 +107,7 @@ def question_files(wildcards):
 
 def teacher_role(wildcards):
     """Give the prompt by which a paid teacher writes a type; None where it is not asked."""
-    return section.role(config, wildcards.get("type", "cot"))
+    return teacher_settings.role(config, wildcards.get("type", "cot"))
 
 
 def teacher_prompt(wildcards):
@@ -115,12 +118,12 @@ def teacher_prompt(wildcards):
 
 def teacher_traced(wildcards):
     """Give what traces depend on of the section `teacher`; nothing where a rule condenses."""
-    return section.traced(config["teacher"]) if wildcards.get("type", "cot") == "cot" or teacher_role(wildcards) else {}
+    return teacher_settings.traced(config["teacher"]) if wildcards.get("type", "cot") == "cot" or teacher_role(wildcards) else {}
 
 
 def teacher_limits(wildcards, threads):
     """Give what the traces do not depend on. A param that is a function of `threads` reruns nothing when it changes."""
-    return section.limits(config["teacher"])
+    return teacher_settings.limits(config["teacher"])
 
 
 def report_to(wildcards, threads):
@@ -184,7 +187,7 @@ def trace_settings(wildcards):
 def cell_hashes(wildcards):
     """Give the hash of the part of the config that each cell depends on."""
     settings = {cell: study.cell_settings(config, *cell.split("_", 1), PROMPTS) for cell in CELLS}
-    return {cell: runtime.config_hash(part) for cell, part in settings.items()}
+    return {cell: provenance.config_hash(part) for cell, part in settings.items()}
 
 
 def report_metrics(wildcards):
@@ -234,11 +237,11 @@ onstart:
             raise locks.Busy(busy)
         study.check_folder(config["study"])  # another study may have come first since this one was read
     except (locks.Busy, study.StudyError) as error:
-        raise WorkflowError(plain_text.visible(str(error))) from None
+        raise WorkflowError(escaping.visible(str(error))) from None
     if any(map(asks_teacher, workflow.dag.needrun_jobs())):  # ask for the key now, not hours into the run
         try:
-            asking.key(section.settings(config["teacher"]))
-        except secrets.MissingKey as error:
+            ask.key(teacher_settings.settings(config["teacher"]))
+        except api_keys.MissingKey as error:
             raise WorkflowError(str(error)) from None
 
 

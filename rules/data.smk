@@ -30,6 +30,6 @@ rule fetch_questions:
     params:
         spec=question_spec,
         seed=config["seed"],
-        code=code("questions"),
+        code=code("questions.fetch"),
     script:
         "../scripts/fetch_questions.py"

@@ -20,7 +20,7 @@ rule fetch_model:
     params:
         spec=model_spec,
         dtype=config["models"]["dtype"],
-        code=code("models"),
+        code=code("models.fetch"),
     script:
         "../scripts/fetch_model.py"
 
@@ -38,7 +38,7 @@ rule prune_model:
     priority: MODELS_FIRST
     params:
         layers=lookup("models/sources/{model}/layers", within=config),
-        code=code("models"),
+        code=code("models.prune"),
     script:
         "../scripts/prune_model.py"
 
@@ -54,6 +54,6 @@ rule check_pair:
         "results/logs/check_pair.log",
     priority: MODELS_FIRST
     params:
-        code=code("models"),
+        code=code("models.check_pair"),
     script:
         "../scripts/check_pair.py"

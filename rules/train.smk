@@ -29,7 +29,7 @@ rule train_target:
         load_in_4bit=config["train"]["load_in_4bit"],
         dtype=config["models"]["dtype"],
         seed=config["seed"],
-        code=code("finetune", "plots"),
+        code=code("training.finetune", "training.loss_figure"),
     script:
         "../scripts/train_target.py"
 
@@ -56,7 +56,7 @@ rule distill:
         dtype=config["models"]["dtype"],
         vllm=config["engine"],
         seed=config["seed"],
-        code=code("distill", "vllm_engine"),
+        code=code("training.distill", "inference.vllm_engine"),
     script:
         "../scripts/distill.py"
 
@@ -91,7 +91,7 @@ rule train_draft:
         load_in_4bit=config["train"]["load_in_4bit"],
         dtype=config["models"]["dtype"],
         seed=config["seed"],
-        code=code("finetune", "plots"),
+        code=code("training.finetune", "training.loss_figure"),
     script:
         "../scripts/train_draft.py"
 
@@ -114,7 +114,7 @@ rule merge_target:
     threads: ALL_CORES
     params:
         dtype=config["models"]["dtype"],
-        code=code("merge"),
+        code=code("models.merge"),
     script:
         "../scripts/merge_target.py"
 
@@ -133,6 +133,6 @@ rule merge_draft:
     threads: ALL_CORES
     params:
         dtype=config["models"]["dtype"],
-        code=code("merge"),
+        code=code("models.merge"),
     script:
         "../scripts/merge_draft.py"

@@ -1,7 +1,7 @@
 """Audit a set of traces and draw its figure."""
 
-from doubledraft import audit
-from doubledraft.runtime import log_to
+from doubledraft.traces import audit
+from doubledraft.workflow.jobs import log_to
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])

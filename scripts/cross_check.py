@@ -1,14 +1,15 @@
 """Compare three engines on the trained pair of a cell, in float32."""
 
-from doubledraft import cross_check, generate
-from doubledraft.gpus import take_gpus
-from doubledraft.runtime import log_to
+from doubledraft.evaluation import cross_check
+from doubledraft.inference.job import Job
+from doubledraft.workflow.gpus import take_gpus
+from doubledraft.workflow.jobs import log_to
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
     take_gpus(snakemake.resources.gpu)
     cross_check.run(
-        generate.Job(
+        Job(
             mode="cross_check",
             model=snakemake.input.model,
             draft=snakemake.input.draft,

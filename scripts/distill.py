@@ -1,14 +1,15 @@
 """Let the trained target answer the training questions, and keep the answers that finish and are right."""
 
-from doubledraft import distill, generate
-from doubledraft.gpus import take_gpus
-from doubledraft.runtime import log_to
+from doubledraft.inference.job import Job
+from doubledraft.training import distill
+from doubledraft.workflow.gpus import take_gpus
+from doubledraft.workflow.jobs import log_to
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
     take_gpus(snakemake.resources.gpu)
     distill.run(
-        generate.Job(
+        Job(
             mode="distill",
             resume=True,
             model=snakemake.input.model,

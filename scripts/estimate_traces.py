@@ -1,11 +1,11 @@
 """Say what the traces of a type would cost, before anything is paid."""
 
-from doubledraft import estimating
-from doubledraft.runtime import log_to
+from doubledraft.traces import estimate
+from doubledraft.workflow.jobs import log_to
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
-    estimating.write(
+    estimate.write(
         questions=snakemake.input.questions,
         prompt_file=snakemake.input.get("prompt"),
         ledgers=snakemake.input.ledgers,

@@ -1,8 +1,8 @@
 """Fetch one base model."""
 
-from doubledraft import models
-from doubledraft.runtime import log_to
+from doubledraft.models import fetch
+from doubledraft.workflow.jobs import log_to
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
-    models.fetch(snakemake.params.spec, snakemake.output.model, dtype=snakemake.params.dtype)
+    fetch.fetch(snakemake.params.spec, snakemake.output.model, dtype=snakemake.params.dtype)

@@ -1,11 +1,11 @@
 """Fetch or generate the training and test questions of a scenario."""
 
-from doubledraft import questions
-from doubledraft.runtime import log_to
+from doubledraft.questions import fetch
+from doubledraft.workflow.jobs import log_to
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
-    questions.fetch(
+    fetch.fetch(
         spec=snakemake.params.spec,
         scenario=snakemake.wildcards.scenario,
         seed=snakemake.params.seed,

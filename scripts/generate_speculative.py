@@ -1,14 +1,15 @@
 """Answer the same questions with the same target while the draft proposes tokens, timed."""
 
-from doubledraft import generate
-from doubledraft.gpus import take_gpus
-from doubledraft.runtime import log_to
+from doubledraft.inference import generate
+from doubledraft.inference.job import Job
+from doubledraft.workflow.gpus import take_gpus
+from doubledraft.workflow.jobs import log_to
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
     take_gpus(snakemake.resources.gpu)
     generate.run(
-        generate.Job(
+        Job(
             mode="speculative",
             model=snakemake.input.model,
             draft=str(snakemake.input.draft),  # empty for n-gram drafting

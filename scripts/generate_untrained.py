@@ -1,14 +1,15 @@
 """Answer the test questions with the base target, shown a few examples of the type."""
 
-from doubledraft import generate
-from doubledraft.gpus import take_gpus
-from doubledraft.runtime import log_to
+from doubledraft.inference import generate
+from doubledraft.inference.job import Job
+from doubledraft.workflow.gpus import take_gpus
+from doubledraft.workflow.jobs import log_to
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
     take_gpus(snakemake.resources.gpu)
     generate.run(
-        generate.Job(
+        Job(
             mode="untrained",
             few_shot=True,
             thinking=snakemake.params.thinking,

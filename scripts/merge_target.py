@@ -1,7 +1,7 @@
 """Merge the target's adapter into its base model."""
 
-from doubledraft import merge
-from doubledraft.runtime import log_to
+from doubledraft.models import merge
+from doubledraft.workflow.jobs import log_to
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])

@@ -1,8 +1,9 @@
 """Write the name of the study that the folders belong to into each of them."""
 
-from doubledraft import records, runtime
+from doubledraft import files
+from doubledraft.workflow import jobs
 
 if __name__ == "__main__":
-    runtime.log_to(snakemake.log[0])
-    records.write_json(snakemake.output.data, {"study": snakemake.params.study})
-    records.write_json(snakemake.output.results, {"study": snakemake.params.study})
+    jobs.log_to(snakemake.log[0])
+    files.write_json(snakemake.output.data, {"study": snakemake.params.study})
+    files.write_json(snakemake.output.results, {"study": snakemake.params.study})

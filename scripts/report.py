@@ -1,11 +1,11 @@
 """Build the table, the page and the figures from the metrics that exist."""
 
-from doubledraft import report
-from doubledraft.runtime import log_to
+from doubledraft.report import build
+from doubledraft.workflow.jobs import log_to
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
-    report.build(
+    build.build(
         metrics=snakemake.input.metrics,
         asked=snakemake.input.asked,
         expected=snakemake.params.expected,

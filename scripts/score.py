@@ -1,11 +1,11 @@
 """Grade both runs of a cell and compute its metrics."""
 
-from doubledraft import benchmark
-from doubledraft.runtime import log_to
+from doubledraft.evaluation import score
+from doubledraft.workflow.jobs import log_to
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
-    benchmark.score_cell(
+    score.score_cell(
         cell=snakemake.params.cell,
         type=snakemake.params.type,
         scenario=snakemake.params.scenario,

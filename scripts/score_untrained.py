@@ -1,11 +1,11 @@
 """Grade the base model's answers to every way of asking."""
 
-from doubledraft import benchmark
-from doubledraft.runtime import log_to
+from doubledraft.evaluation import score
+from doubledraft.workflow.jobs import log_to
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
-    benchmark.score_untrained(
+    score.score_untrained(
         cell=snakemake.params.cell,
         scenario=snakemake.params.scenario,
         questions=snakemake.input.questions,

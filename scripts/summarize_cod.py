@@ -1,11 +1,11 @@
 """Condense verified chains of thought to drafts, by the rule of a type or by the teacher."""
 
-from doubledraft import writing
-from doubledraft.runtime import log_to
+from doubledraft.traces import write
+from doubledraft.workflow.jobs import log_to
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
-    writing.summarize(
+    write.summarize(
         source=snakemake.input.source,
         prompt_file=snakemake.input.get("prompt"),
         traces=snakemake.output.traces,

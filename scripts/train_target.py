@@ -1,8 +1,8 @@
 """Train the target's adapter on a type's traces."""
 
-from doubledraft import finetune
-from doubledraft.gpus import take_gpus
-from doubledraft.runtime import log_to
+from doubledraft.training import finetune
+from doubledraft.workflow.gpus import take_gpus
+from doubledraft.workflow.jobs import log_to
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])

@@ -1,11 +1,11 @@
 """Let the teacher write chains of thought, and keep the verified ones."""
 
-from doubledraft import writing
-from doubledraft.runtime import log_to
+from doubledraft.traces import write
+from doubledraft.workflow.jobs import log_to
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
-    writing.write_cot(
+    write.write_cot(
         questions=snakemake.input.questions,
         prompt_file=snakemake.input.get("prompt"),
         traces=snakemake.output.traces,

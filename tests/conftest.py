@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import pytest
-from tiny_models import build_model
+
+from tests.helpers.tiny_models import build_model
 
 
 @pytest.fixture(scope="session")

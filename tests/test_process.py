@@ -1,4 +1,4 @@
-"""A module in a process of its own.  pytest tests/test_process.py"""
+"""A module in a process of its own."""
 
 import logging
 

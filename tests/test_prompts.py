@@ -1,13 +1,13 @@
-"""Prompt files and the messages built from them: .venv/bin/pytest tests/test_prompts.py"""
+"""Prompt files and the messages built from them."""
 
 from pathlib import Path
 
 import pytest
 
-from doubledraft.answers import extract_strict
-from doubledraft.condense import Rule, condense_lines
+from doubledraft.grading.extract import extract_strict
 from doubledraft.prompts import PromptError, load, messages
-from doubledraft.traces import compliance, steps_of
+from doubledraft.traces.condense import condense_lines
+from doubledraft.traces.draft_rule import Rule, compliance, steps_of
 
 PROMPTS = Path(__file__).parents[1] / "config/prompts"
 RULE = Rule(min_steps=3, max_steps=5, max_words=5)

@@ -1,4 +1,4 @@
-"""Record files are whole, typed and unambiguous, or refused with their line.  pytest tests/test_records.py"""
+"""Record files are whole, typed and unambiguous, or refused with their line."""
 
 import json
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from doubledraft import records
+from doubledraft import files, records
 from doubledraft.records import Generation, Question, RecordError, read_records, to_line, write_records
 
 QUESTION = Question(
@@ -77,7 +77,7 @@ def test_only_an_appended_log_may_drop_a_torn_last_line(tmp_path):
 def test_an_error_while_writing_leaves_the_old_file_and_no_other(tmp_path):
     path = tmp_path / "q.jsonl"
     write_records(path, [QUESTION])
-    with pytest.raises(ValueError), records.whole_file(path) as file:
+    with pytest.raises(ValueError), files.whole_file(path) as file:
         file.write("half")
         raise ValueError
     assert os.listdir(tmp_path) == ["q.jsonl"]
@@ -98,7 +98,7 @@ def test_a_kill_while_writing_leaves_no_file_at_the_final_path(tmp_path):
 def test_a_folder_takes_its_name_when_complete_and_replaces_the_old_one(tmp_path):
     path = tmp_path / "model"
     for name in ("one", "two"):
-        with records.whole_directory(path) as folder:
+        with files.whole_directory(path) as folder:
             (folder / name).touch()
             assert not (path / name).exists()
     assert os.listdir(path) == ["two"]
@@ -125,9 +125,9 @@ def test_a_full_disk_or_a_limit_is_named_with_the_path_and_nothing_half_written_
 
 def test_json_without_a_number_for_it_is_refused(tmp_path):
     with pytest.raises(ValueError):
-        records.write_json(tmp_path / "m.json", {"rate": float("nan")})
+        files.write_json(tmp_path / "m.json", {"rate": float("nan")})
     assert os.listdir(tmp_path) == []
-    records.write_json(tmp_path / "m.json", {"rate": None})
+    files.write_json(tmp_path / "m.json", {"rate": None})
     assert json.loads((tmp_path / "m.json").read_text()) == {"rate": None}
 
 

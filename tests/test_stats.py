@@ -1,6 +1,6 @@
 """Intervals are right on cases worked by hand, hold their level in simulation, and never invent a number.
 
-Run: pytest tests/test_stats.py
+Run:
 """
 
 import math

@@ -1,11 +1,11 @@
-"""YAML from elsewhere gives values or a refusal with its line, in no time.  pytest tests/test_yaml_files.py"""
+"""YAML from elsewhere gives values or a refusal with its line, in no time."""
 
 import time
 
 import pytest
-from test_cli import run
 
 from doubledraft import config_schema, yaml_files
+from tests.helpers.commands import run
 
 
 def bomb(first: str, more: str, lines: int = 60) -> str:

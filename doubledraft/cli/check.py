@@ -1,0 +1,27 @@
+"""Say whether config files from elsewhere are plain values, before Snakemake reads them.
+
+Snakemake runs the Python of a config that says `__use_yte__`, and writes out what its aliases stand for, before the
+workflow can look at it. What the keys mean is checked by every run, a dry one (`snakemake -n`) too.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from doubledraft import config_schema
+from doubledraft.inference.load_pair import OptionError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this subcommand."""
+    parser.add_argument("config", nargs="+", type=Path, metavar="CONFIG", help="a YAML file, as for --configfile")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Name the files that are plain values; raises OptionError where one is not."""
+    for file in options.config:
+        if not file.is_file():
+            raise OptionError(f"{file}: expected a file")
+        if problems := config_schema.file_problems(file):
+            raise OptionError("\n".join(problems))
+        sys.stdout.write(f"{file}: plain values\n")

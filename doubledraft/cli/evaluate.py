@@ -1,0 +1,59 @@
+"""Measure quality and speed on a data set, plain and with a draft.
+
+Every question is answered greedily in both ways, one after the other, and graded: accuracy strict and lenient with 95 %
+intervals, speed, acceptance, and how often both ways gave the same tokens. Rows need `question` or `prompt`, and
+`answer` with the gold answer.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from doubledraft import provenance
+from doubledraft.cli import options as pair
+from doubledraft.engine.decode import checked_prompts
+from doubledraft.engine.draft_length import by_setting
+from doubledraft.engine.proposers import NoDraft
+from doubledraft.evaluation import samples
+from doubledraft.evaluation.evaluate import Task, evaluate
+from doubledraft.evaluation.interleave import SPECULATIVE, Arm
+from doubledraft.files import write_json
+from doubledraft.questions.data_sets import read_questions
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this subcommand."""
+    pair.add_models(parser)
+    parser.add_argument("--data", required=True, metavar="FILE", help="JSON lines or parquet: GSM8K, or rows like its")
+    parser.add_argument("--limit", type=pair.at_least_one, help="the first questions only")
+    pair.add_prompt_file(parser)
+    parser.add_argument("--max-tokens", type=pair.at_least_one, default=256, help="cap on an answer; default: 256")
+    pair.add_draft_length(parser)
+    parser.add_argument("--seed", type=pair.at_least_zero, default=17, help="of the intervals; default: 17")
+    parser.add_argument("--out", metavar="FOLDER", help="where metrics.json, samples.csv and comparison.txt go")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Show the page of the comparison, and write it with metrics and samples into the folder, if one is named."""
+    questions = read_questions(options.data, limit=options.limit, graded=True)
+    loaded, proposer = pair.load(options)
+    texts = [question.question for question in questions]
+    prompts = loaded.ask(texts, options.prompt_file, few_shot=options.few_shot)
+    task = Task(
+        Path(options.data).stem,
+        questions,
+        checked_prompts(loaded.target, prompts, options.max_tokens),
+        options.max_tokens,
+        loaded.stop_ids,
+        loaded.text,
+    )
+    drafts = not isinstance(proposer, NoDraft)
+    arm = Arm(SPECULATIVE, proposer, by_setting(options.draft_length)) if drafts else None
+    metrics, graded = evaluate(loaded.target, arm, task, options.seed)
+    if options.out:  # before standard output, which may be a pipe that nobody reads any more
+        asked = {name: value for name, value in vars(options).items() if name != "run"}
+        folder = Path(options.out)
+        write_json(folder / "metrics.json", metrics | {"options": asked, "provenance": provenance.provenance()})
+        samples.write_samples(folder / "samples.csv", questions, graded)
+        samples.write_page(folder / "comparison.txt", metrics, questions, graded)
+    sys.stdout.write(samples.page(metrics, questions, graded))

@@ -1,0 +1,67 @@
+"""The command line: one subcommand for each module in COMMANDS.
+
+A subcommand is a module with two functions: `add_arguments(parser)` says what it takes, and `run(options)` does it. The
+first line of its docstring is what `--help` shows. It raises one of REFUSALS where the user can mend what is wrong:
+that is one line on standard error and exit status 2, as for a misspelt option. Anything else is a bug, with its trace.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from doubledraft.api_keys import MissingKey
+from doubledraft.cli import benchmark, card, check, evaluate, generate, profile, push
+from doubledraft.engine.kv_cache import CacheFull
+from doubledraft.evaluation.experiments import ExperimentError
+from doubledraft.inference.load_pair import OptionError
+from doubledraft.models.folder import ModelError
+from doubledraft.prompts import PromptError
+from doubledraft.records import RecordError
+from doubledraft.report.hub import HubError
+from doubledraft.report.tables import ReportError
+
+COMMANDS = (generate, benchmark, profile, evaluate, card, push, check)
+REFUSALS = (
+    CacheFull,
+    ExperimentError,
+    HubError,
+    MissingKey,
+    ModelError,
+    OptionError,
+    PromptError,
+    RecordError,
+    ReportError,
+)
+REFUSED, STOPPED = 2, 130  # exit status; 130 is what a shell gives for the interrupt key
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one subcommand, that of the process when no arguments are given; gives the exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options)
+        sys.stdout.flush()
+    except REFUSALS as refusal:
+        sys.stderr.write(f"doubledraft {options.command}: {refusal}\n")
+        return REFUSED
+    except KeyboardInterrupt:
+        sys.stderr.write("\n")
+        return STOPPED
+    except BrokenPipeError:  # the reader of a pipe has seen enough; what Python still holds has nowhere to go
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="doubledraft", description="Exact speculative decoding: one answer, or figures."
+    )
+    subcommands = parser.add_subparsers(dest="command", required=True, metavar="command")
+    for command in COMMANDS:
+        name, title = command.__name__.rpartition(".")[2], command.__doc__.split("\n")[0]
+        subparser = subcommands.add_parser(name, help=title, description=command.__doc__)
+        subparser.formatter_class = argparse.RawDescriptionHelpFormatter
+        subparser.set_defaults(run=command.run)
+        command.add_arguments(subparser)
+    return parser

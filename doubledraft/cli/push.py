@@ -1,0 +1,32 @@
+"""Upload a draft adapter and its card to the Hugging Face hub.
+
+The repository is private unless --public is given. The token is HF_TOKEN, from the environment or `.env`. With
+--dry-run nothing is sent and no token is needed: the files are listed with their sizes.
+"""
+
+import argparse
+import sys
+
+from doubledraft.cli.card import add_adapter, fill_in
+from doubledraft.report import card, hub
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this subcommand."""
+    add_adapter(parser)
+    parser.add_argument("--repo", required=True, metavar="OWNER/NAME", help="repository on the hub; made if need be")
+    parser.add_argument("--public", action="store_true", help="for everyone to see; default: private")
+    parser.add_argument("--dry-run", action="store_true", help="list the files and send nothing")
+
+
+def run(options: argparse.Namespace) -> None:
+    """List what goes up and, unless it is a dry run, upload it."""
+    fill_in(options)
+    uploads = hub.plan(options.adapter, options.card, card.base_repository(options.metrics))
+    sys.stdout.write(f"{options.repo} ({'public' if options.public else 'private'})\n")
+    for upload in uploads:
+        sys.stdout.write(f"{upload.size:>14,}  {upload.name}\n")
+    if options.dry_run:
+        sys.stdout.write("Nothing was sent.\n")
+    else:
+        sys.stdout.write(f"{hub.push(uploads, options.repo, public=options.public)}\n")

@@ -1,0 +1,191 @@
+"""One forward pass of a Llama, Mistral, Qwen2 or Qwen3 model over a static cache: token ids in, logits out.
+
+These families are one architecture: pre-normalised blocks, rotary positions, keys shared by groups of query heads, and
+a gated linear unit. Written out it is short, and at one request at a time it is fast: a step costs little more than
+reading the weights once, so projections of the same input are one matrix. transformers loads the weights and computes
+the rotary frequencies; any other architecture is refused by name.
+
+On CPU the same pass is compiled code where a compiler is at hand: see `doubledraft.compiled`.
+
+A pass runs over [batch, tokens] ids at the next positions of a cache. Attention is causal by position, so a row may be
+padded on the right with any id: no real token looks at a later position, and `KVCache.trim` forgets the padding. No
+model needs a pad token here.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from doubledraft.engine.kv_cache import KVCache
+from doubledraft.engine.weights import Block, Weights, head_weights, packed, packed_block, take_blocks
+from doubledraft.models.folder import ModelError
+from doubledraft.provenance import config_hash
+
+if TYPE_CHECKING:
+    import torch
+
+Texts = Sequence[Sequence[int]]  # prompt and answer so far, of each row
+
+
+def _refuse_unsayable(says: Sequence[int], vocabulary: int, name: str) -> None:
+    """Raise ModelError unless `says` are different tokens of the vocabulary, at least one."""
+    if not says:
+        raise ModelError(f"{name}: expected at least one token for it to say")
+    for token, count in Counter(says).items():
+        if not 0 <= token < vocabulary:
+            raise ModelError(f"{name}: it cannot say token {token}, only 0 to {vocabulary - 1}")
+        if count > 1:  # a draw could come from either place, and only one of them would be in q
+            raise ModelError(f"{name}: token {token} stands {count} times among those that it shall say")
+
+
+class Backend:
+    """A loaded model: its weights, its vocabulary, and one forward pass."""
+
+    kernel = "torch"  # what runs the pass
+
+    def __init__(self, model, tokens: Mapping[str, int], name: str, says: Sequence[int] | None = None) -> None:
+        """Take the weights of a transformers model, which is left without them; `tokens` are token -> id.
+
+        Raises ModelError where `says` is empty, has a token twice, or one that the model does not have.
+        """
+        import torch
+
+        config = model.config
+        self.name = name
+        self.tokens = tokens
+        self.tokens_hash = config_hash(dict(tokens))  # what is compared; the tokens themselves say where two differ
+        self.vocabulary = config.vocab_size  # rows of the embedding, padding included
+        self.max_positions = config.max_position_embeddings
+        self.dtype, self.device = model.dtype, model.device
+        self.layers, self.size = config.num_hidden_layers, config.hidden_size
+        self.heads, self.key_heads = config.num_attention_heads, config.num_key_value_heads
+        self.head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        self.epsilon = config.rms_norm_eps
+        self.rotary_frequencies = model.model.rotary_emb.inv_freq
+        self.rotary_scale = model.model.rotary_emb.attention_scaling
+        if says is not None:
+            _refuse_unsayable(says, self.vocabulary, name)
+        self.says = None if says is None else torch.tensor(says, device=self.device)  # [n]; None for all tokens
+        embedding, head = model.get_input_embeddings().weight.detach(), head_weights(model, self.says)
+        read = sum(weight.numel() for weight in model.model.parameters()) - embedding.numel() + head[0].numel()
+        self.bytes_per_pass = read * self.item_bytes  # weights read; of the embedding it is next to nothing
+        with torch.no_grad():
+            self._take_weights(embedding, model.model.layers, model.model.norm.weight.detach(), head)
+
+    @property
+    def item_bytes(self) -> int:
+        """Bytes of a weight."""
+        return self.dtype.itemsize
+
+    def _take_weights(self, embedding: "torch.Tensor", layers, norm: "torch.Tensor", head: Weights) -> None:
+        self.embedding, self.norm, self.head = embedding, norm, packed(*head)
+        self.blocks = take_blocks(layers, packed_block)
+
+    def new_cache(self, batch: int, capacity: int) -> KVCache:
+        """Make an empty cache of `batch` rows of `capacity` positions."""
+        return KVCache(self.layers, batch, capacity, self.key_heads, self.head_dim, self.dtype, self.device)
+
+    def tensor(self, values: Sequence) -> "torch.Tensor":
+        """Bring values of the host to the device, without waiting for what runs there."""
+        import torch
+
+        host = torch.tensor(values)
+        return host.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else host
+
+    def forward(self, ids: "torch.Tensor", cache: KVCache) -> "torch.Tensor":
+        """Run [batch, tokens] ids at the next positions of the cache; gives the last hidden states."""
+        import torch
+        from torch.nn.functional import embedding
+
+        with torch.inference_mode():
+            positions = cache.next_positions(ids.shape[1])
+            rotation = self._rotation(positions)
+            mask = self._mask(positions, cache.seen(ids.shape[1]))
+            hidden = embedding(ids, self.embedding)
+            for index, block in enumerate(self.blocks):
+                hidden = hidden + self._attend(index, block, hidden, positions, rotation, mask, cache)
+                hidden = hidden + self._gated(block, hidden)
+            cache.advance(ids.shape[1])
+            return self._normed(hidden, self.norm)
+
+    def logits(self, hidden: "torch.Tensor") -> "torch.Tensor":
+        """Give the logits [..., vocabulary, or tokens that it says] of the token that follows each hidden state."""
+        import torch
+
+        with torch.inference_mode():
+            return self.head(hidden)
+
+    def greedy_draft(self, ids: "torch.Tensor", cache: KVCache, count: int, vocabulary: int) -> "torch.Tensor":
+        """Read [batch, n] ids and go on greedily, with tokens below `vocabulary`; gives [batch, count] of them."""
+        import torch
+
+        tokens = []
+        for _ in range(count):
+            chosen = self.logits(self.forward(ids, cache)[:, -1])[:, :vocabulary].argmax(-1)
+            ids = self.said(chosen).unsqueeze(-1)
+            tokens.append(ids)
+        return torch.cat(tokens, 1)
+
+    def said(self, chosen: "torch.Tensor") -> "torch.Tensor":
+        """Give the token ids of places in the logits."""
+        return chosen if self.says is None else self.says[chosen]
+
+    def _rotation(self, positions: "torch.Tensor") -> tuple["torch.Tensor", "torch.Tensor"]:
+        """Cosines and sines [batch, tokens, 1, dimension] of rotary positions: Su et al. 2021, arXiv:2104.09864."""
+        angles = (positions.unsqueeze(-1) * self.rotary_frequencies).repeat(1, 1, 2).unsqueeze(2)
+        cos, sin = angles.cos() * self.rotary_scale, angles.sin() * self.rotary_scale
+        return cos.to(self.dtype), sin.to(self.dtype)
+
+    def _mask(self, positions: "torch.Tensor", end: int) -> "torch.Tensor":
+        """Give 0 where a query may look and -inf elsewhere, [batch, 1, queries of a key head, positions to `end`]."""
+        import torch
+
+        later = torch.arange(end, device=self.device) > positions.unsqueeze(-1)
+        mask = torch.zeros(later.shape, dtype=self.dtype, device=self.device).masked_fill(later, -float("inf"))
+        return mask.repeat(1, self.heads // self.key_heads, 1).unsqueeze(1)
+
+    def _attend(self, index, block: Block, hidden, positions, rotation, mask, cache: KVCache) -> "torch.Tensor":
+        from torch.nn.functional import rms_norm, scaled_dot_product_attention
+
+        batch, tokens, _ = hidden.shape
+        mixed = block.query_key_value(self._normed(hidden, block.attention_norm))
+        mixed = mixed.view(batch, tokens, self.heads + 2 * self.key_heads, self.head_dim)
+        turned, value = mixed.split((self.heads + self.key_heads, self.key_heads), dim=2)
+        if block.head_norm is not None:
+            turned = rms_norm(turned, turned.shape[-1:], eps=self.epsilon) * block.head_norm
+        query, key = _rotated(turned, *rotation).split((self.heads, self.key_heads), dim=2)
+        keys, values = cache.write(index, positions, key, value)
+        # Query heads that share a key head are rows of one attention: keys and values are read once, not repeated.
+        query = query.unflatten(2, (self.key_heads, -1)).permute(0, 2, 3, 1, 4).flatten(2, 3)
+        mixed = scaled_dot_product_attention(query, keys.transpose(1, 2), values.transpose(1, 2), attn_mask=mask)
+        mixed = mixed.view(batch, self.key_heads, -1, tokens, self.head_dim).permute(0, 3, 1, 2, 4)
+        return block.attention_out(mixed.flatten(2))
+
+    def _gated(self, block: Block, hidden: "torch.Tensor") -> "torch.Tensor":
+        from torch.nn.functional import silu
+
+        gate, up = block.gate_up(self._normed(hidden, block.mlp_norm)).chunk(2, dim=-1)
+        return block.down(silu(gate) * up)
+
+    def _normed(self, hidden: "torch.Tensor", weight: "torch.Tensor") -> "torch.Tensor":
+        from torch.nn.functional import rms_norm
+
+        return rms_norm(hidden, weight.shape, weight, self.epsilon)
+
+
+def _rotated(heads: "torch.Tensor", cos: "torch.Tensor", sin: "torch.Tensor") -> "torch.Tensor":
+    import torch
+
+    first, second = heads.chunk(2, dim=-1)
+    return heads * cos + torch.cat((-second, first), dim=-1) * sin
+
+
+def prefill(model: Backend, prompts: Texts, cache) -> "torch.Tensor":
+    """Read prompts of any lengths into an empty cache; gives the hidden state [batch, size] at the end of each."""
+    import torch
+
+    lengths = list(map(len, prompts))
+    padded = [[*prompt, *[0] * (max(lengths) - len(prompt))] for prompt in prompts]
+    hidden = model.forward(torch.tensor(padded, device=model.device), cache)
+    cache.trim(lengths)
+    return hidden[torch.arange(len(prompts)), torch.tensor(lengths) - 1]

@@ -1,0 +1,127 @@
+"""Backends whose forward pass is one call of code compiled for this CPU: as fast as memory gives the weights.
+
+Weights stay as they are stored, bfloat16 or float32, and sums are float32, taken in one order however many tokens a
+pass has. So a verification gives each token the bits that a step of one would give it, and greedy speculation is exact
+in bfloat16 too. The code is in `cpu_pass.cpp`; `cpu_pass` compiles it.
+"""
+
+import ctypes
+from typing import TYPE_CHECKING
+
+from doubledraft.engine.backend import Backend
+from doubledraft.engine.cpu_pass import Block, Matrix, Model, Pass, library
+from doubledraft.engine.kv_cache import KVCache
+from doubledraft.engine.weights import Weights, head_norm, joined, take_blocks
+
+if TYPE_CHECKING:
+    import torch
+
+DTYPES = {"torch.float32": "float32", "torch.bfloat16": "bfloat16"}  # of weights and cache, and their name in the code
+WIDTH = 16  # numbers of the code's vectors; heads are multiples of it, and rows of weights of twice as many
+
+
+def can_run(config, dtype: "torch.dtype") -> bool:
+    """Say whether the compiled pass can run a model of transformers' `config` in `dtype`, and be compiled here."""
+    head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    rows = (config.hidden_size, config.intermediate_size, config.num_attention_heads * head_dim)
+    fits = head_dim % WIDTH == 0 and not any(length % (2 * WIDTH) for length in rows)
+    return str(dtype) in DTYPES and fits and library() is not None
+
+
+class CompiledBackend(Backend):
+    """A model whose pass is compiled for this CPU; its logits are float32."""
+
+    kernel = "compiled"
+
+    def _take_weights(self, embedding: "torch.Tensor", layers, norm: "torch.Tensor", head: Weights) -> None:
+        self._pass, self._project, self._states = self._functions(library(), DTYPES[str(self.dtype)])
+        self._held: list[torch.Tensor] = []  # what the structures below point to
+        blocks = take_blocks(layers, self._block)
+        self._head = self._matrix(head)
+        self._model = Model(
+            (Block * len(blocks))(*blocks),
+            *(self.layers, self.vocabulary, self.size, self.heads, self.key_heads, self.head_dim),
+            *(self.epsilon, self.rotary_scale),
+            *(self._at(self.rotary_frequencies.float()), self._at(embedding), self._at(norm.float())),
+        )
+
+    def _functions(self, code: ctypes.CDLL, kind: str) -> tuple:
+        """Give the pass, the projection of the head, and the type of the hidden states between them."""
+        return getattr(code, f"pass_{kind}"), getattr(code, f"project_{kind}"), self.dtype
+
+    def _block(self, layer) -> Block:
+        attention, mlp = layer.self_attn, layer.mlp
+        norm = head_norm(attention)
+        return Block(
+            self._at(layer.input_layernorm.weight.detach().float()),
+            self._matrix(joined(attention.q_proj, attention.k_proj, attention.v_proj)),
+            None if norm is None else self._at(norm.float()),
+            self._matrix(joined(attention.o_proj)),
+            self._at(layer.post_attention_layernorm.weight.detach().float()),
+            self._matrix(joined(mlp.gate_proj, mlp.up_proj)),
+            self._matrix(joined(mlp.down_proj)),
+        )
+
+    def _matrix(self, weights: Weights) -> Matrix:
+        weight, bias = weights
+        weight, scale = self._stored(weight)
+        others = (None if tensor is None else self._at(tensor.float()) for tensor in (scale, bias))
+        return Matrix(self._at(weight), *others, *weight.shape)
+
+    def _stored(self, weight: "torch.Tensor") -> "tuple[torch.Tensor, torch.Tensor | None]":
+        """Give a weight as it is kept, and what its rows are to be multiplied with."""
+        return weight, None
+
+    def _at(self, tensor: "torch.Tensor") -> int:
+        """Give a tensor's address, and keep it alive."""
+        self._held.append(tensor.contiguous())
+        return self._held[-1].data_ptr()
+
+    def forward(self, ids: "torch.Tensor", cache: KVCache) -> "torch.Tensor":
+        """Run [batch, tokens] ids at the next positions of the cache; gives the last hidden states."""
+        import torch
+
+        cache.require(ids.shape[1])
+        ids = ids.contiguous()
+        hidden = torch.empty(*ids.shape, self.size, dtype=self._states)
+        what = Pass(
+            *(ids.data_ptr(), cache.lengths.data_ptr(), *ids.shape, cache.capacity),
+            *(cache.keys.data_ptr(), cache.values.data_ptr(), hidden.data_ptr()),
+        )
+        if self._pass(self._model, what, torch.get_num_threads()):
+            raise IndexError(f"token ids should be from 0 to {self.vocabulary - 1}, found {ids.tolist()}")
+        cache.advance(ids.shape[1])
+        return hidden
+
+    def logits(self, hidden: "torch.Tensor") -> "torch.Tensor":
+        """Give the logits [..., vocabulary, or tokens that it says] of the token that follows each hidden state."""
+        import torch
+
+        hidden = hidden.contiguous()
+        found = torch.empty(*hidden.shape[:-1], self._head.rows)
+        count = hidden.numel() // self.size
+        self._project(self._head, hidden.data_ptr(), count, found.data_ptr(), torch.get_num_threads())
+        return found
+
+
+class Int8Backend(CompiledBackend):
+    """A model whose weights are rounded to 8 bits, with a scale for each row: half the bytes, and LOSSY.
+
+    As a draft it may be accepted a little less often, and the output stays the target's. As a target it is another
+    model. Keys, values and the embedding keep their type.
+    """
+
+    kernel = "compiled, int8 weights"
+    item_bytes = 1
+
+    def _functions(self, code: ctypes.CDLL, kind: str) -> tuple:
+        import torch
+
+        return getattr(code, f"pass_int8_{kind}"), code.project_int8, torch.float32
+
+    def _stored(self, weight: "torch.Tensor") -> "tuple[torch.Tensor, torch.Tensor | None]":
+        import torch
+
+        weight = weight.float()
+        scale = (weight.abs().amax(1) / 127).clamp(min=torch.finfo(torch.float32).tiny)
+        return (weight / scale.unsqueeze(1)).round().to(torch.int8), scale

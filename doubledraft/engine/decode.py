@@ -1,0 +1,232 @@
+"""Speculative decoding that can be read in one sitting, and is exact: token ids in, token ids and metrics out.
+
+One loop serves every way of decoding:
+
+    read the prompts, and let the target say the first token
+    until every answer has ended:
+        a proposer drafts up to K tokens
+        the target reads the last token and the draft in one pass, and so says what it would have said at each place
+        drafted tokens are kept as far as the accept rule allows, and one token of the target follows them
+        the target's cache forgets what was not kept, by setting its length
+
+With a proposer that proposes nothing this is plain decoding. Rows of a batch keep different numbers of tokens; a row
+whose answer has ended stays in the batch and stands still. The host waits for the device once a step, to read the
+tokens of the step; it decides what ends an answer, so nothing is emitted after a stop token or beyond the limit.
+"""
+
+from collections.abc import Collection, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from doubledraft.engine.backend import Backend, prefill
+from doubledraft.engine.clock import StepClock
+from doubledraft.engine.decoding_metrics import Answer, Metrics, Step, StepTime
+from doubledraft.engine.draft_length import DraftLength, FixedLength
+from doubledraft.engine.kv_cache import CacheFull
+from doubledraft.engine.proposers import Draft, DraftModel, NoDraft, Proposer, empty
+from doubledraft.engine.sampling import Sampling, Verdict, accept, accept_greedy, draw, probabilities
+
+if TYPE_CHECKING:
+    import torch
+
+GREEDY = Sampling()
+
+
+def decode(
+    target: Backend,
+    input_ids: Sequence[Sequence[int]],
+    max_new_tokens: int,
+    *,
+    stop_ids: Collection[int] = (),
+    sampling: Sampling = GREEDY,
+    generator: "torch.Generator | None" = None,
+) -> tuple[list[list[int]], Metrics]:
+    """Answer a batch of prompts one token a step; as in `speculative_decode`."""
+    return speculative_decode(
+        target, NoDraft(), input_ids, max_new_tokens, stop_ids=stop_ids, sampling=sampling, generator=generator
+    )
+
+
+def speculative_decode(
+    target: Backend,
+    draft: Backend | Proposer,
+    input_ids: Sequence[Sequence[int]],
+    max_new_tokens: int,
+    *,
+    draft_length: int | DraftLength = 5,
+    stop_ids: Collection[int] = (),
+    sampling: Sampling = GREEDY,
+    generator: "torch.Generator | None" = None,
+) -> tuple[list[list[int]], Metrics]:
+    """Answer a batch of prompts; gives the emitted ids of each, a stop token included, and what the run did.
+
+    `input_ids` are lists of token ids, of different lengths if need be. Raises ValueError for prompts that leave no
+    room for `max_new_tokens` within the target's positions, and ModelError for a draft of another vocabulary.
+    """
+    *_, metrics = stream(
+        target,
+        draft,
+        input_ids,
+        max_new_tokens,
+        draft_length=draft_length,
+        stop_ids=stop_ids,
+        sampling=sampling,
+        generator=generator,
+    )
+    return [answer.token_ids for answer in metrics.answers], metrics
+
+
+def stream(
+    target: Backend,
+    draft: Backend | Proposer,
+    input_ids: Sequence[Sequence[int]],
+    max_new_tokens: int,
+    *,
+    draft_length: int | DraftLength = 5,
+    stop_ids: Collection[int] = (),
+    sampling: Sampling = GREEDY,
+    generator: "torch.Generator | None" = None,
+) -> Iterator[Metrics]:
+    """Answer as `speculative_decode` does, and show the run as it grows: after the prompts, and after every step.
+
+    It is one `Metrics` each time, with what came since. The time that a caller takes between steps does not count.
+    """
+    proposer = DraftModel(draft) if isinstance(draft, Backend) else draft
+    length = FixedLength(draft_length) if isinstance(draft_length, int) else draft_length
+    rows = [_Row(prompt, max_new_tokens, stop_ids) for prompt in checked_prompts(target, input_ids, max_new_tokens)]
+    decoding = _Decoding(target, proposer, length, rows, sampling, generator)
+    decoding.read_prompts()
+    metrics = Metrics([row.answer for row in rows], decoding.prefill_seconds, decoding.times)
+    yield metrics
+    while decoding.goes_on:
+        decoding.step()
+        yield metrics
+
+
+class _Row:
+    """One text as it grows, and what is still to come of it."""
+
+    def __init__(self, prompt: Sequence[int], limit: int, stop_ids: Collection[int]) -> None:
+        self.text = list(prompt)
+        self.room = limit  # tokens that may still be emitted, 0 once the answer has ended
+        self.answer = Answer(len(prompt))
+        self._stop_ids = stop_ids
+
+    def take(self, tokens: Sequence[int]) -> int:
+        """Emit tokens up to the first stop token; gives how many."""
+        for count, token in enumerate(tokens, start=1):
+            self.text.append(token)
+            self.answer.token_ids.append(token)
+            self.room -= 1
+            if token in self._stop_ids:
+                self.answer.finish_reason, self.room = "stop", 0
+                return count
+        return len(tokens)
+
+    def note(self, drafted: list[int], agreed: list[int], accepted: int, token: int) -> Step:
+        """Emit what a step kept of its draft and the token that follows it."""
+        emitted = self.take([*drafted[:accepted], token])
+        self.answer.steps.append(Step(drafted, list(map(bool, agreed)), accepted, emitted))
+        return self.answer.steps[-1]
+
+
+def checked_prompts(target: Backend, input_ids: Sequence[Sequence[int]], max_new_tokens: int) -> list[list[int]]:
+    """Give the prompts if the target can read and answer them; raises ValueError as `speculative_decode` does."""
+    if target.says is not None:
+        raise ValueError(f"{target.name} says {len(target.says)} tokens only: that is for a draft, never for a target")
+    prompts = [[int(token) for token in prompt] for prompt in input_ids]
+    if not prompts or max_new_tokens < 1:
+        raise ValueError(f"expected prompts and at least 1 new token, found {len(prompts)} and {max_new_tokens}")
+    for index, prompt in enumerate(prompts):
+        if not prompt or not 0 <= min(prompt) <= max(prompt) < target.vocabulary:
+            raise ValueError(
+                f"prompt {index} should be token ids from 0 to {target.vocabulary - 1}, found {prompt!r:.80}"
+            )
+        if len(prompt) + max_new_tokens > target.max_positions:
+            raise CacheFull(
+                f"prompt {index} has {len(prompt)} tokens, but {target.name} has {target.max_positions} positions, and "
+                f"with {max_new_tokens} new tokens it would need more: shorten the prompt or ask for fewer"
+            )
+    return prompts
+
+
+class _Decoding:
+    """A batch that is being answered, a step at a time."""
+
+    def __init__(
+        self,
+        target: Backend,
+        proposer: Proposer,
+        length: DraftLength,
+        rows: list[_Row],
+        sampling: Sampling,
+        generator: "torch.Generator | None",
+    ) -> None:
+        self.target, self.proposer, self.length, self.rows = target, proposer, length, rows
+        self.sampling, self.generator = sampling, generator
+        self.times: list[StepTime] = []
+        self.clock = StepClock(target.device)
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether an answer still grows."""
+        return any(row.room for row in self.rows)
+
+    def read_prompts(self) -> None:
+        """Fill the caches, and emit the first token of each answer."""
+        prompts = [row.text for row in self.rows]
+        longest = max(len(row.text) + row.room for row in self.rows)
+        capacity = longest + self.length.longest  # a row that has little room is padded to the longest draft
+        self.cache = self.target.new_cache(len(prompts), capacity)
+        self.proposer.start(self.target, prompts, capacity)
+        logits = self.target.logits(prefill(self.target, prompts, self.cache))
+        tokens = logits.argmax(-1) if self.sampling.greedy else draw(self._probabilities(logits), self.generator)
+        for row, token in zip(self.rows, tokens.tolist(), strict=True):
+            row.take([token])
+        self.prefill_seconds = sum(self.clock.step())
+
+    def step(self) -> None:
+        """Draft, verify, emit what is kept and one token more, and forget the rest."""
+        self.clock.start()
+        draft = self._draft()
+        self.clock.part()
+        steps = self._emit(draft, self._verdict(draft))
+        self.cache.trim([len(row.text) - 1 for row in self.rows])  # the target's own last token is not read yet
+        self.times.append(StepTime(draft.tokens.shape[1], *self.clock.step()))
+        self.length.learn(steps, self.times[-1])
+
+    def _draft(self) -> Draft:
+        """Let the proposer draft as long as an answer has room for the draft and one token more."""
+        self.length.begin([row.room > 0 for row in self.rows])
+        longest = min(self.length.longest, max(row.room for row in self.rows) - 1)
+        if not longest:
+            return empty(len(self.rows), self.target)
+        texts = [row.text for row in self.rows]
+        draft = self.proposer.propose(texts, longest, self.length, self.sampling, self.generator)
+        fitting = [min(count, max(row.room - 1, 0)) for count, row in zip(draft.lengths, self.rows, strict=True)]
+        width = max(fitting)  # drafts of rows that have ended may be longer, and need not be read
+        return Draft(draft.tokens[:, :width], fitting, None if draft.q is None else draft.q[:, :width])
+
+    def _verdict(self, draft: Draft) -> Verdict:
+        """Let the target read the last token and the draft in one pass, and judge it."""
+        import torch
+
+        last, lengths = (self.target.tensor(values) for values in ([row.text[-1:] for row in self.rows], draft.lengths))
+        logits = self.target.logits(self.target.forward(torch.cat((last, draft.tokens), 1), self.cache))
+        if self.sampling.greedy:
+            return accept_greedy(logits.argmax(-1), draft.tokens, lengths)
+        return accept(self._probabilities(logits), draft.q, draft.tokens, lengths, self.generator)
+
+    def _emit(self, draft: Draft, verdict: Verdict) -> list[Step | None]:
+        """Bring the step's tokens to the host, all in one transfer; gives None for rows that had ended before."""
+        import torch
+
+        counts = torch.stack((verdict.accepted, verdict.next_token), 1)
+        found = torch.cat((counts, verdict.agreed, draft.tokens), 1).tolist()
+        width, steps = draft.tokens.shape[1], []
+        for row, length, (accepted, token, *rest) in zip(self.rows, draft.lengths, found, strict=True):
+            agreed, drafted = rest[:length], rest[width : width + length]
+            steps.append(row.note(drafted, agreed, accepted, token) if row.room else None)
+        return steps
+
+    def _probabilities(self, logits: "torch.Tensor") -> "torch.Tensor":
+        return probabilities(logits, self.sampling)

@@ -1,0 +1,13 @@
+"""What runs are worth: accuracy, acceptance, speed.
+
+score         the metrics of a cell of the study
+runs          a run's rows and their grades
+speculation   speedup, its cost model and its bound
+acceptance    acceptance, expected tokens, best K, from counts
+samples       rows for people: samples.csv, comparison.txt
+interleave    ways of answering, timed in turn
+evaluate      a pair on a data set, outside a study
+experiments   a benchmark file: drafts, lengths, data sets
+step_profile  where the time of a decoding step goes
+cross_check   three engines on one pair
+"""

@@ -1,0 +1,197 @@
+"""Where the time of a decoding step goes, beside the time that it cannot be done without.
+
+A step that reads the weights once and does nothing else would take their bytes / the bandwidth at which memory is read
+(`bandwidth`): that is the bound, for a speculative step the target's bytes and those of every draft pass. Parts are
+timed around the calls of the models; what is left of the draft's time is choosing tokens and the host, what is left of
+the target's is the accept rule, bringing tokens to the host and trimming caches. The prompt's pass is in no figure.
+
+A trace by torch's profiler shows single kernels. Profiling slows a step down, so the trace is a run of its own and no
+figure comes from it.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from doubledraft.engine.backend import Backend
+from doubledraft.engine.clock import now, seconds
+from doubledraft.engine.decode import stream
+from doubledraft.engine.decoding_metrics import Metrics
+from doubledraft.engine.proposers import DraftModel
+from doubledraft.evaluation.interleave import Arm
+from doubledraft.files import whole_path
+from doubledraft.inference.bandwidth import read_bandwidth
+
+if TYPE_CHECKING:
+    import torch
+
+FORWARD, HEAD = "forward passes", "heads"
+WATCHED = {"forward": FORWARD, "logits": HEAD}  # methods of a backend, and what their time is called
+DRAFT_REST = "draft: choosing tokens, host"
+TARGET_REST = "target: accept, read back, trim"
+TRACED_TOKENS = 8  # a trace of them has some ten thousand events already
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One kind of work in the steps of a run."""
+
+    calls: int
+    seconds: float
+
+
+@dataclass(slots=True)
+class Stopwatch:
+    """Times calls by part. On a GPU the host runs ahead, so the device itself notes when a call begins and ends."""
+
+    device: "torch.device"
+    marks: list[tuple[str, object, object]] = field(default_factory=list)
+
+    def timed(self, call: Callable, part: str) -> Callable:
+        """Give the call, timed."""
+
+        def measured(*arguments):
+            began = now(self.device)
+            result = call(*arguments)
+            self.marks.append((part, began, now(self.device)))
+            return result
+
+        return measured
+
+    def parts(self) -> dict[str, Part]:
+        """Add up what was timed."""
+        return _together([{name: Part(1, seconds(began, ended))} for name, began, ended in self.marks])
+
+
+def profile(target: Backend, arms: Sequence[Arm], prompt: Sequence[int], tokens: int, repeats: int) -> dict:
+    """Time the parts of every arm's steps: `tokens` after one prompt, `repeats` times in turn, after a warm-up."""
+    bandwidth = read_bandwidth(target.device.type)
+    found: dict[str, list[tuple[Metrics, dict[str, Part]]]] = {arm.name: [] for arm in arms}
+    for repeat in range(repeats + 1):
+        for arm in arms:
+            measured = _measured(target, arm, prompt, tokens)
+            if repeat:
+                found[arm.name].append(measured)
+    return {
+        "read_bytes_per_second": bandwidth,
+        "arms": {arm.name: _figures(target, arm, found[arm.name], bandwidth) for arm in arms},
+    }
+
+
+def _measured(target: Backend, arm: Arm, prompt: Sequence[int], tokens: int) -> tuple[Metrics, dict[str, Part]]:
+    watch = Stopwatch(target.device)
+    with _watched(target, arm, watch.timed):
+        steps = stream(target, arm.proposer, [prompt], tokens, draft_length=arm.draft_length)
+        metrics = next(steps)
+        watch.marks.clear()  # the prompt's pass
+        for metrics in steps:  # noqa: B007 (the last one counts)
+            pass
+    return metrics, watch.parts()
+
+
+@contextmanager
+def _watched(target: Backend, arm: Arm, wrap: Callable[[Callable, str], Callable]) -> Iterator[None]:
+    """Wrap the passes of both models in calls that note them, while the block runs."""
+    models = {"target": target} | ({"draft": draft} if (draft := _draft(arm)) else {})
+    for role, model in models.items():
+        for method, part in WATCHED.items():
+            setattr(model, method, wrap(getattr(model, method), f"{role}: {part}"))
+    try:
+        yield
+    finally:
+        for model in models.values():
+            for method in WATCHED:
+                delattr(model, method)  # that of the class is there again
+
+
+def _figures(target: Backend, arm: Arm, runs: Sequence[tuple[Metrics, dict[str, Part]]], bandwidth: float) -> dict:
+    """Give the parts of a step, and how near it comes to its bound."""
+    times = [step for metrics, _ in runs for step in metrics.times]
+    emitted = sum(len(metrics.answers[0].token_ids) - 1 for metrics, _ in runs)  # the first is the prompt's
+    whole = sum(t.draft_seconds + t.verify_seconds for t in times)
+    drafting = sum(t.draft_seconds for t in times) if any(t.drafted for t in times) else 0.0
+    parts = _together([found for _, found in runs])
+    parts |= _rests(parts, drafting, whole - drafting)
+    sizes = {"target": _bytes(target)} | ({"draft": _bytes(draft)} if (draft := _draft(arm)) else {})
+    rows = []
+    for name, part in sorted(parts.items()):
+        role, _, kind = name.partition(": ")
+        size = sizes.get(role, {}).get(kind)
+        rows.append(
+            {
+                "part": name,
+                "calls_per_step": part.calls / len(times),
+                "seconds_per_step": part.seconds / len(times),
+                "share": part.seconds / whole,
+                "bytes_per_call": size,
+                "share_of_bandwidth": size * part.calls / part.seconds / bandwidth if size else None,
+            }
+        )
+    step = whole / len(times)
+    bound = sum(row["calls_per_step"] * (row["bytes_per_call"] or 0) for row in rows) / bandwidth
+    return {
+        "steps": len(times),
+        "step_seconds": step,
+        "tokens_per_step": emitted / len(times),
+        "tokens_per_second": emitted / whole,
+        "bound_seconds": bound,
+        "share_of_bound": bound / step,
+        "parts": rows,
+    }
+
+
+def _together(runs: Sequence[dict[str, Part]]) -> dict[str, Part]:
+    parts: dict[str, Part] = {}
+    for found in runs:
+        for name, part in found.items():
+            before = parts.get(name, Part(0, 0.0))
+            parts[name] = Part(before.calls + part.calls, before.seconds + part.seconds)
+    return parts
+
+
+def _rests(parts: Mapping[str, Part], drafting: float, verifying: float) -> dict[str, Part]:
+    """Give what the engine spent beside the models' passes: of its time for drafts, if any, and for the target."""
+
+    def rest(role: str, seconds: float) -> Part:
+        passes = sum(part.seconds for name, part in parts.items() if name.startswith(role))
+        return Part(parts[f"target: {FORWARD}"].calls, seconds - passes)
+
+    drafts = {DRAFT_REST: rest("draft", drafting)} if drafting else {}
+    return drafts | {TARGET_REST: rest("target", verifying)}
+
+
+def _bytes(model: Backend) -> dict[str, int]:
+    """Give the bytes of weights that a call of each method reads."""
+    rows = model.vocabulary if model.says is None else len(model.says)
+    head = rows * model.size * model.item_bytes
+    return {FORWARD: model.bytes_per_pass - head, HEAD: head}
+
+
+def _draft(arm: Arm) -> Backend | None:
+    return arm.proposer.draft if isinstance(arm.proposer, DraftModel) else None
+
+
+def trace(target: Backend, arm: Arm, prompt: Sequence[int], path: str | Path) -> None:
+    """Write a trace of a few steps as chrome://tracing and ui.perfetto.dev show it."""
+    from torch.profiler import ProfilerActivity, profile, record_function
+
+    def labelled(call: Callable, part: str) -> Callable:
+        def recorded(*arguments):
+            with record_function(part):
+                return call(*arguments)
+
+        return recorded
+
+    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if target.device.type == "cuda" else [])]
+    with _watched(target, arm, labelled):
+        steps = stream(target, arm.proposer, [prompt], TRACED_TOKENS, draft_length=arm.draft_length)
+        next(steps)  # the prompt's pass
+        with profile(activities=activities) as found:
+            while True:
+                with record_function("step"):
+                    if next(steps, None) is None:
+                        break
+    with whole_path(path) as partial:
+        found.export_chrome_trace(str(partial))

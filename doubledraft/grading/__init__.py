@@ -1,0 +1,11 @@
+"""The final answer in a text, and whether it equals gold.
+
+extract      the answer in a text, strict or lenient
+grader       the verdict: equal, different, undecided
+equivalence  decides without algebra
+notation     one spelling for each way of writing LaTeX
+amounts      numbers, units and percentages
+parts        lists, intervals, tuples, equations
+algebra      decides with sympy
+worker       the process that algebra runs in, and that can be killed
+"""

@@ -1,0 +1,157 @@
+r"""Decide whether two answers are equal, by the rules that doubledraft.answers states.
+
+Answers are taken apart (doubledraft.answer_parts), numbers, units and words compared, exactly and fast. What is left,
+one piece of algebra at a time, is put to a function `algebra(gold, prediction)` that the caller gives: in the worker
+process that is doubledraft.algebra, in the parent it raises NeedsAlgebra, so that nothing slow or hostile runs there.
+"""
+
+import re
+from collections.abc import Callable
+
+from doubledraft.grading.amounts import read_amount, same_amount, same_unit, split_unit
+from doubledraft.grading.notation import plain, to_latex
+from doubledraft.grading.parts import (
+    RELATION,
+    UNION_SIGN,
+    Undecided,
+    name_several,
+    named,
+    parts,
+    rewritten,
+    solutions,
+    split,
+)
+
+Algebra = Callable[[str, str], bool]  # (gold, prediction), LaTeX without dollar signs
+
+WORD = re.compile(
+    r"(?<![\\A-Za-z])(?!(?:sinh|cosh|tanh)(?![A-Za-z]))[A-Za-z]{4,}|^(?:yes|no|all|odd|not)$", re.IGNORECASE
+)
+ENVIRONMENT = re.compile(r"\\(?:begin|end)\{[a-z]+\}")
+TOKEN = re.compile(r"\\?[a-z]+|\d+(?:\.\d+)?|[^\w\s.,;!?'\"{}$]|_")
+AMBIGUOUS = re.compile(r"/(?:\d+|[A-Za-z])(?:[A-Za-z(]|\\(?:pi|sqrt|frac)|(?<=[A-Za-z])\d)")  # `2/3x`, `a/bc`
+DATE = re.compile(r"(\d{4})[-/](\d\d?)[-/](\d\d?)|(\d\d?)/(\d\d?)/(\d{4})")  # else a difference, or a fraction
+BASE = re.compile(r"(\d[\dA-F]*)_\{?(?:\\text\{)?(\w+)\}*")
+
+
+class NeedsAlgebra(Exception):
+    """The pieces are no plain numbers or words."""
+
+
+def same(gold: str, prediction: str, algebra: Algebra) -> bool:
+    """Compare two answers; raises Undecided, and whatever `algebra` raises."""
+    return _same(plain(gold), plain(prediction), algebra)
+
+
+def _same(gold: str, prediction: str, algebra: Algebra) -> bool:
+    if not gold or not prediction or gold == prediction:
+        return bool(gold) and gold == prediction
+    gold, prediction = rewritten(gold), rewritten(prediction)
+    if RELATION.search(gold) or RELATION.search(prediction):
+        return _same_relations(gold, prediction, algebra)
+    (gold_name, gold_value), (name, value) = named(gold), named(prediction)
+    if gold_name and name and gold_name != name:
+        if read_amount(gold_value) or read_amount(value):
+            return False
+        return _same_algebra(gold, prediction, algebra)  # two equations: `y=2x` and `x=y/2`
+    if bool(gold_name) != bool(name) and "=" in (prediction if gold_name else gold):
+        return _same_algebra(gold, prediction, algebra)  # `y=2x` and `2x-y=0`
+    return _same_parts(gold_value, value, algebra)
+
+
+def _same_parts(gold: str, prediction: str, algebra: Algebra) -> bool:
+    (gold_kind, gold_items), (kind, items) = parts(gold), parts(prediction)
+    if UNION_SIGN in (gold_kind, kind):
+        same_parts = gold_kind == kind and len(gold_items) == len(items) and _same_items(gold_items, items, algebra)
+        return same_parts or _same_algebra(gold, prediction, algebra)
+    if len(gold_items) != len(items):
+        return False
+    if len(items) == 1:
+        return _same_one(gold_items[0], items[0], algebra)
+    if gold_kind != kind and not ("" in (gold_kind, kind) and (gold_kind or kind) in ("()", "[]", "{}")):
+        return False  # a set against a tuple, a ratio against a list
+    if {gold_kind, kind} <= {"", "{}"} and name_several(gold_items) == name_several(items):
+        return _same_items(gold_items, items, algebra)
+    return all(_same(one, other, algebra) for one, other in zip(gold_items, items, strict=True))
+
+
+def _same_items(gold: list[str], items: list[str], algebra: Algebra) -> bool:
+    """Compare without regard to order."""
+    left, undecided = list(items), None
+    for one in gold:
+        for other in left:
+            try:
+                if _same(one, other, algebra):
+                    left.remove(other)
+                    break
+            except Undecided as reason:  # another may fit
+                undecided = reason
+        else:
+            if undecided:
+                raise undecided
+            return False
+    return True
+
+
+def _same_relations(gold: str, prediction: str, algebra: Algebra) -> bool:
+    """Compare inequalities as the sets of their solutions, where they have one variable on a side of its own."""
+    sets = solutions(gold), solutions(prediction)
+    if all(sets):
+        (gold_name, gold), (name, prediction) = sets
+        return (not gold_name or not name or gold_name == name) and _same(gold, prediction, algebra)
+    if len(split(gold)) > 1 or len(split(prediction)) > 1:
+        raise Undecided("several inequalities that cannot be joined")
+    return bool(RELATION.search(gold)) == bool(RELATION.search(prediction)) and _same_algebra(gold, prediction, algebra)
+
+
+def _same_one(gold: str, prediction: str, algebra: Algebra) -> bool:
+    texts = (gold, prediction)
+    for pattern, what in ((BASE, "number base"), (DATE, "date")):
+        if any(found := [pattern.fullmatch(text) for text in texts]):
+            if not all(found):
+                raise Undecided(f"a {what} on one side only")
+            return found[0].groups() == found[1].groups()
+    amounts = [read_amount(text) for text in texts]
+    if all(amounts):
+        return same_amount(*amounts)
+    pieces = [(one.latex(), one.unit) if one else split_unit(text) for one, text in zip(amounts, texts, strict=True)]
+    if not same_unit(pieces[0][1], pieces[1][1]):
+        return False
+    return _same_algebra(pieces[0][0], pieces[1][0], algebra)
+
+
+def _same_algebra(gold: str, prediction: str, algebra: Algebra) -> bool:
+    """Compare words as words, and put everything else to `algebra`."""
+    if all(text.isalpha() or _has_words(text) for text in (gold, prediction)):
+        return _same_words(gold, prediction)
+    for name, text in (("gold answer", gold), ("prediction", prediction)):
+        if _has_words(text) or re.search(r"\d \d", text):
+            raise Undecided(f"the {name} cannot be parsed")
+    equations = ["=" in re.sub(r"\{[^{}]*\}", "", text) for text in (gold, prediction)]  # not the one of \sum_{n=1}
+    if equations[0] != equations[1]:
+        return False
+    gold, prediction = to_latex(gold), to_latex(prediction)
+    if gold != prediction and (AMBIGUOUS.search(gold) or AMBIGUOUS.search(prediction)):
+        raise Undecided("a product behind a slash, without brackets")
+    return gold == prediction or algebra(gold, prediction)
+
+
+def _has_words(text: str) -> bool:
+    return bool(WORD.search(ENVIRONMENT.sub("", text)))
+
+
+def _same_words(gold: str, prediction: str) -> bool:
+    ones, others = _words(gold), _words(prediction)
+    if ones == others:
+        return True
+    if set(ones) < set(others) or set(others) < set(ones):
+        raise Undecided("one answer has more words than the other")
+    if sorted("".join(ones)) == sorted("".join(others)):
+        raise Undecided("the same letters in another order")  # a word, or a product of variables
+    return False
+
+
+def _words(text: str) -> list[str]:
+    """Give the words, numbers and signs of a text, without articles and punctuation."""
+    words = TOKEN.findall(re.sub(r"\\(?:text|mathrm|mbox)\b", " ", text).casefold())
+    return [word for word in words if word not in ("the", "a", "an")] or words

@@ -1,0 +1,129 @@
+r"""Take an answer apart: its name, the items of a list, tuple, set, ratio or union, the solutions of inequalities.
+
+The texts are those of doubledraft.notation.plain. Nothing is computed here: a part is again a text, and what the parts
+are worth is for doubledraft.equivalence to say.
+"""
+
+import re
+
+from doubledraft.grading.amounts import read_amount
+from doubledraft.grading.notation import closing
+
+NAME = (  # of a value: `x`, `f(2)`, `AB`, `\angle ABC`, `\text{Area}`, `total cost`
+    r"[A-Za-z]'?(?:_\{?\w+\}?)?(?:\([^()=]*\))?|[A-Z]{2,3}|\\angle ?[A-Z]{1,3}|\\(?:theta|alpha|beta|lambda|mu|phi)"
+    r"|\\(?:text|mathrm)\{[^{}]*\}|(?=[^=]*[A-Za-z]{4})[A-Za-z ]+"
+)
+NAMED = re.compile(rf"({NAME}) ?(?:=|\\in(?![A-Za-z]) ?)([^=]+)")
+NAMED_TUPLE = re.compile(r"\((\w(?:,\w)+)\)=\((.*)\)")
+CALCULATION = re.compile(r"(?:\\(?:times|cdot|div|frac|sqrt)|[^A-Za-z\\=])+=(?:\\(?:frac|sqrt|pi)|[^A-Za-z\\])+")
+RELATIONS = {"\\leq": "≤", "\\le": "≤", "<=": "≤", "\\geq": "≥", "\\ge": "≥", ">=": "≥", "\\lt": "<", "\\gt": ">"}
+RELATION = re.compile(r"[<>≤≥]|\\neq?(?![A-Za-z])")
+FLIPPED = str.maketrans("<>≤≥", "><≥≤")
+VARIABLE = re.compile(r"(?<![\\A-Za-z])[A-Za-z](?![A-Za-z])")
+SEPARATOR = re.compile(r",? ?\\text\{ ?(?:and|or) ?\} ?|,? ?(?<![A-Za-z\\])(?:and|or)(?![A-Za-z]) ?|[,;] ?")
+COLON, UNION = re.compile(r":"), re.compile(r"\\cup(?![A-Za-z]) ?")
+UNION_SIGN = "\\cup"
+BRACKETS = ("()", "[]", "(]", "[)", "{}")
+REALS = re.compile(r"\\(?:mathbb\{R\}|R(?![A-Za-z]))|(?:all |the )*real numbers", re.IGNORECASE)
+PLUS_MINUS, MINUS_PLUS = re.compile(r"\\pm(?![A-Za-z]) ?"), re.compile(r"\\mp(?![A-Za-z]) ?")
+
+
+class Undecided(Exception):
+    """The rules cannot tell; the message is the reason."""
+
+
+def rewritten(text: str) -> str:
+    """Write each relation as one sign, a calculation as its result, `3=x` as `x=3`, `(x,y)=(1,2)` as `x=1,y=2`."""
+    text = re.sub(r"\\(?:leq?|geq?|lt|gt)(?![A-Za-z]) ?|[<>]=", lambda match: RELATIONS[match[0].strip()], text)
+    if (match := NAMED_TUPLE.fullmatch(text)) and len(names := match[1].split(",")) == len(values := split(match[2])):
+        return ",".join(f"{name}={value}" for name, value in zip(names, values, strict=True))
+    if match := re.fullmatch(r"([^=]+)=([A-Za-z])", text):
+        return text if VARIABLE.fullmatch(match[1]) else f"{match[2]}={match[1]}"
+    name, *values = text.split("=")
+    if len(values) > 1 and len(split(text)) == 1 and re.fullmatch(NAME, name):  # `x=2+3=5`
+        return f"{name}={values[-1]}"
+    text = REALS.sub(r"(-\\infty,\\infty)", text)
+    return text.rpartition("=")[2] if CALCULATION.fullmatch(text) else text
+
+
+def named(text: str) -> tuple[str | None, str]:
+    """Give (name, value) of `x=5`, (None, text) of a text without a name."""
+    match = NAMED.fullmatch(text)
+    return (match[1], match[2]) if match else (None, text)
+
+
+def name_several(items: list[str]) -> bool:
+    """Tell whether the items name different variables, as in `x = 1, y = 2`."""
+    return len({match[1] for item in items if (match := NAMED.fullmatch(item))}) > 1
+
+
+def parts(text: str) -> tuple[str, list[str]]:
+    """Split into (kind, items): `(1,2]` gives ("(]", ["1", "2"]), a bare list or a single thing "" for its kind."""
+    if read_amount(text):
+        return "", [text]
+    items = [branch for item in split(text) for branch in _branches(item)]
+    if len(items) > 1:
+        return "", items
+    for kind, separator in ((UNION_SIGN, UNION), (":", COLON)):
+        if len(items := split(text, separator)) > 1:
+            return kind, items
+    body = text.replace("\\{", "{").replace("\\}", "}")
+    kind = body[:1] + body[-1:]
+    if kind not in BRACKETS or closing(body, 0) != len(body) - 1:
+        return "", [text]
+    items = split(body[1:-1])
+    if kind == "{}":
+        items = [branch for item in items for branch in _branches(item)]
+    if len(items) == 1 and kind in ("()", "[]", "{}"):
+        return parts(items[0])
+    return (kind, items) if len(items) > 1 else ("", [text])
+
+
+def split(text: str, separator: re.Pattern[str] = SEPARATOR) -> list[str]:
+    """Split at the separators that stand in no bracket."""
+    depths, depth = [], 0
+    for char in text:
+        depth += (char in "([{") - (char in ")]}")
+        depths.append(depth)
+    items, start = [], 0
+    for match in separator.finditer(text):
+        if depths[match.start()] == 0:
+            items.append(text[start : match.start()])
+            start = match.end()
+    return [item.strip() for item in [*items, text[start:]] if item.strip()]
+
+
+def _branches(item: str) -> list[str]:
+    r"""Give the two values of `a \pm b`; those of a set are its own matter."""
+    signs = len(PLUS_MINUS.findall(item))
+    if not signs or item.startswith(("{", "\\{")):
+        return [item]
+    if signs > 1:
+        raise Undecided("several signs ± in one value")
+    return [PLUS_MINUS.sub(one, MINUS_PLUS.sub(other, item)) for one, other in ("+-", "-+")]
+
+
+def solutions(text: str) -> tuple[str | None, str] | None:
+    r"""Give (variable, set): `x<1 or x≥3` is ("x", "(-\infty,1)\cup[3,\infty)"); None when that cannot be said."""
+    if not RELATION.search(text):
+        return named(text)
+    words = {re.sub(r"[^a-z]|text", "", match[0]) for match in SEPARATOR.finditer(text)}
+    found = [_interval(part) for part in split(text)]
+    if None in found or len({variable for variable, _ in found}) > 1 or not words <= {"or"}:
+        return None
+    return found[0][0], UNION_SIGN.join(interval for _, interval in found)
+
+
+def _interval(part: str) -> tuple[str, str] | None:
+    r"""Give (variable, interval) of `x<3`, `3>x` or `1<x≤3`; None when it is none of these."""
+    tokens = re.split("([<>≤≥])", part)
+    if len(tokens) in (3, 5) and tokens[1] in ">≥":
+        tokens = [token.translate(FLIPPED) for token in reversed(tokens)]
+    if len(tokens) == 3:
+        tokens = ["-\\infty", "<", *tokens] if VARIABLE.fullmatch(tokens[0]) else [*tokens, "<", "\\infty"]
+    if len(tokens) != 5 or not set(tokens[1::2]) <= {"<", "≤"} or not VARIABLE.fullmatch(tokens[2]):
+        return None
+    low, opening, variable, ending, high = tokens
+    if not low or not high or VARIABLE.search(low + " " + high):
+        return None
+    return variable, f"{'[' if opening == '≤' else '('}{low},{high}{']' if ending == '≤' else ')'}"

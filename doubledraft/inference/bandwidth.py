@@ -1,0 +1,55 @@
+"""How fast a decoding step could be: the bytes of weights that it reads, and how fast this machine reads memory.
+
+A step at one request at a time does little but read the weights once, so bytes / second of the step, beside what the
+memory gives to a plain sum, says how near the engine is to the hardware's limit. Keys and values are left out: of short
+answers they are a hundredth of the weights.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from doubledraft.engine import cpu_pass
+
+ARRAY_BYTES = 2**29  # of the array that is summed: far more than any cache holds
+ITEM_BYTES = {"bfloat16": 2, "float16": 2, "float32": 4}
+
+
+def read_bandwidth(device: str) -> float:
+    """Give the bytes per second at which the device reads memory: the best of 5 sums of a large array, in each way.
+
+    torch's own sum waits for memory on some processors; the compiled pass asks for it ahead, and so does this.
+    """
+    import torch
+
+    numbers = torch.ones(ARRAY_BYTES // 8, dtype=torch.long, device=device)
+    ways = [lambda: numbers.sum().item()]
+    if device == "cpu" and (code := cpu_pass.library()):
+        ways.append(lambda: code.sum_of(numbers.data_ptr(), len(numbers), torch.get_num_threads()))
+    return ARRAY_BYTES / min(_seconds(way) for way in ways for _ in range(5))
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def bytes_per_pass(folder: str | Path, dtype: str) -> int:
+    """Give the bytes of weights that one forward pass of a model in `dtype` reads: all but an embedding of its own."""
+    sizes = _sizes(Path(folder))
+    if "lm_head.weight" in sizes:  # of the embedding only the rows of a few tokens are read
+        del sizes["model.embed_tokens.weight"]
+    return ITEM_BYTES[dtype] * sum(sizes.values())
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    from safetensors import safe_open
+
+    sizes = {}
+    for file in sorted(folder.glob("*.safetensors")):
+        with safe_open(file, framework="np") as tensors:
+            for name in tensors.keys():  # noqa: SIM118 (not a dict)
+                sizes[name] = math.prod(tensors.get_slice(name).get_shape())
+    return sizes

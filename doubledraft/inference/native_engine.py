@@ -1,0 +1,96 @@
+"""Our own engine as an engine of the study: the timing protocol of `generate`, and what vLLM does not tell.
+
+Questions in flight together are one batch that lasts until its longest answer has ended. The prompt is read by a pass
+that drafts nothing and counts as a step, as in vLLM; near its limit an answer takes shorter drafts, where vLLM drafts K
+and cuts. A row's latency ends with its last own step.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import chain
+
+from doubledraft import __version__, machine
+from doubledraft.engine.decode import decode, speculative_decode
+from doubledraft.engine.decoding_metrics import Metrics, Step, by_token_class
+from doubledraft.engine.load import create_backend
+from doubledraft.engine.lossless import top2_gap
+from doubledraft.engine.proposers import DraftModel, NGram
+from doubledraft.inference import generate
+from doubledraft.inference.generate import Asked
+from doubledraft.inference.job import Job
+from doubledraft.inference.tokenizing import load_tokenizer, stop_ids
+from doubledraft.records import Generation
+
+
+class NativeEngine:
+    """`speculative_decode` on a job's models."""
+
+    def __init__(self, job: Job) -> None:
+        """Load the models."""
+        machine.use_own_cores()
+        self._job = job
+        self._tokenizer = load_tokenizer(job.model)
+        self._stop_ids = stop_ids(job.model, self._tokenizer)
+        self._target = create_backend(job.model, job.dtype, machine.device())
+        self.kernel = self._target.kernel
+        self._draft = create_backend(job.draft, job.dtype, machine.device()) if job.draft else None
+        self._proposer = DraftModel(self._draft) if self._draft else NGram()
+
+    @staticmethod
+    def version() -> str:
+        """Give the version of this library."""
+        return __version__
+
+    def answer(self, asked: Sequence[Asked]) -> list[Generation]:
+        """Answer together, as one batch."""
+        metrics = self._decode(asked)
+        ended = metrics.elapsed()
+        return [
+            replace(
+                answer.as_generation(question.id),
+                time_to_first_token=ended[0],
+                latency=ended[len(answer.steps)],
+            )
+            for question, answer in zip(asked, metrics.answers, strict=True)
+        ]
+
+    def step_seconds(self, batches: Sequence[Sequence[Asked]]) -> dict[str, float | None]:
+        """Answer batches again; gives the medians of `Metrics.step_seconds`."""
+        times = chain.from_iterable(self._decode(asked).times for asked in batches)
+        return Metrics([], 0.0, list(times)).step_seconds()
+
+    def top2_gaps(self, prefixes: Sequence[list[int]]) -> list[float]:
+        """Give the log-probability gap of the target's two best next tokens after every prefix."""
+        return [top2_gap(self._target, prefix) for prefix in prefixes]
+
+    def bytes_per_pass(self) -> dict[str, int | None]:
+        """Give the bytes of weights that a pass of the target and of the draft reads."""
+        return {"target": self._target.bytes_per_pass, "draft": self._draft.bytes_per_pass if self._draft else None}
+
+    def token_classes(self, rows: Sequence[Generation]) -> dict[str, dict[str, int]] | None:
+        """Count drafted, accepted and agreed tokens by what they are; None where nothing is drafted."""
+        if self._job.method == "none":
+            return None
+        steps = [
+            Step(drafted, agreed, accepted, 0)
+            for row in rows
+            for drafted, agreed, accepted in zip(row.drafts, row.agreed, row.accepted_per_step, strict=True)
+        ]
+        return by_token_class(steps, lambda token: self._tokenizer.decode([token]), self._stop_ids)
+
+    def _decode(self, asked: Sequence[Asked]) -> Metrics:
+        prompts, job = [question.token_ids for question in asked], self._job
+        if job.method == "none":
+            return decode(self._target, prompts, job.max_tokens, stop_ids=self._stop_ids)[1]
+        return speculative_decode(
+            self._target,
+            self._proposer,
+            prompts,
+            job.max_tokens,
+            draft_length=job.draft_length,
+            stop_ids=self._stop_ids,
+        )[1]
+
+
+if __name__ == "__main__":
+    generate.main(NativeEngine)

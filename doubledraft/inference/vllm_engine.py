@@ -1,0 +1,142 @@
+"""All that is said to vLLM: start it, let it answer greedily, ask it afterwards what a step costs and how sure it is.
+
+Prefix caching and asynchronous scheduling are off in every mode: the first would make later questions cheaper, the
+second is not to be had with every way of drafting. Token ids go in and come out.
+
+vLLM counts accepted tokens before it cuts an answer at its end or at `max_tokens`, so accepted + steps may exceed the
+emitted tokens, by K at most. With n-grams some steps find nothing to draft, which vLLM does not count: those are
+inferred from the emitted tokens, so that no check of the counters against the tokens is left. Which tokens were drafted
+and refused it does not say.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+from doubledraft import provenance
+from doubledraft.inference import generate, vllm_step_clock
+from doubledraft.inference.bandwidth import bytes_per_pass
+from doubledraft.inference.generate import Asked
+from doubledraft.inference.job import Job
+from doubledraft.log import log
+from doubledraft.records import Generation
+
+NGRAM = (2, 4)  # tokens that must recur before what followed them is proposed: the fewest, and the most that are tried
+
+
+class VllmEngine:
+    """vLLM on a job's models; the process must have the environment of `runtime.engine_environment`."""
+
+    kernel = "vllm"
+
+    def __init__(self, job: Job) -> None:
+        """Start vLLM."""
+        from vllm import LLM
+
+        began = time.perf_counter()
+        self._job = job
+        self._llm = LLM(
+            model=job.model,
+            dtype=job.dtype,
+            seed=job.seed,
+            max_model_len=job.max_model_len,
+            max_num_seqs=job.concurrency,
+            gpu_memory_utilization=job.gpu_memory_utilization,
+            tensor_parallel_size=job.tensor_parallel,
+            enforce_eager=job.enforce_eager,
+            enable_prefix_caching=False,
+            async_scheduling=False,
+            disable_log_stats=False,  # else requests carry no times
+            worker_extension_cls="doubledraft.inference.vllm_step_clock.StepClock",
+            **_drafting(job),
+        )
+        log.info("engine started in %.0f s", time.perf_counter() - began)
+
+    @staticmethod
+    def version() -> str:
+        """Give the version of vLLM."""
+        return provenance.vllm_version()
+
+    def answer(self, asked: Sequence[Asked]) -> list[Generation]:
+        """Answer together, as many in flight as the job says."""
+        outputs = self._ask([question.token_ids for question in asked], max_tokens=self._job.max_tokens)
+        return [_generation(self._job, question, output) for question, output in zip(asked, outputs, strict=True)]
+
+    def step_seconds(self, batches: Sequence[Sequence[Asked]]) -> dict[str, float | None]:
+        """Answer batches with the clock in the engine running; gives the medians of `vllm_step_clock.step_seconds`."""
+        self._llm.collective_rpc("start_step_clock")
+        for asked in batches:
+            self.answer(asked)
+        steps = self._llm.collective_rpc("stop_step_clock")[0]  # of the first GPU
+        return vllm_step_clock.step_seconds([vllm_step_clock.Step(*step) for step in steps], self._job.draft_length)
+
+    def top2_gaps(self, prefixes: Sequence[list[int]]) -> list[float]:
+        """Give the log-probability gap of the target's two best next tokens after every prefix."""
+        gaps = []
+        for output in self._ask(prefixes, max_tokens=1, logprobs=2) if prefixes else []:
+            best = sorted((token.logprob for token in output.outputs[0].logprobs[0].values()), reverse=True)
+            gaps.append(best[0] - best[1])
+        return gaps
+
+    def bytes_per_pass(self) -> dict[str, int | None]:
+        """Give the bytes of weights that a pass of the target and of the draft reads."""
+        models = {"target": self._job.model, "draft": self._job.draft}
+        return {role: bytes_per_pass(folder, self._job.dtype) if folder else None for role, folder in models.items()}
+
+    def token_classes(self, rows: Sequence[Generation]) -> None:
+        """Give None: vLLM does not tell what it drafted."""
+
+    def _ask(self, prompts: Sequence[list[int]], **sampling) -> list:
+        """Give vLLM's RequestOutput of every prompt, in order: greedy."""
+        from vllm import SamplingParams
+
+        parameters = SamplingParams(temperature=0.0, detokenize=False, **sampling)
+        return self._llm.generate([{"prompt_token_ids": ids} for ids in prompts], parameters, use_tqdm=False)
+
+
+def _drafting(job: Job) -> dict[str, object]:
+    if job.method == "none":
+        return {}
+    settings = {"method": job.method, "num_speculative_tokens": job.draft_length}
+    if job.method == "draft_model":
+        settings |= {"model": job.draft, "draft_tensor_parallel_size": job.tensor_parallel}
+    else:
+        settings |= {"prompt_lookup_min": NGRAM[0], "prompt_lookup_max": NGRAM[1]}
+    return {"speculative_config": settings, "per_request_spec_decode_metrics": "detailed"}
+
+
+def _generation(job: Job, question: Asked, output) -> Generation:
+    emitted, times = output.outputs[0], output.metrics
+    if emitted.finish_reason not in ("stop", "length"):
+        raise RuntimeError(
+            f"vLLM ended the answer to {question.id!r} with {emitted.finish_reason!r}, not stop or length"
+        )
+    row = Generation(
+        id=question.id,
+        prompt_tokens=len(question.token_ids),
+        token_ids=list(emitted.token_ids),
+        text="",
+        finish_reason=emitted.finish_reason,
+        batch=0,
+        batch_seconds=0.0,
+        time_to_first_token=times.first_token_ts - times.scheduled_ts,
+        latency=times.last_token_ts - times.scheduled_ts,
+        steps=len(emitted.token_ids),
+    )
+    if job.method == "none":
+        return row
+    drafts = emitted.spec_decode_metrics
+    accepted = sum(drafts.per_step_accepted)
+    verified = 1 + len(drafts.per_step_accepted)  # the first pass reads the prompt
+    undrafted = len(row.token_ids) - verified - accepted  # n-gram: steps that drafted nothing, inferred
+    return replace(
+        row,
+        steps=verified + (max(undrafted, 0) if job.method == "ngram" else 0),
+        drafted=drafts.num_draft_tokens,
+        accepted=accepted,
+        accepted_per_step=list(drafts.per_step_accepted),
+    )
+
+
+if __name__ == "__main__":  # vLLM's own processes import this module
+    generate.main(VllmEngine)

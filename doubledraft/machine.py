@@ -1,0 +1,43 @@
+"""The machine that a process runs on: its cores, its device, and the switches that keep libraries offline."""
+
+import os
+from pathlib import Path
+
+OFFLINE = {  # models are fetched by their own rule; nothing else may reach out or send statistics
+    "HF_HUB_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "DO_NOT_TRACK": "1",
+    "VLLM_NO_USAGE_STATS": "1",
+    "UNSLOTH_DISABLE_STATISTICS": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+
+
+def own_cores() -> list[int]:
+    """Give the CPUs this process may use, one per physical core, no more than the container's quota pays for."""
+    cores = {}
+    for cpu in sorted(os.sched_getaffinity(0)):
+        siblings = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
+        cores.setdefault(siblings.read_text() if siblings.exists() else cpu, cpu)
+    return list(cores.values())[: _quota()]
+
+
+def use_own_cores() -> None:
+    """Let torch use every core it may: Snakemake sets OMP_NUM_THREADS to the job's threads, one with `--cores 1`."""
+    import torch
+
+    torch.set_num_threads(len(own_cores()))
+
+
+def device() -> str:
+    """Give the name that torch has for where models run here: the GPU if there is one."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _quota() -> int | None:
+    """Give the whole CPUs of the cgroup's time quota, None without one."""
+    quota, period = CPU_QUOTA.read_text().split() if CPU_QUOTA.exists() else ("max", "1")
+    return None if quota == "max" else max(1, round(int(quota) / int(period)))

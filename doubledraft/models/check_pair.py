@@ -1,0 +1,44 @@
+"""Whether a target and a draft have one tokenizer and one vocabulary size."""
+
+from pathlib import Path
+
+from doubledraft.files import write_json
+from doubledraft.models.folder import ModelError, read_config
+
+
+def check_pair(target: str | Path, draft: str | Path) -> dict[str, object]:
+    """Check that a draft may propose token ids to a target: same vocabulary size and same token for every id.
+
+    vLLM's draft_model method compares only the sizes and uses the target's tokenizer for both, so a wrong pair would
+    run and propose nonsense. Raises ModelError naming both folders and the first difference.
+    """
+    pair = f"target {target} and draft {draft}"
+    sizes = [read_config(folder)["vocab_size"] for folder in (target, draft)]
+    (tokens, special), (draft_tokens, draft_special) = _vocabulary(target), _vocabulary(draft)
+    for token, _ in sorted(tokens.items() | draft_tokens.items(), key=lambda item: item[::-1]):
+        if tokens.get(token) != draft_tokens.get(token):
+            raise ModelError(
+                f"{pair} have different tokenizers: token {token!r} is id {tokens.get(token)} in the target and "
+                f"{draft_tokens.get(token)} in the draft; choose two models of one family"
+            )
+    for name in sorted(special.keys() | draft_special.keys()):
+        if special.get(name) != draft_special.get(name):
+            raise ModelError(f"{pair} differ in {name}: {special.get(name)!r} and {draft_special.get(name)!r}")
+    if sizes[0] != sizes[1]:
+        raise ModelError(
+            f"{pair} share a tokenizer but pad it to {sizes[0]} and {sizes[1]} rows, and vLLM's draft_model needs "
+            f"equal sizes; set `pad_vocabulary_to: {max(sizes)}` on the smaller one in models.sources"
+        )
+    return {"target": str(target), "draft": str(draft), "vocabulary": sizes[0], "tokens": len(tokens), "same": True}
+
+
+def write_pair_check(target: str | Path, draft: str | Path, out: str | Path) -> None:
+    """Run `check_pair` and write what it found as JSON."""
+    write_json(out, check_pair(target, draft))
+
+
+def _vocabulary(folder: str | Path) -> tuple[dict[str, int], dict[str, object]]:
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    return tokenizer.get_vocab(), {"eos_token": tokenizer.eos_token, "bos_token": tokenizer.bos_token}

@@ -1,0 +1,103 @@
+"""Adapter into base model: merged in float32, checked against the adapter's own logits, then cast.
+
+The check is what makes a merged folder trustworthy: on a few prompts the merged float32 logits must equal base +
+adapter within a tolerance, and the rounding that the cast adds is measured and recorded. An adapter trained on 4-bit
+weights merges into the 16-bit base it came from. Needs memory for the whole model in float32.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from doubledraft import prompts as prompt_files
+from doubledraft.files import whole_directory
+from doubledraft.log import log
+from doubledraft.machine import use_own_cores
+from doubledraft.models.folder import ITEM_BYTES, ModelError, copy_tokenizer, require_space, write_manifest
+from doubledraft.models.safety import refuse_unsafe, refuse_unsafe_adapter
+from doubledraft.records import Question, read_records
+
+if TYPE_CHECKING:
+    import torch
+
+TOLERANCE = 1e-3  # logits in float32: W x + B (A x) and (W + B A) x differ by rounding alone, some 1e-5 here
+CHECKED_PROMPTS = 4
+CHECKED_POSITIONS = 16  # at the end of each prompt
+
+
+def merge_from_files(base, adapter, questions, prompt, out, *, dtype: str) -> dict[str, object]:
+    """Merge with the first questions of a file as the prompts to check; as in `merge`."""
+    prompt = prompt_files.load(prompt)
+    chosen = read_records(questions, Question)[:CHECKED_PROMPTS]
+    messages = [prompt_files.messages(prompt, question.question, few_shot=False) for question in chosen]
+    return merge(base, adapter, out, dtype=dtype, prompts=messages, tolerance=TOLERANCE)
+
+
+def merge(
+    base: str | Path,
+    adapter: str | Path,
+    out: str | Path,
+    *,
+    dtype: str,
+    prompts: Sequence[list[dict[str, str]]],
+    tolerance: float,
+) -> dict[str, object]:
+    """Write base + adapter as a plain model of `dtype` to folder `out`; give the comparison that its manifest records.
+
+    Raises ModelError when a float32 logit of the merged model is further than `tolerance` from base + adapter, or when
+    the disk is too small.
+    """
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    use_own_cores()
+    refuse_unsafe(base)
+    refuse_unsafe_adapter(adapter, base)
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    require_space(Path(out).parent, model.num_parameters() * ITEM_BYTES[dtype], f"{out}")
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    inputs = [
+        tokenizer.apply_chat_template(m, add_generation_prompt=True, return_tensors="pt", return_dict=True)
+        for m in prompts
+    ]
+    model = PeftModel.from_pretrained(model, adapter).eval()
+    expected = _logits(model, inputs)
+    model = model.merge_and_unload()
+    exact = _compare(expected, _logits(model, inputs))
+    if not exact["largest_difference"] <= tolerance:  # also when it is NaN
+        raise ModelError(
+            f"merging {adapter} into {base} moved a logit by {exact['largest_difference']:.2g}, more than "
+            f"{tolerance:g}; train the adapter again"
+        )
+    model = model.to(getattr(torch, dtype))
+    comparison = {
+        "prompts": len(inputs),
+        "positions": sum(len(logits) for logits in expected),
+        "tolerance": tolerance,
+        "float32": exact,
+        dtype: _compare(expected, _logits(model, inputs)),
+    }
+    with whole_directory(out) as folder:
+        model.save_pretrained(folder)
+        copy_tokenizer(base, folder)
+        origin = {"source": "merge", "base": Path(base).name, "adapter": Path(adapter).name}
+        write_manifest(folder, origin, parent=base, logits_compared_with_adapter=comparison)
+    log.info("merged %s into %s: %s", adapter, base, comparison)
+    return comparison
+
+
+def _logits(model, inputs: Sequence[dict]) -> "list[torch.Tensor]":
+    """Give the last logits of each prompt, (positions, vocabulary) in float32."""
+    import torch
+
+    with torch.inference_mode():
+        return [model(**encoded, logits_to_keep=CHECKED_POSITIONS).logits[0].float() for encoded in inputs]
+
+
+def _compare(expected: "Sequence[torch.Tensor]", found: "Sequence[torch.Tensor]") -> dict[str, float]:
+    import torch
+
+    a, b = torch.cat(list(expected)), torch.cat(list(found))
+    same = (a.argmax(-1) == b.argmax(-1)).float().mean().item()
+    return {"largest_difference": (a - b).abs().max().item(), "same_best_token": same}

@@ -1,0 +1,133 @@
+"""The questions of a scenario: from a source to the two files that everything else is built from.
+
+A source gives a pool for each split; a seed puts the pool in order and the first `count` are taken, so a larger count
+extends a smaller one. More than the pool holds is an error, never a wider filter; with `allow_fewer` all of it is
+taken, and the log, the metrics and the report say so. A question that a pool holds twice is taken once. A training
+question that repeats a test question, exactly or nearly, is not taken, and is listed with its twin; the test set stays
+as the source has it. The manifest holds every count, and where the rows come from.
+
+Generated questions are only checked to be disjoint. Both splits share the templates by design, and the generator keeps
+their numbers apart: every test question has near twins in train, and what is tested is new numbers.
+"""
+
+import random
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from doubledraft.files import write_json
+from doubledraft.log import log
+from doubledraft.questions import overlap, sources
+from doubledraft.questions.overlap import Overlap, normalise
+from doubledraft.questions.sources import Pool
+from doubledraft.questions.wordproblems import generate
+from doubledraft.records import Question, write_records
+
+SPLITS = ("train", "test")
+
+
+def fetch(
+    *,
+    spec: Mapping[str, object],
+    scenario: str,
+    seed: int,
+    train_path: str | Path,
+    test_path: str | Path,
+    overlap_path: str | Path,
+    manifest_path: str | Path,
+) -> None:
+    """Write a scenario's training and test questions as its config entry `spec` describes them, and what was left out.
+
+    Raises ValueError where a split has fewer questions than `spec` asks for and `spec` does not allow that.
+    """
+    pools = {split: _read(spec, split, scenario, seed) for split in SPLITS}
+    parts = {split: _in_order(pools[split], spec, seed, split) for split in SPLITS}
+    twins = [] if spec["source"] == "generated" else overlap.find(parts["train"], parts["test"])
+    repeating = {twin.id for twin in twins}
+    parts["train"] = [question for question in parts["train"] if question.id not in repeating]
+    taken = {split: parts[split][: spec[split]] for split in SPLITS}
+    counts = {split: _counts(pools[split], spec[split], len(taken[split])) for split in SPLITS}
+    counts["train"]["left_out"] |= _overlap_counts(twins)
+    for split in SPLITS:
+        _check_enough(counts[split], spec, scenario, split)
+    check_disjoint(taken["train"], taken["test"], scenario)
+    write_records(train_path, taken["train"])
+    write_records(test_path, taken["test"])
+    write_records(overlap_path, sorted(twins, key=lambda twin: twin.id))
+    write_json(manifest_path, {"scenario": scenario, "source": spec["source"], "seed": seed, "splits": counts})
+
+
+def check_disjoint(train: Iterable[Question], test: Iterable[Question], scenario: str) -> None:
+    """Raise ValueError when a question stands in both splits, case and punctuation aside."""
+    held_out = {normalise(question.question) for question in test}
+    both = [question for question in train if normalise(question.question) in held_out]
+    if both:
+        raise ValueError(
+            f"scenario {scenario!r}: {len(both)} questions stand in both train and test, first {both[0].id!r}"
+        )
+
+
+def _read(spec: Mapping[str, object], split: str, scenario: str, seed: int) -> Pool:
+    source, path, revision = spec["source"], spec.get("path"), spec.get("revision")
+    if source == "gsm8k":
+        return sources.read_gsm8k(split, scenario, path, revision)
+    if source == "math":
+        return sources.read_math(split, scenario, path, revision, spec.get("subjects"), spec.get("levels"))
+    if source == "jsonl":
+        return sources.read_own(split, scenario, path[split] if isinstance(path, Mapping) else path)
+    available = generate.capacity(spec["difficulty"], split)
+    count = min(spec[split], available) if spec.get("allow_fewer") else spec[split]
+    return Pool(generate.generate(spec["difficulty"], split, count, seed, scenario), count, [])
+
+
+def _in_order(pool: Pool, spec: Mapping[str, object], seed: int, split: str) -> list[Question]:
+    """Give the questions of a pool, each once, in the order of the seed.
+
+    Of one file for both splits, test takes the front of the order and train the back.
+    """
+    if spec["source"] == "generated":
+        return pool.questions
+    questions = _distinct(pool)
+    if spec["source"] == "jsonl" and not isinstance(spec["path"], Mapping):
+        order = random.Random(f"{seed} one file").sample(questions, len(questions))
+        return order[: spec["test"]] if split == "test" else order[spec["test"] :][::-1]
+    return random.Random(f"{seed} {split}").sample(questions, len(questions))
+
+
+def _distinct(pool: Pool) -> list[Question]:
+    first: dict[str, Question] = {}
+    for question in pool.questions:
+        first.setdefault(normalise(question.question), question)
+    if repeats := len(pool.questions) - len(first):
+        pool.left_out["repeats another question"] += repeats
+    return list(first.values())
+
+
+def _overlap_counts(twins: Sequence[Overlap]) -> dict[str, int]:
+    kinds = Counter(twin.kind for twin in twins)
+    return {f"{kind} overlap with test": count for kind, count in sorted(kinds.items())}
+
+
+def _counts(pool: Pool, asked: int, got: int) -> dict[str, object]:
+    return {
+        "asked": asked,
+        "got": got,
+        "rows": pool.rows,
+        "left_out": dict(pool.left_out),
+        "special": {name: int(count) for name, count in pool.special.items()},
+        "origin": pool.origin,
+    }
+
+
+def _check_enough(counts: Mapping[str, object], spec: Mapping[str, object], scenario: str, split: str) -> None:
+    asked, got = counts["asked"], counts["got"]
+    reasons = ", ".join(f"{count} {reason}" for reason, count in counts["left_out"].items())
+    found = f"{counts['rows']} {split} rows read" + (f"; left out: {reasons}" if reasons else "")
+    if got < asked and not (got and spec.get("allow_fewer")):
+        raise ValueError(
+            f"scenario {scenario!r}: {asked} {split} questions asked for, but its source ({spec['source']}) has {got} "
+            f"({found}); lower `{split}`, widen the source, or set `allow_fewer: true` to take what there is"
+        )
+    if got < asked:
+        log.warning("%s: %d %s questions asked for, %d taken, which are all there are", scenario, asked, split, got)
+    log.info("%s: %d %s questions; %s", scenario, got, split, found)

@@ -1,0 +1,84 @@
+"""The generator behind the default study: word problems and algebra of three difficulties, from seeds, answers exact.
+
+Question `i` of a split depends on the difficulty, the split, the seed and `i` alone, so a larger count extends a
+smaller one. Every round asks each template once, in an order of its own. The number tuples of a template are divided
+between the splits by a hash that ignores their order: one bucket of five is test, so a template is never tested with
+numbers that it was trained with, not even in another order. A tuple is used at most once in a split; what that allows
+is the capacity.
+"""
+
+import hashlib
+import random
+
+from doubledraft.questions.wordproblems import easy, hard, medium
+from doubledraft.questions.wordproblems.parts import Template
+from doubledraft.records import Question
+
+TEMPLATES = {
+    "easy": easy.TEMPLATES,
+    "medium": medium.TEMPLATES,
+    "hard": hard.TEMPLATES,
+}
+BUCKETS = 5  # one of them is test
+
+
+def generate(difficulty: str, split: str, count: int, seed: int, scenario: str) -> list[Question]:
+    """Give `count` questions of a difficulty; raises ValueError when that is more than there are."""
+    available = capacity(difficulty, split)
+    if count > available:
+        raise ValueError(
+            f"scenario {scenario!r}: {count} {split} questions asked for, but difficulty {difficulty!r} "
+            f"can give {available}; ask for at most {available}"
+        )
+    templates = _templates(difficulty)
+    numbers = {kind.name: _shuffled(kind, split, seed) for kind in templates}
+    questions = []
+    for index in range(count):
+        turn, place = divmod(index, len(templates))
+        if place == 0:
+            order = random.Random(f"{seed} {difficulty} {split} {turn}").sample(templates, len(templates))
+        kind = order[place]
+        words = random.Random(f"{seed} {kind.name} {split} {turn}")
+        problem = kind.write(words, *numbers[kind.name][turn])
+        questions.append(
+            Question(
+                id=f"{scenario}-{split}-{index + 1:04d}",
+                scenario=scenario,
+                split=split,
+                question=words.choice(problem.texts),
+                answer=problem.answer,
+                steps=problem.steps,
+                level=difficulty,
+                subject=kind.name,
+            )
+        )
+    return questions
+
+
+def capacity(difficulty: str, split: str) -> int:
+    """Say how many questions a difficulty can give for a split, each template asked equally often."""
+    templates = _templates(difficulty)
+    return len(templates) * min(len(numbers_of(kind, split)) for kind in templates)
+
+
+def numbers_of(kind: Template, split: str) -> list[tuple[int, ...]]:
+    """List the number tuples of a template that belong to a split, "train" or "test"."""
+    wanted = {"train": False, "test": True}[split]
+    return [numbers for numbers in kind.numbers if _is_test(kind.name, numbers) is wanted]
+
+
+def _templates(difficulty: str) -> tuple[Template, ...]:
+    if difficulty not in TEMPLATES:
+        raise ValueError(f"difficulty {difficulty!r} is not known; choose one of {', '.join(TEMPLATES)}")
+    return TEMPLATES[difficulty]
+
+
+def _is_test(name: str, numbers: tuple[int, ...]) -> bool:
+    key = f"{name} {sorted(numbers)}".encode()
+    return hashlib.sha256(key).digest()[0] % BUCKETS == 0
+
+
+def _shuffled(kind: Template, split: str, seed: int) -> list[tuple[int, ...]]:
+    numbers = numbers_of(kind, split)
+    random.Random(f"{seed} {kind.name} {split}").shuffle(numbers)
+    return numbers

@@ -1,0 +1,194 @@
+"""The report: one table, one page in Markdown and one in HTML, and the figures, from the metrics that exist.
+
+The page answers the question first, with sentences computed from the metrics; then it shows tables, figures, how to
+read them, and the published study beside ours. What is missing is named with the reason and the log to read. The HTML
+page is one file: figures are inside, nothing is loaded from anywhere, no script runs, and all text is escaped.
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from html import escape
+from pathlib import Path
+
+from doubledraft import number_text, pages, plotting
+from doubledraft.charts import Dot, dots_figure
+from doubledraft.files import whole_directory, whole_file
+from doubledraft.log import log
+from doubledraft.report import findings, tables
+from doubledraft.report.figures import positions_figure, tradeoff_figure
+from doubledraft.report.tables import Row, pick
+
+HERE = Path(__file__).parent
+CAPTIONS = {  # figure file: what it shows; every figure says its n below
+    "speedup.svg": "Speedup: wall time without the draft / with it, same questions, same order, same concurrency. "
+    "Right of the dashed line is faster. Diamonds: what the cost model predicts from measured step times.",
+    "acceptance.svg": "Acceptance rate: drafted tokens that the target accepted / drafted tokens (a prefix count).",
+    "accuracy_tokens.svg": "Accuracy against length, without speculation. Upper left is better. A line joins the "
+    "trained models of one scenario; hollow markers are the base model with examples in its prompt.",
+    "positions.svg": "Share of steps in which the draft's first, second, … token was accepted. "
+    "A position counts as accepted only where all before it were.",
+    "tokens.svg": "Tokens per answer, without speculation. Hollow markers are the base model.",
+}
+
+FILTERS = {  # how the pages write figures
+    "share": number_text.share_text,
+    "number": number_text.number_text,
+    "range": number_text.range_text,
+    "points": findings.points_text,
+}
+
+
+def build(
+    *,
+    metrics: Sequence[str | Path],
+    asked: Sequence[str | Path],
+    expected: Mapping[str, str],
+    study: str,
+    missing: Mapping[str, str],
+    table: str | Path,
+    markdown: str | Path,
+    html: str | Path,
+    figures: str | Path,
+) -> None:
+    """Write table.csv, report.md, report.html and the folder of figures.
+
+    `metrics` are the existing metrics.json of cells, their generations beside them; `expected` names all cells of the
+    study, in order, with the hash of the settings that each has, and `missing` says why of those without metrics;
+    `asked` are files {type}/{scenario}/asked.json, what a teacher was asked for traces. Metrics of other settings, of
+    before an edit, are missing too. Raises ReportError naming a bad file.
+    """
+    rows, old = _current(tables.read_rows(metrics, list(expected)), expected)
+    missing = {**missing, **old}
+    for cell, reason in missing.items():
+        log.warning("%s is not measured: %s", cell, reason)
+    compared = findings.gains(rows)
+    tables.write_table(table, [tables.columns(row, _comparisons(row, rows, compared)) for row in rows])
+    with whole_directory(figures) as folder:
+        _draw(rows, folder)
+        images = {name: inline(folder / name) for name in CAPTIONS}
+    page = {
+        "study": tables.visible(study),
+        "rows": rows,
+        "trained": [row for row in rows if row.trained],
+        "expected": len(expected),
+        "missing": tables.visible(list(map(list, missing.items()))),
+        "fewer": tables.fewer_questions(rows),
+        "costs": costs(asked),
+        "breakdowns": tables.breakdowns(rows),
+        "small": tables.SMALL,
+        "conclusions": findings.conclusions(rows, compared),
+        "gains": compared,
+        "published": json.loads((HERE / "published.json").read_text(encoding="utf-8")),
+        "ours": {(row.scenario, row.type): row for row in rows if row.trained},
+        "together": {(gain.scenario, gain.type): gain for gain in compared},
+        "provenance": made_by(rows),
+        "captions": CAPTIONS,
+        "images": images,
+        "folder": Path(figures).name,
+    }
+    for path, template in ((markdown, "report.md.j2"), (html, "report.html.j2")):
+        with whole_file(path) as file:
+            file.write(pages.render(template, page, **FILTERS))
+    log.info("report: %d of %d cells", len(expected) - len(missing), len(expected))
+
+
+def _current(rows: Sequence[Row], expected: Mapping[str, str]) -> tuple[list[Row], dict[str, str]]:
+    """Give the rows that were measured with the settings of now, and for every other cell why it is not shown."""
+    made = {row.cell: tables.pick(row.metrics, "provenance", "config_hash", path=row.path) for row in rows}
+    why = "{}/metrics.json is of other settings than the config and the prompts have now: make it again"
+    old = {cell: why.format(cell) for cell, hash in made.items() if hash != expected[cell]}
+    return [row for row in rows if row.cell not in old], old
+
+
+def costs(asked: Sequence[str | Path]) -> list[tuple[str, dict]]:
+    """Give (type and scenario, what was asked and paid) of every trace set that a paid teacher wrote."""
+    found = [(" ".join(path.parts[-3:-1]), json.loads(path.read_text(encoding="utf-8"))) for path in map(Path, asked)]
+    return [(name, entry) for name, entry in found if entry["rounds"]]
+
+
+def _comparisons(row: Row, rows: Sequence[Row], compared: Sequence[findings.Gain]) -> dict[str, dict | None]:
+    """Give the CSV columns that compare a trained row with CoT and with the base model."""
+    if not row.trained:
+        return {}
+    gain = next((asdict(gain) for gain in compared if (gain.scenario, gain.type) == (row.scenario, row.type)), {})
+    named = {
+        "combined_gain": "combined",
+        "brevity_gain": "brevity",
+        "tokens_of_cot": "tokens",
+        "accuracy_change": "accuracy",
+    }
+    return {column: gain.get(key) for column, key in named.items()} | {"lift_over_untrained": findings.lift(row, rows)}
+
+
+def _dot(row: Row, interval: dict, **extra: object) -> Dot:
+    bounds = {name: interval[name] for name in ("value", "low", "high", "n")}
+    label = row.cell if row.trained else f"{row.cell} ({row.asked.replace(' prompt', '')})"
+    return Dot(label=label, type=row.type, scenario=row.scenario, trained=row.trained, **bounds, **extra)
+
+
+def _draw(rows: Sequence[Row], folder: Path) -> None:
+    trained = [row for row in rows if row.trained]
+    speedups = [_dot(row, row.metrics["speedup"], predicted=row.metrics["speedup"]["predicted"]) for row in trained]
+    unit = "questions a cell" if all(row.mode["concurrency"] == 1 for row in trained) else "batches a cell"
+    rates = [(row, pick(row.metrics, "speculation", "acceptance_rate")) for row in trained]
+    lengths = [(row, pick(row.mode, "tokens", "mean"), pick(row.mode, "accuracy", "strict")) for row in rows]
+    curves = [
+        [_dot(row, share) for share in row.metrics["speculation"]["per_position_acceptance"] if share]
+        for row in trained
+    ]
+    dots_figure(speedups, folder / "speedup.svg", quantity="speedup (times)", reference=1, unit=unit)
+    dots_figure(
+        [_dot(row, rate) for row, rate in rates if rate],
+        folder / "acceptance.svg",
+        quantity="acceptance rate (accepted / drafted)",
+        share=True,
+    )
+    tradeoff_figure(
+        [(_dot(row, tokens), _dot(row, accuracy)) for row, tokens, accuracy in lengths if tokens and accuracy],
+        folder / "accuracy_tokens.svg",
+    )
+    positions_figure([curve for curve in curves if curve], folder / "positions.svg")
+    dots_figure(
+        [_dot(row, tokens) for row, tokens, _ in lengths if tokens],
+        folder / "tokens.svg",
+        quantity="tokens per answer (mean)",
+    )
+
+
+def inline(path: Path) -> str:
+    """Give an SVG figure for use inside a page: own ids, no comments, the page's colours for ink, grid, paper."""
+    svg = path.read_text(encoding="utf-8")
+    svg = re.sub(r"<!--.*?-->|<\?xml.*?\?>|<!DOCTYPE.*?>|<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'(\bid="|"#|url\(#)', rf"\g<1>{path.stem}-", svg)
+    svg = re.sub(
+        r'<svg [^>]*?viewBox="([^"]*)"[^>]*>', r'<svg viewBox="\1" role="img" aria-label="LABEL">', svg, count=1
+    )
+    svg = svg.replace("LABEL", escape(CAPTIONS[path.name]), 1)
+    for colour, name in (
+        (plotting.INK, "ink"),
+        (plotting.GRID, "grid"),
+        (plotting.PAPER, "paper"),
+        (plotting.COLOURS[0], "blue"),
+    ):
+        svg = svg.replace(colour, f"var(--{name})")
+    return svg.strip()
+
+
+def made_by(rows: Sequence[Row]) -> list[tuple[str, list[tuple[str, list[str]]]]]:
+    """Give (what, [(value, cells that have it)]): one value a line where all cells agree, else each with its cells."""
+    facts: dict[str, dict[str, list[str]]] = {}
+    for cell, metrics in {row.cell: row.metrics for row in rows}.items():
+        for what, value in _facts(metrics.get("provenance", {})):
+            facts.setdefault(what, {}).setdefault(value, []).append(cell)
+    return [(what, list(values.items())) for what, values in facts.items()]
+
+
+def _facts(provenance: dict) -> list[tuple[str, str]]:
+    named = {"doubledraft": "doubledraft", "commit": "commit", "python": "Python", "seed": "seed"}
+    facts = [(name, str(provenance[key])) for key, name in named.items() if provenance.get(key) is not None]
+    for key, name in (("libraries", "libraries"), ("hardware", "hardware")):
+        if values := provenance.get(key):
+            facts.append((name, ", ".join(f"{part} {value}" for part, value in values.items() if value is not None)))
+    return [*facts, ("measured", str(provenance.get("time", ""))[:10])]

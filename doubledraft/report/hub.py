@@ -1,0 +1,97 @@
+"""A draft adapter and its card to the Hugging Face hub: only when asked, private unless asked otherwise.
+
+What goes up is listed first and can be looked at without a key (`plan`). It is a plain LoRA in safetensors format, JSON
+and a card; any other file stops the upload by name, as does one that has the hub's token in it. Paths of this machine
+stay here: the base is named by its repository, or by its bare name where it has none.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from doubledraft import api_keys
+from doubledraft.log import log
+from doubledraft.models.folder import TOKENIZER
+from doubledraft.models.safety import read_settings, refuse_unsafe_adapter
+
+NAMES = ("adapter_config.json", "adapter_model.safetensors", "training.json", *TOKENIZER)
+LEFT_OUT = (".snakemake_timestamp",)  # Snakemake's own note in a folder that a rule made
+CARD = "README.md"
+
+
+class HubError(ValueError):
+    """An upload that was not begun or did not work; the message says what to do, and never the token."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A file as it will be in the repository."""
+
+    name: str
+    content: bytes | Path  # of what is changed on its way: the bytes themselves
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return len(self.content) if isinstance(self.content, bytes) else self.content.stat().st_size
+
+
+def plan(adapter: str | Path, card: str | Path, base: str | None) -> list[Upload]:
+    """Give what an upload would consist of; `base` is the repository of the adapter's base, None where it has none.
+
+    Raises HubError or ModelError naming a file that may not go up, or that is missing.
+    """
+    adapter, card = Path(adapter), Path(card)
+    refuse_unsafe_adapter(adapter)
+    for file in sorted(adapter.rglob("*")):
+        if file.name not in LEFT_OUT and str(file.relative_to(adapter)) not in NAMES:
+            raise HubError(f"{file}: only {', '.join(NAMES)} are uploaded; move it out of the folder")
+    if not card.exists() or not card.read_text(encoding="utf-8").startswith("---\n"):
+        raise HubError(f"{card}: expected the adapter's card; write it with `doubledraft card`")
+    uploads = [Upload(CARD, card.read_bytes())]
+    for name in NAMES:
+        if (adapter / name).exists():
+            uploads.append(Upload(name, _content(adapter / name, base)))
+    return uploads
+
+
+def push(uploads: list[Upload], repository: str, *, public: bool) -> str:
+    """Commit files to a model repository (owner/name), which is made where it is not there; give the commit's address.
+
+    Raises HubError where the hub refuses, where a file has the token in it, or where the repository is public and that
+    was not asked for; secrets.MissingKey without a token.
+    """
+    import httpx
+    from huggingface_hub import CommitOperationAdd, HfApi
+    from huggingface_hub.errors import HfHubHTTPError
+
+    token = api_keys.key("hub")
+    for upload in uploads:
+        if isinstance(upload.content, bytes) and token.encode() in upload.content:
+            raise HubError(f"{upload.name}: has the hub's token in it; make the file again without it")
+    api = HfApi(token=str(token))
+    operations = [CommitOperationAdd(upload.name, upload.content) for upload in uploads]
+    try:
+        api.create_repo(repository, private=not public, exist_ok=True)
+        if not public and not api.model_info(repository).private:
+            raise HubError(f"{repository} is there and public: give --public to upload to it, or another name")
+        commit = api.create_commit(repository, operations, commit_message="Upload draft adapter and card")
+    except HubError:
+        raise
+    except (HfHubHTTPError, httpx.HTTPError, ValueError, OSError, RuntimeError) as error:
+        reason = api_keys.redact(" ".join(str(error).split()))[:300]
+        raise HubError(f"could not upload to {repository}: {reason}") from None  # its request carries the token
+    log.info("uploaded %d files to %s", len(uploads), repository)
+    return str(commit.commit_url)
+
+
+def _content(file: Path, base: str | None) -> bytes | Path:
+    """Give a file as it goes up: where it names the base by a path, by its name instead."""
+    if file.suffix != ".json" or file.name in TOKENIZER:
+        return file
+    value = read_settings(file)
+    if file.name == "adapter_config.json":
+        value["base_model_name_or_path"] = base or Path(value["base_model_name_or_path"] or "").name
+    elif file.name == "training.json":
+        value["settings"]["base"] = base or Path(value["settings"]["base"]).name
+    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()

@@ -1,1 +1,0 @@
-"""Teachers: each writes traces (doubledraft.records.Trace) for the training questions."""

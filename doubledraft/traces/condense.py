@@ -1,0 +1,241 @@
+"""Condense a worked solution to drafts: the same steps and the same numbers in few words, by rule, without a model.
+
+A line becomes its last equation with the noun behind it; a line without one becomes its key words, numbers always kept.
+Too many drafts: those without an equation go first, then neighbours are merged by putting the earlier result's
+expression in its place (`3 * 5 = 15`, `15 + 2 = 17` to `3 * 5 + 2 = 17`). Too few: a line's other equations, then the
+words before its equation, become drafts too. What still breaks the rule is refused, never bent.
+
+A word is a whitespace-separated token that is not a lone operator or `=`.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from doubledraft.grading.extract import without_thoughts
+from doubledraft.records import Trace
+from doubledraft.traces.arithmetic import agree, value
+from doubledraft.traces.draft_rule import OPERATORS, Rule, count_words, steps_of
+from doubledraft.traces.verify import Dropped
+
+ASCII = str.maketrans({"×": "*", "÷": "/", "−": "-", "·": "*", "–": "-"})
+UNIT_INSIDE = re.compile(r"(?<![\w.])(\$?\d[\d.,]*)(?: ?[A-Za-z]{2,}(?:/[A-Za-z]+)?){1,2}(?= [-+*/=] )")
+OPERAND = re.compile(r"[-+($]*(?:\d|[A-Za-z](?![A-Za-z])|\.\d)[\w.,^*/+()%$-]*")
+ENDS = tuple(".,;:?!")
+STOP_WORD = re.compile(
+    r"a|an|the|this|that|these|those|there|here|is|are|was|were|be|been|being|am|do|does|did|has|have|had|it|its|he|she|they"
+    r"|them|his|her|their|our|we|you|i|us|me|of|to|in|on|at|for|from|with|by|and|or|but|so|as|than|then|into|onto|about"
+    r"|after|before|over|under|up|out|off|when|where|which|who|what|how|if|because|since|while|will|would|can|could|should"
+    r"|must|may|might|let|also|just|now|still|only|very|gives?|given|gets?|got|makes?|becomes?|equals?|means?|says?|both"
+    r"|same|own|one",
+    re.IGNORECASE,
+)
+
+
+class NotCondensable(ValueError):
+    """A solution that the rule cannot be kept for; the message is the reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """One short step: the sides of an equation (none for key words) and the words behind it."""
+
+    sides: tuple[str, ...]
+    words: str = ""
+
+    def __str__(self) -> str:
+        return f"{' = '.join(self.sides)} {self.words}".strip()
+
+
+def condense_lines(lines: list[str], rule: Rule) -> list[str]:
+    """Condense a solution, one line a step, to drafts that keep the rule; raises NotCondensable with the reason."""
+    lines = [_spaced(line) for line in lines if line.strip()]
+    drafts = [_draft(line, rule.max_words) for line in lines]
+    if sum(draft is not None for draft in drafts) < rule.min_steps:
+        drafts = _expanded(lines, drafts, rule)
+    drafts = _shortened([draft for draft in drafts if draft], rule)
+    if not rule.min_steps <= len(drafts) <= rule.max_steps:
+        raise NotCondensable(f"{len(drafts)} drafts where the rule asks for {rule.min_steps} to {rule.max_steps}")
+    return [str(draft) for draft in drafts]
+
+
+def _spaced(line: str) -> str:
+    """Write ASCII operators, spaces round every `=`, and `5 miles + 3 miles =` as `5 + 3 =`."""
+    line = re.sub(r"(?<=\d) x (?=[$\d])", " * ", line.translate(ASCII))
+    line = re.sub(r"\s*(?<![<>!=])=(?!=)\s*", " = ", line).strip()
+    return UNIT_INSIDE.sub(r"\1", line) if " = " in line else line
+
+
+def _draft(line: str, max_words: int) -> Draft | None:
+    """Give the draft of a line, None for a line that says nothing in numbers or key words."""
+    found = _equations(line)
+    if not found and " = " in line:
+        raise NotCondensable("an equation that is mixed with words")
+    return _fitted(found[-1][2], max_words) if found else _key_words(line, max_words)
+
+
+def _expanded(lines: list[str], drafts: list[Draft | None], rule: Rule) -> list[Draft | None]:
+    """Add drafts until there are enough, first a line's earlier equations, then the words before its equation."""
+    groups = [[draft] if draft else [] for draft in drafts]
+    for more in (_earlier_equations, _words_before):
+        for line, group in zip(lines, groups, strict=True):
+            if sum(map(len, groups)) < rule.min_steps and group:
+                group[:0] = more(line, rule.max_words)
+    return [draft for group in groups for draft in group]
+
+
+def _earlier_equations(line: str, max_words: int) -> list[Draft]:
+    return [_fitted(draft, max_words) for _, _, draft in _equations(line)[:-1]]
+
+
+def _words_before(line: str, max_words: int) -> list[Draft]:
+    found = _equations(line)
+    if not found:
+        return []
+    draft = _key_words(" ".join(line.split()[: found[0][0]]), max_words)
+    return [draft] if draft and count_words(draft.words) > 1 else []
+
+
+def _equations(line: str) -> list[tuple[int, int, Draft]]:
+    """List the equations of a line as (first token, token after the last, draft with the nouns behind it)."""
+    tokens, found, start = line.split(), [], 0
+    while start < len(tokens):
+        end = start
+        if _is_operand(tokens[start]):
+            while (
+                end + 2 < len(tokens)
+                and not tokens[end].endswith(ENDS)
+                and tokens[end + 1] in OPERATORS
+                and _is_operand(tokens[end + 2])
+            ):
+                end += 2
+        text = _balanced(" ".join(tokens[start : end + 1]).rstrip("".join(ENDS)))
+        sides = tuple(text.split(" = ")) if text else ()
+        cut = start > 0 and tokens[start - 1] in OPERATORS - {"=", ":"}  # `his age * 3 = 15` is no `3 = 15`
+        if len(sides) > 1 and not cut and _is_true(sides) and ("/" in sides[0] or not _is_number(sides[0])):
+            nouns = "" if tokens[end].endswith(ENDS) else _nouns(tokens[end + 1 :])
+            found.append((start, end + 1, Draft(sides, nouns)))
+        start = end + 1
+    return found
+
+
+def _is_true(sides: tuple[str, ...]) -> bool:
+    """Tell whether the numeric sides agree, as those of `3 + 4 = 10` do not, cut out of `twice 3 + 4 = 10`."""
+    values = [found for side in sides if (found := value(side)) is not None]
+    return all(agree(values[0], other) for other in values[1:])
+
+
+def _is_operand(token: str) -> bool:
+    core = token.rstrip("".join(ENDS))
+    return bool(OPERAND.fullmatch(core)) and not re.search(r"(?<!\d)[A-Za-z]{2,}", core)
+
+
+def _balanced(text: str) -> str:
+    """Drop a closing bracket whose opening one stands before the equation; "" when brackets do not match otherwise."""
+    if text.endswith(")") and text.count(")") == text.count("(") + 1:
+        text = text[:-1]
+    return text if text.count("(") == text.count(")") else ""
+
+
+def _nouns(tokens: list[str]) -> str:
+    """Give the one or two words behind an equation that name what was counted."""
+    nouns = []
+    for token in tokens[:2]:
+        word = token.strip("".join(ENDS) + "()")
+        if not word.isalpha() or STOP_WORD.fullmatch(word):
+            break
+        nouns.append(word)
+        if token.endswith(ENDS):
+            break
+    return " ".join(nouns)
+
+
+def _fitted(draft: Draft, max_words: int) -> Draft:
+    """Shorten an equation: fewer nouns first, then the middle of a chain of equalities."""
+    short = [draft, replace(draft, words=draft.words.rpartition(" ")[2]), replace(draft, words="")]
+    if len(draft.sides) > 2:
+        short += [Draft((draft.sides[0], draft.sides[-1])), Draft(draft.sides[-2:])]
+    for candidate in short:
+        if count_words(str(candidate)) <= max_words:
+            return candidate
+    raise NotCondensable(f"an equation has more than {max_words} words")
+
+
+def _is_number(text: str) -> bool:
+    return bool(re.fullmatch(r"[-+$(]*[\d.,/]+\)?%?", text))
+
+
+def _key_words(line: str, max_words: int) -> Draft | None:
+    """Keep the numbers, the words beside them, and as many other words as fit, in their order."""
+    tokens = []
+    for token in line.split():
+        word = token.strip(".,;:?!()")
+        if tokens and (word.casefold() == "and" or not word):
+            tokens[-1] = tokens[-1].rstrip(",") + ","
+        elif word and word not in OPERATORS and not STOP_WORD.fullmatch(word):
+            tokens.append(word + ("," if token.endswith(",") else ""))
+    numbers = [index for index, token in enumerate(tokens) if any(char.isdigit() for char in token)]
+    if len(numbers) > max_words:
+        raise NotCondensable(f"a step without equation has more than {max_words} numbers")
+    beside = [index + offset for offset in (1, -1) for index in numbers if 0 <= index + offset < len(tokens)]
+    kept = list(dict.fromkeys([*numbers, *beside, *range(len(tokens))]))[:max_words]
+    text = " ".join(tokens[index] for index in sorted(kept)).rstrip(",")
+    return Draft((), text) if text else None
+
+
+def _shortened(drafts: list[Draft], rule: Rule) -> list[Draft]:
+    """Drop drafts without an equation, then merge neighbours, until there are no more than the rule allows."""
+    while len(drafts) > rule.max_steps:
+        plain = next((index for index, draft in enumerate(drafts) if not draft.sides), None)
+        if plain is not None:
+            drafts = drafts[:plain] + drafts[plain + 1 :]
+            continue
+        merged = [_merged(one, other, rule.max_words) for one, other in zip(drafts, drafts[1:], strict=False)]
+        index = next((index for index, draft in enumerate(merged) if draft), None)
+        if index is None:
+            raise NotCondensable(f"{len(drafts)} drafts, none of which merge, where the rule allows {rule.max_steps}")
+        drafts = [*drafts[:index], merged[index], *drafts[index + 2 :]]
+    return drafts
+
+
+def _merged(one: Draft, other: Draft, max_words: int) -> Draft | None:
+    """Put the expression of one equation in the place of its result in the next; None where that is not exact."""
+    *_, expression, result = one.sides
+    *before, target, total = other.sides
+    tokens = target.split()
+    places = [index for index, token in enumerate(tokens) if token.strip("()") == result.strip("()")]
+    operators = {token for token in expression.split() if token in OPERATORS}
+    if len(places) != 1 or not operators or not _is_number(result):
+        return None
+    place = places[0]
+    previous = tokens[place - 1] if place else ""
+    following = tokens[place + 1] if place + 1 < len(tokens) else ""
+    needs_brackets = (
+        operators & {"+", "-"} and (previous in {"-", "*", "/", "^"} or following in {"*", "/", "^"})
+    ) or (previous in {"/", "^"} or following == "^")
+    tokens[place] = f"({expression})" if needs_brackets else expression
+    merged = Draft((*before, " ".join(tokens), total), other.words)
+    for candidate in (merged, replace(merged, words="")):
+        if count_words(str(candidate)) <= max_words:
+            return candidate
+    return None
+
+
+def condense(trace: Trace, type: str, rule: Rule) -> Trace:
+    """Condense one trace to drafts that keep the rule, answer line unchanged; raises NotCondensable with the reason."""
+    lines = [line.strip() for line in without_thoughts(trace.text).split("\n")]
+    answer = [line for line in lines if line.startswith("####")][-1:]
+    if not answer:
+        raise NotCondensable("no answer line")
+    return replace(trace, type=type, text="\n".join(condense_lines(steps_of(trace.text), rule) + answer))
+
+
+def condense_all(traces: Sequence[Trace], type: str, rule: Rule) -> tuple[list[Trace], list[Dropped]]:
+    """Condense every trace that the rule can be kept for; the others are dropped with the reason."""
+    kept, dropped = [], []
+    for trace in traces:
+        try:
+            kept.append(condense(trace, type, rule))
+        except NotCondensable as reason:
+            dropped.append(Dropped(id=trace.id, reason=str(reason)))
+    return kept, dropped

@@ -1,0 +1,128 @@
+"""Ask a paid teacher until every question has a usable reply, or has been asked `teacher.attempts` times.
+
+What a usable reply is, the caller says. A reply that is missing, cut, blocked, failed or of a wrong form is asked for
+again; one that is well formed and wrong is not, since asking until an answer happens to be right would keep lucky ones.
+Every question ends in exactly one of two sets: a text, or the reason why there is none.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from doubledraft import api_keys
+from doubledraft.grading.extract import without_thoughts
+from doubledraft.log import log
+from doubledraft.traces.teacher import budget, gemini, openai_client
+from doubledraft.traces.teacher import messages as exchange
+from doubledraft.traces.teacher.ledger import Ledger, cost
+from doubledraft.traces.teacher.messages import Finish, Reply, Request
+from doubledraft.traces.teacher.settings import Settings
+
+NO_KEY = "no-key"  # the client wants one, a server of one's own does not
+REASONS = {Finish.length: "truncated", Finish.blocked: "blocked", Finish.failed: "failed"}
+SERVICES = {"gemini": gemini.ask, "openai": openai_client.ask}
+Messages = list[dict[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why a text is not usable, and whether another one is asked for."""
+
+    reason: str
+    again: bool
+
+
+@dataclass(slots=True, kw_only=True)
+class Answers:
+    """What a teacher gave: a text or a reason for every question, and what was asked for that and paid."""
+
+    texts: dict[str, str] = field(default_factory=dict)  # by id
+    reasons: dict[str, str] = field(default_factory=dict)  # by id
+    rounds: list[dict[str, object]] = field(default_factory=list)  # asked, kept and reasons, one round an attempt
+    replies: list[Reply] = field(default_factory=list)
+    set_aside: float = 0.0  # USD at most of requests whose cost nobody reported
+
+    def add(
+        self, requests: Mapping[str, Request], replies: Sequence[Reply], judge: Callable[[str, str], Fault | None]
+    ) -> list[str]:
+        """Add the replies to one round of requests (by id) and give the ids to ask again."""
+        by_key = {reply.key: reply for reply in replies}
+        faults = {}
+        for id, request in requests.items():
+            if fault := _fault(id, by_key.get(request.key), judge):
+                faults[id], self.reasons[id] = fault, fault.reason
+            else:
+                self.texts[id] = text_of(by_key[request.key])
+                self.reasons.pop(id, None)
+        reasons = dict(Counter(fault.reason for fault in faults.values()).most_common())
+        self.rounds.append({"asked": len(requests), "kept": len(requests) - len(faults), "reasons": reasons})
+        self.replies += replies
+        return [id for id, fault in faults.items() if fault.again]
+
+    def summary(self, settings: Settings) -> dict[str, object]:
+        """Give rounds, tokens and USD as JSON has them; what earlier prompts and models cost is in the ledger only."""
+        tokens = [
+            sum(counts) for counts in zip(*((r.input_tokens, r.output_tokens) for r in self.replies), strict=True)
+        ]
+        read, written = tokens or (0, 0)
+        usd = cost(read, written, settings.input_price, settings.output_price)
+        return {
+            "rounds": self.rounds,
+            "input_tokens": read,
+            "output_tokens": written,
+            "usd": usd,
+            "usd_set_aside": self.set_aside,
+            "usd_per_kept": budget.cost_per_kept(usd, len(self.texts)),
+        }
+
+
+def key(settings: Settings) -> str:
+    """Give the key of a teacher; a server of one's own (teacher.base_url) is asked without one where none is set.
+
+    Raises secrets.MissingKey.
+    """
+    try:
+        return api_keys.key(settings.name)
+    except api_keys.BadKey:
+        raise
+    except api_keys.MissingKey:
+        if settings.name == "openai" and settings.base_url:
+            return NO_KEY
+        raise
+
+
+def ask(
+    asked: Mapping[str, Messages], judge: Callable[[str, str], Fault | None], ledger: str | Path, settings: Settings
+) -> Answers:
+    """Ask for every question (id: messages), as often as needed; `judge` finds the fault of a text by its id.
+
+    Replies that the ledger (a path) holds are not asked for. Raises TeacherError, LedgerError and secrets.MissingKey.
+    """
+    found, secret, left = Answers(), key(settings), dict(asked)
+    if secret == NO_KEY:
+        log.info("OPENAI_API_KEY is not set: %s is asked without a key", settings.base_url)
+    with Ledger(ledger) as book:
+        for attempt in range(1, settings.attempts + 1):
+            requests = {id: exchange.request(id, attempt, messages, settings) for id, messages in left.items()}
+            replies = SERVICES[settings.name](list(requests.values()), book, settings, secret)
+            found.set_aside += sum(book.bounds.get(request.key, 0.0) for request in requests.values())
+            again = found.add(requests, replies, judge)
+            log.info("attempt %d: %s", attempt, found.rounds[-1])
+            left = {id: asked[id] for id in again}
+            if not left:
+                break
+    return found
+
+
+def text_of(reply: Reply) -> str:
+    """Give what a reply teaches: its text without thoughts in `<think>`."""
+    return without_thoughts(reply.text).strip()
+
+
+def _fault(id: str, reply: Reply | None, judge: Callable[[str, str], Fault | None]) -> Fault | None:
+    if reply is None:
+        return Fault("no reply", again=True)
+    if reply.finish is not Finish.stop:
+        return Fault(REASONS[reply.finish], again=True)
+    return judge(id, text_of(reply))

@@ -1,0 +1,8 @@
+"""LoRA training of target and draft, and the set that joins them.
+
+distill      the trained target's own answers
+rows         texts to tokens and labels
+finetune     a training run, resumable
+checkpoints  which checkpoints are whole, and whose
+loss_figure  the picture of a loss
+"""

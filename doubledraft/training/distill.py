@@ -1,0 +1,51 @@
+"""The distilled set: the trained target's own answers to the training questions, those that are finished and right.
+
+Answers are appended to a progress file as they come, so a rerun continues where the last one stopped. Once all are
+there they are graded, and the rest is dropped and counted: a draft is to learn what the target says when it is right.
+"""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+from doubledraft.files import write_json
+from doubledraft.grading import grader
+from doubledraft.inference import generate, resume
+from doubledraft.log import log
+from doubledraft.records import Generation, Question, Score, read_records, write_records
+
+
+def run(job: generate.Job, distilled: str | Path, run_out: str | Path) -> None:
+    """Answer by `job`, whose outputs are the progress files; write the rows kept, and the run file with the counts."""
+    generate.run(job)
+    rows = read_records(job.out, Generation)
+    gold = {question.id: question.answer for question in read_records(job.questions, Question)}
+    kept, dropped = keep(rows, grader.score(rows, gold))
+    log.info("kept %d of %d answers; dropped: %s", len(kept), len(rows), dict(dropped) or "none")
+    if not kept:
+        raise ValueError(f"{job.out}: none of {len(rows)} answers is right and finished: train the target better first")
+    description = json.loads(Path(job.run_out).read_text(encoding="utf-8"))
+    write_records(distilled, kept)
+    write_json(run_out, description | {"kept": len(kept), "dropped": dict(dropped)})
+    resume.remove(job.out)
+    Path(job.run_out).unlink()
+
+
+def keep(rows: list[Generation], scores: list[Score]) -> tuple[list[Generation], Counter[str]]:
+    """Give the rows that finished with the right answer in the asked-for format, and count the others by reason."""
+    kept, dropped = [], Counter()
+    for row, score in zip(rows, scores, strict=True):
+        if reason := _reason(row, score):
+            dropped[reason] += 1
+        else:
+            kept.append(row)
+    return kept, dropped
+
+
+def _reason(row: Generation, score: Score) -> str | None:
+    """Say why a row is no good, None when it is."""
+    if row.finish_reason == "length":
+        return "truncated"
+    if score.strict is None:
+        return "no answer"
+    return {"equal": None, "different": "wrong answer", "undecided": "undecided answer"}[score.strict_verdict]

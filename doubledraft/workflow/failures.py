@@ -1,0 +1,51 @@
+"""Why a result is missing: read from the logs of the steps towards it, and from the locks beside them.
+
+A step that fails ends its log with the error (`runtime.log_to`). One that was killed could not, but it left the note in
+its lock. A step that ended well left neither.
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from doubledraft.workflow import locks
+
+TAIL = 8192  # bytes at the end of a log that are searched; an error is its last line
+LONGEST = 300  # characters of an error that are shown; the log has it all
+LAST_WORDS = re.compile(r"^\d\d:\d\d:\d\d failed: (.*)$", re.MULTILINE)
+
+
+def why(own: Sequence[str | Path], shared: Sequence[str | Path]) -> str:
+    """Say in a sentence why a result is missing, with the log to read.
+
+    `own` are the logs of steps made for this result alone, `shared` those that it shares with others; both may name
+    logs that do not exist.
+    """
+    own, shared = (sorted(map(Path, paths), key=_written, reverse=True) for paths in (own, shared))
+    for log in (*own, *shared):
+        if reason := failure(log):
+            return f"{log.stem} {reason}; read {log}"
+    if last := next((log for log in own if log.exists()), None):
+        return f"its last step was {last.stem}, which did not fail; read {last}"
+    return "it was not started"
+
+
+def failure(log: str | Path) -> str | None:
+    """Say how the step that wrote a log failed: by which error, or killed; None where it did not, or still works."""
+    lock = locks.of_job(log)
+    if locks.holder(lock):
+        return None
+    if locks.was_killed(lock):
+        return "was killed before it was done"
+    found = LAST_WORDS.findall(_tail(log)) if Path(log).exists() else []
+    return f"failed: {found[-1][:LONGEST]}" if found else None
+
+
+def _tail(log: str | Path) -> str:
+    with open(log, "rb") as file:
+        file.seek(max(0, Path(log).stat().st_size - TAIL))
+        return file.read().decode(errors="replace")
+
+
+def _written(log: Path) -> float:
+    return log.stat().st_mtime if log.exists() else 0

@@ -1,0 +1,214 @@
+"""Real vLLM on a tiny random model: about three minutes."""
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from doubledraft import provenance
+from doubledraft.inference import generate
+from doubledraft.records import Generation, read_records, write_records
+from tests.helpers.small_job import small_job
+from tests.helpers.tiny_models import CHATML, build_tokenizer
+
+ROOT = Path(__file__).parents[2]
+K = 3
+TOKENS = 40
+
+
+def altered(rows: list[Generation]) -> list[Generation]:
+    """Change one token of the first answer, drop the last one of the second, and leave the others."""
+    first, second, *others = rows
+    changed = [first.token_ids[0], first.token_ids[1] + 1, *first.token_ids[2:]]
+    return [replace(first, token_ids=changed), replace(second, token_ids=second.token_ids[:-1]), *others]
+
+
+@pytest.fixture(scope="module")
+def runs(tiny_model, tiny_draft, repeating_model, tmp_path_factory) -> dict[str, tuple[list[Generation], dict]]:
+    """Answer six questions plainly, with a draft model and with n-grams; give the rows and the run file of each."""
+    folder = tmp_path_factory.mktemp("runs")
+    baseline = small_job(folder, tiny_model, "baseline")
+    drafted = {"mode": "speculative", "draft_length": K}
+    jobs = {
+        "baseline": baseline,
+        "draft_model": small_job(
+            folder,
+            tiny_model,
+            "draft_model",
+            method="draft_model",
+            draft=str(tiny_draft),
+            baseline=f"{folder}/altered.jsonl",
+            **drafted,
+        ),
+        "ngram": small_job(folder, repeating_model, "ngram", method="ngram", **drafted),
+    }
+    for name, each in jobs.items():
+        generate.run(each)
+        if name == "baseline":
+            write_records(folder / "altered.jsonl", altered(read_records(each.out, Generation)))
+    return {
+        name: (read_records(each.out, Generation), json.loads(Path(each.run_out).read_text()))
+        for name, each in jobs.items()
+    }
+
+
+def greedy(folder: Path, asked: dict) -> list[list[int]]:
+    """Give the answers of transformers to the questions of a job."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model, answers = AutoModelForCausalLM.from_pretrained(folder), []
+    for question in generate.ask(generate.Job(**asked), AutoTokenizer.from_pretrained(folder)):
+        prompt = torch.tensor([question.token_ids])
+        mask = torch.ones_like(prompt)
+        output = model.generate(prompt, attention_mask=mask, max_new_tokens=TOKENS, do_sample=False)
+        answers.append(output[0, prompt.shape[1] :].tolist())
+    return answers
+
+
+@pytest.mark.parametrize("method", ["draft_model", "ngram"])
+def test_speculation_gives_the_tokens_of_greedy_decoding_elsewhere(runs, method, tiny_model, repeating_model):
+    rows, run = runs[method]
+    assert sum(row.drafted for row in rows) > sum(row.accepted for row in rows) > 0, "vacuous"
+    assert [row.id for row in rows] == [f"q{number}" for number in range(6)]
+    model = {"draft_model": tiny_model, "ngram": repeating_model}[method]
+    assert [row.token_ids for row in rows] == greedy(model, run["job"])
+
+
+def test_speculation_gives_the_answers_of_plain_decoding(runs):
+    baseline, speculative = runs["baseline"][0], runs["draft_model"][0]
+    assert [row.token_ids for row in speculative] == [row.token_ids for row in baseline]
+    assert [row.text for row in speculative] == [row.text for row in baseline]
+
+
+def test_gap_of_the_two_best_tokens_is_noted_where_an_answer_differs_from_the_baseline_s(runs):
+    gaps = [row.top2_gap for row in runs["draft_model"][0]]
+    assert math.isfinite(gaps[0]) and gaps[0] >= 0
+    assert gaps[1:] == [None] * 5, "no other answer has a token that differs, though one is cut"
+
+
+@pytest.mark.parametrize("method", ["draft_model", "ngram"])
+def test_accepted_tokens_and_steps_account_for_the_emitted_ones(runs, method):
+    for row in runs[method][0]:
+        assert 0 <= row.accepted + row.steps - len(row.token_ids) <= K, "more than the last step's trimming"
+        assert row.accepted == sum(row.accepted_per_step)
+        assert max(row.accepted_per_step, default=0) <= K
+
+
+def test_baseline_takes_one_step_a_token_and_drafts_nothing(runs):
+    for row in runs["baseline"][0]:
+        assert row.steps == len(row.token_ids)
+        assert row.drafted is row.accepted is row.accepted_per_step is None
+
+
+def test_rows_of_a_batch_share_its_time_and_no_request_takes_longer(runs):
+    for rows, _ in runs.values():
+        assert [row.batch for row in rows] == [0, 0, 1, 1, 2, 2]
+        for first, second in zip(rows[::2], rows[1::2], strict=True):
+            assert first.batch_seconds == second.batch_seconds
+        assert all(0 < row.time_to_first_token <= row.latency <= row.batch_seconds for row in rows)
+
+
+def test_an_answer_that_does_not_end_is_cut_at_the_cap(runs):
+    for row in runs["baseline"][0]:
+        assert (len(row.token_ids) == TOKENS) == (row.finish_reason == "length")
+
+
+def test_run_file_says_how_the_rows_were_made(runs):
+    costs = {method: run["step_seconds"] for method, (_, run) in runs.items()}
+    assert costs["baseline"]["target"] > 0
+    assert costs["baseline"]["draft"] is costs["baseline"]["verify"] is None
+    assert 0 < costs["draft_model"]["draft"] < 1
+    assert 0 < costs["draft_model"]["verify"] < 1
+    for rows, run in runs.values():
+        assert (run["engine"], run["version"], run["n"]) == ("vllm", provenance.vllm_version(), 6)
+        assert run["wall_seconds"] == pytest.approx(sum(row.batch_seconds for row in rows) / 2)
+        assert run["environment"]["VLLM_NO_USAGE_STATS"] == "1"
+
+
+def test_killed_run_leaves_no_process_and_the_next_one_continues(tiny_model, tmp_path):
+    changes = {"resume": True, "concurrency": 1, "warmup": 0, "max_tokens": 200, "max_model_len": 512}
+    asked = small_job(tmp_path, tiny_model, "distill", questions=12, **changes)
+    script = "import json, sys; from doubledraft import generate; generate.run(generate.Job(**json.loads(sys.argv[1])))"
+    parent = subprocess.Popen([sys.executable, "-c", script, json.dumps(vars(asked))], cwd=ROOT)
+    wait_until(lambda: parent.poll() is not None or written(asked.out) >= 2)
+    assert parent.poll() is None, "the run was over before it could be killed"
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    wait_until(lambda: not processes_with(asked.out))
+    before = Path(asked.out).read_bytes()
+    assert not Path(asked.run_out).exists(), "the run was over before it was killed"
+
+    generate.run(asked)
+    whole = before[: before.rindex(b"\n") + 1]
+    assert Path(asked.out).read_bytes().startswith(whole), "answers were made again"
+    rows = read_records(asked.out, Generation)
+    assert [row.id for row in rows] == [f"q{number}" for number in range(12)]
+    assert [row.batch for row in rows] == list(range(12))
+    assert json.loads(Path(asked.run_out).read_text())["n"] == 12
+
+
+def test_a_chat_template_is_told_of_thinking_where_the_job_says_so_and_it_can_be(tmp_path):
+    thinks = CHATML + "{% if enable_thinking is defined and not enable_thinking %}<think></think>{% endif %}"
+    tokenizer = build_tokenizer(template=thinks)
+
+    def asked(thinking: bool | None) -> str:
+        job = small_job(tmp_path, tmp_path, "untrained", questions=1, thinking=thinking)
+        return tokenizer.decode(generate.ask(job, tokenizer)[0].token_ids)
+
+    assert asked(None) == asked(True) and asked(False) == asked(True) + "<think></think>"
+    with pytest.raises(generate.JobError, match=r"untrained\.thinking.*cannot turn thinking on or off"):
+        generate.ask(small_job(tmp_path, tmp_path, "untrained", thinking=True), build_tokenizer())
+
+
+def test_failure_of_the_engine_process_says_why(tiny_model, tmp_path):
+    with pytest.raises(RuntimeError, match=r"JobError: .*question 'q0' has \d+ tokens.* raise max_model_len"):
+        generate.run(small_job(tmp_path, tiny_model, "baseline", max_model_len=TOKENS + 5))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"method": "guess"}, "expected none, draft_model or ngram, found 'guess'"),
+        ({"method": "draft_model", "draft_length": 3}, "takes a draft model"),
+        ({"method": "ngram", "draft_length": 3, "draft": "d"}, "takes no draft model"),
+        ({"method": "ngram"}, "draft_length: 0"),
+        ({"draft_length": 3}, "draft_length: 3"),
+    ],
+)
+def test_settings_that_do_not_go_together_are_refused(tmp_path, changes, message):
+    with pytest.raises(generate.JobError, match=message):
+        small_job(tmp_path, tmp_path, "baseline", **changes)
+
+
+def written(path: str) -> int:
+    """Count the whole lines of a file that may not be there yet."""
+    return Path(path).read_bytes().count(b"\n") if Path(path).exists() else 0
+
+
+def wait_until(condition, seconds: float = 1800.0) -> None:
+    """Wait for a condition; fails after `seconds`."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)
+
+
+def processes_with(word: str) -> list[str]:
+    """Give the command lines that contain a word, our own left out."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            text = path.read_text()
+        except OSError:  # it ended meanwhile
+            continue
+        if word in text and path.parent.name != str(os.getpid()):
+            found.append(text)
+    return found

@@ -1,0 +1,129 @@
+"""Our own engine answers a study's questions by the study's protocol, and tells what vLLM does not.
+
+Tiny random models in float32, so that both modes must agree to the token, and with transformers too.
+"""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from doubledraft import __version__
+from doubledraft.evaluation import speculation
+from doubledraft.evaluation.runs import Run, check_comparable
+from doubledraft.inference import generate
+from doubledraft.inference.native_engine import NativeEngine
+from doubledraft.records import Generation, read_records, write_records
+from tests.helpers.small_job import small_job
+
+K = 3
+TOKENS = 40
+IDS = [f"q{number}" for number in range(6)]
+
+
+def job(folder: Path, model: Path, name: str, **changes) -> generate.Job:
+    """Give a job of ours over six questions; it drafts unless told otherwise."""
+    ours = {"engine": "native", "mode": "speculative", "max_tokens": TOKENS}
+    return small_job(folder, model, name, questions=len(IDS), **ours | changes)
+
+
+def read(job: generate.Job) -> Run:
+    return Run(job.out, read_records(job.out, Generation), json.loads(Path(job.run_out).read_text()))
+
+
+@pytest.fixture(scope="module")
+def made(tiny_model, tiny_draft, repeating_model, tmp_path_factory) -> dict[str, Run]:
+    """Answer plainly, with a draft model and with n-grams."""
+    folder = tmp_path_factory.mktemp("runs")
+    drafting = {"method": "draft_model", "draft": str(tiny_draft), "draft_length": K}
+    jobs = {
+        "plain": job(folder, tiny_model, "plain", mode="baseline"),
+        "drafted": job(folder, tiny_model, "drafted", baseline=f"{folder}/plain.jsonl", **drafting),
+        "ngram": job(folder, repeating_model, "ngram", method="ngram", draft_length=K),
+    }
+    for each in jobs.values():
+        generate.answer(each, NativeEngine)
+    return {name: read(each) for name, each in jobs.items()}
+
+
+@pytest.mark.parametrize("name", ["drafted", "ngram"])
+def test_speculation_gives_the_tokens_of_greedy_decoding_elsewhere(made, name, tiny_model, repeating_model):
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder = {"drafted": tiny_model, "ngram": repeating_model}[name]
+    model, rows = AutoModelForCausalLM.from_pretrained(folder), made[name].rows
+    assert sum(row.drafted for row in rows) > sum(row.accepted for row in rows) > 0, "vacuous"
+    asked = generate.ask(generate.Job(**made[name].info["job"]), AutoTokenizer.from_pretrained(folder))
+    for question, row in zip(asked, rows, strict=True):
+        ids = torch.tensor([question.token_ids])
+        output = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=TOKENS, do_sample=False)
+        assert row.token_ids == output[0, ids.shape[1] :].tolist()
+
+
+def test_both_modes_may_be_compared_and_scored_as_vllm_s_are(made):
+    plain, drafted = made["plain"], made["drafted"]
+    check_comparable(plain, drafted)
+    assert [row.token_ids for row in plain.rows] == [row.token_ids for row in drafted.rows]
+    assert [row.id for row in drafted.rows] == IDS and drafted.rows[0].text
+    figures = speculation.figures(drafted, seed=17)
+    assert figures["self_check"]["explained_by_trimming"]
+    assert figures["acceptance_definition"] == f"accepted/drafted, prefix count, native {__version__}"
+    speedup = speculation.speedup(plain, drafted, figures, seed=17)
+    assert speedup["predicted"] > 0 and speedup["bound"] > 0
+    found = speculation.bandwidth(plain, drafted)
+    assert all(found[kind]["bytes_per_second"] > 0 for kind in ("target", "draft", "verify"))
+
+
+def test_plain_decoding_takes_one_step_a_token_and_drafts_nothing(made):
+    for row in made["plain"].rows:
+        assert row.steps == len(row.token_ids)
+        assert row.drafted == 0 and row.accepted_per_step == []
+    costs = made["plain"].info["step_seconds"]
+    assert costs["target"] > 0 and costs["draft"] is costs["verify"] is None
+
+
+def test_rows_of_a_batch_share_its_time_and_none_takes_longer(made):
+    for run in made.values():
+        assert [row.batch for row in run.rows] == [0, 0, 1, 1, 2, 2]
+        assert len({row.batch_seconds for row in run.rows}) == 3
+        assert all(0 < row.time_to_first_token <= row.latency <= row.batch_seconds for row in run.rows)
+
+
+def test_every_drafted_token_is_told_with_what_became_of_it(made):
+    for row in made["drafted"].rows:
+        assert [len(draft) for draft in row.drafts] == [len(agreed) for agreed in row.agreed]
+        assert sum(map(len, row.drafts)) == row.drafted
+        for agreed, accepted in zip(row.agreed, row.accepted_per_step, strict=True):
+            assert all(agreed[:accepted]) and not any(agreed[accepted : accepted + 1]), "a prefix of what agreed"
+
+
+def test_classes_of_tokens_add_up_to_all_of_them(made):
+    for name in ("drafted", "ngram"):
+        rows, counts = made[name].rows, made[name].info["token_classes"].values()
+        assert sum(count["drafted"] for count in counts) == sum(row.drafted for row in rows)
+        assert sum(count["accepted"] for count in counts) == sum(row.accepted for row in rows)
+        assert sum(count["agreed"] for count in counts) == sum(sum(map(sum, row.agreed)) for row in rows)
+    assert made["plain"].info["token_classes"] is None
+
+
+def test_the_gap_of_the_two_best_tokens_is_noted_where_an_answer_differs_from_the_baseline_s(
+    made, tmp_path, tiny_model
+):
+    rows = made["plain"].rows
+    ids = rows[0].token_ids
+    changed = [ids[0], ids[1] + 1, *ids[2:]]
+    write_records(tmp_path / "baseline.jsonl", [replace(rows[0], token_ids=changed), *rows[1:]])
+    again = job(tmp_path, tiny_model, "again", method="ngram", draft_length=K, baseline=f"{tmp_path}/baseline.jsonl")
+    generate.answer(again, NativeEngine)
+    gaps = [row.top2_gap for row in read(again).rows]
+    assert gaps[0] > 0 and gaps[1:] == [None] * 5
+
+
+def test_a_process_of_its_own_answers_as_this_one(made, tmp_path, tiny_model):
+    own = job(tmp_path, tiny_model, "own", mode="baseline")
+    generate.run(own)
+    assert [row.token_ids for row in read(own).rows] == [row.token_ids for row in made["plain"].rows]
+    info = read(own).info
+    assert (info["engine"], info["version"], info["kernel"]) == ("native", __version__, "compiled"), "needs a compiler"

@@ -1,0 +1,145 @@
+"""A card says what was measured, with what it takes to read it, and nothing else.
+
+All metrics here are made up (tests/helpers/made_up.py).
+"""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from huggingface_hub import ModelCard
+
+from doubledraft.files import write_json
+from doubledraft.report import card
+from doubledraft.report.card import CardError
+from tests.helpers import made_up
+from tests.helpers.commands import run
+
+
+def written(adapter: Path, **options: object) -> str:
+    """Write the card of an adapter and give its text."""
+    out = adapter.with_name("card.md")
+    card.write(adapter, adapter.with_name("metrics.json"), out, **options)
+    return out.read_text()
+
+
+def change(path: Path, *keys: str, value: object) -> None:
+    """Set one value of a JSON file."""
+    whole = json.loads(path.read_text())
+    place = whole
+    for key in keys[:-1]:
+        place = place[key]
+    place[keys[-1]] = value
+    write_json(path, whole)
+
+
+def test_every_figure_has_its_interval_n_and_definition_and_the_page_engine_and_hardware(tmp_path):
+    adapter = made_up.measured_draft(tmp_path)
+    page = written(adapter)
+    assert (
+        "| acceptance rate | 72 % (68–76, n 60) | accepted / drafted tokens, counted up to the first rejection" in page
+    )
+    assert "accepted/drafted, prefix count, vllm 0.32.0" in page
+    assert "vllm 0.32.0 in bfloat16, K = 3 drafted tokens" in page and "Made-up CPU, 2 cores, no GPU" in page
+    rows = re.findall(r"^\| (?!figure|---)(.*) \|$", page, re.MULTILINE)
+    assert len(rows) == len(card.FIGURES)
+    for row in rows:
+        name, value, definition = row.split(" | ")
+        assert re.fullmatch(r".+ \(.+–.+, n 60\)", value) and definition, name
+
+
+def test_the_hub_reads_the_metadata_with_the_same_figures(tmp_path):
+    adapter = made_up.measured_draft(tmp_path)
+    data = ModelCard(written(adapter, license="apache-2.0")).data
+    assert (data.base_model, data.library_name, data.license) == ("org/small", "peft", "apache-2.0")
+    speculation = made_up.trained("cod", "easy")["speculation"]
+    found = {result.metric_type: result for result in data.eval_results}
+    assert found["acceptance_rate"].metric_value == speculation["acceptance_rate"]["value"]
+    assert found["tokens_per_step"].metric_value == speculation["tokens_per_step"]["value"]
+    for result in data.eval_results:
+        for part in ("n 60", "95 % interval", "vllm 0.32.0", "Made-up CPU"):
+            assert part in result.metric_name, result.metric_type
+
+
+def test_what_nobody_said_is_not_on_the_card(tmp_path):
+    base = {"model": "cut", "source": "prune", "of": "big", "layers": [0, 3]}
+    page = written(made_up.measured_draft(tmp_path, base=base))
+    assert "license" not in page and "base_model:" not in page
+    assert "cut, layers 0, 3 of big" in page
+    path = {"model": "mine", "source": "path", "path": "/home/someone/secret-project"}
+    assert "secret-project" not in written(made_up.measured_draft(tmp_path / "path", base=path))
+
+
+def test_a_null_figure_is_named_as_not_measured_and_never_written(tmp_path):
+    adapter = made_up.measured_draft(tmp_path)
+    change(adapter.with_name("metrics.json"), "lossless", "identical_rate", value=None)
+    change(adapter.with_name("metrics.json"), "speculation", "acceptance_rate", value=None)
+    page = written(adapter)
+    assert "Not measured: acceptance rate; same tokens." in page
+    assert "| same tokens" not in page and "None" not in page and "acceptance_rate" not in page
+
+
+def test_all_figures_null_gives_a_card_without_figures(tmp_path):
+    adapter = made_up.measured_draft(tmp_path)
+    for keys, _, _ in card.FIGURES.values():
+        change(adapter.with_name("metrics.json"), *keys, value=None)
+    change(adapter.with_name("metrics.json"), "speedup", value=None)
+    page = written(adapter)
+    assert "model-index" not in page and "| figure |" not in page and "cut at the cap" in page
+
+
+@pytest.mark.parametrize("name", ["metrics.json", "draft_adapter/training.json"])
+def test_no_card_without_the_file_that_its_figures_come_from(tmp_path, name):
+    adapter = made_up.measured_draft(tmp_path)
+    (adapter.parent / name).unlink()
+    with pytest.raises(CardError, match=rf"{name} is not there, and no card is written without it"):
+        written(adapter)
+    assert not adapter.with_name("card.md").exists()
+
+
+def test_a_card_without_the_distilled_set_says_nothing_of_it(tmp_path):
+    adapter = made_up.measured_draft(tmp_path)
+    assert "Of 400 answers of the target, the 232 that finished and were right" in written(adapter)
+    adapter.with_name("distilled_run.json").unlink()
+    assert "answers of the target" not in written(adapter)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        (("settings", "rank"), 8, "measured with rank = 4, but .* was trained with 8"),
+        (("settings", "seed"), 18, "measured with seed = 17"),
+        (("settings", "base"), "data/models/other", "measured with base = 'small', but .* trained with 'other'"),
+        (("provenance", "time"), "2026-01-02T06:00:00+00:00", "measured before .* was trained"),
+    ],
+)
+def test_metrics_of_another_adapter_are_refused(tmp_path, key, value, message):
+    adapter = made_up.measured_draft(tmp_path)
+    change(adapter / "training.json", *key, value=value)
+    with pytest.raises(CardError, match=rf"metrics\.json: {message}.*benchmark the cell again"):
+        written(adapter)
+
+
+def test_metrics_without_a_draft_model_are_refused(tmp_path):
+    adapter = made_up.measured_draft(tmp_path, provenance=made_up.provenance(settings={"seed": 17}))
+    with pytest.raises(CardError, match="no draft model was measured"):
+        written(adapter)
+
+
+def test_text_of_files_stays_text_on_the_card(tmp_path):
+    hostile = "<img src=x onerror=alert(1)>|[a](http://evil.example)\x1b[31m"
+    adapter = made_up.measured_draft(tmp_path, scenario=hostile, cell=hostile)
+    page = written(adapter).split("---\n", 2)[2]
+    assert "<img" not in page and "[a](http" not in page and "\x1b" not in page
+    ModelCard(written(adapter))  # the metadata is YAML still
+
+
+def test_the_command_writes_beside_the_adapter_and_says_where(tmp_path, capsys):
+    adapter = made_up.measured_draft(tmp_path)
+    status, out, _ = run(capsys, "card", adapter)
+    assert (status, out) == (0, f"{tmp_path / 'cod_easy/draft_adapter.md'}\n")
+    assert (tmp_path / "cod_easy/draft_adapter.md").read_text().startswith("---\n")
+    adapter.with_name("metrics.json").unlink()
+    status, _, err = run(capsys, "card", adapter)
+    assert status == 2 and "metrics.json is not there" in err and err.count("\n") == 1

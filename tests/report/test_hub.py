@@ -1,0 +1,159 @@
+"""What is pushed is a plain adapter and its card, private, and never the token.
+
+The hub's own client talks to a server on loopback (tests/helpers/hub_server.py).
+"""
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from doubledraft.models.folder import ModelError
+from doubledraft.report import card, hub
+from doubledraft.report.hub import HubError
+from tests.helpers import made_up
+from tests.helpers.hub_server import Shelf, serve
+
+ROOT = Path(__file__).parents[2]
+TOKEN = "hf_SentinelSentinel7f3a91c2"
+COMMIT = "c" * 40
+
+
+@pytest.fixture
+def adapter(tmp_path) -> Path:
+    """Give the folder of an adapter, its card beside it."""
+    folder = made_up.measured_draft(tmp_path / "results")
+    card.write(folder, folder.with_name("metrics.json"), folder.with_name("draft_adapter.md"))
+    return folder
+
+
+def push(adapter: Path, address: str, *options: str, token: str | None = TOKEN) -> subprocess.CompletedProcess:
+    """Run the subcommand in a process of its own, since the client reads the hub's address when it is imported."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGING"))}
+    environment |= {"HF_ENDPOINT": address, "HF_HUB_DISABLE_XET": "1", "HF_HOME": str(adapter.parent / "home")}
+    environment |= {"PYTHONPATH": str(ROOT), **({"HF_TOKEN": token} if token else {})}
+    code = "import sys; from doubledraft.cli import main; sys.exit(main())"
+    return subprocess.run(
+        [sys.executable, "-c", code, "push", str(adapter), "--repo", "me/draft", *options],
+        env=environment,
+        cwd=adapter.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_adapter_and_card_arrive_in_a_private_repository_and_the_token_stays(adapter):
+    shelf = Shelf(TOKEN)
+    with serve({}, COMMIT, shelf) as address:
+        result = push(adapter, address)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.endswith(f"{address}/me/draft/commit/{COMMIT}\n")
+    assert shelf.private == {"me/draft": True}
+    files = shelf.files["me/draft"]
+    assert set(files) == {"README.md", "adapter_config.json", "adapter_model.safetensors", "training.json"}
+    assert files["adapter_model.safetensors"] == (adapter / "adapter_model.safetensors").read_bytes()
+    assert files["README.md"] == adapter.with_name("draft_adapter.md").read_bytes()
+    assert json.loads(files["adapter_config.json"])["base_model_name_or_path"] == "org/small"
+    assert json.loads(files["training.json"])["settings"]["base"] == "org/small"
+    for text in (result.stdout, result.stderr, *(content.decode("latin-1") for content in files.values())):
+        assert TOKEN not in text
+
+
+def test_a_dry_run_lists_files_and_sizes_and_needs_neither_token_nor_network(adapter):
+    result = push(adapter, "http://127.0.0.1:9", "--dry-run", token=None)
+    assert result.returncode == 0, result.stderr
+    first, *lines, last = result.stdout.splitlines()
+    assert first == "me/draft (private)" and last == "Nothing was sent."
+    listed = {name: int(size.replace(",", "")) for size, name in map(str.split, lines)}
+    assert listed["adapter_model.safetensors"] == (adapter / "adapter_model.safetensors").stat().st_size
+    assert listed.keys() == {"README.md", "adapter_config.json", "adapter_model.safetensors", "training.json"}
+
+
+def test_without_a_token_nothing_is_sent_and_the_variable_is_named(adapter):
+    shelf = Shelf(TOKEN)
+    with serve({}, COMMIT, shelf) as address:
+        result = push(adapter, address, token=None)
+    assert result.returncode == 2 and "hub needs a key: set HF_TOKEN in the environment" in result.stderr
+    assert not shelf.private
+
+
+def test_a_token_that_the_hub_refuses_is_told_in_a_line_without_it(adapter):
+    with serve({}, COMMIT, Shelf(TOKEN)) as address:
+        result = push(adapter, address, token="hf_AnotherSentinel0000")
+    assert result.returncode == 2 and "could not upload to me/draft" in result.stderr and "401" in result.stderr
+    assert "hf_AnotherSentinel0000" not in result.stdout + result.stderr and "Traceback" not in result.stderr
+
+
+def test_a_repository_that_is_public_is_not_uploaded_to_unless_asked(adapter):
+    shelf = Shelf(TOKEN, private={"me/draft": False}, files={"me/draft": {}})
+    with serve({}, COMMIT, shelf) as address:
+        refused = push(adapter, address)
+        assert refused.returncode == 2 and "me/draft is there and public: give --public" in refused.stderr
+        assert not shelf.files["me/draft"]
+        assert push(adapter, address, "--public").returncode == 0
+    assert "README.md" in shelf.files["me/draft"]
+
+
+def test_a_second_push_replaces_what_is_there(adapter):
+    shelf = Shelf(TOKEN, private={"me/draft": True}, files={"me/draft": {"README.md": b"old"}})
+    with serve({}, COMMIT, shelf) as address:
+        assert push(adapter, address).returncode == 0
+    assert shelf.files["me/draft"]["README.md"].startswith(b"---\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("optimizer.pt", pickle.dumps(1), r"optimizer\.pt: pickled"),
+        ("adapter_model.bin", b"x", r"adapter_model\.bin: pickled"),
+        ("modeling.py", b"x", r"modeling\.py: only adapter_config\.json, .* are uploaded; move it out"),
+        ("notes.txt", b"x", r"notes\.txt: only"),
+        (".env", b"HF_TOKEN=x", r"\.env: only"),
+        ("checkpoint-3/training.json", b"{}", r"checkpoint-3: only"),
+    ],
+)
+def test_what_is_neither_weights_nor_json_nor_tokenizer_stops_the_upload_by_name(adapter, name, content, message):
+    (adapter / name).parent.mkdir(exist_ok=True)
+    (adapter / name).write_bytes(content)
+    with pytest.raises((HubError, ModelError), match=message):
+        hub.plan(adapter, adapter.with_name("draft_adapter.md"), None)
+
+
+def test_a_link_to_a_file_elsewhere_is_not_followed(adapter, tmp_path):
+    (tmp_path / "secret.json").write_text("{}")
+    (adapter / "training.json").unlink()
+    (adapter / "training.json").symlink_to(tmp_path / "secret.json")
+    with pytest.raises(ModelError, match=r"training\.json: a link that leads out"):
+        hub.plan(adapter, adapter.with_name("draft_adapter.md"), None)
+
+
+def test_an_adapter_without_a_card_is_told_how_to_get_one(adapter):
+    adapter.with_name("draft_adapter.md").unlink()
+    with pytest.raises(HubError, match=r"draft_adapter\.md: expected the adapter's card.*doubledraft card"):
+        hub.plan(adapter, adapter.with_name("draft_adapter.md"), None)
+
+
+def test_paths_of_this_machine_stay_here(adapter):
+    for name, keys in (("adapter_config.json", ["base_model_name_or_path"]), ("training.json", ["settings", "base"])):
+        value = json.loads((adapter / name).read_text())
+        place = value if len(keys) == 1 else value[keys[0]]
+        place[keys[-1]] = "/home/someone/models/small"
+        (adapter / name).write_text(json.dumps(value))
+    for upload in hub.plan(adapter, adapter.with_name("draft_adapter.md"), None):
+        content = upload.content if isinstance(upload.content, bytes) else upload.content.read_bytes()
+        assert b"/home/someone" not in content, upload.name
+
+
+def test_a_file_with_the_token_in_it_is_not_uploaded(adapter):
+    value = json.loads((adapter / "training.json").read_text())
+    (adapter / "training.json").write_text(json.dumps(value | {"note": TOKEN}))
+    shelf = Shelf(TOKEN)
+    with serve({}, COMMIT, shelf) as address:
+        result = push(adapter, address)
+    assert result.returncode == 2 and "training.json: has the hub's token in it" in result.stderr
+    assert not shelf.private and TOKEN not in result.stderr

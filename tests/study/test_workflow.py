@@ -1,0 +1,397 @@
+"""The workflow: its form, its dry runs, and what exactly it makes again when something changes."""
+
+import json
+import re
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.helpers.running import ROOT, copy_workflow, put_stand_ins, snakemake
+
+GRID = {
+    "record_study": 1,
+    "fetch_questions": 3,
+    "write_cot": 3,
+    "summarize_cod": 3,
+    "audit_traces": 6,
+    "analyze_traces": 1,
+    "fetch_model": 1,
+    "prune_model": 1,
+    "check_pair": 1,
+    "train_target": 6,
+    "merge_target": 12,
+    "distill": 6,
+    "train_draft": 6,
+    "merge_draft": 6,
+    "generate_baseline": 6,
+    "generate_speculative": 6,
+    "generate_untrained": 6,
+    "score": 6,
+    "score_untrained": 3,
+    "report": 1,
+}
+TRAINED = (  # steps of a cell from its traces on
+    "train_target",
+    "distill",
+    "train_draft",
+    "merge_draft",
+    "generate_baseline",
+    "generate_speculative",
+    "score",
+)
+
+
+def rules() -> dict[str, str]:
+    """Give the text of every rule but `all` by name."""
+    text = "\n\n\n".join(file.read_text() for file in sorted((ROOT / "rules").glob("*.smk")))
+    blocks = re.split(r"^rule (\w+):\n", text, flags=re.MULTILINE)
+    return {name: block.split("\n\n\n")[0] for name, block in zip(blocks[1::2], blocks[2::2], strict=True)}
+
+
+RULES = rules()
+
+
+def directive(rule: str, name: str) -> str:
+    """Give what stands under a directive of a rule."""
+    match = re.search(rf"^    {name}:\n((?:        .*\n?)+)", RULES[rule], re.MULTILINE)
+    return match[1] if match else ""
+
+
+def names(rule: str, name: str) -> set[str]:
+    """Give the names of a rule's inputs, outputs or params."""
+    return set(re.findall(r"^        (\w+)=", directive(rule, name), re.MULTILINE))
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory) -> Path:
+    """Give a folder in which the whole default grid was made by stand-ins."""
+    folder = copy_workflow(tmp_path_factory.mktemp("made"))
+    put_stand_ins(folder)
+    first = snakemake(folder=folder)
+    assert first.code == 0, first.text[-3000:]
+    return folder
+
+
+@pytest.fixture
+def grid(made, tmp_path) -> Path:
+    """Give a copy of the made grid that a test may change; times of files are kept."""
+    return shutil.copytree(made, tmp_path / "grid", symlinks=True)
+
+
+def change(file: Path, old: str, new: str) -> None:
+    """Replace a piece of a file that stands there once."""
+    text = file.read_text()
+    assert text.count(old) == 1, f"{file} has {old!r} {text.count(old)} times"
+    file.write_text(text.replace(old, new))
+
+
+# form
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_every_rule_has_a_docstring_a_log_and_a_script_of_its_name(rule):
+    assert re.match(r'    """[A-Z].*\."""\n', RULES[rule]), "the rule should open with one sentence"
+    assert directive(rule, "log"), "a failed job should leave a log"
+    assert directive(rule, "script").strip() == f'"../scripts/{rule}.py"'
+    assert (ROOT / f"scripts/{rule}.py").exists()
+
+
+def test_every_script_belongs_to_a_rule():
+    assert {file.stem for file in (ROOT / "scripts").glob("*.py")} == set(RULES)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_script_reads_what_its_rule_declares_and_every_param_of_it(rule):
+    script = (ROOT / f"scripts/{rule}.py").read_text()
+    for kind, key in (("input", "input"), ("output", "output"), ("params", "params")):
+        used = set(re.findall(rf"snakemake\.{kind}\.(\w+)", script)) - {"get"}
+        assert used <= names(rule, key), f"the script reads {kind} that the rule does not give"
+        if kind == "params":
+            assert names(rule, key) - {"code"} <= used, "a param that nothing reads would rerun the rule for nothing"
+
+
+@pytest.mark.parametrize("rule", sorted(set(RULES) - {"record_study"}))
+def test_every_rule_is_rerun_by_library_code(rule):
+    assert re.search(r"^        code=code\(", directive(rule, "params"), re.MULTILINE)
+    modules = set(re.findall(r"doubledraft(?:\.[\w.]+)? import ([\w, ]+)", (ROOT / f"scripts/{rule}.py").read_text()))
+    imported = {name.strip() for group in modules for name in group.split(",")} - {"log_to", "runtime"}
+    from doubledraft.workflow import fingerprint
+
+    named = re.findall(r'"([\w.]+)"', re.search(r"code=code\(([^)]*)\)", RULES[rule])[1].partition("files=")[0])
+    missing = {name for name in imported if fingerprint.PACKAGE.joinpath(f"{name}.py").exists()}
+    missing -= fingerprint.reached(*named)
+    assert not missing, "a library module that the script calls is not in the rule's fingerprint"
+
+
+# dry runs
+
+
+@pytest.mark.parametrize("config", ["config.yaml", "qwen3.yaml", "qwen2.5.yaml"])
+def test_every_study_plans_the_whole_grid(config, tmp_path):
+    outcome = snakemake("-n", "--configfile", str(ROOT / "config" / config), "--directory", str(tmp_path), folder=ROOT)
+    assert outcome.code == 0, outcome.text
+    own = {"prune_model": 1, "fetch_model": 1} if config == "config.yaml" else {"fetch_model": 2}
+    own |= {"generate_untrained": 12} if config == "qwen3.yaml" else {}  # thinking and not
+    assert outcome.jobs == Counter({name: n for name, n in GRID.items() if not name.endswith("_model")} | own)
+    assert not list(tmp_path.glob("results/**/*.json")), "a dry run makes nothing"
+
+
+def test_one_cell_plans_nothing_of_another(tmp_path):
+    outcome = snakemake("-n", "--directory", str(tmp_path), "results/cod_hard/metrics.json", folder=ROOT)
+    assert outcome.values("scenario") == {"hard"}
+    assert outcome.values("type", "train_target") == {"cod"}
+    assert "generate_untrained" not in outcome.jobs
+
+
+def test_ngram_needs_no_draft(tmp_path):
+    outcome = snakemake(
+        "-n",
+        "--directory",
+        str(tmp_path),
+        "results/cod_hard/metrics.json",
+        "--config",
+        "benchmark={method: ngram}",
+        folder=ROOT,
+    )
+    assert outcome.code == 0, outcome.text
+    assert not {"train_draft", "merge_draft", "distill", "check_pair", "prune_model"} & set(outcome.jobs)
+    assert outcome.values("model") == {"smollm2-135m"}
+
+
+@pytest.mark.parametrize(("profile", "gpus"), [("default", "0"), ("gpu", "1")])
+def test_profile_says_how_many_gpus_a_model_rule_gets(profile, gpus, tmp_path):
+    chosen = ("--workflow-profile", "profiles/" + profile)
+    outcome = snakemake("-n", *chosen, "--directory", str(tmp_path), "results/cod_hard/target_adapter", folder=ROOT)
+    assert outcome.code == 0, outcome.text
+    assert set(re.findall(r"resources: .*gpu=(\d+)", outcome.text)) == {gpus}
+
+
+def test_new_scenario_and_new_type_are_a_config_edit(tmp_path):
+    questions = tmp_path / "mine.jsonl"
+    questions.write_text('{"question": "1 + 1?", "answer": "2"}\n{"question": "1 + 2?", "answer": "3"}\n')
+    added = tmp_path / "mine.yaml"
+    added.write_text(
+        yaml.safe_dump(
+            {
+                "study": "mine",
+                "scenarios": {"my_own": {"source": "jsonl", "path": str(questions), "train": 1, "test": 1}},
+                "types": {
+                    "terse": {
+                        "prompt": "config/prompts/cod.yaml",
+                        "max_tokens": 96,
+                        "condense": {"min_steps": 1, "max_steps": 2, "max_words": 4},
+                    }
+                },
+            }
+        )
+    )
+    outcome = snakemake("-n", "--configfile", str(added), "--directory", str(tmp_path), folder=ROOT)
+    assert outcome.code == 0, outcome.text
+    assert outcome.values("scenario", "score") == {"easy", "medium", "hard", "my_own"}
+    assert outcome.values("type", "summarize_cod") == {"cod", "terse"}
+    assert outcome.jobs["score"] == 12 and outcome.jobs["score_untrained"] == 4
+
+
+# what reruns
+
+
+def test_nothing_to_do_after_a_whole_run(made):
+    outcome = snakemake("-n", folder=made)
+    assert not outcome.jobs and "Nothing to be done" in outcome.text
+
+
+def test_prompt_reruns_its_type_from_training_on(grid):
+    change(grid / "config/prompts/cod.yaml", "system:", "# edited\nsystem:")
+    outcome = snakemake("-n", folder=grid)
+    changed = dict.fromkeys(TRAINED, 3) | {
+        "merge_target": 6,
+        "generate_untrained": 3,
+        "score_untrained": 3,
+        "report": 1,
+    }
+    assert outcome.jobs == changed
+    assert outcome.values("type") == {"cod"}
+
+
+def test_target_learning_rate_reruns_every_cell_but_no_trace(grid):
+    outcome = snakemake("-n", "--config", "train={target: {learning_rate: 5e-4}}", folder=grid)
+    assert outcome.jobs == dict.fromkeys(TRAINED, 6) | {"merge_target": 12, "report": 1}
+
+
+def test_where_losses_are_sent_reruns_nothing(grid):
+    (grid / "trackio").mkdir()
+    (grid / "trackio/__init__.py").touch()  # the package has to be there
+    assert not snakemake("-n", "--config", "train={report_to: trackio}", folder=grid).jobs
+
+
+def test_new_weights_in_a_model_s_folder_are_fetched_again(grid):
+    weights = grid / "mine/model.safetensors"
+    weights.parent.mkdir()
+    weights.write_text("first")
+    draft = "models={draft: mine, sources: {mine: {source: path, path: mine}}}"
+    assert snakemake("--config", draft, "--", "results/pair.json", folder=grid).code == 0
+    assert not snakemake("-n", "--config", draft, "--", "results/pair.json", folder=grid).jobs
+    weights.write_text("second")
+    again = snakemake("-n", "--config", draft, "--", "results/pair.json", folder=grid)
+    assert again.jobs == {"fetch_model": 1, "check_pair": 1}
+
+
+def test_draft_learning_rate_leaves_the_target_trained_and_distilled(grid):
+    outcome = snakemake("-n", "--config", "train={draft: {learning_rate: 5e-4}}", folder=grid)
+    measured = ("merge_draft", "merge_target", "generate_baseline", "generate_speculative", "score")
+    assert outcome.jobs == dict.fromkeys(("train_draft", *measured), 6) | {"report": 1}
+    assert outcome.values("use") == {"target"}
+
+
+def test_draft_length_measures_again_and_trains_nothing(grid):
+    outcome = snakemake("-n", "--config", "benchmark={draft_length: 4}", folder=grid)
+    # merged models are gone after a run, so they are merged again, and both modes are timed on the same copy
+    measured = ("merge_draft", "merge_target", "generate_baseline", "generate_speculative", "score")
+    assert outcome.jobs == dict.fromkeys(measured, 6) | {"report": 1}
+
+
+def test_method_without_a_draft_measures_again_and_trains_nothing(grid):
+    outcome = snakemake("-n", "--config", "benchmark={method: ngram}", folder=grid)
+    measured = ("merge_target", "generate_baseline", "generate_speculative", "score")
+    assert outcome.jobs == dict.fromkeys(measured, 6) | {"report": 1}
+
+
+def test_engine_measures_again_and_neither_trains_nor_distils(grid):
+    outcome = snakemake("-n", "--config", "benchmark={engine: native}", folder=grid)
+    measured = ("merge_draft", "merge_target", "generate_baseline", "generate_speculative", "score")
+    assert outcome.jobs == dict.fromkeys(measured, 6) | {"report": 1}, "untrained models answer by vLLM in any case"
+
+
+def test_thinking_is_a_baseline_more_of_every_prompt(grid):
+    outcome = snakemake("-n", "--config", "untrained={thinking: [null, true, false]}", folder=grid)
+    assert outcome.jobs == {"generate_untrained": 12, "score_untrained": 3, "report": 1}, "those of before are there"
+    assert "results/untrained_hard/cod_thinking_disabled.jsonl" in outcome.text
+
+
+def test_code_of_an_engine_that_is_not_used_reruns_nothing(grid):
+    for name in ("native_engine", "engine", "backend", "proposers"):
+        module = grid / f"doubledraft/{name}.py"
+        module.write_text(module.read_text() + "\nEDITED = True\n")
+    assert not snakemake("-n", folder=grid).jobs
+    module = grid / "doubledraft/vllm_engine.py"
+    module.write_text(module.read_text() + "\nEDITED = True\n")
+    assert {"distill", "generate_baseline", "generate_untrained"} <= set(snakemake("-n", folder=grid).jobs)
+
+
+def test_cross_check_is_made_on_demand_from_the_trained_pair(grid):
+    outcome = snakemake("-n", "results/cod_easy/cross_check.json", folder=grid)
+    assert outcome.jobs == {"merge_target": 1, "merge_draft": 1, "cross_check": 1}
+    assert not list(grid.glob("results/*/cross_check.json")), "the whole grid does without"
+
+
+def test_one_scenarios_questions_rerun_that_scenario_alone(grid):
+    outcome = snakemake("-n", "--config", "scenarios={hard: {test: 61}}", folder=grid)
+    assert outcome.values("scenario") == {"hard"}
+    assert outcome.jobs["fetch_questions"] == 1 and outcome.jobs["train_target"] == 2
+    assert not {"fetch_model", "prune_model", "check_pair", "record_study"} & set(outcome.jobs)
+
+
+def test_scoring_code_scores_again_and_runs_no_model(grid):
+    module = grid / "doubledraft/benchmark.py"
+    module.write_text(module.read_text() + "\nEDITED = True\n")
+    assert snakemake("-n", folder=grid).jobs == {"score": 6, "score_untrained": 3, "report": 1}
+
+
+def test_comments_and_docstrings_of_the_library_rerun_nothing(grid):
+    for module in (grid / "doubledraft").rglob("*.py"):
+        module.write_text(module.read_text().replace('"""', '"""Edited. ', 1) + "\n# edited\n")
+    outcome = snakemake("-n", folder=grid)
+    assert not outcome.jobs, outcome.text
+
+
+def test_traces_of_one_set_rerun_the_analysis_and_its_texts_nothing_else(grid):
+    template = grid / "doubledraft/templates/traces.md.j2"
+    template.write_text(template.read_text() + "\nedited\n")
+    assert snakemake("-n", folder=grid).jobs == {"analyze_traces": 1}
+    changed = snakemake("-n", "--forcerun", "data/cod/hard/traces.jsonl", folder=grid).jobs
+    assert changed["summarize_cod"] == 1 and changed["analyze_traces"] == 1
+
+
+def test_report_texts_rerun_the_report_alone(grid):
+    template = grid / "doubledraft/templates/report.md.j2"
+    template.write_text(template.read_text() + "\nedited\n")
+    assert snakemake("-n", folder=grid).jobs == {"report": 1}
+
+
+def test_study_copied_to_another_place_reruns_nothing(grid):
+    outcome = snakemake("-n", folder=grid)
+    assert not outcome.jobs, "paths in the metadata should not depend on where the study lies"
+
+
+# temporary files, failures, studies
+
+
+def test_merged_models_are_gone_after_a_run(made):
+    assert (made / "results/cod_easy/speculative.jsonl").exists()
+    assert not list(made.glob("results/*/*_merged"))
+
+
+def test_merged_models_are_kept_with_notemp_and_then_draft_length_reruns_one_mode(grid, tmp_path):
+    kept = ("--directory", str(tmp_path), "results/cod_easy/metrics.json")
+    assert snakemake("--notemp", *kept, folder=grid).code == 0
+    found = {path.name for path in tmp_path.glob("results/cod_easy/*_merged")}
+    assert found == {"target_merged", "distill_merged", "draft_merged"}
+    outcome = snakemake("-n", "--notemp", *kept, "--config", "benchmark={draft_length: 4}", folder=grid)
+    assert outcome.jobs == {"generate_speculative": 1, "score": 1}
+
+
+def test_pair_that_does_not_fit_stops_before_a_training_that_could_start_at_once(grid):
+    (grid / "results/logs/check_pair.log.fail").touch()
+    another = ("train={target: {learning_rate: 5e-4}}", "models={sources: {smollm2-135m-4l: {layers: [0, 29]}}}")
+    outcome = snakemake("--config", *another, folder=grid)
+    assert outcome.code != 0 and "Error in rule check_pair" in outcome.text
+    assert "rule train_target:" not in outcome.text
+
+
+def test_failed_cell_stops_no_other_and_the_report_is_made_of_the_rest(grid):
+    (grid / "results/cod_hard/logs/generate_speculative.log.fail").touch()
+    (grid / "results/cod_hard/speculative.jsonl").unlink()
+    (grid / "results/cod_hard/metrics.json").unlink()
+    for cell in ("cot_easy", "untrained_hard"):
+        (grid / f"results/{cell}/metrics.json").unlink()
+    outcome = snakemake("--keep-going", folder=grid)
+    assert outcome.code != 0
+    assert (grid / "results/cot_easy/metrics.json").exists() and (grid / "results/untrained_hard/metrics.json").exists()
+    assert not (grid / "results/cod_hard/metrics.json").exists()
+    report = ("results/report/report.html", "--forcerun", "report")
+    assert snakemake("-n", *report, folder=grid).jobs == {"report": 1}
+    made = snakemake(*report, folder=grid)
+    assert made.code == 0, made.text
+    assert "cod_hard/metrics.json" not in made.text
+
+
+def test_report_takes_results_as_they_stand_when_only_its_rule_is_allowed(grid):
+    stale = ("--config", "train={target: {learning_rate: 5e-4}}")
+    outcome = snakemake("-n", *stale, "--allowed-rules", "report", "--", "results/report/report.html", folder=grid)
+    assert outcome.code == 0, outcome.text
+    assert set(outcome.jobs) <= {"report"}
+
+
+def test_report_of_nothing_says_what_to_ask_for(tmp_path):
+    outcome = snakemake("-n", "--directory", str(tmp_path), "results/report/report.html", folder=ROOT)
+    assert outcome.code != 0
+    assert "no cell has metrics yet" in outcome.text
+
+
+def test_another_study_is_refused_in_the_same_folder_and_welcome_in_its_own(grid, tmp_path):
+    refused = snakemake("-n", "--configfile", "config/qwen3.yaml", folder=grid)
+    assert refused.code != 0 and not refused.jobs
+    assert "'default'" in refused.text and "'qwen3'" in refused.text and "--directory" in refused.text
+    elsewhere = tmp_path / "elsewhere"
+    accepted = snakemake("-n", "--configfile", "config/qwen3.yaml", "--directory", str(elsewhere), folder=grid)
+    assert accepted.code == 0, accepted.text
+
+
+def test_scripts_run_from_another_folder(tmp_path):
+    outcome = snakemake("--directory", str(tmp_path), "results/study.json", folder=ROOT)
+    assert outcome.code == 0, outcome.text
+    assert json.loads((tmp_path / "results/study.json").read_text()) == {"study": "default"}
+    assert (tmp_path / "results/logs/record_study.log").exists()

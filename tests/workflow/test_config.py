@@ -1,0 +1,326 @@
+"""A study's config: what its keys mean together, and messages that name the key."""
+
+import copy
+import importlib
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from doubledraft.provenance import config_hash
+from doubledraft.workflow import config as study
+
+CONFIG = Path(__file__).parents[2] / "config"
+SCHEMA = CONFIG / "schema.yaml"
+DEFAULT = yaml.safe_load((CONFIG / "config.yaml").read_text())
+
+
+def changed(path: str, value: object) -> dict:
+    """Give the default config with one key set."""
+    config = copy.deepcopy(DEFAULT)
+    *parents, last = path.split("/")
+    place = config
+    for key in parents:
+        place = place[key]
+    place[last] = value
+    return config
+
+
+MATH = {"source": "math", "subjects": ["algebra"], "levels": [2, 1], "train": 518, "test": 336}
+RULE = {"min_steps": 3, "max_steps": 5, "max_words": 5}
+PAID = DEFAULT["teacher"] | {"name": "openai", "model": "tiny", "price": {"input": 1, "output": 2}, "budget": 3}
+PROMPTS = study.prompt_digests(DEFAULT, CONFIG.parent)
+TYPE = {"prompt": "config/prompts/cod.yaml", "max_tokens": 96}
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("benchmrak", {}, "benchmrak is unknown: did you mean benchmark?"),
+        ("train/target/learningrate", 1e-3, "train.target.learningrate is unknown: did you mean learning_rate?"),
+        ("scenarios/hard/trian", 3, "scenarios.hard.trian is unknown: did you mean train?"),
+        ("benchmark/draft_length", 0, "benchmark.draft_length is 0: expected at least 1 (K, tokens proposed a step)"),
+        ("benchmark/draft_length", 2.5, "benchmark.draft_length is 2.5: expected integer"),
+        ("benchmark/draft_length", True, "benchmark.draft_length is True: expected integer"),
+        ("scenarios/easy/train", -1, "scenarios.easy.train is -1: expected at least 1"),
+        ("scenarios/easy/test", "many", "scenarios.easy.test is 'many': expected integer"),
+        ("scenarios/../../x", None, ""),
+        ("train/target/learning_rate", 0, "train.target.learning_rate is 0: expected more than 0"),
+        ("train/target/learning_rate", float("nan"), "train.target.learning_rate is nan: expected a finite number"),
+        ("train/draft/alpha", float("inf"), "train.draft.alpha is inf"),
+        ("models/dtype", "int3", "models.dtype is 'int3': expected one of bfloat16 or float16 or float32"),
+        ("benchmark/method", "synthetic", "benchmark.method is 'synthetic'"),
+        ("models/draft", "gpt", "models.draft is 'gpt': expected a key of models.sources: smollm2-135m"),
+        ("models/sources/smollm2-135m-4l/of", "gpt", "models.sources.smollm2-135m-4l.of is 'gpt'"),
+        ("models/sources/smollm2-135m-4l/of", "smollm2-135m-4l", "would be cut from itself"),
+        ("models/sources/extra", {"source": "hub", "repo": "a/b"}, "models.sources.extra.revision is missing"),
+        ("scenarios/extra", {"source": "generated", "train": 1, "test": 1}, "scenarios.extra.difficulty is missing"),
+        ("scenarios/extra", {"source": "jsonl", "train": 1, "test": 1}, "scenarios.extra.path is missing"),
+        ("scenarios/extra", {"source": "math", "train": 1, "test": 1}, "scenarios.extra.levels is missing"),
+        ("scenarios/extra", MATH | {"difficulty": "easy"}, "scenarios.extra.difficulty means nothing to source math"),
+        ("scenarios/extra", MATH | {"train": 519}, "scenarios.extra.train is 519: math has only 518"),
+        ("scenarios/extra", {"source": "gsm8k", "train": 9, "test": 1320}, "scenarios.extra.test is 1320"),
+        (
+            "scenarios/extra",
+            {"source": "gsm8k", "train": 9, "test": 1, "allow_fewer": 3},
+            "scenarios.extra.allow_fewer",
+        ),
+        ("scenarios/hard/train", 10**6, "scenarios.hard.train is 1000000: generated has only "),
+        ("scenarios/easy/test", 10**6, "scenarios.easy.test is 1000000: generated has only "),
+        ("types/terse", TYPE, "types.terse.condense is missing"),
+        ("types/cot/condense", RULE, "types.cot.condense cannot be"),
+        ("types/cot/by", "rule", "types.cot.by cannot be"),
+        ("types/cod/by", "teacher", "types.cod.by is 'teacher': teacher oracle only has"),
+        ("types/cod/by", "independent", "expected rule, or gemini or openai as teacher.name"),
+        ("types/cod/by", "nobody", "types.cod.by is 'nobody': expected one of rule or teacher or independent"),
+        ("types/ledger", TYPE | {"condense": RULE}, "types: the name 'ledger' cannot be used"),
+        ("teacher/name", "claude", "teacher.name is 'claude': expected one of oracle or gemini or openai"),
+        ("teacher", PAID | {"model": None}, "teacher.model is null: teacher openai needs it"),
+        ("teacher", PAID | {"budget": None}, "teacher.budget is null: teacher openai needs it"),
+        ("teacher", PAID | {"price": {"input": 1, "output": None}}, "teacher.price.output is null"),
+        ("teacher", PAID | {"base_url": "localhost:8000"}, "teacher.base_url is 'localhost:8000'"),
+        ("teacher", PAID | {"min_yield": 1.5}, "teacher.min_yield is 1.5: expected at most 1"),
+        ("teacher", PAID | {"attempts": 0}, "teacher.attempts is 0: expected at least 1"),
+        ("teacher", PAID | {"modell": "x"}, "teacher.modell is unknown: did you mean model?"),
+        ("types/cod/condense/min_steps", 6, "types.cod.condense.min_steps is 6: expected at most max_steps, 5"),
+        ("types/untrained", TYPE | {"condense": RULE}, "types: the name 'untrained' cannot be used"),
+        ("types/models", TYPE | {"condense": RULE}, "types: the name 'models' cannot be used"),
+        ("types/questions", TYPE | {"condense": RULE}, "types: the name 'questions' cannot be used"),
+        ("types/speculative", TYPE | {"condense": RULE}, "types: the name 'speculative' cannot be used"),
+        ("types/baseline", TYPE | {"condense": RULE}, "types: the name 'baseline' cannot be used"),
+        ("types/two_words", TYPE | {"condense": RULE}, "types: the name 'two_words' cannot be used"),
+        ("types/cot/max_tokens", 1024, "types.cot.max_tokens is 1024: expected less than benchmark.max_model_len"),
+        ("untrained/max_tokens", 2000, "untrained.max_tokens is 2000"),
+        ("benchmark/engine", "tgi", "benchmark.engine is 'tgi': expected one of vllm or native"),
+    ],
+)
+def test_what_cannot_be_used_is_named_with_what_was_expected(path, value, message):
+    if "../" in path:
+        config = copy.deepcopy(DEFAULT)
+        config["scenarios"]["../../x"] = DEFAULT["scenarios"]["easy"]
+        message = "scenarios: the name '../../x' cannot be used"
+    else:
+        config = changed(path, value)
+    with pytest.raises(study.StudyError) as error:
+        study.check_config(config, SCHEMA)
+    assert f"{message}" in str(error.value)
+    assert "config key " in str(error.value)
+
+
+def test_our_own_engine_is_refused_several_gpus():
+    config = changed("benchmark/engine", "native")
+    study.check_config(config, SCHEMA)
+    config["engine"]["tensor_parallel"] = 2
+    with pytest.raises(study.StudyError, match="runs on one GPU, but engine.tensor_parallel is 2: expected 1"):
+        study.check_config(config, SCHEMA)
+
+
+@pytest.mark.parametrize("name", ["/abs", "a;touch x", "$(x)", "{wildcard}", "a\nb", "a/b", "x" * 300, "-rf", "", "A"])
+def test_scenario_name_that_could_be_a_path_or_a_command_is_refused(name):
+    config = copy.deepcopy(DEFAULT)
+    config["scenarios"][name] = DEFAULT["scenarios"]["easy"]
+    with pytest.raises(study.StudyError, match="config key scenarios: the name"):
+        study.check_config(config, SCHEMA)
+
+
+@pytest.mark.parametrize("name", ["report", "logs", "models-2"])
+def test_type_name_that_collides_with_no_path_is_accepted(name):
+    config = changed(f"types/{name}", TYPE | {"condense": RULE})
+    assert name in study.check_config(config, SCHEMA)["types"]
+
+
+def test_tracker_that_is_not_installed_is_told_with_the_command_that_installs_it(tmp_path, monkeypatch):
+    config = changed("train/report_to", "trackio")
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "trackio").mkdir()  # a folder of runs is not the package
+    with pytest.raises(study.StudyError, match=r"train\.report_to is 'trackio'.*python -m pip install trackio"):
+        study.check_config(config, SCHEMA)
+    (tmp_path / "trackio/__init__.py").touch()
+    importlib.invalidate_caches()
+    assert study.check_config(config, SCHEMA)["train"]["report_to"] == "trackio"
+
+
+def test_missing_key_is_named():
+    config = copy.deepcopy(DEFAULT)
+    del config["train"]["draft"]["rank"]
+    with pytest.raises(study.StudyError, match=r"config key train\.draft\.rank is missing"):
+        study.check_config(config, SCHEMA)
+
+
+def test_all_faults_are_told_at_once():
+    config = changed("benchmark/draft_length", 0)
+    config["distill"]["concurrency"] = 0
+    with pytest.raises(study.StudyError) as error:
+        study.check_config(config, SCHEMA)
+    assert "benchmark.draft_length" in str(error.value) and "distill.concurrency" in str(error.value)
+
+
+def test_text_that_spells_a_number_is_read_as_one():
+    config = changed("train/target/learning_rate", "1e-3")
+    config["benchmark"]["limit"] = "null"
+    checked = study.check_config(config, SCHEMA)
+    assert checked["train"]["target"]["learning_rate"] == 1e-3
+    assert checked["benchmark"]["limit"] is None
+
+
+def test_null_leaves_a_scenario_out_and_an_inherited_key_too():
+    config = changed("scenarios/medium", None)
+    config["scenarios"]["hard"] |= MATH | {"difficulty": None}
+    checked = study.check_config(config, SCHEMA)
+    assert set(checked["scenarios"]) == {"easy", "hard"}
+    assert "difficulty" not in checked["scenarios"]["hard"]
+
+
+@pytest.mark.parametrize(
+    "entry", [MATH | {"train": 1000}, {"source": "generated", "difficulty": "easy", "test": 10**6}]
+)
+def test_more_than_there_is_may_be_asked_for_with_allow_fewer(entry):
+    config = changed("scenarios/extra", {"train": 5, **entry, "allow_fewer": True})
+    assert study.check_config(config, SCHEMA)["scenarios"]["extra"]["allow_fewer"] is True
+
+
+def test_config_given_is_left_as_it_was():
+    config = changed("scenarios/medium", None)
+    before = copy.deepcopy(config)
+    study.check_config(config, SCHEMA)
+    assert config == before
+
+
+@pytest.mark.parametrize("record", study.RECORDS)
+def test_folder_of_another_study_is_refused_by_both_names(tmp_path, record):
+    study.check_folder("mine", tmp_path)
+    record = tmp_path / record
+    record.parent.mkdir()
+    record.write_text('{"study": "default"}')
+    study.check_folder("default", tmp_path)
+    with pytest.raises(study.StudyError, match=r"study\.json .*'default'.*'mine'.*--directory"):
+        study.check_folder("mine", tmp_path)
+    record.write_text("{")
+    with pytest.raises(study.StudyError, match=r"study\.json .* cannot be read"):
+        study.check_folder("mine", tmp_path)
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        "data/ledger/cot_easy.jsonl",
+        "data/questions/easy/train.jsonl",
+        "data/models/small/manifest.json",
+        "results/cod_easy/metrics.json",
+        "results/cod_easy/target_adapter/adapter_model.safetensors",
+    ],
+)
+def test_folder_with_what_nobody_owns_is_refused_until_somebody_does(tmp_path, made):
+    (tmp_path / made).parent.mkdir(parents=True)
+    (tmp_path / made).touch()
+    with pytest.raises(study.StudyError, match=r"nothing says which study made it .*--directory") as caught:
+        study.check_folder("mine", tmp_path)
+    (tmp_path / "results").mkdir(exist_ok=True)
+    subprocess.run(str(caught.value).partition("say so: ")[2], shell=True, check=True)
+    study.check_folder("mine", tmp_path)
+
+
+def test_a_folder_with_logs_and_files_of_the_user_is_nobodys(tmp_path):
+    for file in ("results/logs/record_study.log", "results/.run.lock", "data/README.md", "data/raw/mine/train.jsonl"):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).touch()
+    study.check_folder("mine", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("results/cod_nope/metrics.json", "'nope'"),
+        ("results/cdo_hard/metrics.json", "'cdo'"),
+        ("results/untrained_nope/metrics.json", "'nope'"),
+        ("data/questions/nope/train.jsonl", "'nope'"),
+        ("data/cod/nope/audit.json", "'nope'"),
+        ("data/models/nope", "'nope'"),
+    ],
+)
+def test_target_outside_the_config_is_named(path, name):
+    with pytest.raises(study.StudyError, match=f"{path}: config key .* has no {name}: expected one of"):
+        study.check_target(path, DEFAULT)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "results/cod_hard/metrics.json",
+        "results/untrained_easy/metrics.json",
+        "results/report/report.html",
+        "results/study.json",
+        "data/models/smollm2-135m",
+        "--cores",
+        "all",
+    ],
+)
+def test_target_of_the_config_and_anything_else_passes(path):
+    study.check_target(path, DEFAULT)
+
+
+def test_settings_of_a_cell_hold_what_it_depends_on_and_no_more():
+    cell = study.cell_settings(DEFAULT, "cod", "hard", PROMPTS)
+    assert [part["model"] for part in cell["draft"]] == ["smollm2-135m-4l", "smollm2-135m"]
+    assert cell["benchmark"]["draft_length"] == DEFAULT["benchmark"]["draft_length"]
+    assert "report_to" not in cell["train"] and "easy" not in str(cell)
+    untrained = study.cell_settings(DEFAULT, "untrained", "hard", PROMPTS)
+    assert "draft_length" not in untrained["benchmark"] and "train" not in untrained
+
+
+def test_settings_of_a_cell_without_a_draft_model_hold_nothing_of_one():
+    cell = study.cell_settings(changed("benchmark/method", "ngram"), "cod", "hard", PROMPTS)
+    assert not {"draft", "distill"} & cell.keys() and "draft" not in cell["train"]
+    assert "target" in cell["train"]
+
+
+def test_another_text_of_a_prompt_gives_its_cells_another_hash_and_no_other(tmp_path):
+    (tmp_path / "config/prompts").mkdir(parents=True)
+    for name in ("cot", "cod"):
+        (tmp_path / f"config/prompts/{name}.yaml").write_text("system: Think.\n")
+    before = study.prompt_digests(DEFAULT, tmp_path)
+    (tmp_path / "config/prompts/cod.yaml").write_text("system: Draft.\n")
+    after = study.prompt_digests(DEFAULT, tmp_path)
+
+    def changes(type: str) -> bool:
+        one, other = (config_hash(study.cell_settings(DEFAULT, type, "hard", digests)) for digests in (before, after))
+        return one != other
+
+    assert changes("cod") and changes("untrained") and not changes("cot")
+
+
+def test_prompt_file_that_is_not_there_is_named_by_its_key(tmp_path):
+    with pytest.raises(study.StudyError, match=r"types\.cot\.prompt is 'config/prompts/cot\.yaml'.*No such file"):
+        study.prompt_digests(DEFAULT, tmp_path)
+
+
+def paid(**changes: object) -> dict:
+    """Give the default config with a paid teacher that condenses."""
+    config = changed("teacher", PAID | changes)
+    config["types"]["cod"]["by"] = "teacher"
+    return study.check_config(config, SCHEMA)
+
+
+def test_a_teacher_keeps_only_the_keys_that_mean_something_to_it():
+    assert study.check_config(changed("teacher", PAID | {"name": "oracle"}), SCHEMA)["teacher"] == {"name": "oracle"}
+    assert "pending_hours" not in paid()["teacher"] and "concurrency" in paid()["teacher"]
+    assert "concurrency" not in paid(name="gemini")["teacher"]
+
+
+def test_cells_depend_on_what_makes_the_traces_and_not_on_limits():
+    def settings(config: dict, type: str = "cod") -> str:
+        return config_hash(study.cell_settings(config, type, "hard", study.prompt_digests(config, CONFIG.parent)))
+
+    assert settings(paid()) == settings(paid(budget=9, min_yield=0, concurrency=1, price={"input": 0, "output": 0}))
+    assert settings(paid()) != settings(paid(model="other"))
+    cell = study.cell_settings(paid(), "cod", "hard", study.prompt_digests(paid(), CONFIG.parent))
+    assert {"solve_sha256", "condense_sha256"} < cell["teacher"].keys() and "budget" not in cell["teacher"]
+    cell = study.cell_settings(paid(), "cot", "hard", study.prompt_digests(paid(), CONFIG.parent))
+    assert "condense_sha256" not in cell["teacher"]
+
+
+def test_a_prompt_of_the_teacher_that_is_not_there_is_named_by_its_key():
+    config = paid(prompts=PAID["prompts"] | {"condense": "config/prompts/nope.yaml"})
+    with pytest.raises(study.StudyError, match=r"teacher\.prompts\.condense is 'config/prompts/nope\.yaml'"):
+        study.prompt_digests(config, CONFIG.parent)
