@@ -107,11 +107,11 @@ def test_a_stand_in_for_a_key_does_not_blank_the_log(clean, monkeypatch, caplog)
 ASK = """
 import logging, sys, traceback
 from dataclasses import replace
-from doubledraft import secrets
-from doubledraft.runtime import log
-from doubledraft.teacher import gemini
-from doubledraft.teacher.exchange import request
-from doubledraft.teacher.ledger import Ledger
+from doubledraft import api_keys
+from doubledraft.log import log
+from doubledraft.traces.teacher import gemini
+from doubledraft.traces.teacher.messages import request
+from doubledraft.traces.teacher.ledger import Ledger
 from tests.helpers.teacher import SETTINGS
 
 logging.basicConfig(level=logging.DEBUG)
@@ -131,7 +131,7 @@ def show_variables(kind, error, trace):
 if sys.argv[2] != "plain":
     sys.excepthook = show_variables
 with Ledger("ledger.jsonl") as book:
-    key = secrets.key("gemini")
+    key = api_keys.key("gemini")
     log.debug("the key is %s", key)
     print(gemini.ask(requests, book, settings, key, poll_seconds=0.01, sleep=sleep))
 """

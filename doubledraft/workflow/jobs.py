@@ -35,7 +35,7 @@ def log_to(path: str | Path) -> None:
 def _say_last(kind: type[BaseException], error: BaseException, trace: types.TracebackType | None) -> None:
     """End a job that failed: the traceback goes to the log, the error itself to the terminal too."""
     sys.__excepthook__(kind, error, trace)
-    log.error("failed: %s", error_text(error))  # as doubledraft.failures reads it
+    log.error("failed: %s", error_text(error))  # as doubledraft.workflow.failures reads it
 
 
 class _Plain(logging.Formatter):

@@ -151,7 +151,7 @@ def test_a_second_invocation_has_nothing_to_do(study):
 
 def test_the_engine_run_can_be_repeated_by_hand_from_the_log(study):
     log = (study / "results/cod_apples/logs/generate_baseline.log").read_text()
-    for switch in ("VLLM_CPU_KVCACHE_SPACE", "HF_HUB_OFFLINE", "VLLM_NO_USAGE_STATS", "doubledraft.vllm_engine"):
+    for switch in ("VLLM_CPU_KVCACHE_SPACE", "HF_HUB_OFFLINE", "VLLM_NO_USAGE_STATS", "doubledraft.inference.vllm_engine"):
         assert switch in log
 
 

@@ -30,7 +30,7 @@ SMALL = {  # rules for which the defaults of profiles/slurm are meant: an hour, 
 GPU_STEP = """
 import json, os, sys, time
 from pathlib import Path
-from doubledraft.gpus import take_gpus
+from doubledraft.workflow.gpus import take_gpus
 take_gpus(int(sys.argv[2]))
 began = time.time()
 time.sleep(0.3)

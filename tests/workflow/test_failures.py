@@ -10,7 +10,7 @@ import pytest
 
 from doubledraft.workflow import failures
 
-JOB = "import sys; from doubledraft.runtime import log_to; log_to(sys.argv[1]); print('loading')\n"
+JOB = "import sys; from doubledraft.workflow.jobs import log_to; log_to(sys.argv[1]); print('loading')\n"
 
 
 def job(log: Path, end: str) -> None:

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 JOB = """
 import os, sys
-from doubledraft.gpus import take_gpus
+from doubledraft.workflow.gpus import take_gpus
 take_gpus(int(sys.argv[1]))
 print(os.environ.get("CUDA_VISIBLE_DEVICES"), os.environ.get("CUDA_DEVICE_ORDER"), flush=True)
 sys.stdin.read()

@@ -15,7 +15,7 @@ from doubledraft.log import log
 from doubledraft.workflow import locks
 
 HOLD = (
-    "import sys, time; from doubledraft import locks; locks.hold(sys.argv[1]); print('on', flush=True); time.sleep(60)"
+    "import sys, time; from doubledraft.workflow import locks; locks.hold(sys.argv[1]); print('on', flush=True); time.sleep(60)"
 )
 
 
@@ -49,10 +49,10 @@ def test_a_lock_is_held_by_one_process_and_names_it(tmp_path):
 
 def test_looking_whether_a_lock_is_held_takes_it_from_nobody(tmp_path):
     path = tmp_path / "lock"
-    watching = "import sys, time; from doubledraft import locks\nwhile True: locks.holder(sys.argv[1])"
+    watching = "import sys, time; from doubledraft.workflow import locks\nwhile True: locks.holder(sys.argv[1])"
     path.touch()
     with subprocess.Popen([sys.executable, "-c", watching, path]) as watcher:
-        code = "import sys; from doubledraft import locks; locks.PATIENCE = 60; locks.hold(sys.argv[1])"
+        code = "import sys; from doubledraft.workflow import locks; locks.PATIENCE = 60; locks.hold(sys.argv[1])"
         taken = [subprocess.run([sys.executable, "-c", code, path], check=False).returncode for _ in range(5)]
         watcher.kill()
     assert taken == [0] * 5
@@ -60,7 +60,7 @@ def test_looking_whether_a_lock_is_held_takes_it_from_nobody(tmp_path):
 
 def test_a_process_that_ends_by_itself_leaves_nothing_to_tell(tmp_path):
     path = tmp_path / "lock"
-    subprocess.run([sys.executable, "-c", f"from doubledraft import locks; locks.hold({str(path)!r})"], check=True)
+    subprocess.run([sys.executable, "-c", f"from doubledraft.workflow import locks; locks.hold({str(path)!r})"], check=True)
     assert path.read_bytes() == b"" and locks.clear_dead(path, tmp_path / ".snakemake") is None
 
 
@@ -96,7 +96,9 @@ def test_locks_stay_while_jobs_may_still_be_on_the_cluster(tmp_path):
 
 def test_a_job_holds_the_lock_beside_its_log_and_no_second_process_makes_the_same_files(tmp_path):
     log_file = tmp_path / "logs/train_target.log"
-    code = f"import time; from doubledraft.runtime import log_to; log_to({str(log_file)!r}); print('on', flush=True)"
+    code = (
+        f"import time; from doubledraft.workflow.jobs import log_to; log_to({str(log_file)!r}); print('on', flush=True)"
+    )
     with subprocess.Popen([sys.executable, "-c", code + "; time.sleep(60)"]) as job:
         while not log_file.exists() or log_file.read_text() != "on\n":
             assert job.poll() is None
