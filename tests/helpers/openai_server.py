@@ -22,7 +22,8 @@ class Fault:
     status: int = 200
     headers: dict[str, str | Callable[[], str]] = field(default_factory=dict)  # a callable is asked when it is sent
     code: str | None = None  # of the error
-    kind: str = ""  # reset | hang | garbage | page | nothing | no_usage, or a finish reason
+    kind: str = ""  # reset | hang | garbage | page, or a finish reason
+    body: str | None = None  # is sent as it stands, with status 200
 
 
 class Server:
@@ -85,8 +86,10 @@ class _Handler(BaseHTTPRequestHandler):
         elif fault.kind in ("garbage", "page"):
             page = {"Content-Type": "text/html"} if fault.kind == "page" else {}
             self._send(200, "<html>not JSON", page)
+        elif fault.body is not None:
+            self._send(200, fault.body)
         else:
-            self._send(200, json.dumps(completion(answer(body["messages"]), fault.kind)))
+            self._send(200, json.dumps(completion(answer(body["messages"]), fault.kind or "stop")))
 
     def _send(self, status: int, text: str, headers: dict[str, str | Callable[[], str]] | None = None) -> None:
         data = text.encode()
@@ -98,18 +101,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
-def completion(text: str, kind: str) -> dict:
-    """Give a chat completion; `kind` is a finish reason other than stop, `nothing` or `no_usage`."""
-    finish = "stop" if kind in ("", "nothing", "no_usage") else kind
+def completion(text: str, finish: str | None = "stop", **changes: object) -> dict:
+    """Return a chat completion, its top-level fields changed as named."""
     choice = {"index": 0, "finish_reason": finish, "message": {"role": "assistant", "content": text}}
     usage = {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120}
-    return {
-        "id": "x",
-        "object": "chat.completion",
-        "created": 0,
-        "model": "tiny",
-        "choices": [] if kind == "nothing" else [choice],
-    } | ({} if kind == "no_usage" else {"usage": usage})
+    head = {"id": "x", "object": "chat.completion", "created": 0, "model": "tiny"}
+    return head | {"choices": [choice], "usage": usage} | changes

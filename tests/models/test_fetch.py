@@ -158,7 +158,7 @@ def fetch_from_hub(folder, out, *, broken=None, **spec):
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Hub, folder=folder, broken=broken))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     spec = {"source": "hub", "repo": "org/tiny", "revision": "main", **spec}
-    code = f"from doubledraft import models; models.fetch({spec!r}, {str(out)!r})"
+    code = f"from doubledraft.models.fetch import fetch; fetch({spec!r}, {str(out)!r})"
     address = f"http://127.0.0.1:{server.server_port}"
     environment = {"HF_ENDPOINT": address, "HF_HOME": str(out.parent / "home"), "HF_HUB_OFFLINE": "0", "PATH": ""}
     result = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)

@@ -193,11 +193,11 @@ configs:
 """
 FETCH = """
 import json, logging, sys
-from doubledraft import question_sources
+from doubledraft.questions import sources
 for line in sys.stdin:
     reader, arguments = json.loads(line)
     try:
-        pool = getattr(question_sources, reader)(**arguments)
+        pool = getattr(sources, reader)(**arguments)
         print(json.dumps({"rows": pool.rows, "questions": len(pool.questions), "origin": pool.origin}))
     except ValueError as error:
         print(json.dumps({"error": str(error)}))

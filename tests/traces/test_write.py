@@ -13,6 +13,7 @@ from doubledraft.prompts import PromptError
 from doubledraft.questions.wordproblems import generate
 from doubledraft.records import Trace, read_records, write_records
 from doubledraft.traces import write
+from doubledraft.traces.condense import condense_all
 from doubledraft.traces.draft_rule import Rule, compliance
 from doubledraft.traces.teacher import oracle, prompt
 from doubledraft.traces.teacher.messages import TeacherError

@@ -1,8 +1,8 @@
 """Ask a paid teacher until every question has a usable reply, or has been asked `teacher.attempts` times.
 
-What a usable reply is, the caller says. A reply that is missing, cut, blocked, failed or of a wrong form is asked for
-again; one that is well formed and wrong is not, since asking until an answer happens to be right would keep lucky ones.
-Every question ends in exactly one of two sets: a text, or the reason why there is none.
+The caller decides which reply is usable. A reply that is missing, cut, blocked, failed or of a wrong form is asked for
+again; one that is well formed and wrong is not, since retrying until an answer happens to be right would keep lucky
+guesses. Every question ends in exactly one of two sets: a text, or the reason why there is none.
 """
 
 from collections import Counter
@@ -13,14 +13,13 @@ from pathlib import Path
 from doubledraft import api_keys
 from doubledraft.grading.extract import without_thoughts
 from doubledraft.log import log
-from doubledraft.traces.teacher import budget, gemini, openai_client
-from doubledraft.traces.teacher import messages as exchange
+from doubledraft.traces.teacher import budget, gemini, messages, openai_client
 from doubledraft.traces.teacher.ledger import Ledger, cost
 from doubledraft.traces.teacher.messages import Finish, Reply, Request
 from doubledraft.traces.teacher.settings import Settings
 
 NO_KEY = "no-key"  # the client wants one, a server of one's own does not
-REASONS = {Finish.length: "truncated", Finish.blocked: "blocked", Finish.failed: "failed"}
+REASONS = {Finish.length: "truncated", Finish.blocked: "blocked"}
 SERVICES = {"gemini": gemini.ask, "openai": openai_client.ask}
 Messages = list[dict[str, str]]
 
@@ -35,7 +34,7 @@ class Fault:
 
 @dataclass(slots=True, kw_only=True)
 class Answers:
-    """What a teacher gave: a text or a reason for every question, and what was asked for that and paid."""
+    """The outcome of asking: a text or a reason for every question, what was asked and what it cost."""
 
     texts: dict[str, str] = field(default_factory=dict)  # by id
     reasons: dict[str, str] = field(default_factory=dict)  # by id
@@ -46,7 +45,7 @@ class Answers:
     def add(
         self, requests: Mapping[str, Request], replies: Sequence[Reply], judge: Callable[[str, str], Fault | None]
     ) -> list[str]:
-        """Add the replies to one round of requests (by id) and give the ids to ask again."""
+        """Add the replies to one round of requests (by id) and return the ids to ask again."""
         by_key = {reply.key: reply for reply in replies}
         faults = {}
         for id, request in requests.items():
@@ -61,11 +60,9 @@ class Answers:
         return [id for id, fault in faults.items() if fault.again]
 
     def summary(self, settings: Settings) -> dict[str, object]:
-        """Give rounds, tokens and USD as JSON has them; what earlier prompts and models cost is in the ledger only."""
-        tokens = [
-            sum(counts) for counts in zip(*((r.input_tokens, r.output_tokens) for r in self.replies), strict=True)
-        ]
-        read, written = tokens or (0, 0)
+        """Return rounds, tokens and USD for JSON; what earlier prompts and models cost is in the ledger only."""
+        read = sum(reply.input_tokens or 0 for reply in self.replies)
+        written = sum(reply.output_tokens or 0 for reply in self.replies)
         usd = cost(read, written, settings.input_price, settings.output_price)
         return {
             "rounds": self.rounds,
@@ -78,9 +75,9 @@ class Answers:
 
 
 def key(settings: Settings) -> str:
-    """Give the key of a teacher; a server of one's own (teacher.base_url) is asked without one where none is set.
+    """Return the API key of a teacher; for a server at teacher.base_url it may be unset, and NO_KEY is sent.
 
-    Raises secrets.MissingKey.
+    Raise api_keys.MissingKey.
     """
     try:
         return api_keys.key(settings.name)
@@ -95,16 +92,16 @@ def key(settings: Settings) -> str:
 def ask(
     asked: Mapping[str, Messages], judge: Callable[[str, str], Fault | None], ledger: str | Path, settings: Settings
 ) -> Answers:
-    """Ask for every question (id: messages), as often as needed; `judge` finds the fault of a text by its id.
+    """Ask for every question (id: messages), as often as needed; `judge(id, text)` returns the fault of a text.
 
-    Replies that the ledger (a path) holds are not asked for. Raises TeacherError, LedgerError and secrets.MissingKey.
+    Replies that the ledger (a path) holds are not asked for. Raise TeacherError, LedgerError and api_keys.MissingKey.
     """
     found, secret, left = Answers(), key(settings), dict(asked)
     if secret == NO_KEY:
         log.info("OPENAI_API_KEY is not set: %s is asked without a key", settings.base_url)
     with Ledger(ledger) as book:
         for attempt in range(1, settings.attempts + 1):
-            requests = {id: exchange.request(id, attempt, messages, settings) for id, messages in left.items()}
+            requests = {id: messages.request(id, attempt, chat, settings) for id, chat in left.items()}
             replies = SERVICES[settings.name](list(requests.values()), book, settings, secret)
             found.set_aside += sum(book.bounds.get(request.key, 0.0) for request in requests.values())
             again = found.add(requests, replies, judge)
@@ -116,7 +113,7 @@ def ask(
 
 
 def text_of(reply: Reply) -> str:
-    """Give what a reply teaches: its text without thoughts in `<think>`."""
+    """Return the text of a reply without thoughts in `<think>`."""
     return without_thoughts(reply.text).strip()
 
 
@@ -124,5 +121,5 @@ def _fault(id: str, reply: Reply | None, judge: Callable[[str, str], Fault | Non
     if reply is None:
         return Fault("no reply", again=True)
     if reply.finish is not Finish.stop:
-        return Fault(REASONS[reply.finish], again=True)
+        return Fault(REASONS.get(reply.finish) or f"failed: {reply.reason:.80}", again=True)
     return judge(id, text_of(reply))

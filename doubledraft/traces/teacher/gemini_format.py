@@ -1,7 +1,7 @@
 """The files of a Gemini batch job: request lines out, result lines in.
 
-Rows are joined by their key and by nothing else: results come in any order, some not at all, some twice. Text of a row
-that did not end by itself is not even kept.
+Rows are joined by their key and by nothing else: results come in any order, some not at all, some twice. The text of a
+row that did not end by itself is not kept.
 """
 
 import json
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from doubledraft.records import RecordError, parse_object
-from doubledraft.traces.teacher.messages import Finish, Reply, Request
+from doubledraft.traces.teacher.messages import Finish, Reply, Request, ends_in_answer, whole_count
 from doubledraft.traces.teacher.settings import Settings
 
 ROLES = {"user": "user", "assistant": "model"}  # a system message is no turn of the conversation here
@@ -18,7 +18,7 @@ ROLES = {"user": "user", "assistant": "model"}  # a system message is no turn of
 
 @dataclass(slots=True)
 class Rows:
-    """What a result file says: replies in the order of the keys that were asked for, and rows that gave none."""
+    """What a result file holds: replies in the order of the keys that were asked for, and rows without a reply."""
 
     replies: list[Reply] = field(default_factory=list)
     counts: Counter = field(default_factory=Counter)  # missing | broken | unknown | repeated | conflicting
@@ -71,7 +71,7 @@ def _line(request: Request, settings: Settings) -> bytes:
 
 
 def _reply(key: str, row: dict) -> Reply:
-    """Give the reply of one row, whatever the row holds."""
+    """Return the reply of one row, whatever the row holds."""
     try:
         if row.get("error") is not None:
             return _failed(key, f"{row['error'].get('code')}: {row['error'].get('message')}")
@@ -79,21 +79,21 @@ def _reply(key: str, row: dict) -> Reply:
         candidates = response.get("candidates") or []
         text = _text(candidates[0]) if candidates else ""
         finish, reason = _ending(response, candidates, text)
-        usage = response.get("usageMetadata") or {}
+        input_tokens, output_tokens = _usage(response.get("usageMetadata"))
         return Reply(
             key=key,
             finish=finish,
             text=text if finish is Finish.stop else "",
             reason=reason,
-            input_tokens=_count(usage, "promptTokenCount"),
-            output_tokens=_count(usage, "candidatesTokenCount") + _count(usage, "thoughtsTokenCount"),
+            input_tokens=input_tokens,
+            output_tokens=output_tokens,
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         return _failed(key, f"a row of an unknown form: {type(error).__name__} {error}")
 
 
 def _ending(response: dict, candidates: list[dict], text: str) -> tuple[Finish, str | None]:
-    """Say how a response ended, and why where it did not end by itself."""
+    """Return how a response ended, and why where it did not end by itself."""
     if not candidates:
         return Finish.blocked, (response.get("promptFeedback") or {}).get("blockReason") or "no candidate"
     match candidates[0].get("finishReason"):
@@ -103,8 +103,10 @@ def _ending(response: dict, candidates: list[dict], text: str) -> tuple[Finish, 
             return Finish.failed, "no text beside thoughts"
         case "MAX_TOKENS":
             return Finish.length, "MAX_TOKENS"
-        case None:
+        case None if not ends_in_answer(text):
             return Finish.failed, "no finish reason"
+        case None:
+            return Finish.stop, None
         case reason:
             return Finish.blocked, str(reason)
 
@@ -116,19 +118,22 @@ def _text(candidate: dict) -> str:
     return text
 
 
-def _count(usage: dict, name: str) -> int:
-    count = usage.get(name, 0)
-    if type(count) is not int or count < 0:
-        raise ValueError(f"{name} is {count!r}")
-    return count
+def _usage(reported: object) -> tuple[int | None, int | None]:
+    """Return tokens read and written, thoughts included; None for both where a count is missing or none."""
+    usage = reported if isinstance(reported, dict) else {}
+    read = whole_count(usage.get("promptTokenCount"))
+    written = [whole_count(usage.get(name, 0)) for name in ("candidatesTokenCount", "thoughtsTokenCount")]
+    return (None, None) if read is None or None in written else (read, sum(written))
 
 
 def _conflict(replies: list[Reply]) -> Reply:
-    paid = sum(reply.input_tokens for reply in replies), sum(reply.output_tokens for reply in replies)
+    counts = [(reply.input_tokens, reply.output_tokens) for reply in replies]
+    known = all(None not in count for count in counts)
+    paid = map(sum, zip(*counts, strict=True)) if known else (None, None)
     return _failed(replies[0].key, f"{len(replies)} different rows have this key", *paid)
 
 
-def _failed(key: str, reason: str, input_tokens: int = 0, output_tokens: int = 0) -> Reply:
+def _failed(key: str, reason: str, input_tokens: int | None = 0, output_tokens: int | None = 0) -> Reply:
     return Reply(
         key=key,
         finish=Finish.failed,

@@ -18,7 +18,7 @@ from time import time
 from doubledraft.api_keys import redact
 from doubledraft.log import log
 from doubledraft.records import parse_object
-from doubledraft.traces.teacher.messages import Finish, Reply
+from doubledraft.traces.teacher.messages import Finish, Reply, whole_count
 from doubledraft.traces.teacher.settings import Settings
 
 
@@ -57,8 +57,13 @@ class Account:
         """USD spent, and the most that requests without a reported cost can add."""
         return self.spent + sum(self.bounds.values())
 
+    def _copy(self) -> "Account":
+        batches = {name: replace(batch) for name, batch in self.open.items()}
+        replies, bounds = dict(self.replies), dict(self.bounds)
+        return Account(self.path, replies, bounds, batches, set(self.ended), self.spent, Counter(self.counts))
+
     def _fold(self, event: dict) -> None:
-        """Add one event; raises KeyError, TypeError or ValueError where it is none."""
+        """Add one event; raise KeyError, TypeError or ValueError where it is none."""
         match event["event"]:
             case "reserve":
                 self.bounds |= event["bounds"]
@@ -85,19 +90,25 @@ class Account:
                 raise ValueError(f"no event is called {other!r}")
 
     def _fold_reply(self, event: dict) -> None:
-        reply = Reply(**event["reply"] | {"finish": Finish(event["reply"]["finish"])})
+        counts = {name: whole_count(event["reply"][name]) for name in ("input_tokens", "output_tokens")}
+        reply = Reply(**event["reply"] | counts | {"finish": Finish(event["reply"]["finish"])})
         if reply.key in self.replies:
             raise ValueError(f"key {reply.key!r} has two replies")
+        if None in counts.values():  # not reported: what was set aside for it stays so
+            self.replies[reply.key] = reply
+            return
+        spent = cost(reply.input_tokens, reply.output_tokens, event["input_price"], event["output_price"])
         self.replies[reply.key] = reply
-        self.spent += cost(reply.input_tokens, reply.output_tokens, event["input_price"], event["output_price"])
-        if reply.input_tokens or reply.finish is Finish.failed:  # else its usage was not reported
+        self.spent += spent
+        if reply.input_tokens or reply.finish is Finish.failed:  # 0 of a whole reply means: not reported
             self.bounds.pop(reply.key, None)
 
     def _fold_end(self, event: dict) -> None:
+        counts, ran = Counter(event["counts"]), event["ran"]
         batch = self.open.pop(event["batch"])
         self.ended |= set(batch.keys)
-        self.counts.update(event["counts"])
-        if not event["ran"]:  # so it cost nothing
+        self.counts += counts
+        if not ran:  # so it cost nothing
             self._free(batch.keys)
 
     def _free(self, keys: list[str]) -> None:
@@ -115,13 +126,10 @@ class Ledger(Account):
         self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         try:
             self._own()
-            whole = self._read()
+            self._drop_after(_fold_file(self))
         except BaseException:
             os.close(self._file)
             raise
-        if torn := os.fstat(self._file).st_size - whole:
-            log.warning("%s: dropped the last %d bytes, an event that an earlier run was writing", self.path, torn)
-            os.ftruncate(self._file, whole)
 
     def __enter__(self) -> "Ledger":
         return self
@@ -143,9 +151,13 @@ class Ledger(Account):
         self._append([{"event": event} | values])
 
     def _append(self, events: list[dict]) -> None:
+        """Write events in one piece; an event that could not be read again raises before anything is written."""
         now = datetime.fromtimestamp(self.clock(), UTC).isoformat(timespec="milliseconds")
         events = [{"time": now} | event for event in events]
         lines = "".join(json.dumps(event, allow_nan=False) + "\n" for event in events).encode()
+        trial = self._copy()
+        for event in events:
+            trial._fold(event)
         size = os.fstat(self._file).st_size
         try:
             if os.write(self._file, lines) < len(lines):
@@ -165,8 +177,20 @@ class Ledger(Account):
                 f"{self.path} is in use: another run asks the same questions; wait for it to end, or stop it"
             ) from None
 
-    def _read(self) -> int:
-        return _fold_file(self)
+    def _drop_after(self, size: int) -> None:
+        """Take what follows the last good event out of the file, into `{name}.dropped` beside it."""
+        dropped = os.pread(self._file, os.fstat(self._file).st_size - size, size)
+        if not dropped:
+            return
+        aside = self.path.with_name(f"{self.path.name}.dropped")
+        with open(aside, "ab") as file:
+            file.write(dropped.rstrip(b"\n") + b"\n")
+            os.fsync(file.fileno())
+        os.ftruncate(self._file, size)
+        log.warning(
+            "%s: dropped the last %d bytes, which are no whole event of a ledger; they are kept in %s",
+            *(self.path, len(dropped), aside),
+        )
 
 
 def read(path: str | Path) -> Account:
@@ -182,18 +206,26 @@ def cost(input_tokens: int, output_tokens: int, input_price: float, output_price
 
 
 def _fold_file(account: Account) -> int:
-    """Fold every whole line of an account's file and give their size in bytes; raises LedgerError naming a bad line."""
+    """Fold the events of an account's file and return their size in bytes.
+
+    What an earlier run was writing when it died stands last and is left out: half a line, or a line that is no event.
+    Raises LedgerError naming a bad line that others follow.
+    """
     *lines, torn = account.path.read_bytes().split(b"\n")
+    size = 0
     for number, line in enumerate(lines, start=1):
         where = f"{account.path}:{number}"
         try:
             account._fold(parse_object(line, where))
+            size += len(line) + 1
         except (KeyError, TypeError, ValueError, AttributeError) as error:
+            if number == len(lines) and not torn:
+                break
             reason = str(error).removeprefix(f"{where}: ")
             raise LedgerError(
                 f"{where}: not an event of a ledger ({reason}); it says what was paid for: repair it from a copy"
             ) from None
-    return sum(len(line) + 1 for line in lines)
+    return size
 
 
 def _redacted(reply: Reply) -> Reply:

@@ -1,4 +1,4 @@
-"""What the workflow and a paid teacher exchange: requests out, replies in, joined by their key and by nothing else.
+"""Requests to a paid teacher and its replies, joined by their key and by nothing else.
 
 A key is the question's id, the attempt, and a digest of everything that is sent, so a changed prompt or model asks anew
 and an unchanged one is never paid for twice.
@@ -6,10 +6,14 @@ and an unchanged one is never paid for twice.
 
 import hashlib
 import json
+import re
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 
+from doubledraft.grading.extract import without_thoughts
 from doubledraft.traces.teacher.settings import Settings
+
+ENDS_IN_ANSWER = re.compile(r"(?m)^\s*####.*\S\s*\Z")
 
 
 class TeacherError(RuntimeError):
@@ -22,7 +26,7 @@ class Finish(StrEnum):
     stop = "stop"
     length = "length"  # cut at max_output_tokens
     blocked = "blocked"  # safety, recitation, or no candidate at all
-    failed = "failed"  # the service says that this row failed
+    failed = "failed"  # an error, or a reply of an unknown form
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,14 +39,19 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """One answer of a teacher, with the usage that it reported."""
+    """One answer of a teacher, with the usage that it reported; raises ValueError for counts that are none."""
 
     key: str
     finish: Finish
     text: str
     reason: str | None  # what the service said, where finish is not `stop`
-    input_tokens: int
-    output_tokens: int  # thoughts included
+    input_tokens: int | None  # both are None where the service did not report its usage
+    output_tokens: int | None  # thoughts included
+
+    def __post_init__(self) -> None:
+        for count in (self.input_tokens, self.output_tokens):
+            if count is not None and whole_count(count) is None:
+                raise ValueError(f"expected a number of tokens, or null where it is unknown, found {count!r}")
 
 
 def request(id: str, attempt: int, messages: list[dict[str, str]], settings: Settings) -> Request:
@@ -50,3 +59,15 @@ def request(id: str, attempt: int, messages: list[dict[str, str]], settings: Set
     sent = {name: asdict(settings)[name] for name in ("name", "model", "base_url", "temperature", "max_output_tokens")}
     digest = hashlib.sha256(json.dumps([sent, messages], sort_keys=True).encode()).hexdigest()
     return Request(key=f"{id}/{attempt}/{digest[:16]}", messages=messages)
+
+
+def whole_count(value: object) -> int | None:
+    """Return a reported number of tokens as an int (`20.0` is 20); None for anything but a whole number from 0 on."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0 or value != value // 1:
+        return None
+    return int(value)
+
+
+def ends_in_answer(text: str) -> bool:
+    """Return whether the last line is an answer line: such a text is complete, whatever the server calls its end."""
+    return bool(ENDS_IN_ANSWER.search(without_thoughts(text)))

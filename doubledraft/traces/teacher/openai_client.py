@@ -1,13 +1,17 @@
 """The teacher `openai`: any server that speaks OpenAI's chat completions, a local vLLM for instance.
 
-A bounded number of requests is in flight, and every reply is in the ledger as soon as it is read: a killed run goes on
-where it stopped, and asks again at most what was in flight. The first request goes alone, so that a wrong key or model
-shows once. Errors that may pass are tried again, as late as the server asks for; those that stay end the stage. Replies
-that are on their way then are paid for, so they are waited for and recorded.
+At most `teacher.concurrency` requests are in flight, and every reply is written to the ledger before anything else is
+done with it, so a killed run continues where it stopped and repeats at most the requests that were in flight. The
+first request is sent alone, so that a wrong key or model name shows once. Errors that may pass are retried, no earlier
+than the server asks for; other errors end the run after the requests in flight, which are paid for, are recorded.
 
-A request that gets no answer in all its tries gives a reply that failed. It is not recorded: nothing came, so the next
-run asks again. When more requests in a row than fly at once get none, the server is taken to be gone. What a try cost
-that timed out, nobody reports; money set aside for a request is freed only when its reply comes.
+Servers differ in the shape of their replies. The body is therefore parsed here and not by the client's types: whatever
+a completion holds becomes one `Reply`, of finish `failed` where no text is found in it. Usage that is missing or no
+whole number is recorded as unknown, and the request is charged at the most that it could have cost.
+
+A request without any completion after all its retries gives a failed reply that is not recorded: the next run sends it
+again. After more of those in a row than requests in flight, the server is taken to be down. What a timed-out try cost
+is not reported; money set aside for a request is freed only by a reply with its usage.
 """
 
 import json
@@ -22,7 +26,7 @@ from doubledraft import api_keys
 from doubledraft.log import log
 from doubledraft.traces.teacher import budget, retry_after
 from doubledraft.traces.teacher.ledger import Ledger
-from doubledraft.traces.teacher.messages import Finish, Reply, Request, TeacherError
+from doubledraft.traces.teacher.messages import Finish, Reply, Request, TeacherError, ends_in_answer, whole_count
 from doubledraft.traces.teacher.settings import Settings
 
 SERVICE = "https://api.openai.com/v1"  # said here, or the client would take another from OPENAI_BASE_URL
@@ -32,7 +36,11 @@ LONGEST_WAIT = 60.0  # seconds, where the server does not ask for more
 REPLY_SECONDS = 600.0  # longest wait for one reply
 LOG_SECONDS = 30.0
 PASSING = {408, 409, 429}  # statuses that may pass, beside all from 500 on
-FINISHES = {"stop": Finish.stop, "length": Finish.length, "content_filter": Finish.blocked}
+FINISHES = {  # finish_reason of OpenAI and of servers that imitate it, in lower case
+    **dict.fromkeys(("stop", "eos", "eos_token", "end", "end_turn", "stop_sequence"), Finish.stop),
+    **dict.fromkeys(("length", "max_tokens"), Finish.length),
+    "content_filter": Finish.blocked,
+}
 ADVICE = {
     401: "check the key in OPENAI_API_KEY",
     403: "the key in OPENAI_API_KEY may not do this",
@@ -44,18 +52,18 @@ GO_ON = "what came is in the ledger: the same command goes on from there"
 
 
 class Unreadable(ValueError):
-    """A reply that is no chat completion."""
+    """A body that is no chat completion, so that nothing was paid for it."""
 
 
 class Unanswered(RuntimeError):
-    """A request whose tries all ended in errors that may pass; the message is the last one."""
+    """A request whose tries all ended in errors that may pass; the message is that of the last one."""
 
 
 def ask(requests: Sequence[Request], ledger: Ledger, settings: Settings, key: str) -> list[Reply]:
-    """Give the reply to every request, in order, from the ledger where it is there and else from the server.
+    """Return the reply to every request, in order: from the ledger if it is there, else from the server.
 
-    Raises TeacherError on an error that stays, at the deadline, when the server is gone or ignores the cap on tokens,
-    and before any request where the money is not there (BudgetError).
+    Raise TeacherError on an error that retrying cannot mend, at the deadline, when the server is down or ignores the
+    cap on tokens, and BudgetError before any request is sent that `teacher.budget` may not cover.
     """
     import openai
 
@@ -74,7 +82,7 @@ def ask(requests: Sequence[Request], ledger: Ledger, settings: Settings, key: st
             return _failed(request.key, str(error))
         with one_writer:
             ledger.record(reply, settings)
-        if reply.output_tokens > settings.max_output_tokens:
+        if (reply.output_tokens or 0) > settings.max_output_tokens:
             raise TeacherError(
                 f"a reply has {reply.output_tokens} tokens, and teacher.max_output_tokens is "
                 f"{settings.max_output_tokens}: the server ignores the cap, so that no budget can be kept; use another"
@@ -94,7 +102,7 @@ def ask(requests: Sequence[Request], ledger: Ledger, settings: Settings, key: st
 
 
 def _collect(futures: list[Future[Reply]], ledger: Ledger, patience: int) -> dict[str, Reply]:
-    """Wait for the replies; raises TeacherError after more than `patience` in a row that did not come."""
+    """Wait for the replies; raise TeacherError after more than `patience` requests in a row without one."""
     replies, in_a_row, spoken = {}, 0, time.monotonic()
     for future in as_completed(futures):
         reply = future.result()
@@ -105,11 +113,13 @@ def _collect(futures: list[Future[Reply]], ledger: Ledger, patience: int) -> dic
         if time.monotonic() - spoken > LOG_SECONDS:
             spoken = time.monotonic()
             log.info("%d of %d replies", len(replies), len(futures))
+    if unknown := sum(reply.key in ledger.replies and reply.input_tokens is None for reply in replies.values()):
+        log.warning("%d replies came without usable usage: each is charged at the most that it can cost", unknown)
     return replies
 
 
 def _persist(send: Callable[[], Reply], until: float, stop: threading.Event) -> Reply:
-    """Send, and send again after errors that may pass, until the tries or the time (`until`, monotonic) are used up."""
+    """Send, and retry after errors that may pass, up to TRIES times and not beyond `until` (monotonic seconds)."""
     import openai
 
     for tries in range(1, TRIES + 1):
@@ -141,7 +151,7 @@ def _may_pass(error: Exception) -> bool:
 
 
 def _wait(error: Exception, tries: int) -> float:
-    """Seconds until the next try: what the header Retry-After asks for (seconds or a date), else doubled each time."""
+    """Return the seconds until the next try: those of the header Retry-After, else twice as many each time."""
     grown = min(FIRST_WAIT * 2 ** (tries - 1), LONGEST_WAIT) * (1 + random() / 4)
     asked = error.response.headers.get("retry-after") if hasattr(error, "response") else None
     seconds = retry_after.seconds(asked) if asked else None
@@ -152,7 +162,7 @@ def _send(client: object, request: Request, settings: Settings, until: float) ->
     import openai
 
     try:
-        completion = client.chat.completions.create(
+        response = client.chat.completions.with_raw_response.create(
             model=settings.model,
             messages=request.messages,
             temperature=settings.temperature,
@@ -163,33 +173,69 @@ def _send(client: object, request: Request, settings: Settings, until: float) ->
         if error.code != "content_filter":
             raise
         return _failed(request.key, "content_filter", Finish.blocked)
-    except json.JSONDecodeError as error:  # the header says JSON, the body is none
+    return read(request.key, response.text)
+
+
+def read(key: str, body: str) -> Reply:
+    """Return what a response body says as a reply; raise Unreadable where it is an error, a page or no completion."""
+    if body.lstrip().startswith("data:"):  # server-sent events, which were generated all the same
+        return _failed(key, "a stream of events where one completion was asked for")
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError) as error:
         raise Unreadable(f"a reply that is no JSON: {error}") from None
-    return _read(request.key, completion)
-
-
-def _read(key: str, completion: object) -> Reply:
-    """Read a completion; raises Unreadable for what is none, TeacherError where its price cannot be known."""
-    from openai.types.chat import ChatCompletion
-
-    if not isinstance(completion, ChatCompletion) or not completion.choices:
-        raise Unreadable(f"a reply that is no chat completion: {str(completion)[:80]!r}")
-    if completion.usage is None:
-        raise TeacherError("the server reports no usage, so that money cannot be counted: use one that does")
-    choice = completion.choices[0]
-    text, reason = choice.message.content or "", choice.message.refusal or str(choice.finish_reason)
-    finish = Finish.blocked if choice.message.refusal else FINISHES.get(choice.finish_reason, Finish.failed)
+    if not isinstance(value, dict) or not value.keys() & {"choices", "usage"}:
+        raise Unreadable(f"a reply that is no chat completion: {body[:80]!r}")
+    choice = _first(value.get("choices"))
+    message, told = _dict(choice.get("message")), choice.get("finish_reason")
+    text = _text(message.get("content"))
+    finish, reason = _ending(text, told, message.get("refusal"))
     if HALF_CHARACTER.search(text):
         text, reason, finish = "", "half a character in the text, which no file can hold", Finish.failed
+    usage = _dict(value.get("usage"))
+    counts = {name: whole_count(usage.get(name)) for name in ("prompt_tokens", "completion_tokens")}
+    known = None not in counts.values()
     return Reply(
         key=key,
         finish=finish,
         text=text,
-        reason=None if finish is Finish.stop else reason,
-        input_tokens=completion.usage.prompt_tokens,
-        output_tokens=completion.usage.completion_tokens,
+        reason=reason,
+        input_tokens=counts["prompt_tokens"] if known else None,
+        output_tokens=counts["completion_tokens"] if known else None,
     )
 
 
+def _ending(text: str, told: object, refusal: object) -> tuple[Finish, str | None]:
+    """Return how a completion ended, and why where it did not end by itself."""
+    if refusal:
+        return Finish.blocked, str(refusal)
+    finish = FINISHES.get(str(told).casefold().partition(":")[0])
+    if finish is None:
+        finish = Finish.stop if ends_in_answer(text) else Finish.failed
+    if finish is Finish.stop and not text.strip():
+        return Finish.failed, f"no text, finish_reason {told}"
+    return finish, None if finish is Finish.stop else str(told or "no finish_reason")
+
+
+def _text(content: object) -> str:
+    """Return the text of a message's content (a string, one part, or a list of parts), without parts of other kinds."""
+    parts = content if isinstance(content, list) else [content]
+    return "".join(map(_part, parts))
+
+
+def _part(part: object) -> str:
+    if isinstance(part, dict) and part.get("type", "text") in ("text", "output_text"):
+        part = part.get("text")
+    return part if isinstance(part, str) else ""
+
+
+def _first(choices: object) -> dict:
+    return _dict(choices[0]) if isinstance(choices, list) and choices else {}
+
+
+def _dict(value: object) -> dict:
+    return value if isinstance(value, dict) else {}
+
+
 def _failed(key: str, reason: str, finish: Finish = Finish.failed) -> Reply:
-    return Reply(key=key, finish=finish, text="", reason=reason, input_tokens=0, output_tokens=0)
+    return Reply(key=key, finish=finish, text="", reason=reason, input_tokens=None, output_tokens=None)

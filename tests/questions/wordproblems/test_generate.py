@@ -20,7 +20,7 @@ from doubledraft.questions.fetch import check_disjoint
 from doubledraft.questions.overlap import normalise
 from doubledraft.questions.wordproblems import generate
 from doubledraft.records import to_line
-from doubledraft.traces import condense, draft_rule, verify
+from doubledraft.traces import condense, draft_rule
 from doubledraft.traces.teacher import oracle
 
 DIFFICULTIES = ["easy", "medium", "hard"]
@@ -351,7 +351,7 @@ def test_the_bytes_do_not_depend_on_the_hash_seed():
     code = """if True:
         import hashlib
         from doubledraft.records import to_line
-        from doubledraft.wordproblems import generate
+        from doubledraft.questions.wordproblems.generate import generate
         lines = [to_line(q) for d in ("easy", "medium", "hard") for q in generate(d, "train", 60, 17, d)]
         print(hashlib.sha256("".join(lines).encode()).hexdigest())
     """

@@ -296,7 +296,12 @@ ROWS = {
     "RECITATION": (changed(finishReason="RECITATION"), "blocked", {}),
     "an unknown finish reason": (changed(finishReason="BORED"), "blocked", {}),
     "MAX_TOKENS": (changed(finishReason="MAX_TOKENS"), "length", {}),
-    "no finish reason": (changed(finishReason=None), "failed", {}),
+    "no finish reason, a whole answer": (changed(finishReason=None), "stop", {}),
+    "no finish reason, half an answer": (
+        changed(finishReason=None, content={"parts": [{"text": "1 + 0 ="}]}),
+        "failed",
+        {},
+    ),
     "no candidates": (edited(lambda rows: rows[1]["response"].pop("candidates") and None), "blocked", {}),
     "no content": (changed(content={}), "failed", {}),
     "thoughts only": (changed(**THOUGHT), "failed", {}),
@@ -334,6 +339,14 @@ def test_every_kind_of_row_is_counted_and_costs_no_other_row(study, name):
         assert (reply.reason is None) == (reply.finish is Finish.stop)
     assert study.account.counts == counts
     assert len(study.server.jobs) == study.created == 1
+
+
+@pytest.mark.parametrize("count", [None, -1, "10", 1.5])
+def test_a_count_that_is_no_number_of_tokens_leaves_the_text_and_the_money_that_was_set_aside(study, count):
+    study.server.rows = edited(lambda rows: rows[1]["response"]["usageMetadata"].update(candidatesTokenCount=count))
+    reply = study.ask()["q1"]
+    assert (reply.text, reply.input_tokens, reply.output_tokens) == ("1 + 0 = 1\n#### 1", None, None)
+    assert study.account.bounds.keys() == {reply.key}, "charged at the most that it can cost"
 
 
 def test_a_duplicate_that_differs_is_paid_for_twice(study):

@@ -71,22 +71,56 @@ def test_a_torn_last_line_is_dropped_and_said(tmp_path, caplog, cut):
         '{"event": "reserve", "bounds": 3}',
     ],
 )
-def test_any_other_bad_line_is_refused_with_its_place(tmp_path, line):
-    path = tmp_path / "l.jsonl"
-    with Ledger(path) as book:
-        book.record(reply("a"), SETTINGS)
-    before = path.read_text() + line + "\n"
+def test_a_bad_line_before_others_is_refused_with_its_place_and_a_last_one_is_set_aside(tmp_path, line, caplog):
+    path, other = tmp_path / "l.jsonl", tmp_path / "other.jsonl"
+    for book, key in ((Ledger(path), "a"), (Ledger(other), "b")):
+        with book:
+            book.record(reply(key), SETTINGS)
+    good = path.read_text()
+    before = f"{good}{line}\n{other.read_text()}"
     path.write_text(before)
     with pytest.raises(LedgerError, match=r"l\.jsonl:2: not an event"):
         Ledger(path)
     assert path.read_text() == before, "nothing is repaired in silence"
+    path.write_text(f"{good}{line}\n")
+    assert set(ledger.read(path).replies) == {"a"}, "a reader leaves it out"
+    with Ledger(path) as book:
+        assert set(book.replies) == {"a"}
+    assert path.read_text() == good and (tmp_path / "l.jsonl.dropped").read_text() == f"{line}\n"
+    assert "which are no whole event of a ledger; they are kept in" in caplog.text
+
+
+@pytest.mark.parametrize("count", [None, -1, "20", 1.5])
+def test_a_ledger_with_a_count_that_is_none_opens_again_and_the_reply_stays_charged_at_its_most(tmp_path, count):
+    path = tmp_path / "l.jsonl"
+    with Ledger(path) as book:
+        book.add("reserve", bounds={"a": 0.25})
+        book.record(reply("a"), SETTINGS)
+    lines = path.read_text().split("\n")
+    event = json.loads(lines[1])
+    event["reply"]["output_tokens"] = count  # as an earlier version wrote what a server reported
+    path.write_text("\n".join([lines[0], json.dumps(event), ""]))
+    with Ledger(path) as book:
+        assert book.replies["a"].text == "4" and book.replies["a"].output_tokens is None
+        assert (book.spent, book.committed) == (0.0, 0.25)
+
+
+def test_an_event_that_could_not_be_read_again_is_not_written(tmp_path):
+    with Ledger(tmp_path / "l.jsonl") as book:
+        book.record(reply("a"), SETTINGS)
+        before = (tmp_path / "l.jsonl").read_text()
+        with pytest.raises(ValueError, match="'a' has two replies"):
+            book.record(reply("a"), SETTINGS)
+        with pytest.raises(ValueError, match="expected a number of tokens"):
+            reply("b", input_tokens=-1)
+    assert (tmp_path / "l.jsonl").read_text() == before
 
 
 def test_two_replies_to_one_key_are_never_added_up(tmp_path):
     path = tmp_path / "l.jsonl"
     with Ledger(path) as book:
         book.record(reply("a"), SETTINGS)
-    path.write_text(path.read_text() * 2)
+    path.write_text(path.read_text() * 3)
     with pytest.raises(LedgerError, match="'a' has two replies"):
         ledger.read(path)
 

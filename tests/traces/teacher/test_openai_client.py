@@ -12,12 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from doubledraft.traces.teacher import ledger as ledgers
 from doubledraft.traces.teacher import openai_client
 from doubledraft.traces.teacher.budget import BudgetError
 from doubledraft.traces.teacher.ledger import Ledger
 from doubledraft.traces.teacher.messages import Finish, TeacherError, request
 from doubledraft.traces.teacher.settings import Settings
-from tests.helpers.openai_server import Fault, Server
+from tests.helpers.openai_server import Fault, Server, completion
 
 ROOT = Path(__file__).parents[3]
 KEY = "sk-sentinel-0123456789"
@@ -82,8 +83,9 @@ def test_no_more_requests_are_in_flight_than_allowed_and_as_many_when_there_are(
 @pytest.mark.parametrize(
     "fault",
     [Fault(429), Fault(500), Fault(503), Fault(408)]
-    + [Fault(kind=kind) for kind in ("reset", "garbage", "page", "nothing")],
-    ids=lambda fault: fault.kind or fault.status,
+    + [Fault(kind=kind) for kind in ("reset", "garbage", "page")]
+    + [Fault(body=body) for body in ("[]", '"hello"', '{"error": {"message": "provider down", "code": 502}}')],
+    ids=lambda fault: fault.kind or fault.body or str(fault.status),
 )
 def test_an_error_that_may_pass_is_tried_again(fault, tmp_path):
     with Server(echo, [fault, fault]) as server:
@@ -119,7 +121,6 @@ def test_a_wait_beyond_the_deadline_is_not_begun(tmp_path):
         (Fault(404), "check teacher.model and teacher.base_url"),
         (Fault(400), "check section teacher"),
         (Fault(429, code="insufficient_quota"), "no credit is left"),
-        (Fault(kind="no_usage"), "reports no usage"),
     ],
 )
 def test_an_error_that_stays_costs_one_call_and_says_what_to_do_without_the_key(fault, advice, tmp_path, capfd):
@@ -152,6 +153,95 @@ def test_a_reply_that_did_not_end_by_itself_says_how_and_is_kept_in_the_ledger(f
         assert (first.finish, first.reason, second.finish) == (finish, reason, Finish.stop)
         assert ask(server, tmp_path, 2) == [first, second]
         assert len(server.asked) == 2
+
+
+SOLVED = "2 + 2 = 4\n#### 4"
+THOUGHTS = {"type": "thinking", "thinking": [{"type": "text", "text": "let me see"}], "closed": True}
+
+
+def with_message(message: object, finish: str | None = "stop") -> dict:
+    return completion("", choices=[{"index": 0, "finish_reason": finish, "message": message}])
+
+
+def with_content(content: object, finish: str | None = "stop", **fields: object) -> dict:
+    return with_message({"role": "assistant", "content": content} | fields, finish)
+
+
+SHAPES = {  # case: (body, finish, text)
+    "content is parts, one of them thoughts": (
+        with_content([THOUGHTS, {"type": "text", "text": SOLVED}]),
+        Finish.stop,
+        SOLVED,
+    ),
+    "content is one part": (with_content({"type": "text", "text": SOLVED}), Finish.stop, SOLVED),
+    "content is a number": (with_content(4), Finish.failed, ""),
+    "content is null beside reasoning": (with_content(None, reasoning_content="hm"), Finish.failed, ""),
+    "content is null, cut while thinking": (with_content(None, "length", reasoning_content="hm"), Finish.length, ""),
+    "message is null": (with_message(None, "content_filter: OTHER"), Finish.blocked, ""),
+    "message is missing": (completion("", choices=[{"index": 0, "finish_reason": "stop"}]), Finish.failed, ""),
+    "choices are empty": (completion("", choices=[]), Finish.failed, ""),
+    "choices are null": (completion("", choices=None), Finish.failed, ""),
+    "choice is null": (completion("", choices=[None]), Finish.failed, ""),
+    "refusal": (with_content(None, refusal="I cannot"), Finish.blocked, ""),
+    **{
+        f"finish_reason {finish}": (completion(SOLVED, finish), Finish.stop, SOLVED)
+        for finish in ("eos", "eos_token", "end", "end_turn", "STOP", "stop_sequence", None, "done", "tool_calls")
+    },
+    "finish_reason MAX_TOKENS": (completion(SOLVED, "MAX_TOKENS"), Finish.length, SOLVED),
+    "finish_reason unknown, no answer line": (completion("2 + 2 =", "done"), Finish.failed, "2 + 2 ="),
+    "finish_reason null, no answer line": (completion("2 + 2 =", None), Finish.failed, "2 + 2 ="),
+}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_a_completion_of_any_shape_is_one_paid_reply_in_the_ledger(name, tmp_path):
+    body, finish, text = SHAPES[name]
+    with Server(echo, [Fault(body=json.dumps(body))]) as server:
+        (reply,) = ask(server, tmp_path, 1)
+        assert (reply.finish, reply.text, reply.input_tokens, reply.output_tokens) == (finish, text, 100, 20)
+        assert (reply.reason is None) == (finish is Finish.stop)
+        assert ask(server, tmp_path, 1) == [reply] and len(server.asked) == 1, "it was paid for once"
+
+
+def test_a_stream_that_was_not_asked_for_is_a_failed_reply_of_unknown_cost(tmp_path):
+    with Server(echo, [Fault(body='data: {"choices": []}\n\ndata: [DONE]\n\n')]) as server:
+        (reply,) = ask(server, tmp_path, 1)
+    assert (reply.finish, reply.input_tokens) == (Finish.failed, None) and "stream" in reply.reason
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        None,
+        {},
+        {"prompt_tokens": 100, "completion_tokens": None},
+        {"prompt_tokens": 100},
+        {"completion_tokens": 20},
+        {"prompt_tokens": 100, "completion_tokens": -1},
+        {"prompt_tokens": "100", "completion_tokens": "20"},
+        {"prompt_tokens": 100, "completion_tokens": 20.5},
+        [],
+    ],
+    ids=str,
+)
+def test_a_reply_without_usable_usage_keeps_its_text_and_what_was_set_aside_for_it(usage, tmp_path, caplog):
+    path = tmp_path / "ledger/cot_easy.jsonl"
+    with Server(echo, [Fault(body=json.dumps(completion(SOLVED, usage=usage)))]) as server:
+        replies = ask(server, tmp_path, 2)
+        assert "1 replies came without usable usage" in caplog.text
+        assert [reply.text for reply in replies] == [SOLVED, "reply to question 1"]
+        assert [reply.input_tokens for reply in replies] == [None, 100]
+        account = ledgers.read(path)
+        assert account.spent == pytest.approx((100 * 1.0 + 20 * 10.0) / 1e6), "only what is known is booked"
+        assert account.bounds.keys() == {replies[0].key} and account.committed > account.spent
+        assert ask(server, tmp_path, 2) == replies and len(server.asked) == 2
+
+
+def test_counts_written_as_floats_are_whole_numbers(tmp_path):
+    usage = {"prompt_tokens": 100.0, "completion_tokens": 20.0}
+    with Server(echo, [Fault(body=json.dumps(completion(SOLVED, usage=usage)))]) as server:
+        (reply,) = ask(server, tmp_path, 1)
+    assert (reply.input_tokens, reply.output_tokens) == (100, 20)
 
 
 def test_what_gets_no_answer_is_told_and_asked_for_by_the_next_run(tmp_path, monkeypatch):
@@ -204,13 +294,14 @@ def test_a_server_that_ignores_the_cap_on_tokens_is_left_after_one_reply_which_i
 
 RUN = """
 import json, sys
-from doubledraft.teacher import openai
-from doubledraft.teacher.exchange import Settings, request
-from doubledraft.teacher.ledger import Ledger
+from doubledraft.traces.teacher import openai_client
+from doubledraft.traces.teacher.ledger import Ledger
+from doubledraft.traces.teacher.messages import request
+from doubledraft.traces.teacher.settings import Settings
 settings = Settings(**json.loads(sys.argv[1]))
 requests = [request(f"q{n}", 1, [{"role": "user", "content": f"question {n}"}], settings) for n in range(60)]
 with Ledger(sys.argv[2]) as ledger:
-    openai.ask(requests, ledger, settings, "no-key")
+    openai_client.ask(requests, ledger, settings, "no-key")
 """
 
 
