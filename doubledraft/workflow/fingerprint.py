@@ -1,74 +1,158 @@
-"""Which code a step uses, as one short hash: an edit of the library reruns what uses it, an edit of a comment does not.
+"""Which code a rule depends on, as one short hash: editing that code reruns the rule, editing a comment does not.
 
-Snakemake tracks a rule's script file only, and those are thin. Modules are parsed, never imported, so that a dry run
-stays light; what a module imports from the library counts, wherever in it the import stands.
+Snakemake tracks only the script file of a rule, and ours are thin. So the library is parsed (never imported: a dry run
+stays light) and followed from the modules that a rule names, definition by definition: `from doubledraft.records import
+Trace` depends on the class Trace and on what it uses, not on the other records in that module. A module that is
+imported as a module counts whole. Imports inside functions count too. The library imports from itself by `from` and its
+full name only (`tests/test_imports.py` holds it), which is what is followed here.
 """
 
 import ast
 import hashlib
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
+from doubledraft.provenance import library_version
+
 PACKAGE = Path(__file__).parents[1]
 PREFIX = f"{PACKAGE.name}."
+ALL = "*"  # in the place of a name: every definition of a module
 
 
-def of(*modules: str, files: Iterable[str] = ()) -> str:
-    """Hash the code of library modules and of the library modules they import, comments and docstrings left out.
+def of(*modules: str, files: Iterable[str] = (), packages: Iterable[str] = ()) -> str:
+    """Return a hash of all library code that these modules use, of other files, and of the versions of packages.
 
-    Modules are named below the package, as in "teacher.oracle". `files` are glob patterns of other files of the package
-    that the code reads, "templates/*". A name that stands for nothing raises FileNotFoundError.
+    Modules are named relative to the library, as in "training.finetune". `files` are glob patterns of files of the
+    library that the code reads, "templates/*"; `packages` are the distributions that decide what the code makes. Raise
+    ValueError for the name of a package of the library, whose modules would be missed, and FileNotFoundError for a name
+    or pattern without a file.
     """
-    digest = hashlib.sha256()
-    for name in sorted(reached(*modules)):
-        digest.update(f"{name}\n{_code(name)}\n".encode())
-        if (source := _file(name).with_suffix(".cpp")).exists():  # that the module compiles
+    digest, used = hashlib.sha256(), sorted(reached(*modules))
+    for module, name in used:
+        for statement in _parsed(module).statements.get(name, ()):
+            digest.update(f"{module} {name}\n{_code(statement)}\n".encode())
+    for module in sorted({module for module, _ in used}):
+        if (source := _file(module).with_suffix(".cpp")).exists():  # that the module compiles
             digest.update(source.read_bytes())
     for pattern in files:
         if not (paths := sorted(PACKAGE.glob(pattern))):
-            raise FileNotFoundError(f"{PACKAGE / pattern}: no file of the library is named so")
+            raise FileNotFoundError(f"{PACKAGE / pattern}: the library has no such file")
         for path in paths:
             digest.update(f"{path.name}\n".encode() + path.read_bytes())
+    for package in sorted(packages):
+        digest.update(f"{package} {library_version(package)}\n".encode())
     return digest.hexdigest()[:12]
 
 
-def reached(*modules: str) -> set[str]:
-    """Give library modules together with all library modules that they import, directly or not."""
-    found, queue = set(), list(modules)
+def reached(*modules: str) -> set[tuple[str, str]]:
+    """Return (module, name) of every top-level definition that the code of these modules uses, directly or not.
+
+    The name "" stands for the statements of a module that define nothing, which run whenever it is imported.
+    """
+    found, queue = set(), []
+    for module in modules:
+        if PACKAGE.joinpath(*module.split(".")).is_dir():
+            raise ValueError(f"{module} is a package of the library: name the modules of it that the rule uses")
+        queue += _whole(module)
     while queue:
-        if (name := queue.pop()) not in found:
-            found.add(name)
-            queue.extend(_imports(name))
+        if (used := queue.pop()) not in found:
+            found.add(used)
+            queue += _uses(*used)
     return found
 
 
-@cache
-def _imports(module: str) -> frozenset[str]:
-    named = set()
-    for node in ast.walk(_tree(module)):
-        if isinstance(node, ast.Import):
-            named.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            named.add(node.module)
-            named.update(f"{node.module}.{alias.name}" for alias in node.names)
-    below = (name.removeprefix(PREFIX) for name in named if name.startswith(PREFIX))
-    return frozenset(name for name in below if _file(name).exists())
+@dataclass
+class _Module:
+    statements: dict[str, list[ast.stmt]] = field(default_factory=lambda: defaultdict(list))  # by the name they define
+    imported: dict[str, tuple[str, str]] = field(default_factory=dict)  # local name: module and name in it, "*" for all
 
 
 @cache
-def _code(module: str) -> str:
-    tree = _tree(module)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and ast.get_docstring(
-            node
-        ):
+def _parsed(module: str) -> _Module:
+    parsed, tree = _Module(), ast.parse(_file(module).read_text(encoding="utf-8"))
+    for statement in tree.body[ast.get_docstring(tree) is not None :]:
+        if isinstance(statement, ast.Import | ast.ImportFrom):
+            for local, alone, target in _imported(statement):
+                if target:
+                    parsed.imported[local] = target
+                else:
+                    parsed.statements[local].append(alone)
+        else:
+            parsed.statements[_defined(statement)].append(statement)
+    parsed.statements.setdefault("", [])
+    return parsed
+
+
+def _defined(statement: ast.stmt) -> str:
+    """Return the one name that a top-level statement defines; "" where it does anything else."""
+    match statement:
+        case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+            return statement.name
+        case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
+            return name
+    return ""
+
+
+def _imported(node: ast.Import | ast.ImportFrom) -> Iterator[tuple[str, ast.stmt, tuple[str, str] | None]]:
+    """Yield for each name that a statement imports: the local name, its import alone, and what it is of the library."""
+    if isinstance(node, ast.Import):
+        for alias in node.names:
+            yield alias.asname or alias.name.partition(".")[0], ast.Import([alias]), None
+        return
+    package = f"{node.module}.".removeprefix(PREFIX)
+    for alias in node.names:
+        target = None
+        if f"{node.module}.".startswith(PREFIX):
+            submodule = _file(package + alias.name).exists()
+            target = (package + alias.name, ALL) if submodule else (package[:-1], alias.name)
+        yield alias.asname or alias.name, ast.ImportFrom(node.module, [alias], 0), target
+
+
+@cache
+def _uses(module: str, name: str) -> frozenset[tuple[str, str]]:
+    parsed = _parsed(module)
+    used = {(module, ""), *_definitions(parsed.imported.get(name))}
+    for node in (node for statement in parsed.statements.get(name, ()) for node in ast.walk(statement)):
+        if isinstance(node, ast.Name):
+            own = (module, node.id) if node.id in parsed.statements else None
+            used.update(_definitions(own or parsed.imported.get(node.id)))
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            for _, _, target in _imported(node):
+                used.update(_definitions(target))
+    return frozenset(used)
+
+
+def _definitions(target: tuple[str, str] | None) -> list[tuple[str, str]]:
+    if target is None or not target[0]:  # not of the library, or its version
+        return []
+    return _whole(target[0]) if target[1] == ALL else [target]
+
+
+def _whole(module: str) -> list[tuple[str, str]]:
+    return [(module, name) for name in _parsed(module).statements]
+
+
+@cache
+def _code(statement: ast.stmt) -> str:
+    """Return a top-level statement as text without comments, layout, docstrings and optional fields of a dataclass.
+
+    A field that is None unless somebody fills it changes no output by itself: the code that fills or reads it does, and
+    counts in the fingerprint of every rule that runs it. Otherwise one more field in a record would rerun everything.
+    """
+    for node in ast.walk(statement):
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and ast.get_docstring(node):
             del node.body[0]
-    return ast.dump(tree)
+    if isinstance(statement, ast.ClassDef) and any("dataclass" in ast.dump(mark) for mark in statement.decorator_list):
+        required = [part for part in statement.body if not _optional_field(part)]
+        statement = ast.ClassDef(**dict(ast.iter_fields(statement)) | {"body": required})
+    return ast.dump(statement)
 
 
-def _tree(module: str) -> ast.Module:
-    return ast.parse(_file(module).read_text(encoding="utf-8"))
+def _optional_field(part: ast.stmt) -> bool:
+    return isinstance(part, ast.AnnAssign) and isinstance(part.value, ast.Constant) and part.value.value is None
 
 
 def _file(module: str) -> Path:

@@ -7,15 +7,16 @@ from doubledraft.workflow import fingerprint
 
 @pytest.fixture
 def package(tmp_path, monkeypatch):
-    """Give a small package in the place of the library: top imports middle imports low."""
+    """Return a small package in the place of the library: top imports middle imports low."""
     folder = tmp_path / "doubledraft"
     (folder / "sub").mkdir(parents=True)
     (folder / "__init__.py").write_text('VERSION = "1"\n')
     (folder / "sub/__init__.py").write_text("")
-    (folder / "sub/low.py").write_text('"""Low."""\n\n\ndef low():\n    """Say."""\n    return 1  # one\n')
+    (folder / "sub/low.py").write_text(LOW)
     (folder / "middle.py").write_text("def middle():\n    from doubledraft.sub import low\n\n    return low.low()\n")
-    (folder / "top.py").write_text("import json\n\nfrom doubledraft import VERSION, middle\n")
-    (folder / "other.py").write_text("from doubledraft.middle import middle\n")
+    (folder / "top.py").write_text("import json\n\nfrom doubledraft import VERSION, middle\n\nprint(middle, json)\n")
+    (folder / "one.py").write_text("from doubledraft.again import Record\n\n\ndef one():\n    return Record(1)\n")
+    (folder / "again.py").write_text("from doubledraft.sub.low import Record\n")
     (folder / "page.txt").write_text("page")
     monkeypatch.setattr(fingerprint, "PACKAGE", folder)
     clear()
@@ -23,60 +24,129 @@ def package(tmp_path, monkeypatch):
     clear()
 
 
+LOW = '''"""Low."""
+
+import os
+import sys
+from dataclasses import dataclass
+
+SIZE = 3
+sys.path += []
+
+
+@dataclass(frozen=True)
+class Record:
+    """A record."""
+
+    id: int
+    more: float | None = None
+    size: int = SIZE
+
+    def text(self):
+        return str(self.id)
+
+
+def low():
+    """Low."""
+    return os.sep  # one
+'''
+
+
 def clear() -> None:
-    fingerprint._imports.cache_clear()
-    fingerprint._code.cache_clear()
+    for function in (fingerprint._parsed, fingerprint._uses, fingerprint._code):
+        function.cache_clear()
 
 
-def edit(file, old: str, new: str) -> None:
-    assert old in file.read_text()
-    file.write_text(file.read_text().replace(old, new))
+def changed_by(file, old: str, new: str, *modules: str, **more) -> bool:
+    """Return whether an edit changes the fingerprint of modules."""
+    before = fingerprint.of(*modules, **more)
+    text = file.read_text()
+    assert text.count(old) == 1
+    file.write_text(text.replace(old, new))
     clear()
+    return fingerprint.of(*modules, **more) != before
 
 
 def test_code_counts_wherever_in_the_imports_it_stands(package):
-    before = fingerprint.of("top")
-    edit(package / "sub/low.py", "return 1", "return 2")
-    assert fingerprint.of("top") != before
+    assert changed_by(package / "sub/low.py", "os.sep", "os.linesep", "top")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("id: int", "id: str"),
+        ("SIZE = 3", "SIZE = 4"),
+        ("str(self.id)", "repr(self.id)"),
+        ("@dataclass(frozen=True)", "@dataclass"),
+        ("from dataclasses import dataclass", "from attrs import dataclass"),
+        ("sys.path += []", "sys.path += ['x']"),
+        ("    more: float | None = None\n", "    more: float | None = 1.0\n"),
+    ],
+)
+def test_an_imported_definition_counts_with_all_that_it_uses_and_what_its_module_runs(package, old, new):
+    assert changed_by(package / "sub/low.py", old, new, "one")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("os.sep", "os.linesep"),
+        ("import os", "import posix as os"),
+        ("SIZE = 3\n", "SIZE = 3\nOTHER = 4\n"),
+        ("    more: float | None = None\n", ""),
+        ("    id: int\n", "    id: int\n    another: str | None = None\n"),
+    ],
+)
+def test_other_definitions_of_its_module_and_optional_fields_do_not_count(package, old, new):
+    assert not changed_by(package / "sub/low.py", old, new, "one")
 
 
 def test_what_a_module_compiles_counts_with_it(package):
     (package / "sub/low.cpp").write_text("int low() { return 1; }")
-    before = fingerprint.of("top")
-    edit(package / "sub/low.cpp", "return 1", "return 2")
-    assert fingerprint.of("top") != before
+    assert changed_by(package / "sub/low.cpp", "return 1", "return 2", "top")
 
 
-def test_comments_docstrings_and_layout_do_not_count(package):
-    before = fingerprint.of("top")
-    edit(package / "sub/low.py", "# one", "# another")
-    edit(package / "sub/low.py", "Say.", "Say so.")
-    edit(package / "sub/low.py", "return 1", "return (\n        1\n    )")
-    assert fingerprint.of("top") == before
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("# one", "# another"),
+        ('"""Low."""\n\nimport', '"""Lower."""\n\nimport'),
+        ("return os.sep", "return (\n  os.sep)"),
+    ],
+)
+def test_comments_docstrings_and_layout_do_not_count(package, old, new):
+    assert not changed_by(package / "sub/low.py", old, new, "top")
 
 
 def test_version_and_modules_that_are_not_imported_do_not_count(package):
-    before = fingerprint.of("top")
-    edit(package / "__init__.py", "1", "2")
-    edit(package / "other.py", "import middle", "import middle as other")
-    assert fingerprint.of("top") == before
+    assert not changed_by(package / "__init__.py", "1", "2", "top")
+    assert not changed_by(package / "one.py", "Record(1)", "Record(2)", "top")
 
 
 def test_imports_are_followed_and_packages_outside_are_not(package):
-    assert fingerprint.reached("top") == {"top", "middle", "sub", "sub.low"}
+    assert {module for module, _ in fingerprint.reached("top")} == {"top", "middle", "sub.low"}
+    assert ("sub.low", "low") not in fingerprint.reached("one")
 
 
 def test_other_files_count_as_they_stand(package):
-    before = fingerprint.of("top", files=["*.txt"])
-    edit(package / "page.txt", "page", "Page")
-    assert fingerprint.of("top", files=["*.txt"]) != before
+    assert changed_by(package / "page.txt", "page", "Page", "top", files=["*.txt"])
 
 
-def test_name_that_stands_for_nothing_is_an_error(package):
+def test_versions_of_packages_count_and_so_does_that_one_is_missing(package, monkeypatch):
+    found = set()
+    for version in ("1.0", "1.1", None):
+        monkeypatch.setattr(fingerprint, "library_version", {"vllm": version}.get)
+        found.add(fingerprint.of("top", packages=["vllm"]))
+    assert len(found) == 3
+
+
+def test_a_name_without_a_file_is_an_error_and_so_is_that_of_a_package(package):
     with pytest.raises(FileNotFoundError, match="nope"):
         fingerprint.of("nope")
-    with pytest.raises(FileNotFoundError, match="named so"):
+    with pytest.raises(FileNotFoundError, match="no such file"):
         fingerprint.of("top", files=["nope/*"])
+    with pytest.raises(ValueError, match="sub is a package"):
+        fingerprint.of("top", "sub")
 
 
 def test_every_module_of_the_library_can_be_fingerprinted_without_importing_it():

@@ -15,7 +15,8 @@ from doubledraft.log import log
 from doubledraft.workflow import locks
 
 HOLD = (
-    "import sys, time; from doubledraft.workflow import locks; locks.hold(sys.argv[1]); print('on', flush=True); time.sleep(60)"
+    "import sys, time; from doubledraft.workflow import locks; locks.hold(sys.argv[1]); "
+    "print('on', flush=True); time.sleep(60)"
 )
 
 
@@ -60,7 +61,8 @@ def test_looking_whether_a_lock_is_held_takes_it_from_nobody(tmp_path):
 
 def test_a_process_that_ends_by_itself_leaves_nothing_to_tell(tmp_path):
     path = tmp_path / "lock"
-    subprocess.run([sys.executable, "-c", f"from doubledraft.workflow import locks; locks.hold({str(path)!r})"], check=True)
+    code = f"from doubledraft.workflow import locks; locks.hold({str(path)!r})"
+    subprocess.run([sys.executable, "-c", code], check=True)
     assert path.read_bytes() == b"" and locks.clear_dead(path, tmp_path / ".snakemake") is None
 
 
