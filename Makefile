@@ -2,8 +2,9 @@
 PYTHON ?= python3.11
 BUILD ?= $(or $(shell cat .venv/build 2>/dev/null),cpu)
 BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest -q
 
-.PHONY: env demo test test-crash test-slurm lint lock
+.PHONY: env demo quick test test-registry test-crash test-slurm lint docs lock
 
 env: ## the environment, from envs/$(BUILD).txt: BUILD=cpu or gpu, else the build that .venv has, else cpu
 	@PYTHON=$(PYTHON) envs/install.sh $(BUILD) .venv
@@ -11,11 +12,19 @@ env: ## the environment, from envs/$(BUILD).txt: BUILD=cpu or gpu, else the buil
 demo: env ## one cell of the default study, for real
 	$(BIN)/snakemake --cores 1 results/cod_hard/metrics.json
 
-test: lint ## style, unit, workflow and end-to-end tests
-	$(BIN)/python -m pytest -q --durations=15
+QUICK := $(PYTEST) -n 2 --dist loadscope -m 'not slow and not registry and not crash and not slurm'
+quick: env ## every test without training, vLLM or long runs of Snakemake: 90 seconds on two cores
+	$(QUICK)
+
+test: lint ## style, and every test that needs no package index
+	$(QUICK)
+	$(PYTEST) --durations=15 -m 'slow and not registry and not crash and not slurm'
+
+test-registry: env ## pins that resolve, and the package in an empty environment; needs a package index
+	$(PYTEST) -m registry
 
 test-crash: env ## every rule killed at every point; a table at the end
-	$(BIN)/python -m pytest -q -m crash tests/study/test_crash_matrix.py
+	$(PYTEST) -m crash tests/study/test_crash_matrix.py
 
 test-slurm: env ## the SLURM profile on a SLURM of its own; needs root and the Debian packages slurm-wlm and munge
 	tests/study/slurm/cluster.sh sh -c '$(abspath $(BIN))/python -m pytest -q -m slurm tests/study/slurm; status=$$?; \
@@ -25,6 +34,9 @@ lint: env
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile rules
+
+docs: env ## the site, into site/; any broken link or missing page is an error
+	$(BIN)/mkdocs build --quiet --strict
 
 # Resolve the pins anew from the short list. TORCH_WHEELS: a page or folder that has torch's CPU wheel.
 TORCH_WHEELS ?= https://download.pytorch.org/whl/cpu/torch/

@@ -140,8 +140,9 @@ def test_the_running_environment_is_the_pinned_one():
     assert pins("cpu").items() <= installed.items() or pins("gpu").items() <= installed.items()
 
 
+@pytest.mark.registry
 def test_the_gpu_pins_resolve_together(tmp_path):
-    """Every pin exists on the index and agrees with every other but for the stated overrides (needs the network)."""
+    """Every pin exists on the index and agrees with every other but for the stated overrides."""
     command = [UV, "pip", "compile", "-q", "--python-version", "3.11", "--python-platform", "x86_64-manylinux_2_28"]
     command += ["--override", ROOT / "envs" / "overrides.in", ROOT / "envs" / "gpu.txt", "-o", tmp_path / "out.txt"]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
