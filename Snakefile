@@ -26,11 +26,12 @@ include: "rules/report.smk"
 
 
 rule all:
-    """Make every cell of the grid, the untrained baselines, the trace audits and their analysis, and the report."""
+    """Make every cell of the grid, the untrained baselines, the trace audits, losses, and the report."""
     default_target: True
     input:
         metrics=collect("results/{cell}/metrics.json", cell=CELLS),
         audits=collect("data/{type}/{scenario}/audit.json", type=TYPES, scenario=SCENARIOS),
+        losses=collect("results/{cell}/{role}_loss.png", cell=TRAINED, role=ROLES),
         analysis="results/analysis/analysis.md",
         report="results/report/report.html",
     localrule: True

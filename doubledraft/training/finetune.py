@@ -23,7 +23,6 @@ from doubledraft.models.folder import sha256
 from doubledraft.models.safety import refuse_unsafe
 from doubledraft.provenance import provenance
 from doubledraft.records import Generation, Question, Trace, read_records
-from doubledraft.training import loss_figure as plots
 from doubledraft.training.checkpoints import folder_of_run, newest_whole_checkpoint, seal
 from doubledraft.training.rows import TrainingError, encode_all, rows_from_generations, rows_from_traces
 
@@ -31,7 +30,7 @@ from doubledraft.training.rows import TrainingError, encode_all, rows_from_gener
 LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 WARM_UP = 0.05  # share of the steps in which the learning rate rises
 CHECKPOINTS = 4  # saved a run, evenly spaced
-WHERE = ("rows", "out", "checkpoints", "loss_csv", "loss_figure")  # of the arguments of `train`, what is no setting
+WHERE = ("rows", "out", "checkpoints", "loss_csv")  # of the arguments of `train`, what is no setting
 CSV_COLUMNS = ("step", "epoch", "loss", "learning_rate")
 
 
@@ -55,7 +54,6 @@ def train(
     *,
     checkpoints: str | Path,
     loss_csv: str | Path,
-    loss_figure: str | Path,
     learning_rate: float,
     epochs: int,
     rank: int,
@@ -69,7 +67,7 @@ def train(
     report_to: str = "none",
     run_name: str | None = None,
 ) -> None:
-    """Train a LoRA adapter of `base` on `rows`; write it to `out` with `training.json`, the loss as table and figure.
+    """Train a LoRA adapter of `base` on `rows`; write it to `out` with `training.json`, and the loss as a table.
 
     `checkpoints` is a folder of this run alone, removed when all is written. A step sees batch * accumulate rows.
     """
@@ -89,7 +87,6 @@ def train(
         raise TrainingError(f"the loss of {out} is not a number any more; lower learning_rate = {learning_rate:g}")
     facts |= {"steps": trainer.state.global_step, "final_loss": losses[-1]["loss"]}
     _write_losses(loss_csv, losses)
-    plots.loss_figure(loss_csv, loss_figure)
     for config in trainer.model.peft_config.values():
         config.target_modules = sorted(config.target_modules)  # a set, whose order is another in every process
     with whole_directory(out) as adapter:

@@ -2,12 +2,8 @@
 
 import csv
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from doubledraft.plotting import COLOURS, canvas, note
-
-if TYPE_CHECKING:
-    pass
 
 
 def loss_figure(table: str | Path, path: str | Path) -> None:

@@ -125,8 +125,8 @@ def test_checkpoints_of_other_settings_are_removed_and_never_continued(tmp_path)
 
 def train(model: Path, folder: Path, **changes) -> None:
     arguments = {**SETTINGS, "seed": 7, "dtype": "float32", **changes}
-    files = {"loss_csv": folder / "loss.csv", "loss_figure": folder / "loss.png"}
-    finetune.train(model, ROWS, folder / "adapter", checkpoints=folder / "checkpoints", **files, **arguments)
+    files = {"checkpoints": folder / "checkpoints", "loss_csv": folder / "loss.csv"}
+    finetune.train(model, ROWS, folder / "adapter", **files, **arguments)
 
 
 class DieAt(logging.Handler):
