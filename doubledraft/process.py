@@ -1,4 +1,4 @@
-"""Run a module of the library in a process of its own, which never outlives the process that wants its result.
+"""A module of the library in a process of its own, which answers over a pipe and never outlives its parent.
 
 An engine wants its environment set before Python starts, keeps memory and threads until its process ends, and starts
 processes of its own. So it gets a session for itself: the whole group is killed when the parent is done with it, and
@@ -6,73 +6,122 @@ the kernel ends it when the parent dies without a chance to do so.
 """
 
 import ctypes
-import json
 import logging
 import os
 import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from multiprocessing.connection import Connection, Pipe, wait
 from pathlib import Path
 
 from doubledraft.log import log
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
+LOG, REPLY = "log", "reply"  # kinds of messages from the child
 
 
-def run(module: str, job: dict, environment: dict[str, str]) -> None:
-    """Run `python -m module JOB` with more environment variables; raises RuntimeError with its last message on failure.
+class Child:
+    """`python -m module` with more environment variables, and a pipe to it; `close` kills all that it started.
 
-    The module's log messages come through this process's log, everything else it prints goes to our standard error. The
-    environment and the command are logged, so that the run can be repeated by hand.
+    The module's log messages come through this process's log while it is waited for; all else that it prints goes to
+    our standard error. It need not read its input at once: the pipe waits without using a core.
     """
-    root = str(Path(__file__).parents[1])
-    environment = environment | {"PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))}
-    command = [sys.executable, "-m", module, json.dumps(job)]
-    for name, value in environment.items():
-        log.info("export %s=%s", name, shlex.quote(value))
-    log.info("%s", shlex.join(command))
-    sys.stdout.flush()
-    child = subprocess.Popen(
-        command,
-        env=os.environ | environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        encoding="utf-8",
-        errors="replace",
-        start_new_session=True,
-        preexec_fn=_die_with(os.getpid()),
-    )
-    last = ""
-    try:
-        for line in child.stdout:
-            last = line.strip()
-            log.info("%s", last)
-        status = child.wait()
-    finally:
-        _kill_group(child.pid)
-        child.wait()
-        child.stdout.close()
-    if status:
-        end = f"with exit status {status}" if status > 0 else f"by {signal.Signals(-status).name}"
+
+    def __init__(self, module: str, environment: dict[str, str]) -> None:
+        """Start the process, without waiting for it; the environment is logged."""
+        root = str(Path(__file__).parents[1])
+        environment = environment | {"PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))}
+        for name, value in environment.items():
+            log.info("export %s=%s", name, shlex.quote(value))
+        self._pipe, theirs = Pipe()
+        self._module, self._last = module, ""
+        self._process = subprocess.Popen(
+            [sys.executable, "-u", "-m", module, str(theirs.fileno())],  # unbuffered: it is killed in the end
+            env=os.environ | environment,
+            stdin=subprocess.DEVNULL,
+            stdout=2,
+            pass_fds=[theirs.fileno()],
+            start_new_session=True,
+            preexec_fn=_die_with(os.getpid()),
+        )
+        theirs.close()
+        self._end = os.pidfd_open(self._process.pid)  # a fork of the child may hold its end of the pipe open
+
+    @property
+    def pid(self) -> int:
+        """Process id of the child, which is that of its group."""
+        return self._process.pid
+
+    def send(self, value: object) -> None:
+        """Send a value, which is pickled."""
+        with suppress(BrokenPipeError):  # `receive` raises with the reason
+            self._pipe.send(value)
+
+    def receive(self) -> object:
+        """Wait for the next reply and return it; raise RuntimeError with the last log message if the child ends."""
+        while self._pipe in wait([self._pipe, self._end]):
+            try:
+                kind, value = self._pipe.recv()
+            except (EOFError, ConnectionResetError):
+                break
+            if kind == REPLY:
+                return value
+            self._last = value
+            log.info("%s", value)
+        raise RuntimeError(f"{self._module} ended {self._how()}; all that it printed stands above in the log")
+
+    def _how(self) -> str:
+        status = self._process.wait()
+        end = f"with exit status {status}" if status >= 0 else f"by {signal.Signals(-status).name}"
         hint = "; the system kills so when memory runs out" if status == -signal.SIGKILL else ""
-        raise RuntimeError(f"{module} ended {end} after {last!r}{hint}; all it said stands above in the log")
+        return f"{end} after {self._last!r}{hint}"
+
+    def close(self) -> None:
+        """Kill the child and its group, unless they have ended."""
+        with suppress(ProcessLookupError):  # nobody is left in it
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        self._pipe.close()
+        os.close(self._end)
 
 
-def speak_to_parent() -> None:
-    """In the child: send the package's log to the parent, and all else that is printed to standard error.
+class Parent:
+    """In a child: the way to its parent. The package's log goes there too."""
 
-    Processes that the child starts do not inherit the way to the parent, so they cannot keep it waiting.
-    """
-    to_parent = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1, encoding="utf-8")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    log.addHandler(logging.StreamHandler(to_parent))
-    log.setLevel(logging.INFO)
-    log.propagate = False
-    if os.getpgrp() == os.getpid():  # a session of our own: take the processes that we started along
-        signal.signal(signal.SIGTERM, lambda *_: os.killpg(0, signal.SIGKILL))
+    def __init__(self) -> None:
+        """Take the pipe named on the command line, which processes started from here do not inherit."""
+        self._pipe = Connection(int(sys.argv[1]))
+        os.set_inheritable(self._pipe.fileno(), False)
+        log.addHandler(_ToParent(self._pipe))
+        log.setLevel(logging.INFO)
+        log.propagate = False
+        if os.getpgrp() == os.getpid():  # a session of our own: take the processes that we started along
+            signal.signal(signal.SIGTERM, lambda *_: os.killpg(0, signal.SIGKILL))
+
+    def requests(self) -> Iterator[object]:
+        """Yield what the parent sends, until it closes the pipe."""
+        while True:
+            try:
+                request = self._pipe.recv()
+            except EOFError:
+                return
+            yield request
+
+    def reply(self, value: object) -> None:
+        """Send a reply to the parent."""
+        self._pipe.send((REPLY, value))
+
+
+class _ToParent(logging.Handler):
+    def __init__(self, pipe: Connection) -> None:
+        super().__init__()
+        self._pipe = pipe
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._pipe.send((LOG, self.format(record)))
 
 
 def _die_with(parent: int) -> Callable[[], None]:
@@ -84,8 +133,3 @@ def _die_with(parent: int) -> Callable[[], None]:
             os._exit(1)
 
     return tie
-
-
-def _kill_group(group: int) -> None:
-    with suppress(ProcessLookupError):  # nobody is left in it
-        os.killpg(group, signal.SIGKILL)

@@ -1,6 +1,6 @@
 """Answer the same questions with the same target while the draft proposes tokens, timed."""
 
-from doubledraft.inference import generate
+from doubledraft.inference import measure
 from doubledraft.inference.job import Job
 from doubledraft.workflow.gpus import take_gpus
 from doubledraft.workflow.jobs import log_to
@@ -8,7 +8,7 @@ from doubledraft.workflow.jobs import log_to
 if __name__ == "__main__":
     log_to(snakemake.log[0])
     take_gpus(snakemake.resources.gpu)
-    generate.run(
+    measure.run(
         Job(
             mode="speculative",
             model=snakemake.input.model,

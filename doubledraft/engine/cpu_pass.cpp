@@ -24,7 +24,7 @@ namespace {
 
 constexpr int WIDTH = 16;  // numbers of a vector; heads are multiples of it, and rows of matrices of twice as many
 constexpr int TOGETHER = 8;  // tokens that share one reading of a weight from the first-level cache
-constexpr int AHEAD = 8192;  // bytes; memory asked that early gave weights at twice the speed
+constexpr int PREFETCH_BYTES = 8192;  // memory requested that early delivered weights at twice the speed
 constexpr int TILE = 16;  // rows of a matrix that are used for all tokens before the next ones are read
 
 typedef float Vector __attribute__((vector_size(4 * WIDTH)));
@@ -154,7 +154,7 @@ template <int TOKENS, typename Weight, typename Input>
 inline void dots(const Weight* weight, const Input* x, int64_t columns, float* found) {
     Vector sums[TOKENS] = {};
     for (int64_t at = 0; at < columns; at += 2 * WIDTH) {
-        __builtin_prefetch(reinterpret_cast<const char*>(weight + at) + AHEAD);
+        __builtin_prefetch(reinterpret_cast<const char*>(weight + at) + PREFETCH_BYTES);
         for (int token = 0; token < TOKENS; token++)
             sums[token] = add_products(sums[token], weight + at, x + token * columns + at);
     }
@@ -368,7 +368,7 @@ void project(const Matrix& matrix, const void* x, int64_t tokens, float* out, in
 
 }  // namespace
 
-// What `compiled.py` calls, for each type of weights and of the cache. A pass gives 1 for ids that the model does not have.
+// What `cpu_backend.py` calls, for each type of weights and of the cache. A pass gives 1 for ids that the model does not have.
 extern "C" {
 
 int64_t pass_float32(const Model* model, const Pass* pass, int64_t threads) {
@@ -385,17 +385,6 @@ int64_t pass_int8_bfloat16(const Model* model, const Pass* pass, int64_t threads
 }
 void project_int8(const Matrix* matrix, const float* x, int64_t tokens, float* out, int64_t threads) {
     project<int8_t>(*matrix, x, tokens, out, threads);
-}
-
-// The sum of many numbers: what it takes is the time that memory needs to give them.
-int64_t sum_of(const int64_t* numbers, int64_t count, int64_t threads) {
-    int64_t sum = 0;
-#pragma omp parallel for schedule(static) reduction(+ : sum) num_threads(threads)
-    for (int64_t at = 0; at < count; at += 8) {
-        __builtin_prefetch(reinterpret_cast<const char*>(numbers + at) + AHEAD);
-        for (int64_t i = at; i < std::min(at + 8, count); i++) sum += numbers[i];
-    }
-    return sum;
 }
 void project_float32(const Matrix* matrix, const void* x, int64_t tokens, float* out, int64_t threads) {
     project<float>(*matrix, x, tokens, out, threads);

@@ -19,8 +19,7 @@ from tempfile import TemporaryDirectory
 from doubledraft import machine, provenance
 from doubledraft.files import write_json
 from doubledraft.inference import generate
-from doubledraft.inference.generate import Asked
-from doubledraft.inference.job import Job
+from doubledraft.inference.job import Asked, Job
 from doubledraft.inference.tokenizing import load_tokenizer, stop_ids
 from doubledraft.log import log
 from doubledraft.records import Generation, first_difference, read_records

@@ -1,33 +1,43 @@
 """How fast a decoding step could be: the bytes of weights that it reads, and how fast this machine reads memory.
 
-A step at one request at a time does little but read the weights once, so bytes / second of the step, beside what the
-memory gives to a plain sum, says how near the engine is to the hardware's limit. Keys and values are left out: of short
-answers they are a hundredth of the weights.
+With one request at a time a decoding step does little but read the weights once, so its bytes per second, beside the
+read bandwidth, show how near the engine is to the hardware's limit. Keys and values are left out: for short answers
+they are a hundredth of the weights.
 """
 
+import ctypes
 import math
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from doubledraft.engine import cpu_pass
+from doubledraft.engine import compiler
 
+SOURCE = Path(__file__).with_suffix(".cpp")
 ARRAY_BYTES = 2**29  # of the array that is summed: far more than any cache holds
 ITEM_BYTES = {"bfloat16": 2, "float16": 2, "float32": 4}
 
 
 def read_bandwidth(device: str) -> float:
-    """Give the bytes per second at which the device reads memory: the best of 5 sums of a large array, in each way.
+    """Return the bytes per second at which the device reads memory: the best of 5 sums of a large array, in each way.
 
-    torch's own sum waits for memory on some processors; the compiled pass asks for it ahead, and so does this.
+    On some processors torch's own sum waits for memory; on CPU, compiled code that prefetches is tried as well.
     """
     import torch
 
     numbers = torch.ones(ARRAY_BYTES // 8, dtype=torch.long, device=device)
     ways = [lambda: numbers.sum().item()]
-    if device == "cpu" and (code := cpu_pass.library()):
+    if device == "cpu" and (code := library()):
         ways.append(lambda: code.sum_of(numbers.data_ptr(), len(numbers), torch.get_num_threads()))
     return ARRAY_BYTES / min(_seconds(way) for way in ways for _ in range(5))
+
+
+def library() -> ctypes.CDLL | None:
+    """Return the compiled sum; None where it cannot be compiled here."""
+    code = compiler.load(SOURCE)
+    if code is not None:
+        code.sum_of.argtypes, code.sum_of.restype = [ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64], ctypes.c_int64
+    return code
 
 
 def _seconds(work: Callable[[], object]) -> float:
@@ -37,7 +47,7 @@ def _seconds(work: Callable[[], object]) -> float:
 
 
 def bytes_per_pass(folder: str | Path, dtype: str) -> int:
-    """Give the bytes of weights that one forward pass of a model in `dtype` reads: all but an embedding of its own."""
+    """Return the bytes of weights that a forward pass reads in `dtype`: all but an embedding that is not the head."""
     sizes = _sizes(Path(folder))
     if "lm_head.weight" in sizes:  # of the embedding only the rows of a few tokens are read
         del sizes["model.embed_tokens.weight"]

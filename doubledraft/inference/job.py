@@ -7,6 +7,14 @@ class JobError(ValueError):
     """A job that cannot be run as it is; the message names the value and what to do."""
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question as the model sees it."""
+
+    id: str
+    token_ids: list[int]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Job:
     """One run of the engine over a file of questions."""

@@ -9,15 +9,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import chain
 
-from doubledraft import __version__, machine
+from doubledraft import machine
 from doubledraft.engine.decode import decode, speculative_decode
 from doubledraft.engine.decoding_metrics import Metrics, Step, by_token_class
 from doubledraft.engine.load import create_backend
 from doubledraft.engine.lossless import top2_gap
 from doubledraft.engine.proposers import DraftModel, NGram
-from doubledraft.inference import generate
-from doubledraft.inference.generate import Asked
-from doubledraft.inference.job import Job
+from doubledraft.inference import host
+from doubledraft.inference.job import Asked, Job
 from doubledraft.inference.tokenizing import load_tokenizer, stop_ids
 from doubledraft.records import Generation
 
@@ -32,14 +31,11 @@ class NativeEngine:
         self._tokenizer = load_tokenizer(job.model)
         self._stop_ids = stop_ids(job.model, self._tokenizer)
         self._target = create_backend(job.model, job.dtype, machine.device())
-        self.kernel = self._target.kernel
-        self._draft = create_backend(job.draft, job.dtype, machine.device()) if job.draft else None
-        self._proposer = DraftModel(self._draft) if self._draft else NGram()
+        self._proposer = DraftModel(create_backend(job.draft, job.dtype, machine.device())) if job.draft else NGram()
 
-    @staticmethod
-    def version() -> str:
-        """Give the version of this library."""
-        return __version__
+    def kernel(self) -> str:
+        """Return what runs a pass of the target."""
+        return self._target.kernel
 
     def answer(self, asked: Sequence[Asked]) -> list[Generation]:
         """Answer together, as one batch."""
@@ -62,10 +58,6 @@ class NativeEngine:
     def top2_gaps(self, prefixes: Sequence[list[int]]) -> list[float]:
         """Give the log-probability gap of the target's two best next tokens after every prefix."""
         return [top2_gap(self._target, prefix) for prefix in prefixes]
-
-    def bytes_per_pass(self) -> dict[str, int | None]:
-        """Give the bytes of weights that a pass of the target and of the draft reads."""
-        return {"target": self._target.bytes_per_pass, "draft": self._draft.bytes_per_pass if self._draft else None}
 
     def token_classes(self, rows: Sequence[Generation]) -> dict[str, dict[str, int]] | None:
         """Count drafted, accepted and agreed tokens by what they are; None where nothing is drafted."""
@@ -93,4 +85,4 @@ class NativeEngine:
 
 
 if __name__ == "__main__":
-    generate.main(NativeEngine)
+    host.serve(NativeEngine)

@@ -13,21 +13,17 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from doubledraft import provenance
-from doubledraft.inference import generate, vllm_step_clock
-from doubledraft.inference.bandwidth import bytes_per_pass
-from doubledraft.inference.generate import Asked
-from doubledraft.inference.job import Job
+from doubledraft.inference import host
+from doubledraft.inference.job import Asked, Job
 from doubledraft.log import log
 from doubledraft.records import Generation
 
+TIMED = ("baseline", "speculative")  # modes whose steps are clocked
 NGRAM = (2, 4)  # tokens that must recur before what followed them is proposed: the fewest, and the most that are tried
 
 
 class VllmEngine:
-    """vLLM on a job's models; the process must have the environment of `runtime.engine_environment`."""
-
-    kernel = "vllm"
+    """vLLM on a job's models; the process must have the environment of `environment.engine_environment`."""
 
     def __init__(self, job: Job) -> None:
         """Start vLLM."""
@@ -47,15 +43,14 @@ class VllmEngine:
             enable_prefix_caching=False,
             async_scheduling=False,
             disable_log_stats=False,  # else requests carry no times
-            worker_extension_cls="doubledraft.inference.vllm_step_clock.StepClock",
+            **_clock(job),
             **_drafting(job),
         )
         log.info("engine started in %.0f s", time.perf_counter() - began)
 
-    @staticmethod
-    def version() -> str:
-        """Give the version of vLLM."""
-        return provenance.vllm_version()
+    def kernel(self) -> str:
+        """Return what runs a pass."""
+        return "vllm"
 
     def answer(self, asked: Sequence[Asked]) -> list[Generation]:
         """Answer together, as many in flight as the job says."""
@@ -63,12 +58,11 @@ class VllmEngine:
         return [_generation(self._job, question, output) for question, output in zip(asked, outputs, strict=True)]
 
     def step_seconds(self, batches: Sequence[Sequence[Asked]]) -> dict[str, float | None]:
-        """Answer batches with the clock in the engine running; gives the medians of `vllm_step_clock.step_seconds`."""
+        """Answer batches with the clock in the engine running, and return the medians of `vllm_step_clock`."""
         self._llm.collective_rpc("start_step_clock")
         for asked in batches:
             self.answer(asked)
-        steps = self._llm.collective_rpc("stop_step_clock")[0]  # of the first GPU
-        return vllm_step_clock.step_seconds([vllm_step_clock.Step(*step) for step in steps], self._job.draft_length)
+        return self._llm.collective_rpc("stop_step_clock", args=(self._job.draft_length,))[0]  # of the first GPU
 
     def top2_gaps(self, prefixes: Sequence[list[int]]) -> list[float]:
         """Give the log-probability gap of the target's two best next tokens after every prefix."""
@@ -78,13 +72,8 @@ class VllmEngine:
             gaps.append(best[0] - best[1])
         return gaps
 
-    def bytes_per_pass(self) -> dict[str, int | None]:
-        """Give the bytes of weights that a pass of the target and of the draft reads."""
-        models = {"target": self._job.model, "draft": self._job.draft}
-        return {role: bytes_per_pass(folder, self._job.dtype) if folder else None for role, folder in models.items()}
-
     def token_classes(self, rows: Sequence[Generation]) -> None:
-        """Give None: vLLM does not tell what it drafted."""
+        """Return None: vLLM does not report which tokens it drafted."""
 
     def _ask(self, prompts: Sequence[list[int]], **sampling) -> list:
         """Give vLLM's RequestOutput of every prompt, in order: greedy."""
@@ -92,6 +81,11 @@ class VllmEngine:
 
         parameters = SamplingParams(temperature=0.0, detokenize=False, **sampling)
         return self._llm.generate([{"prompt_token_ids": ids} for ids in prompts], parameters, use_tqdm=False)
+
+
+def _clock(job: Job) -> dict[str, str]:
+    """Name the clock that vLLM mixes into its worker; it is not imported here, so that no answer depends on it."""
+    return {"worker_extension_cls": "doubledraft.inference.vllm_step_clock.StepClock"} if job.mode in TIMED else {}
 
 
 def _drafting(job: Job) -> dict[str, object]:
@@ -139,4 +133,4 @@ def _generation(job: Job, question: Asked, output) -> Generation:
 
 
 if __name__ == "__main__":  # vLLM's own processes import this module
-    generate.main(VllmEngine)
+    host.serve(VllmEngine)

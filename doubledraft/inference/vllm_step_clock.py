@@ -1,4 +1,4 @@
-"""What one step of the engine costs, measured inside it.
+"""What one decoding step costs inside vLLM.
 
 vLLM mixes `StepClock` into its worker (`worker_extension_cls`), so the same clock runs whether the worker shares our
 process, as on CPU, or has its own. A step lasts from the start of a target pass to the start of the next one:
@@ -19,7 +19,7 @@ from statistics import median
 
 
 @dataclass(slots=True)
-class Step:
+class ClockedStep:
     """One pass of the target."""
 
     start: float  # seconds of a steady clock
@@ -30,7 +30,7 @@ class Step:
 
 
 class StepClock:
-    """Methods that vLLM adds to its worker: `collective_rpc("start_step_clock")`, then `("stop_step_clock")`."""
+    """Methods that vLLM adds to its worker: `collective_rpc("start_step_clock")`, then `"stop_step_clock"`."""
 
     def start_step_clock(self) -> None:
         """Time every step from now on; on GPU this waits for the device at each reading."""
@@ -52,11 +52,11 @@ class StepClock:
         if propose:
             runner.propose_draft_token_ids = timed_propose
 
-    def stop_step_clock(self) -> list[tuple]:
-        """Stop timing; gives the fields of every `Step` in order."""
+    def stop_step_clock(self, draft_length: int) -> dict[str, float | None]:
+        """Stop timing, and return the medians of `step_seconds`."""
         for name in ("execute_model", "propose_draft_token_ids"):
             vars(self.model_runner).pop(name, None)  # the class's own method shows again
-        return [(step.start, step.requests, step.decodes, step.drafted, step.drafting) for step in self.clocked_steps]
+        return step_seconds(self.clocked_steps, draft_length)
 
     def _now(self) -> float:
         if self.device.type != "cpu":
@@ -66,16 +66,16 @@ class StepClock:
         return time.perf_counter()
 
 
-def _step(start: float, scheduled) -> Step:
+def _step(start: float, scheduled) -> ClockedStep:
     """Read a step off vLLM's SchedulerOutput."""
     drafted = sum(map(len, scheduled.scheduled_spec_decode_tokens.values()))
     requests = tuple(sorted(scheduled.num_scheduled_tokens))
     decodes = not scheduled.scheduled_new_reqs and scheduled.total_num_scheduled_tokens == len(requests) + drafted
-    return Step(start, requests, decodes, drafted)
+    return ClockedStep(start, requests, decodes, drafted)
 
 
-def step_seconds(steps: Sequence[Step], draft_length: int) -> dict[str, float | None]:
-    """Give the median seconds of a target step, of one drafted token and of a verify step; None where there was none.
+def step_seconds(steps: Sequence[ClockedStep], draft_length: int) -> dict[str, float | None]:
+    """Return the median seconds of a target step, of one drafted token and of a verify step; None where there was none.
 
     With several requests in flight only steps with the whole batch count, and a drafted token is one position of all.
     """

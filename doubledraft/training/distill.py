@@ -11,11 +11,12 @@ from pathlib import Path
 from doubledraft.files import write_json
 from doubledraft.grading import grader
 from doubledraft.inference import generate, resume
+from doubledraft.inference.job import Job
 from doubledraft.log import log
 from doubledraft.records import Generation, Question, Score, read_records, write_records
 
 
-def run(job: generate.Job, distilled: str | Path, run_out: str | Path) -> None:
+def run(job: Job, distilled: str | Path, run_out: str | Path) -> None:
     """Answer by `job`, whose outputs are the progress files; write the rows kept, and the run file with the counts."""
     generate.run(job)
     rows = read_records(job.out, Generation)

@@ -3,13 +3,10 @@
 That its logits are those of transformers is in test_backend.py, that whole answers are in test_engine.py.
 """
 
-import logging
-from pathlib import Path
-
 import pytest
 import torch
 
-from doubledraft.engine import cpu_backend, cpu_pass
+from doubledraft.engine import cpu_backend
 from doubledraft.engine.backend import Backend, prefill
 from doubledraft.engine.decode import decode, speculative_decode
 from doubledraft.engine.load import create_backend
@@ -116,70 +113,3 @@ def test_lengths_that_are_no_multiple_run_with_torch(tmp_path):
     assert cpu_backend.can_run(config, torch.float32) and not cpu_backend.can_run(config, torch.float16)
     config.intermediate_size += 16
     assert not cpu_backend.can_run(config, torch.float32)
-
-
-@pytest.fixture
-def fresh(tmp_path, monkeypatch, caplog) -> Path:
-    """Give an empty cache folder, into which each call compiles anew."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(logging.getLogger("doubledraft"), "propagate", True)
-    caplog.set_level(logging.INFO, logger="doubledraft")
-    return tmp_path / "doubledraft"
-
-
-def test_the_pass_is_compiled_once_and_the_time_is_told(fresh, caplog):
-    assert cpu_pass.library.__wrapped__() is not None
-    assert "compiled cpu_pass.cpp in" in caplog.text
-    (kept,) = fresh.iterdir()
-    written = kept.stat().st_mtime_ns
-    assert cpu_pass.library.__wrapped__() is not None
-    assert [path.stat().st_mtime_ns for path in fresh.iterdir()] == [written]
-
-
-def test_without_a_compiler_there_is_a_warning_and_no_library(fresh, monkeypatch, caplog):
-    monkeypatch.setenv("PATH", "")
-    monkeypatch.setenv("CXX", "no-such-compiler")
-    assert cpu_pass.library.__wrapped__() is None
-    assert "install g++ or set CXX" in caplog.text
-
-
-def test_a_compiler_that_fails_is_quoted_and_leaves_nothing_behind(fresh, tmp_path, monkeypatch, caplog):
-    broken = tmp_path / "broken.cpp"
-    broken.write_text("this is no C++\n")
-    monkeypatch.setattr(cpu_pass, "SOURCE", broken)
-    assert cpu_pass.library.__wrapped__() is None
-    assert "broken.cpp:1:1: error" in caplog.text
-    assert list(fresh.iterdir()) == []
-
-
-def test_a_cache_folder_that_cannot_be_made_is_a_warning_and_no_library(fresh, caplog):
-    fresh.write_text("a file where the folder should be")
-    assert cpu_pass.library.__wrapped__() is None
-    assert "models run with torch and slower on CPU" in caplog.text and str(fresh) in caplog.text
-
-
-def test_a_home_folder_that_is_not_known_is_a_warning_and_no_library(fresh, monkeypatch, caplog):
-    def unknown() -> Path:
-        raise RuntimeError("Could not determine home directory.")
-
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setattr(cpu_pass.Path, "home", unknown)
-    assert cpu_pass.library.__wrapped__() is None
-    assert "models run with torch and slower on CPU" in caplog.text and "home directory" in caplog.text
-
-
-def test_a_library_that_cannot_be_loaded_is_a_warning_and_no_library(fresh, tmp_path, monkeypatch, caplog):
-    kept = tmp_path / "kept.so"
-    kept.write_text("this is no library\n")
-    monkeypatch.setattr(cpu_pass, "_kept", lambda command: kept)
-    assert cpu_pass.library.__wrapped__() is None
-    assert "models run with torch and slower on CPU" in caplog.text and "kept.so" in caplog.text
-
-
-@pytest.mark.parametrize("line", ["flags\t\t: fpu avx512f amx_tile", "Features\t: fp asimd sve"])
-def test_a_library_is_kept_under_what_the_processor_can_do(line: str, tmp_path, monkeypatch):
-    cpuinfo = tmp_path / "cpuinfo"
-    cpuinfo.write_text(f"processor\t: 0\n{line}\n\nprocessor\t: 1\n{line}\n")
-    monkeypatch.setattr(cpu_pass, "CPUINFO", cpuinfo)
-    monkeypatch.setattr(cpu_pass.platform, "machine", lambda: "")
-    assert cpu_pass._processor() == line

@@ -8,7 +8,7 @@ import pytest
 from doubledraft.evaluation import cross_check
 from doubledraft.evaluation.cross_check import HuggingFace, compare
 from doubledraft.inference import generate
-from doubledraft.inference.generate import Asked
+from doubledraft.inference.job import Asked, Job
 from doubledraft.inference.native_engine import NativeEngine
 from doubledraft.inference.tokenizing import load_tokenizer, stop_ids
 from doubledraft.records import Generation
@@ -19,7 +19,7 @@ ASKED = [Asked("q1", [1, 2]), Asked("q2", [3])]
 ALONE = [[5, 6, 7, 8], [5, 9]]
 
 
-def job(folder: Path, model: Path, draft: Path, length: int) -> generate.Job:
+def job(folder: Path, model: Path, draft: Path, length: int) -> Job:
     """Give a job over three questions, one at a time."""
     drafting = {"method": "draft_model", "draft": str(draft), "draft_length": length}
     return small_job(folder, model, "cross_check", questions=3, max_tokens=TOKENS, concurrency=1, **drafting)

@@ -3,9 +3,8 @@
 import pytest
 import torch
 
-from doubledraft.engine.cpu_pass import library
 from doubledraft.engine.load import create_backend
-from doubledraft.inference.bandwidth import ARRAY_BYTES, bytes_per_pass, read_bandwidth
+from doubledraft.inference.bandwidth import ARRAY_BYTES, bytes_per_pass, library, read_bandwidth
 from tests.helpers.tiny_models import build_model
 
 

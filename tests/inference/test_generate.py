@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from doubledraft import provenance
-from doubledraft.inference import generate
+from doubledraft.inference import generate, measure
+from doubledraft.inference.job import Job, JobError
 from doubledraft.records import Generation, read_records, write_records
 from tests.helpers.small_job import small_job
 from tests.helpers.tiny_models import CHATML, build_tokenizer
@@ -50,7 +51,7 @@ def runs(tiny_model, tiny_draft, repeating_model, tmp_path_factory) -> dict[str,
         "ngram": small_job(folder, repeating_model, "ngram", method="ngram", **drafted),
     }
     for name, each in jobs.items():
-        generate.run(each)
+        measure.run(each)
         if name == "baseline":
             write_records(folder / "altered.jsonl", altered(read_records(each.out, Generation)))
     return {
@@ -65,7 +66,7 @@ def greedy(folder: Path, asked: dict) -> list[list[int]]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     model, answers = AutoModelForCausalLM.from_pretrained(folder), []
-    for question in generate.ask(generate.Job(**asked), AutoTokenizer.from_pretrained(folder)):
+    for question in generate.ask(Job(**asked), AutoTokenizer.from_pretrained(folder)):
         prompt = torch.tensor([question.token_ids])
         mask = torch.ones_like(prompt)
         output = model.generate(prompt, attention_mask=mask, max_new_tokens=TOKENS, do_sample=False)
@@ -136,7 +137,10 @@ def test_run_file_says_how_the_rows_were_made(runs):
 def test_killed_run_leaves_no_process_and_the_next_one_continues(tiny_model, tmp_path):
     changes = {"resume": True, "concurrency": 1, "warmup": 0, "max_tokens": 200, "max_model_len": 512}
     asked = small_job(tmp_path, tiny_model, "distill", questions=12, **changes)
-    script = "import json, sys; from doubledraft import generate; generate.run(generate.Job(**json.loads(sys.argv[1])))"
+    script = (
+        "import json, sys; from doubledraft.inference import generate, job; "
+        "generate.run(job.Job(**json.loads(sys.argv[1])))"
+    )
     parent = subprocess.Popen([sys.executable, "-c", script, json.dumps(vars(asked))], cwd=ROOT)
     wait_until(lambda: parent.poll() is not None or written(asked.out) >= 2)
     assert parent.poll() is None, "the run was over before it could be killed"
@@ -164,13 +168,14 @@ def test_a_chat_template_is_told_of_thinking_where_the_job_says_so_and_it_can_be
         return tokenizer.decode(generate.ask(job, tokenizer)[0].token_ids)
 
     assert asked(None) == asked(True) and asked(False) == asked(True) + "<think></think>"
-    with pytest.raises(generate.JobError, match=r"untrained\.thinking.*cannot turn thinking on or off"):
+    with pytest.raises(JobError, match=r"untrained\.thinking.*cannot turn thinking on or off"):
         generate.ask(small_job(tmp_path, tmp_path, "untrained", thinking=True), build_tokenizer())
 
 
-def test_failure_of_the_engine_process_says_why(tiny_model, tmp_path):
-    with pytest.raises(RuntimeError, match=r"JobError: .*question 'q0' has \d+ tokens.* raise max_model_len"):
+def test_a_prompt_without_room_for_its_answer_is_refused(tiny_model, tmp_path):
+    with pytest.raises(JobError, match=r"question 'q0' has \d+ tokens.* raise max_model_len"):
         generate.run(small_job(tmp_path, tiny_model, "baseline", max_model_len=TOKENS + 5))
+    assert not processes_with("vllm_engine")
 
 
 @pytest.mark.parametrize(
@@ -184,7 +189,7 @@ def test_failure_of_the_engine_process_says_why(tiny_model, tmp_path):
     ],
 )
 def test_settings_that_do_not_go_together_are_refused(tmp_path, changes, message):
-    with pytest.raises(generate.JobError, match=message):
+    with pytest.raises(JobError, match=message):
         small_job(tmp_path, tmp_path, "baseline", **changes)
 
 

@@ -12,7 +12,9 @@ import pytest
 from doubledraft import __version__
 from doubledraft.evaluation import speculation
 from doubledraft.evaluation.runs import Run, check_comparable
-from doubledraft.inference import generate
+from doubledraft.inference import generate, measure
+from doubledraft.inference.host import Local
+from doubledraft.inference.job import Job
 from doubledraft.inference.native_engine import NativeEngine
 from doubledraft.records import Generation, read_records, write_records
 from tests.helpers.small_job import small_job
@@ -22,13 +24,13 @@ TOKENS = 40
 IDS = [f"q{number}" for number in range(6)]
 
 
-def job(folder: Path, model: Path, name: str, **changes) -> generate.Job:
+def job(folder: Path, model: Path, name: str, **changes) -> Job:
     """Give a job of ours over six questions; it drafts unless told otherwise."""
     ours = {"engine": "native", "mode": "speculative", "max_tokens": TOKENS}
     return small_job(folder, model, name, questions=len(IDS), **ours | changes)
 
 
-def read(job: generate.Job) -> Run:
+def read(job: Job) -> Run:
     return Run(job.out, read_records(job.out, Generation), json.loads(Path(job.run_out).read_text()))
 
 
@@ -43,7 +45,7 @@ def made(tiny_model, tiny_draft, repeating_model, tmp_path_factory) -> dict[str,
         "ngram": job(folder, repeating_model, "ngram", method="ngram", draft_length=K),
     }
     for each in jobs.values():
-        generate.answer(each, NativeEngine)
+        generate.answer(each, Local(NativeEngine(each)), measure.measure)
     return {name: read(each) for name, each in jobs.items()}
 
 
@@ -55,7 +57,7 @@ def test_speculation_gives_the_tokens_of_greedy_decoding_elsewhere(made, name, t
     folder = {"drafted": tiny_model, "ngram": repeating_model}[name]
     model, rows = AutoModelForCausalLM.from_pretrained(folder), made[name].rows
     assert sum(row.drafted for row in rows) > sum(row.accepted for row in rows) > 0, "vacuous"
-    asked = generate.ask(generate.Job(**made[name].info["job"]), AutoTokenizer.from_pretrained(folder))
+    asked = generate.ask(Job(**made[name].info["job"]), AutoTokenizer.from_pretrained(folder))
     for question, row in zip(asked, rows, strict=True):
         ids = torch.tensor([question.token_ids])
         output = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=TOKENS, do_sample=False)
@@ -116,14 +118,14 @@ def test_the_gap_of_the_two_best_tokens_is_noted_where_an_answer_differs_from_th
     changed = [ids[0], ids[1] + 1, *ids[2:]]
     write_records(tmp_path / "baseline.jsonl", [replace(rows[0], token_ids=changed), *rows[1:]])
     again = job(tmp_path, tiny_model, "again", method="ngram", draft_length=K, baseline=f"{tmp_path}/baseline.jsonl")
-    generate.answer(again, NativeEngine)
+    generate.answer(again, Local(NativeEngine(again)), measure.measure)
     gaps = [row.top2_gap for row in read(again).rows]
     assert gaps[0] > 0 and gaps[1:] == [None] * 5
 
 
 def test_a_process_of_its_own_answers_as_this_one(made, tmp_path, tiny_model):
     own = job(tmp_path, tiny_model, "own", mode="baseline")
-    generate.run(own)
+    measure.run(own)
     assert [row.token_ids for row in read(own).rows] == [row.token_ids for row in made["plain"].rows]
     info = read(own).info
     assert (info["engine"], info["version"], info["kernel"]) == ("native", __version__, "compiled"), "needs a compiler"

@@ -2,7 +2,8 @@
 
 import pytest
 
-from doubledraft.inference.vllm_step_clock import Step, step_seconds
+from doubledraft.inference.vllm_step_clock import ClockedStep as Step
+from doubledraft.inference.vllm_step_clock import step_seconds
 
 A, AB = ("a",), ("a", "b")
 
@@ -19,12 +20,21 @@ def test_plain_steps_last_from_one_start_to_the_next_and_prompts_do_not_count():
 
 
 def test_drafting_is_taken_out_of_the_verify_step_and_shared_by_its_tokens():
-    steps = [Step(0, A, True, 3, drafting=0.6), Step(2, A, True, 3, drafting=0.6), Step(4, A, True, 3)]
+    steps = [
+        Step(0, A, True, 3, drafting=0.6),
+        Step(2, A, True, 3, drafting=0.6),
+        Step(4, A, True, 3),
+    ]
     assert step_seconds(steps, 3) == {"target": None, "draft": pytest.approx(0.2), "verify": pytest.approx(1.4)}
 
 
 def test_only_steps_of_the_whole_batch_count_and_none_across_batches():
-    whole = [Step(0, AB, True, 0), Step(3, AB, True, 0), Step(4, A, True, 0), Step(5, A, True, 0)]
+    whole = [
+        Step(0, AB, True, 0),
+        Step(3, AB, True, 0),
+        Step(4, A, True, 0),
+        Step(5, A, True, 0),
+    ]
     other = [Step(50, ("c", "d"), True, 0), Step(53, ("c", "d"), True, 0)]
     assert step_seconds(whole + other, 0)["target"] == 3
 

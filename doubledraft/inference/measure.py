@@ -1,0 +1,56 @@
+"""What a timed run measures besides its answers, in the same engine after the timed part.
+
+What a step costs; and, where an answer differs from the baseline's, how close the target's two best tokens are at the
+first difference: a tie of roundings, or a bug. Then how fast this machine reads memory, which no step can beat.
+"""
+
+from dataclasses import replace
+
+from doubledraft import machine
+from doubledraft.inference import generate
+from doubledraft.inference.bandwidth import bytes_per_pass, read_bandwidth
+from doubledraft.inference.host import Host, Local
+from doubledraft.inference.job import Asked, Job
+from doubledraft.log import log
+from doubledraft.records import Generation, first_difference, read_records
+
+CLOCKED_BATCHES = 3  # batches that are answered once more to learn what a step costs
+
+
+def run(job: Job) -> None:
+    """Answer the questions as `generate.run` does, and measure; both are in the files that it writes."""
+    generate.run(job, measure)
+
+
+def measure(
+    job: Job, engine: Host | Local, asked: list[Asked], rows: list[Generation]
+) -> tuple[list[Generation], dict[str, object]]:
+    """Return the rows, with the gaps at their first differences, and what the run file says of costs."""
+    costs, _ = engine.call("step_seconds", generate.batches(asked, job.concurrency)[:CLOCKED_BATCHES])
+    log.info("seconds of a step: %s", ", ".join(f"{name} {value:.4f}" for name, value in costs.items() if value))
+    if job.baseline:
+        rows = _with_gaps(engine, asked, rows, read_records(job.baseline, Generation))
+    models = {"target": job.model, "draft": job.draft}
+    return rows, {
+        "kernel": engine.call("kernel")[0],
+        "step_seconds": costs,
+        "bytes_per_pass": {role: bytes_per_pass(path, job.dtype) if path else None for role, path in models.items()},
+        "read_bytes_per_second": read_bandwidth(machine.device()),
+        "token_classes": engine.call("token_classes", rows)[0],
+    }
+
+
+def _with_gaps(
+    engine: Host | Local, asked: list[Asked], rows: list[Generation], baseline: list[Generation]
+) -> list[Generation]:
+    """Note on rows that differ from the baseline's how close the target's two best tokens are where they first do."""
+    plain = {row.id: row.token_ids for row in baseline}
+    prefixes = {}
+    for question, row in zip(asked, rows, strict=True):
+        same = first_difference(row.token_ids, plain[row.id])
+        if same is not None and same < min(len(row.token_ids), len(plain[row.id])):
+            prefixes[row.id] = question.token_ids + row.token_ids[:same]
+    found, _ = engine.call("top2_gaps", list(prefixes.values()))
+    gaps = dict(zip(prefixes, found, strict=True))
+    log.info("%d of %d answers differ from the baseline's", len(gaps), len(rows))
+    return [replace(row, top2_gap=gaps.get(row.id)) for row in rows]
