@@ -11,7 +11,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from doubledraft.grading.amounts import rounds_to
-from doubledraft.grading.parts import Undecided
+from doubledraft.grading.words import Undecided
 
 if TYPE_CHECKING:
     from sympy import Basic, Expr

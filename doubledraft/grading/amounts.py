@@ -9,14 +9,15 @@ from dataclasses import dataclass
 from decimal import Context, Decimal
 from fractions import Fraction
 
+from doubledraft.grading.words import CHANGING, CURRENCY, SHORT, fraction, normal_unit, same_unit
+
 DECIMALS = 6  # that a decimal and a number without so short a decimal form must share
 DIGITS = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)"
 DECIMAL = rf"(?:{DIGITS}(?:\.\d*)?|\.\d+)"
 POWER = r"(?:[eE]|(?:\\times|\\cdot|\*) ?10\^)\{?(?P<power>[+-]?\d{1,3})\}?"
+CURRENCIES = r"(?P<currency>US\$|[$€£¥₹]|(?:USD|EUR|GBP|INR|Rs\.?) ?)"
 AMOUNTS = tuple(
-    re.compile(
-        rf"(?P<sign>[+-]?)(?:(?P<currency>[$€£¥])(?P<minus>-?))?{amount}(?P<percent>%?)(?P<unit>(?:(?![\d.]).*)?)"
-    )
+    re.compile(rf"(?P<sign>[+-]?)(?:{CURRENCIES}(?P<minus>-?))?{amount}(?P<percent>%?)(?P<unit>(?:(?![\d.]).*)?)")
     for amount in (
         r"(?P<whole>\d+) (?P<top>\d+)/(?P<bottom>\d+)",
         rf"(?P<whole>\d+)\\frac\{{(?P<top>{DECIMAL})\}}\{{(?P<bottom>{DECIMAL})\}}",
@@ -25,36 +26,15 @@ AMOUNTS = tuple(
         rf"(?P<top>{DECIMAL})(?:/(?P<bottom>{DECIMAL})|{POWER})?",
     )
 )
-TEXT_UNIT = r"\\(?:text|mathrm|mbox)\{(?P<text>[^{}]*)\}(?P<power>\^\{?[23]\}?)?"
-DEGREE = r"\^\\circ ?(?:\\(?:text|mathrm)\{)?(?P<scale>[CF]?)\}?"
+TEXT_UNIT = r"\\text\{(?P<text>[^{}]*)\}(?P<power>\^\{?[23]\}?)?"
+DEGREE = r"\^\\circ ?(?:\\text\{)?(?P<scale>[CF]?)\}?"
 WORDS = r"(?P<words>[A-Za-z][A-Za-z .'-]*(?:/ ?[A-Za-z]+)?(?:\^\{?[23]\}?)?)"
-UNIT = re.compile(rf" ?(?:{TEXT_UNIT}|{DEGREE}|{WORDS})")
-WITH_UNIT = re.compile(rf"(?P<body>.*?(?:[\d)}}\]]|\\pi|\\infty))(?P<unit>{TEXT_UNIT}|{DEGREE}| {WORDS})")
-ANGLE = re.compile(
-    r"(?:sin|cos|tan|cot|sec|csc)(?![A-Za-z])"
-)  # degrees of an angle in algebra are no unit of the whole
+SIGN = r"(?P<mark>[$€£¥₹])"
+UNIT = re.compile(rf" ?(?:{TEXT_UNIT}|{DEGREE}|{SIGN}|{WORDS})")
+WITH_UNIT = re.compile(rf"(?P<body>.*?(?:[\d)}}\]]|\\pi|\\infty))(?P<unit>{TEXT_UNIT}|{DEGREE}|{SIGN}| {WORDS})")
+ANGLE = re.compile(r"(?:sin|cos|tan|cot|sec|csc)(?![A-Za-z])")  # its degrees are no unit of the whole
 RATE = re.compile(r"\b(?:m|km|cm|ft|mi|g|l)/(?:s|sec|min|h|hr)\b")
-NOT_UNITS = re.compile(  # words that change the number before them, or join it to another
-    r"\b(?:and|or|not|no|to|of|below|plus|minus|times(?! as\b|$)|over|by|choose|factorial|pi|sqrt|root|squared|cubed"
-    r"|half|halves|thirds?|fifths?|sixths?|sevenths?|eighths?|ninths?|tenths?|\w+dths?|tens|dozens?|hundreds?|thousands?"
-    r"|millions?|billions?|trillions?|mln|modulo|sin|cos|tan|cot|log|exp|alpha|beta|gamma|delta|theta|lambda"
-    r"|sigma|phi|omega)\b"
-)
-CURRENCY = {"$": "dollar", "€": "euro", "£": "pound", "¥": "yen"}
-SYMBOLS = {
-    name: symbol
-    for symbol, names in {
-        "mm": "millimeter millimetre", "cm": "centimeter centimetre", "m": "meter metre", "km": "kilometer kilometre",
-        "in": "inch", "ft": "foot feet", "yd": "yard", "mi": "mile", "mg": "milligram", "g": "gram", "kg": "kilogram",
-        "oz": "ounce", "l": "liter litre", "ml": "milliliter millilitre", "s": "sec second", "min": "minute",
-        "h": "hr hour", "dollar": "usd", "euro": "eur", "c": "celsius", "f": "fahrenheit", "degree": "deg",
-    }.items()
-    for name in names.split()
-}  # fmt: skip
-SHORT_UNITS = {"lb", "lbs", "hrs", "mph", "am", "pm", "sq", "cu", "kw", "mw", "hz", "kb", "mb", "gb", "ms", "pt"}
-SHORT = SHORT_UNITS | SYMBOLS.keys() | set(SYMBOLS.values())
 PARTS = ("whole", "top", "bottom", "power", "cycle")  # of a number's text
-MEGA = re.compile(r"M(?:Wh?|Hz|J|V|Pa|g|L|N)")  # a megawatt is no milliwatt: the only case that counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,16 +57,17 @@ class Amount:
 def read_amount(text: str) -> Amount | None:
     """Read a plain text as a number with its unit; None when it is anything else."""
     match = next((match for pattern in AMOUNTS if (match := pattern.fullmatch(text))), None)
-    unit = read_unit(match["unit"]) if match else None
-    if unit is None:
+    if not match:
         return None
-    part = match.groupdict()
+    part, unit, share = match.groupdict(), read_unit(match["unit"]), _fraction(match["unit"])
+    if unit is None and not share:
+        return None
     value = _value(**{name: (part.get(name) or "").replace(",", "") for name in PARTS})
     if value is None:
         return None
-    value *= -1 if (match["sign"] == "-") != (match["minus"] == "-") else 1
+    value *= Fraction(-1 if (match["sign"] == "-") != (match["minus"] == "-") else 1, share or 1)
     decimal = "." in part["top"] + (part.get("bottom") or "") and not part.get("cycle")
-    unit = f"{CURRENCY.get(match['currency'], '')} {unit}".strip()
+    unit = f"{CURRENCY.get((match['currency'] or '').strip(), '')} {unit or ''}".strip()
     return Amount(value, decimal=decimal, percent=bool(match["percent"]), unit=unit)
 
 
@@ -102,6 +83,12 @@ def _value(whole: str, top: str, bottom: str, power: str, cycle: str) -> Fractio
     return (Fraction(whole or 0) + Fraction(top.removesuffix(".")) / bottom) * Fraction(10) ** int(power or 0)
 
 
+def _fraction(text: str) -> int | None:
+    """Return the denominator that a word behind a number stands for: 4 of ` fourths`."""
+    word = re.sub(r"\\text\{|\}", "", text).strip().casefold()
+    return fraction(word)
+
+
 def read_unit(text: str) -> str | None:
     """Read what follows a number as a unit, "" for nothing; None when it is more than that."""
     if text.strip() in ("", "."):
@@ -109,10 +96,14 @@ def read_unit(text: str) -> str | None:
     match = UNIT.fullmatch(text)
     if not match:
         return None
+    if match["mark"]:
+        return CURRENCY[match["mark"]]
     if not (words := match["text"] or match["words"]):
         return f"degree {match['scale'] or ''}".strip().casefold() if match["text"] is None else ""
+    if not re.fullmatch(r"[^\d\\]+(?:\^\{?[23]\}?)?", words) or CHANGING.search(words.casefold()):
+        return None
     variables = match["words"] and _may_be_variables(text, words)
-    return None if variables or NOT_UNITS.search(words.casefold()) else _normal(words + (match["power"] or ""))
+    return None if variables else normal_unit(words + (match["power"] or ""))
 
 
 def _may_be_variables(text: str, words: str) -> bool:
@@ -145,33 +136,3 @@ def rounds_to(decimal: Fraction, exact: Fraction) -> bool:
     """Tell whether a decimal gives, rounded, a number that has no decimal form so short; 0 gives none."""
     short = (exact * 10**DECIMALS).denominator == 1
     return not short and round(decimal, DECIMALS) == round(exact, DECIMALS) != 0
-
-
-def same_unit(one: str, other: str) -> bool:
-    """Tell whether two units are the same word; a missing one fits any, and words behind the same unit do not count."""
-    if not one or not other:
-        return True
-    ones, others = one.split(), other.split()
-    if len(ones) != len(others) and "per" in ones + others:
-        return False
-    return all(_same_word(a, b) for a, b in zip(ones, others, strict=False))
-
-
-def _same_word(one: str, other: str) -> bool:
-    short, long = sorted((one, other), key=len)
-    return one == other or (len(short) > 2 and long in (f"{short}s", f"{short}es"))  # but no `ms` for `m`
-
-
-def _normal(words: str) -> str:
-    """Give a unit in one way of writing: `Square feet` and `ft^{2}` both as `ft^2`."""
-    words = re.sub(r"[{}]", "", words).replace("/", " per ").replace(".", "")
-    words = " ".join(word if MEGA.fullmatch(word) else word.casefold() for word in words.split())
-    words = re.sub(r"\b(?:square|sq) (\w+)", r"\1^2", re.sub(r"\bcubic (\w+)", r"\1^3", words))
-    return re.sub(r"[a-z]{2,}", lambda match: _symbol(match[0]), words)
-
-
-def _symbol(word: str) -> str:
-    for ending in ("", "s", "es"):
-        if word.endswith(ending) and (symbol := SYMBOLS.get(word.removesuffix(ending))):
-            return symbol
-    return word

@@ -8,7 +8,7 @@ process that is doubledraft.algebra, in the parent it raises NeedsAlgebra, so th
 import re
 from collections.abc import Callable
 
-from doubledraft.grading.amounts import read_amount, same_amount, same_unit, split_unit
+from doubledraft.grading.amounts import read_amount, same_amount, split_unit
 from doubledraft.grading.notation import plain, to_latex
 from doubledraft.grading.parts import (
     RELATION,
@@ -21,6 +21,7 @@ from doubledraft.grading.parts import (
     solutions,
     split,
 )
+from doubledraft.grading.words import same_unit
 
 Algebra = Callable[[str, str], bool]  # (gold, prediction), LaTeX without dollar signs
 

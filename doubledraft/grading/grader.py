@@ -52,7 +52,7 @@ from pathlib import Path
 from doubledraft.grading import worker as answers_worker
 from doubledraft.grading.equivalence import NeedsAlgebra, same
 from doubledraft.grading.extract import extract_lenient, extract_strict
-from doubledraft.grading.parts import Undecided
+from doubledraft.grading.words import Undecided
 from doubledraft.records import Generation, Score
 
 WALL_SECONDS = 2.0  # of one comparison

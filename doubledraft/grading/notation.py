@@ -1,75 +1,100 @@
-r"""One way of writing for answers: what people, LaTeX and models write differently and mean alike becomes one text.
+r"""One spelling for each way of writing LaTeX: what is written differently and meant alike becomes one text.
 
-Only the writing changes here, never the meaning: signs and digits of any script, spaces and wrappers, `\dfrac`, `½`,
-`x²`, `√12` and `sqrt(12)` get the form that the rest of the comparison reads.
+Only the spelling changes here, never the meaning: characters of any script, delimiters, wrappers, fonts and spaces go,
+and every argument gets its braces as TeX reads them, so that `\frac\pi2`, `½`, `x²`, `√12` and `sqrt(12)` have the form
+that the rest of the comparison reads.
 """
 
 import re
 import unicodedata
+from collections import deque
 
-FULL_WIDTH = {0xFF01 + index: 0x21 + index for index in range(94)}  # the block that repeats printable ASCII
 SIGNS = (
-    {"−": "-", "–": "-", "×": "*", "·": "*", "÷": "/", "°": "^\\circ ", "٫": ".", "٬": ",", "\u00a0": " "}
+    {"−": "-", "–": "-", "‐": "-", "×": "*", "·": "*", "÷": "/", "°": "^\\circ ", "٫": ".", "٬": ",", "′": "'"}
     | {"π": "\\pi ", "∞": "\\infty ", "≤": "\\le ", "≥": "\\ge ", "≠": "\\ne ", "±": "\\pm ", "∪": "\\cup "}
     | {"∩": "\\cap ", "∈": "\\in ", "≈": "\\approx ", "∠": "\\angle ", "θ": "\\theta ", "α": "\\alpha ", "β": "\\beta "}
+    | {"∅": "\\emptyset ", "ℝ": "\\mathbb{R}", "“": '"', "”": '"', "‘": "'", "’": "'", "\u200b": "", "\ufeff": ""}
 )
-PLAIN = FULL_WIDTH | str.maketrans(SIGNS)
+PLAIN = str.maketrans(SIGNS)
 SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", "0123456789+-n")
-THOUSANDS = re.compile(r"(?<=\d)(?:(?<!\\)\\[,!]|\u2009|\u202f|\u00a0)(?=\d{3}(?!\d))")  # `10\,000`, but not `10 000`
+AREA = re.compile(r"(?<=\d) ?([cdk]?m)([²³])")  # `5m²` is an area, `5m^2` a product
+DOTS = re.compile(r"\.{3,}|\\(?:[lc]?dots|dots[cbo])(?![A-Za-z])")
+THOUSANDS = re.compile(r"(?<=\d)(?:,? *(?<!\\)\\[,!] *|,\\ |\u2009|\u202f|\u00a0)(?=\d{3}(?!\d))")  # not of `10 000`
 LISTED = re.compile(r"(?<=\d) ?, +(?=[1-9]\d\d(?!\d))")  # `2, 345` are two numbers, but `10, 000` is one
-NO_SPACE = re.compile(r"\\(?:left|right|displaystyle|limits)(?![A-Za-z])|(?<!\\)\\!")
-SPACE = re.compile(r"(?<!\\)\\(?:[,;: ]|q?quad(?![A-Za-z]))|~|\s+")
-WRAPPED = re.compile(r"\\(?:boxed|fbox|text|mathrm|mbox|textbf|mathbf)\s*\{(.*)\}", re.DOTALL)
-PERCENT = re.compile(r" ?(?:\\(?:text|mathrm) ?\{ ?per ?cent ?\}|(?<![A-Za-z])per ?cent(?![A-Za-z])|\\%)")
+NO_SPACE = re.compile(r"\\(?:left|right|[bB]igg?[lrm]?|(?:display|text)style|limits)(?![A-Za-z])|(?<!\\)\\!")
+SPACE = re.compile(r"(?:(?<!\\)\\(?:[,;:> ]|q?quad(?![A-Za-z]))|~|\s)+")
+FORMULA = re.compile(  # prices, as in `$5 and $6`, are none
+    r"(?<!\\)\$\$(?P<display>(?:[^$\\]|\\.)+)\$\$|(?<!\\)\$(?=\S)(?P<inline>(?:[^$\\]|\\.)*?(?:[^$\\\s]|\\\S))\$(?!\d)"
+    r"|(?<!\\)\$(?=\s)(?P<spaced>(?:[^$\\A-Za-z]|[A-Za-z]{1,2}(?![A-Za-z])|\\[A-Za-z]+|\\.)+)(?<=\s)\$(?!\d)"
+    r"|\\\((?P<round>(?:[^\\]|\\(?![()]))+)\\\)|\\\[(?P<square>(?:[^\\]|\\(?![\[\]]))+)\\\]",
+    re.DOTALL,
+)
+PRICE = re.compile(r"\$\\\$\$(?=\d)")  # the sign alone as a formula
+FONT = re.compile(
+    r"\\(?:text(?:rm|normal|bf|it|sf|up)?|math(?:rm|bf|it|sf)|mbox|operatorname\*?|emph|boldsymbol)"
+    r" *(?:\{(?P<text>[^{}]*)\}|(?P<letter>[A-Za-z\d])(?![A-Za-z]))"
+)
+OLD_FONT = re.compile(r"\{\\(?:rm|bf|it|sf)(?![A-Za-z]) *([^{}]*)\}")
+FUNCTIONS = "arcsin|arccos|arctan|sinh|cosh|tanh|sin|cos|tan|cot|sec|csc|log|ln|lg|exp|gcd|lcm|max|min|deg"
+FUNCTION = re.compile(FUNCTIONS)
+UNIT_LETTERS = "mgshlLCF"  # behind a number the upright ones are units; all others are variables
+DECORATION = re.compile(r"\\(?:text)?color *\{\w+\}|\\underline(?![A-Za-z])")
+BOXED = re.compile(r"\\(?:boxed|fbox) *(?=\{)")
+PAIRS = (("**", "**"), ('"', '"'), ("'", "'"), ("`", "`"), ("\\text{", "}"), ("\\boxed{", "}"))
+PERCENT = re.compile(r" ?(?:\\text ?\{ ?per ?cent ?\}|(?<![A-Za-z])per ?cent(?![A-Za-z])|\\%)")
 ROOT = re.compile(r"(?:√|(?<![\\A-Za-z])sqrt) ?(?:(\d+(?:\.\d+)?|[A-Za-z](?![A-Za-z]))|(?=[({]))")
-IN_BRACKETS = re.compile(r"(?:\\sqrt|\^) ?\(")
+TOKEN = re.compile(r"\\[A-Za-z]+|\\.|\d+|.", re.DOTALL)
+OPENED = str.maketrans(")]", "([")
+ARGUMENTS = {"\\frac": 2, "\\binom": 2, "\\sqrt": 1, "^": 1, "_": 1}
 REWRITTEN = (  # (pattern, replacement), in this order
-    (r"\\[dtc]frac(?![A-Za-z])", r"\\frac"),
-    (r"\\frac ?(\w) ?(\w)", r"\\frac{\1}{\2}"),
-    (r"\\frac ?(\w) ?\{", r"\\frac{\1}{"),
-    (r"(\\frac ?\{[^{}]*\}) ?(\w)", r"\1{\2}"),
-    (r"\\sqrt ?(\w)", r"\\sqrt{\1}"),
-    (r"\\(begin|end)\{[bB]matrix\}", r"\\\1{pmatrix}"),
+    (r"\\[dtc](frac|binom)(?![A-Za-z])", r"\\\1"),
+    (r"\\(begin|end) ?\{[bB]matrix\}", r"\\\1{pmatrix}"),
     (r"\\langle(?![A-Za-z])", "("),
     (r"\\rangle(?![A-Za-z])", ")"),
-    (r"\^ ?\{\\circ ?\}|\\degree(?![A-Za-z])", r"^\\circ"),
+    (r"\\degree(?![A-Za-z])", r"^\\circ"),
     (r"(?<![\\A-Za-z])infinity(?![A-Za-z])", r"\\infty"),
+    (r"\\varnothing(?![A-Za-z])", r"\\emptyset"),
+    (r"\\(?:backslash|smallsetminus)(?![A-Za-z])", r"\\setminus"),
+    (r"\\lg(?![A-Za-z])", r"\\log_{10}"),
+    (r"\\not ?=|(?<=[ xyzn])!= ?", r"\\ne "),
     (r"(?<=\d) ?x ?(?=10\^)", "*"),
-    (r"_(\w) (?=\w)", r"_{\1} "),
     (r"\\([gl]eq)slant(?![A-Za-z])", r"\\\1"),
     (r"(?<![A-Za-z])([apAP])\.([mM])(?![A-Za-z])\.?", r"\1\2"),
-    (r" (?=\\)", ""),
-    (r" ?([^\w\s\\}]) ?", r"\1"),
-    (r" ?\}(?: (?!\w))?", "}"),
 )
+SPACES = ((r" (?=\\)", ""), (r" ?([^\w\s\\}]) ?", r"\1"), (r" ?\}(?: (?!\w))?", "}"))
 
 
 def plain(text: str) -> str:
-    """Bring an answer to one way of writing: plain signs and digits, no wrappers, no spaces but between words."""
-    text = "".join(str(unicodedata.digit(char)) if unicodedata.category(char) == "Nd" else char for char in text)
-    text = re.sub("[¼-¾⅐-⅞]", lambda match: " " + unicodedata.normalize("NFKC", match[0]).replace("\u2044", "/"), text)
-    text = re.sub("[⁰¹²³⁴-⁹⁺⁻ⁿ]+", lambda match: f"^{{{match[0].translate(SUPERSCRIPTS)}}}", text)
-    text = THOUSANDS.sub(",", text).translate(PLAIN).replace("{,}", ",")
-    text = LISTED.sub(";", SPACE.sub(" ", NO_SPACE.sub("", text)))
-    text = PERCENT.sub("%", text).replace("\\$", "$").strip(" *")
+    """Return an answer in its one spelling: plain signs and digits, no wrappers, no spaces but between words."""
+    text = DOTS.sub(r"\\dots ", _characters(text)).replace("{,}", ",")
+    text = formulas_bare(PRICE.sub("$", NO_SPACE.sub("", text)))
+    text = _fonts(DECORATION.sub("", text)).replace("\\$", "$")
+    text = PERCENT.sub("%", LISTED.sub(";", SPACE.sub(" ", BOXED.sub(r"\\boxed", text))))
     while (inner := _unwrapped(text)) != text:
         text = inner
-    text = ROOT.sub(lambda match: f"\\sqrt{{{match[1]}}}" if match[1] else "\\sqrt", text)
-    text = _braced(text)
+    text = ROOT.sub(lambda match: f"\\sqrt{{{match[1]}}}" if match[1] else "\\sqrt", text.replace("\\boxed", ""))
     for pattern, replacement in REWRITTEN:
+        text = re.sub(pattern, replacement, text)
+    if _balanced(text):  # else the grammar shall see that it is broken
+        text = _sequence(deque(TOKEN.findall(text))).replace("^{\\circ}", "^\\circ")
+    for pattern, replacement in SPACES:
         text = re.sub(pattern, replacement, text)
     return text.strip()
 
 
+def formulas_bare(text: str) -> str:
+    """Return a text with the delimiters of its formulas taken away."""
+    return FORMULA.sub(lambda match: match[match.lastgroup].strip(), text)
+
+
 def to_latex(text: str) -> str:
-    """Write plain algebra (`x**10`, `3*x`, `ln 2`) as LaTeX; LaTeX stays as it is."""
-    text = text.replace("**", "^").replace("*", "\\cdot ").replace(";", ",")
-    text = re.sub(r"(?<![\\A-Za-z])(pi|sin|cos|tan|log|ln|exp)(?![A-Za-z])", r"\\\1 ", text)
-    return re.sub(r"\^(-?\d+)", r"^{\1}", text)
+    """Write plain algebra (`x**10`, `3*x`, `ln 2`, `1,000x`) as LaTeX; LaTeX stays as it is."""
+    text = re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", text.replace("**", "^")).replace("*", "\\cdot ").replace(";", ", ")
+    return re.sub(rf"(?<![\\A-Za-z])(pi|{FUNCTIONS})(?![A-Za-z])", r"\\\1 ", text)
 
 
 def closing(text: str, start: int) -> int | None:
-    """Give the index of the bracket that closes the one at `start`, of whatever kind; None when none does."""
+    """Return the index of the bracket that closes the one at `start`, of whatever kind; None when none does."""
     depth = 0
     for index in range(start, len(text)):
         depth += (text[index] in "([{") - (text[index] in ")]}")
@@ -78,24 +103,88 @@ def closing(text: str, start: int) -> int | None:
     return None
 
 
+def _characters(text: str) -> str:
+    text = "".join(str(unicodedata.digit(char)) if unicodedata.category(char) == "Nd" else char for char in text)
+    text = AREA.sub(r"\\text{ \1}\2", text)
+    text = re.sub("[¼-¾⅐-⅞]", lambda match: " " + unicodedata.normalize("NFKC", match[0]).replace("\u2044", "/"), text)
+    text = re.sub("[⁰¹²³⁴-⁹⁺⁻ⁿ]+", lambda match: f"^{{{match[0].translate(SUPERSCRIPTS)}}}", text)
+    text = unicodedata.normalize("NFKC", THOUSANDS.sub(",", text.translate(PLAIN)))
+    return text.translate(PLAIN)
+
+
+def _fonts(text: str) -> str:
+    r"""Write upright letters as variables, upright functions as functions, and other upright text as `\text{}`."""
+    return FONT.sub(_upright, OLD_FONT.sub(r"\\text{\1}", text))
+
+
+def _upright(match: re.Match[str]) -> str:
+    content = match["letter"] or match["text"]
+    before, word = match.string[: match.start()].rstrip(), content.strip()
+    if len(word) == 1 and word.isalpha() and not (word in UNIT_LETTERS and re.search(r"[\d)}]$|\\pi$|\\,$", before)):
+        return f" {word}" if before[-1:].isalpha() else word
+    if FUNCTION.fullmatch(word):
+        return f"\\{word} "
+    if re.fullmatch(r"[\d.,]+", word) and not re.search(r"\d$", before):
+        return word
+    return f"\\text{{{content}}}"
+
+
 def _unwrapped(text: str) -> str:
-    text = text.strip()
-    if text.endswith((".", ",")):
+    text = text.strip(" *")
+    if text.endswith((".", ",", ";")):
         return text[:-1]
-    for start, end in (("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]")):
-        inner = text[len(start) : len(text) - len(end)]
-        if len(text) > len(start + end) and text.startswith(start) and text.endswith(end) and "$" not in inner:
-            return inner
-    if (match := WRAPPED.fullmatch(text)) and closing(text, text.index("{")) == len(text) - 1:
-        return match[1]
+    for start, end in PAIRS:
+        if len(text) > len(start + end) and text.startswith(start) and text.endswith(end):
+            inner = text[len(start) : -len(end)]
+            if closing(text, len(start) - 1) == len(text) - 1 if end == "}" else start not in inner:
+                return inner
     return text
 
 
-def _braced(text: str) -> str:
-    r"""Write `\sqrt(...)` and `^(...)` with braces."""
-    position = 0
-    while match := IN_BRACKETS.search(text, position):
-        start, position = match.end() - 1, match.end()
-        if end := closing(text, start):
-            text = f"{text[:start]}{{{text[start + 1 : end]}}}{text[end + 1 :]}"
-    return text
+def _balanced(text: str) -> bool:
+    depth = 0
+    for brace in re.findall(r"(?<!\\)[{}]", text):
+        depth += 1 if brace == "{" else -1
+        if depth < 0:
+            return False
+    return depth == 0
+
+
+def _sequence(tokens: deque[str], until: str = "") -> str:
+    """Write the tokens up to `until` with braces around each argument, and without those around a single letter."""
+    written = []
+    while tokens and (token := tokens.popleft()) != until:
+        if token == "{":
+            inner = _sequence(tokens, "}")
+            bare = re.fullmatch("[A-Za-z]|\\d+", inner) and not (written and written[-1].startswith("\\"))
+            written.append(inner if bare else f"{{{inner}}}")
+        elif token == until.translate(OPENED):
+            written.append(token + _sequence(tokens, until) + until)
+        else:
+            written.append(token + _arguments(token, tokens, subscript_of=written[-1] if written else ""))
+    return "".join(written)
+
+
+def _arguments(command: str, tokens: deque[str], subscript_of: str = "") -> str:
+    """Return the arguments of a command in braces, taken from the tokens behind it."""
+    index = ""
+    if command == "\\sqrt" and tokens and tokens[0] == "[":
+        index = f"{tokens.popleft()}{_sequence(tokens, ']')}]"
+    one_digit = command[0] == "\\" or subscript_of.startswith("\\")  # `x^10` is `x^{10}`, `\frac12` is one half
+    return index + "".join(_argument(tokens, one_digit, command) for _ in range(ARGUMENTS.get(command, 0)))
+
+
+def _argument(tokens: deque[str], one_digit: bool, command: str) -> str:
+    while tokens and tokens[0].isspace():
+        tokens.popleft()
+    if not tokens or tokens[0] in "})]":
+        return ""
+    token = tokens.popleft()
+    if token == "{" or (token == "(" and command in ("^", "\\sqrt")):
+        return f"{{{_sequence(tokens, '}' if token == '{' else ')')}}}"
+    if token == "-" and command == "^":
+        return f"{{-{_argument(tokens, one_digit, command)[1:-1]}}}"
+    if one_digit and len(token) > 1 and token.isdigit():
+        tokens.appendleft(token[1:])
+        token = token[0]
+    return f"{{{token}{_arguments(token, tokens)}}}"

@@ -8,6 +8,7 @@ import re
 
 from doubledraft.grading.amounts import read_amount
 from doubledraft.grading.notation import closing
+from doubledraft.grading.words import Undecided
 
 NAME = (  # of a value: `x`, `f(2)`, `AB`, `\angle ABC`, `\text{Area}`, `total cost`
     r"[A-Za-z]'?(?:_\{?\w+\}?)?(?:\([^()=]*\))?|[A-Z]{2,3}|\\angle ?[A-Z]{1,3}|\\(?:theta|alpha|beta|lambda|mu|phi)"
@@ -26,10 +27,6 @@ UNION_SIGN = "\\cup"
 BRACKETS = ("()", "[]", "(]", "[)", "{}")
 REALS = re.compile(r"\\(?:mathbb\{R\}|R(?![A-Za-z]))|(?:all |the )*real numbers", re.IGNORECASE)
 PLUS_MINUS, MINUS_PLUS = re.compile(r"\\pm(?![A-Za-z]) ?"), re.compile(r"\\mp(?![A-Za-z]) ?")
-
-
-class Undecided(Exception):
-    """The rules cannot tell; the message is the reason."""
 
 
 def rewritten(text: str) -> str:

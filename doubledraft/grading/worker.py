@@ -16,7 +16,7 @@ from multiprocessing.connection import Connection
 
 from doubledraft.grading import algebra
 from doubledraft.grading.equivalence import same
-from doubledraft.grading.parts import Undecided
+from doubledraft.grading.words import Undecided
 from doubledraft.sandbox import confine
 
 MEMORY_BYTES = 1 << 30  # of address space, for the child

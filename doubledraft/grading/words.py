@@ -1,0 +1,95 @@
+"""The words behind a number: units and currencies, which may be left out, and words that change the number."""
+
+import re
+
+TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
+TEENS = ["thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"]
+ONES = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
+NUMBERS = {word: value for value, word in enumerate(ONES + TEENS)} | {
+    word: 10 * ten for ten, word in enumerate(TENS, 2)
+}
+FRACTIONS = {
+    "half": 2, "halve": 2, "third": 3, "fourth": 4, "fifth": 5, "sixth": 6, "seventh": 7, "eighth": 8, "ninth": 9,
+    "tenth": 10, "eleventh": 11, "twelfth": 12, "hundredth": 100, "thousandth": 1000,
+}  # fmt: skip
+FRACTIONS |= {f"{word}th": NUMBERS[word] for word in TEENS} | {f"{word[:-1]}ieth": NUMBERS[word] for word in TENS}
+CHANGING = re.compile(  # words that change the number before them, or join it to another: no units
+    rf"\b(?:{'|'.join([*NUMBERS, *(f'{word}s?' for word in FRACTIONS)])}|\w+(?:[bmr]illion|dred|sand)ths?"
+    r"|\w*[bmrt]illions?|hundreds?|thousands?|tens|dozens?|scores?|gross|couples?|quarters?|myriads?|lakhs?|crores?"
+    r"|googol\w*|mln|bn|double|twice|thrice|and|or|not|no|to|of|below|above|plus|minus|negative|positive|less|fewer|than"
+    r"|at|times(?! as\b|$)|over|by|versus|vs|point|basis|remainder|modulo|mod|choose|factorial|squared|cubed|root|power"
+    r"|imaginary|complex|pi|sqrt|sin|cos|tan|cot|log|exp|alpha|beta|gamma|delta|theta|lambda|sigma|phi|omega)\b"
+)
+PLURAL = re.compile(r"[a-z]{2,}(?<![sui])s\b")  # `apples`, but no `gross`, `minus`, `basis`
+CURRENCY = {
+    "$": "dollar", "€": "euro", "£": "pound", "¥": "yen", "₹": "rupee",
+    "US$": "dollar", "USD": "dollar", "EUR": "euro", "GBP": "pound", "Rs": "rupee", "Rs.": "rupee", "INR": "rupee",
+}  # fmt: skip
+SYMBOLS = {
+    name: symbol
+    for symbol, names in {
+        "mm": "millimeter millimetre", "cm": "centimeter centimetre", "m": "meter metre", "km": "kilometer kilometre",
+        "in": "inch", "ft": "foot feet", "yd": "yard", "mi": "mile", "mg": "milligram", "g": "gram", "kg": "kilogram",
+        "oz": "ounce", "l": "liter litre", "ml": "milliliter millilitre", "s": "sec second", "min": "minute",
+        "h": "hr hour", "dollar": "usd", "euro": "eur", "c": "celsius", "f": "fahrenheit", "degree": "deg",
+        "mi per h": "mph", "km per h": "kph kmh",
+    }.items()
+    for name in names.split()
+}  # fmt: skip
+SHORT_UNITS = {"lb", "lbs", "hrs", "mph", "am", "pm", "sq", "cu", "kw", "mw", "hz", "kb", "mb", "gb", "ms", "pt", "rs"}
+SHORT = SHORT_UNITS | SYMBOLS.keys() | set(SYMBOLS.values())
+SINGULAR = re.compile(  # units that do not end in s, and words that follow a number without changing it
+    r"unit|square|cubic|day|week|month|year|decade|century|percent|cent|yen|acre|gallon|cup|pint|quart|ton|person"
+    r"|people|men|women|children|fish|sheep|each|per|every|daily|total|left"
+)
+MEGA = re.compile(r"M(?:Wh?|Hz|J|V|Pa|g|L|N)")  # a megawatt is no milliwatt: the only case that counts
+
+
+class Undecided(Exception):
+    """The rules cannot decide whether two answers are equal; the message is the reason."""
+
+
+def same_unit(one: str, other: str) -> bool:
+    """Tell whether two units are the same word; words behind the same unit do not count.
+
+    A missing unit fits any that is known to be one; Undecided is raised for other words, which may change the number.
+    """
+    if not one or not other:
+        if (one or other) and not _known(one or other):
+            raise Undecided("unknown words behind a number")
+        return True
+    ones, others = one.split(), other.split()
+    if len(ones) != len(others) and "per" in ones + others:
+        return False
+    return all(_same_word(a, b) for a, b in zip(ones, others, strict=False))
+
+
+def _same_word(one: str, other: str) -> bool:
+    short, long = sorted((one, other), key=len)
+    return one == other or (len(short) > 2 and long in (f"{short}s", f"{short}es"))  # but no `ms` for `m`
+
+
+def _known(unit: str) -> bool:
+    """Tell whether one of the words is a unit, or looks like one."""
+    words = re.findall(r"[A-Za-z]+", unit)
+    return any(word in SHORT or any(pattern.fullmatch(word) for pattern in (SINGULAR, PLURAL, MEGA)) for word in words)
+
+
+def normal_unit(words: str) -> str:
+    """Give a unit in one way of writing: `Square feet` and `ft^{2}` both as `ft^2`."""
+    words = re.sub(r"[{}]", "", words).replace("/", " per ").replace(".", "")
+    words = " ".join(word if MEGA.fullmatch(word) else word.casefold() for word in words.split())
+    words = re.sub(r"\b(?:square|sq) (\w+)", r"\1^2", re.sub(r"\bcubic (\w+)", r"\1^3", words))
+    return re.sub(r"[a-z]{2,}", lambda match: _symbol(match[0]), words)
+
+
+def _symbol(word: str) -> str:
+    for ending in ("", "s", "es"):
+        if word.endswith(ending) and (symbol := SYMBOLS.get(word.removesuffix(ending))):
+            return symbol
+    return word
+
+
+def fraction(word: str) -> int | None:
+    """Return the denominator that a word behind a number stands for: 4 of `fourths`."""
+    return FRACTIONS.get(word) or FRACTIONS.get(word.removesuffix("s"))
