@@ -18,8 +18,13 @@ if TYPE_CHECKING:
     from sympy.core.relational import Relational
 
 DIGITS = 120  # of evaluation
-AGREE = 100  # digits of those that must agree
+MOST_DIGITS = 300  # that may cancel before two values count as equal
+ENOUGH = 3  # points at which values must agree
 IMAGINARY = re.compile(r"(?<![\\A-Za-z])i(?![A-Za-z])|\\sqrt\{-")
+DROPPED = re.compile(  # by the grammar, without notice
+    r"['\"]|\\(?:approx|simeq|sim|dots|cdots|pmod|bmod|lnot)(?![A-Za-z])|\d_|\^\{?(?:T|\\top)\}?(?![A-Za-z])"
+)
+COMMAND = re.compile(r"\\(?:begin|end)\{\w+\}|\\mathbb\{R\}|\\[A-Za-z]+")
 POINTS = ("-29/13", "17/11", "36/97", "-71/97", "211/17")  # values of variables, rational, of both signs
 
 
@@ -35,7 +40,7 @@ def _read(name: str, text: str, imaginary: bool) -> "Basic":
     from latex2sympy2_extended.latex2sympy2 import ConversionConfig
     from sympy import I, Symbol, nan, zoo
 
-    if "'" in text:  # the grammar drops it
+    if DROPPED.search(text):
         raise Undecided(f"the {name} cannot be parsed")
     units_stay = NormalizationConfig(malformed_operators=True, nits=True, units=False)  # else `5m` would equal `5`
     try:
@@ -52,7 +57,20 @@ def _read(name: str, text: str, imaginary: bool) -> "Basic":
         raise Undecided(f"the {name} cannot be parsed") from error
     if found.has(zoo, nan):
         raise Undecided(f"the {name} is undefined")
+    if not _complete(text, found):
+        raise Undecided(f"the {name} has letters that the grammar does not read")
     return found.xreplace({Symbol("i"): I}) if Symbol("i") in found.free_symbols else found
+
+
+def _complete(text: str, found: "Basic") -> bool:
+    """Tell whether the parsed expression has the letters of the text: the grammar drops some, and adds others."""
+    from sympy import Symbol
+    from sympy.core.function import AppliedUndef
+
+    letters = set(re.findall("[A-Za-z]", COMMAND.sub(" ", text)))
+    names = [str(symbol) for symbol in found.atoms(Symbol)] + [str(call.func) for call in found.atoms(AppliedUndef)]
+    added = {name for name in names if len(name) == 1} - letters
+    return not added and letters - set("".join(names)) <= set("eid")
 
 
 def _same(one: "Basic", other: "Basic") -> bool:
@@ -67,7 +85,10 @@ def _same(one: "Basic", other: "Basic") -> bool:
     if isinstance(one, MatrixBase) and isinstance(other, MatrixBase):
         return one.shape == other.shape and all(_same(a, b) for a, b in zip(one, other, strict=True))
     if isinstance(one, Expr) and isinstance(other, Expr):
-        return not _differ(one, other) and _verified(one, other)
+        equal = _compare_values(one, other)
+        return (_verified(one, other) and _verified(other, one)) if equal is None else equal
+    if any(isinstance(side, MatrixBase) for side in (one, other)) and one.free_symbols | other.free_symbols:
+        raise Undecided("a letter that may stand for a matrix")
     return _verified(one, other) and _verified(other, one)  # math-verify reads sets and relations as the gold answer's
 
 
@@ -97,26 +118,48 @@ def _same_relation(one: "Relational", other: "Relational") -> bool:
     return bool(ratio.is_number and ratio.is_finite and (ratio.is_nonzero if symmetric else ratio.is_positive))
 
 
-def _differ(one: "Expr", other: "Expr") -> bool:
-    """Tell whether two expressions differ in value: to 100 digits, or six places where one is a decimal."""
-    from sympy import Rational
+def _compare_values(one: "Expr", other: "Expr") -> bool | None:
+    """Return whether two expressions have equal values; None when their values do not tell.
+
+    A difference counts when it has digits that are certain, however small it is. Without variables, decimals may stand
+    for rounded values. With variables, values are taken at a few points, and count where both sides are defined and,
+    unless `i` occurs, real: so roots of variables are compared where they exist.
+    """
+    from sympy import I, Rational, ceiling, floor
 
     (one, one_decimal), (other, other_decimal) = _exact(one), _exact(other)
     symbols = sorted(one.free_symbols | other.free_symbols, key=str)
-    if one_decimal != other_decimal and not symbols:
-        return not _rounds(*((one, other) if one_decimal else (other, one)))
-    for start in range(len(POINTS) if symbols else 1):
+    if not symbols:
+        if one_decimal != other_decimal:
+            return _rounds(*((one, other) if one_decimal else (other, one)))
+        return _equal_at(one, other, {}, complex_too=True)
+    imaginary = one.has(I) or other.has(I)
+    found = []
+    for start in range(len(POINTS)):
         values = {symbol: Rational(POINTS[(start + index) % len(POINTS)]) for index, symbol in enumerate(symbols)}
-        a, b = (expression.subs(values).evalf(DIGITS) for expression in (one, other))
-        if a.is_number and b.is_number and a.is_finite and b.is_finite:
-            largest = max(1, abs(a), abs(b))
-            if abs(a - b) > largest * 10**-AGREE:
-                return True
-    return False
+        found.append(_equal_at(one, other, values, imaginary))
+        if found[-1] is False:
+            return False
+    stepped = one.has(floor, ceiling) or other.has(floor, ceiling)  # may agree between integers only
+    return True if found.count(True) >= ENOUGH and not stepped else None
+
+
+def _equal_at(one: "Expr", other: "Expr", values: dict, complex_too: bool) -> bool | None:
+    """Return whether two expressions agree at one point; None where one of them has no value."""
+    a, b = (expression.subs(values).doit() for expression in (one, other))
+    if a.is_Rational and b.is_Rational:
+        return bool(a == b)
+    numbers = [number.evalf(DIGITS) for number in (a, b)]
+    if not all(number.is_number and number.is_finite for number in numbers):
+        return None
+    if not complex_too and not all(number.is_real for number in numbers):
+        return None
+    difference = (a - b).evalf(2, maxn=MOST_DIGITS)
+    return not any(part != 0 and part._prec > 1 for part in difference.as_real_imag())
 
 
 def _exact(expression: "Expr") -> tuple["Expr", bool]:
-    """Write decimals as fractions; tell whether the whole is a decimal."""
+    """Return the expression with its decimals as fractions, and whether the whole is a decimal."""
     from sympy import Float, Rational
 
     decimals = {number: Rational(str(number)) for number in expression.atoms(Float)}
