@@ -1,30 +1,48 @@
-"""Numbers as text: shares, quantities and their 95 % intervals, rounded to what their n can bear."""
+"""Numbers as text: shares, quantities and their 95 % intervals, rounded to what their n supports."""
+
+from doubledraft.stats import Interval
 
 MISSING = "not measured"
-FINE = 200  # observations from which a share is written with one decimal: below, one of them moves it by half a point
+FINE = 200  # observations from which a share has a decimal: with fewer, one of them moves it by half a point
 
 
-def share_text(interval: dict | None) -> str:
-    """Write a share as a percentage."""
-    return MISSING if interval is None else f"{_percent(interval['value'], interval['n'])} %"
+def share_text(interval: Interval | float | None) -> str:
+    """Return a share as a percentage."""
+    if isinstance(interval, Interval):
+        return f"{_percent(interval.value, interval.n)} %"
+    return MISSING if interval is None else f"{_percent(interval, 0)} %"
 
 
-def number_text(interval: dict | float | None, unit: str = "") -> str:
-    """Write a number with three figures or so."""
-    if isinstance(interval, dict):
-        interval = interval["value"]
-    return MISSING if interval is None else f"{_rounded(interval)}{unit}"
+def number_text(value: Interval | float | None, unit: str = "") -> str:
+    """Return a number with about three significant digits."""
+    if isinstance(value, Interval):
+        value = value.value
+    return MISSING if value is None else f"{_rounded(value)}{unit}"
 
 
-def range_text(interval: dict | None, share: bool = False) -> str:
-    """Write the 95 % interval and n of a quantity; empty where there is no quantity."""
+def range_text(interval: Interval | None, share: bool = False) -> str:
+    """Return the 95 % interval and n of a quantity; empty where there is no quantity."""
     if interval is None:
         return ""
-    low, high, n = interval["low"], interval["high"], interval["n"]
-    if low is None or high is None:
-        return f"no interval, n {n}"
-    ends = [_percent(low, n), _percent(high, n)] if share else [_rounded(low), _rounded(high)]
-    return f"{'–'.join(ends)}, n {n}"
+    if interval.low is None or interval.high is None:
+        return f"no interval, n {interval.n}"
+    ends = (interval.low, interval.high)
+    return f"{'–'.join(_percent(end, interval.n) if share else _rounded(end) for end in ends)}, n {interval.n}"
+
+
+def quantity_text(interval: Interval | None, share: bool = False) -> str:
+    """Return a quantity with its interval and n in brackets."""
+    text = share_text(interval) if share else number_text(interval)
+    return text if interval is None else f"{text} ({range_text(interval, share)})"
+
+
+def points_text(interval: Interval | None) -> str:
+    """Return a difference of shares in percentage points, with its interval and n in brackets."""
+    if interval is None:
+        return MISSING
+    ends = (interval.value, interval.low, interval.high)
+    value, low, high = (f"{round(100 * end):+d}".replace("-", "−") for end in ends)
+    return f"{value} points ({low} to {high}, n {interval.n})"
 
 
 def _percent(value: float, n: int) -> str:

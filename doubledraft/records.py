@@ -8,7 +8,8 @@ import json
 import types
 import typing
 from collections.abc import Iterable, Sequence
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
+from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -114,48 +115,81 @@ def read_records(path: str | Path, kind: type[Record], *, appended: bool = False
         raise RecordError(f"{path}:{len(lines) + 1}: the last line is cut (no newline); make the file again")
     records: dict[str, Record] = {}
     for number, line in enumerate(lines, start=1):
-        record = _parse(line, kind, f"{path}:{number}")
+        where = f"{path}:{number}"
+        record = from_json(parse_object(line, where), kind, where)
         if record.id in records:
             raise RecordError(f"{path}:{number}: id {record.id!r} stands twice")
         records[record.id] = record
     return list(records.values())
 
 
-def parse_object(line: bytes, where: str) -> dict[str, object]:
-    """Read one JSON line as an object, without doubled keys and NaN; `where` is what a RecordError starts with."""
+def parse_object(text: bytes, where: str) -> dict[str, object]:
+    """Return a JSON object, without doubled keys and NaN; `where` is what a RecordError begins with."""
     try:
-        value = json.loads(line.decode("utf-8"), object_pairs_hook=_no_duplicates, parse_constant=no_constant)
+        value = json.loads(text.decode("utf-8"), object_pairs_hook=_no_duplicates, parse_constant=no_constant)
     except (ValueError, RecursionError) as error:  # brackets nested too deep are no ValueError
-        raise RecordError(f"{where}: not a JSON line: {error}") from None
+        raise RecordError(f"{where}: not JSON: {error}") from None
     if not isinstance(value, dict):
         raise RecordError(f"{where}: expected an object, found {type(value).__name__}")
     return value
 
 
-def _parse(line: bytes, kind: type[Record], where: str) -> Record:
-    value = parse_object(line, where)
-    known = {field.name: field for field in fields(kind)}
-    if unknown := sorted(value.keys() - known.keys()):
-        raise RecordError(f"{where}: {kind.__name__} has no field {unknown[0]!r}; it has {', '.join(known)}")
+def from_json(value: dict[str, object], kind: type[Record], where: str) -> Record:
+    """Return a JSON object as a dataclass, and those in it likewise.
+
+    Raise RecordError, which begins with `where`, naming the first field that is unknown, missing or of another type.
+    Fields with a default may be missing.
+    """
+    return _object(value, kind, where, "")
+
+
+def _object(value: object, kind: type, where: str, path: str) -> object:
+    if not isinstance(value, dict):
+        raise RecordError(f"{where}: field {path!r} should be an object, found {value!r:.80}")
+    hints, required = _fields(kind)
+    named = f"{path}." if path else ""
+    if unknown := sorted(value.keys() - hints.keys()):
+        raise RecordError(f"{where}: {kind.__name__} has no field {named + unknown[0]!r}; it has {', '.join(hints)}")
+    if missing := [name for name in required if name not in value]:
+        raise RecordError(f"{where}: field {named + missing[0]!r} of {kind.__name__} is missing")
+    return kind(**{name: _value(item, hints[name], where, named + name) for name, item in value.items()})
+
+
+@cache
+def _fields(kind: type) -> tuple[dict[str, object], list[str]]:
+    """Return the types of a dataclass's fields by name, and the names of those that must be there."""
     hints = typing.get_type_hints(kind)
-    for name, field in known.items():
-        if name not in value:
-            if field.default is MISSING:
-                raise RecordError(f"{where}: field {name!r} of {kind.__name__} is missing")
-        elif not _fits(value[name], hints[name]):
-            raise RecordError(f"{where}: field {name!r} should be {hints[name]}, found {value[name]!r:.80}")
-    return kind(**value)
+    required = [field.name for field in fields(kind) if field.default is field.default_factory is MISSING]
+    return {field.name: hints[field.name] for field in fields(kind)}, required
+
+
+def _value(value: object, hint: object, where: str, path: str) -> object:
+    origin, parts = typing.get_origin(hint), typing.get_args(hint)
+    if origin is types.UnionType and types.NoneType in parts:
+        (inner,) = (part for part in parts if part is not types.NoneType)
+        return None if value is None else _value(value, inner, where, path)
+    if is_dataclass(hint):
+        return _object(value, hint, where, path)
+    if origin is dict and isinstance(value, dict):
+        return {key: _value(item, parts[1], where, f"{path}.{key}") for key, item in value.items()}
+    if origin is list and isinstance(value, list) and is_dataclass(parts[0]):
+        return [_object(item, parts[0], where, f"{path}[{index}]") for index, item in enumerate(value)]
+    if not _fits(value, hint):
+        raise RecordError(f"{where}: field {path!r} should be {_name(hint)}, found {value!r:.80}")
+    return value
 
 
 def _fits(value: object, hint: object) -> bool:
-    origin = typing.get_origin(hint)
-    if origin is types.UnionType:
-        return any(_fits(value, part) for part in typing.get_args(hint))
-    if origin is list:
-        return isinstance(value, list) and all(_fits(item, typing.get_args(hint)[0]) for item in value)
+    if typing.get_origin(hint) is list:
+        (inner,) = typing.get_args(hint)
+        return isinstance(value, list) and all(_fits(item, inner) for item in value)
     if hint is float:
         return isinstance(value, int | float) and not isinstance(value, bool)
-    return isinstance(value, hint) and not (hint is int and isinstance(value, bool))
+    return isinstance(value, typing.get_origin(hint) or hint) and not (hint is int and isinstance(value, bool))
+
+
+def _name(hint: object) -> str:
+    return hint.__name__ if isinstance(hint, type) and not typing.get_args(hint) else str(hint)
 
 
 def _no_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:

@@ -1,6 +1,6 @@
 """Intervals, paired tests and ratios of totals: plain numbers in, plain numbers out.
 
-Every figure of a result is an `Interval`: its value, a 95 % interval and the number of units behind it. What cannot be
+Every measured quantity is an `Interval`: its value, a 95 % interval and the number of units behind it. What cannot be
 known is None, never NaN and never 0: a share of nothing has no value, and one unit has no interval. A ratio is a ratio
 of totals, not a mean of ratios, which would let the shortest answers decide; its numerators and denominators are
 resampled together.
@@ -14,30 +14,38 @@ import numpy as np
 
 CONFIDENCE = 0.95
 RESAMPLES = 10_000  # puts the Monte Carlo error of a 2.5 % quantile near 0.16 points of probability
-BLOCK = 1 << 20  # drawn indices held in memory at once
+FEWEST = {90: 64, 99: 662}  # values that a percentile takes, as MLPerf LoadGen asks for
+DRAWN_AT_ONCE = 1 << 20  # indices held in memory
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A figure with its 95 % interval; `low` and `high` are None where the data cannot give one."""
+    """A quantity with its 95 % interval; `low` and `high` are None where the data cannot give one."""
 
     value: float
     low: float | None
     high: float | None
-    n: int  # units behind the figure: questions, drafting steps, or batches in flight together
+    n: int  # units behind the value: questions, drafting steps, or batches in flight together
 
-    def to_dict(self) -> dict[str, float | int | None]:
-        """Give the four fields as a JSON object."""
-        return asdict(self)
+
+@dataclass(frozen=True, slots=True)
+class Percentiles:
+    """Median and tail of some values; a percentile is None where there are too few values to tell it."""
+
+    p50: Interval  # the median
+    p90: float | None  # from 64 values on
+    p99: float | None  # from 662 values on
+    n: int
+    reason: str | None  # why a percentile is missing
 
 
 def as_json(interval: Interval | None) -> dict[str, float | int | None] | None:
-    """Give a figure as JSON has it: an object, or null where it is undefined."""
-    return interval.to_dict() if interval else None
+    """Return an interval as JSON has it: an object, or null where it is undefined."""
+    return asdict(interval) if interval else None
 
 
 def wilson(successes: int, n: int) -> Interval | None:
-    """Share of successes with Wilson's score interval, None for 0 of 0.
+    """Return the share of successes with Wilson's score interval, None for 0 of 0.
 
     Wilson 1927; recommended for small n and for shares near 0 or 1 by Brown, Cai and DasGupta 2001,
     doi:10.1214/ss/1009213286.
@@ -54,16 +62,17 @@ def wilson(successes: int, n: int) -> Interval | None:
 
 
 def mean_interval(values: Sequence[float], seed: int) -> Interval | None:
-    """Mean with a bootstrap interval, None for no values."""
+    """Return the mean with a bootstrap interval, None for no values."""
     return ratio_interval(values, [1] * len(values), seed)
 
 
 def ratio_interval(numerators: Sequence[float], denominators: Sequence[float], seed: int) -> Interval | None:
-    """Ratio of totals with a paired bootstrap interval over units; None where the total below is 0.
+    """Return a ratio of totals with a paired bootstrap interval over units; None where the denominators sum to 0.
 
-    Unit i gives `numerators[i]` and `denominators[i]`, drawn together. The interval is the expanded percentile one,
-    which mends the percentile interval's narrowness at small n (Hesterberg 2015, doi:10.1080/00031305.2015.1089789). It
-    has no ends where there is one unit, or where a draw had a total of 0 below.
+    `numerators[i]` and `denominators[i]` belong to one unit and are resampled together. The interval is the expanded
+    percentile one, which corrects the percentile interval's narrowness at small n (Hesterberg 2015,
+    doi:10.1080/00031305.2015.1089789). It has no ends where there is one unit, or where the denominators of a resample
+    sum to 0.
     """
     pairs = np.array([numerators, denominators], dtype=float)  # unequal lengths raise here
     if not np.isfinite(pairs).all():
@@ -76,16 +85,34 @@ def ratio_interval(numerators: Sequence[float], denominators: Sequence[float], s
     return Interval(float(above / below), *ends, n)
 
 
-def percentiles(values: Sequence[float]) -> dict[str, float | int] | None:
-    """Median, 90th and 99th percentile by linear interpolation, with n; None for no values."""
+def percentiles(values: Sequence[float]) -> Percentiles | None:
+    """Return the median with its interval, and the percentiles that there are enough values for; None for no values."""
     if not values:
         return None
-    p50, p90, p99 = (float(value) for value in np.percentile(values, [50, 90, 99]))
-    return {"p50": p50, "p90": p90, "p99": p99, "n": len(values)}
+    n = len(values)
+    tail = {at: float(np.percentile(values, at)) if n >= least else None for at, least in FEWEST.items()}
+    missing = [f"p{at} takes {FEWEST[at]} values" for at, value in tail.items() if value is None]
+    reason = f"{' and '.join(missing)}, and there are {n}" if missing else None
+    return Percentiles(median_interval(values), tail[90], tail[99], n, reason)
+
+
+def median_interval(values: Sequence[float]) -> Interval | None:
+    """Return the median between two order statistics, an interval that assumes nothing of the distribution.
+
+    Conover 1999, Practical Nonparametric Statistics, section 3.2. Fewer than 6 values have no interval.
+    """
+    from scipy.stats import binom
+
+    if not values:
+        return None
+    ordered, n = sorted(map(float, values)), len(values)
+    rank = int(binom.ppf(0.5 - CONFIDENCE / 2, n, 0.5))  # of the lower end, from 1, and of the upper one from the top
+    ends = (ordered[rank - 1], ordered[n - rank]) if rank else (None, None)
+    return Interval(float(np.median(ordered)), *ends, n)
 
 
 def mcnemar(only_first: int, only_second: int) -> float | None:
-    """Two-sided exact p-value that two paired yes-or-no outcomes are equally often yes; None where no pair differs.
+    """Return the two-sided exact p-value that two paired yes-or-no outcomes are equally often yes; None where no pair differs.
 
     Only discordant pairs count: under the hypothesis they split like a fair coin (McNemar 1947, exact form).
     """
@@ -96,12 +123,12 @@ def mcnemar(only_first: int, only_second: int) -> float | None:
 
 
 def _bootstrap_ends(pairs: np.ndarray, seed: int) -> tuple[float, float] | tuple[None, None]:
-    """Expanded percentile interval of the ratio of the two rows' totals; `pairs` is (2, n)."""
+    """Return the expanded percentile interval of the ratio of the two rows' totals; `pairs` is (2, n)."""
     from scipy.stats import t
 
     n = pairs.shape[1]
     generator = np.random.default_rng(seed)
-    rows = max(1, BLOCK // n)
+    rows = max(1, DRAWN_AT_ONCE // n)
     totals = np.concatenate(
         [
             pairs[:, generator.integers(n, size=(min(rows, RESAMPLES - start), n))].sum(axis=2)

@@ -1,6 +1,7 @@
 """Figures: drawn from plain values, the same bytes for the same values."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,31 +9,44 @@ import pytest
 from doubledraft import charts
 from doubledraft.charts import Dot
 from doubledraft.report import figures
+from doubledraft.stats import Interval
+from doubledraft.summaries.provenance import recorded
+from doubledraft.summaries.trace_audit import Distribution, Flagged, Histogram, TraceAudit
 from doubledraft.traces.figures import audit_figure
 from doubledraft.training import loss_figure
 
-AUDIT = {
-    "n": 12,
-    "kept": 10,
-    "dropped": 2,
-    "reasons": {"wrong answer": 2},
-    "tokens": {"n": 10, "median": 21, "max": 30, "histogram": {"edges": [10, 20, 31], "counts": [4, 6]}},
-    "steps": {"n": 10, "median": 4, "max": 5, "histogram": {"edges": [3, 4, 5, 6], "counts": [2, 5, 3]}},
-    "words_per_step": {
-        "n": 40,
-        "median": 3,
-        "max": 5,
-        "histogram": {"edges": [2, 3, 4, 5, 6], "counts": [9, 11, 11, 9]},
-    },
-    "rule": {"min_steps": 3, "max_steps": 5, "max_words": 5},
-    "compliant": {"value": 1.0, "low": 0.7, "high": 1.0, "n": 10},
-    "verified": {"value": 1.0, "low": 0.7, "high": 1.0, "n": 10},
-    "numeric_density": {"value": 0.9, "low": 0.8, "high": 0.95, "n": 40},
-}
-NOTHING = {
-    "n": 0, "kept": 0, "dropped": 0, "reasons": {}, "tokens": None, "steps": None, "words_per_step": None, "rule": None,
-    "compliant": None, "verified": None, "numeric_density": None,
-}  # fmt: skip
+
+def spread(median: float, most: int, edges: list[int], counts: list[int]) -> Distribution:
+    return Distribution(
+        n=sum(counts),
+        mean=median,
+        median=median,
+        p90=most,
+        max=most,
+        total=0,
+        histogram=Histogram(edges=edges, counts=counts),
+    )
+
+
+NOTHING = TraceAudit(
+    type=None, scenario=None, teacher=None, n=0, kept=0, dropped=0, reasons={}, tokens=None, steps=None,
+    words_per_step=None, rule=None, compliant=None, verified=None, numeric_density=None,
+    without_equation=Flagged(n=0, ids=[]), asked={}, provenance=recorded(),
+)  # fmt: skip
+AUDIT = replace(
+    NOTHING,
+    n=12,
+    kept=10,
+    dropped=2,
+    reasons={"wrong answer": 2},
+    tokens=spread(21, 30, [10, 20, 31], [4, 6]),
+    steps=spread(4, 5, [3, 4, 5, 6], [2, 5, 3]),
+    words_per_step=spread(3, 5, [2, 3, 4, 5, 6], [9, 11, 11, 9]),
+    rule={"min_steps": 3, "max_steps": 5, "max_words": 5},
+    compliant=Interval(1.0, 0.7, 1.0, 10),
+    verified=Interval(1.0, 0.7, 1.0, 10),
+    numeric_density=Interval(0.9, 0.8, 0.95, 40),
+)
 
 
 def dot(label: str = "cod_hard", **changes: object) -> Dot:
@@ -92,7 +106,7 @@ def test_cot_and_cod_keep_their_colours_whatever_else_is_there():
 def test_audit_is_drawn(tmp_path, audit):
     audit_figure(audit, tmp_path / "audit.svg")
     shown = texts(tmp_path / "audit.svg")
-    assert any(text.startswith(f"n = {audit['n']} rows, {audit['kept']} kept") for text in shown)
+    assert any(text.startswith(f"n = {audit.n} rows, {audit.kept} kept") for text in shown)
     assert ("words per step" in shown) == (audit is AUDIT)
 
 

@@ -43,12 +43,12 @@ def test_optional_numbers_and_lists_come_back(tmp_path):
     ("content", "line", "reason"),
     [
         (LINE[:-1], 1, "is cut"),
-        (LINE + b"\xff\xfe\n", 2, "not a JSON line"),
-        (b"\xef\xbb\xbf" + LINE, 1, "not a JSON line"),
-        (b"<html>\n", 1, "not a JSON line"),
-        (b"version https://git-lfs.github.com/spec/v1\n", 1, "not a JSON line"),
+        (LINE + b"\xff\xfe\n", 2, "not JSON"),
+        (b"\xef\xbb\xbf" + LINE, 1, "not JSON"),
+        (b"<html>\n", 1, "not JSON"),
+        (b"version https://git-lfs.github.com/spec/v1\n", 1, "not JSON"),
         (b"[]\n", 1, "expected an object"),
-        (b"\n" + LINE, 1, "not a JSON line"),
+        (b"\n" + LINE, 1, "not JSON"),
         (LINE + LINE, 2, "stands twice"),
         (LINE.replace(b'"id": "a"', b'"id": "a", "id": "b"'), 1, "a key stands twice"),
         (LINE.replace(b'"level": "1"', b'"level": NaN'), 1, "NaN is not JSON"),
@@ -86,7 +86,7 @@ def test_an_error_while_writing_leaves_the_old_file_and_no_other(tmp_path):
 
 def test_a_kill_while_writing_leaves_no_file_at_the_final_path(tmp_path):
     code = (
-        "import os, sys, signal; from doubledraft.records import whole_file, whole_directory\n"
+        "import os, sys, signal; from doubledraft.files import whole_file, whole_directory\n"
         "with whole_directory(sys.argv[1] + '/d') as d, whole_file(sys.argv[1] + '/f') as f:\n"
         "    (d / 'half').touch(); f.write('half'); f.flush(); os.kill(os.getpid(), signal.SIGKILL)\n"
     )
@@ -108,7 +108,7 @@ def test_a_folder_takes_its_name_when_complete_and_replaces_the_old_one(tmp_path
 @pytest.mark.parametrize("kind", ["file", "folder"])
 def test_a_full_disk_or_a_limit_is_named_with_the_path_and_nothing_half_written_stays(tmp_path, kind):
     code = (
-        "import resource, signal, sys; from pathlib import Path; from doubledraft.records import *\n"
+        "import resource, signal, sys; from pathlib import Path; from doubledraft.files import *\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))\n"
         "if sys.argv[1] == 'file':\n"
         "    with whole_file('results/out') as file: file.write('x' * 100_000)\n"

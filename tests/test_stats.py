@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from doubledraft import stats
-from doubledraft.stats import Interval, as_json, mcnemar, mean_interval, percentiles, ratio_interval, wilson
+from doubledraft.stats import Interval, as_json, mcnemar, mean_interval, median_interval, percentiles, ratio_interval, wilson
 
 
 def test_wilson_equals_published_example():
@@ -100,7 +100,7 @@ def test_same_seed_gives_same_ends():
 
 
 def test_many_units_are_drawn_in_blocks_without_changing_their_number(monkeypatch):
-    monkeypatch.setattr(stats, "BLOCK", 100)
+    monkeypatch.setattr(stats, "DRAWN_AT_ONCE", 100)
     monkeypatch.setattr(stats, "RESAMPLES", 1003)
     small = mean_interval(list(range(60)), 0)
     assert small.low < 29.5 < small.high
@@ -131,9 +131,25 @@ def test_unequal_lengths_are_refused():
         ratio_interval([1, 2], [1], 0)
 
 
-def test_percentiles_interpolate_and_count():
-    assert percentiles([1, 2, 3, 4, 5]) == {"p50": 3, "p90": pytest.approx(4.6), "p99": pytest.approx(4.96), "n": 5}
+def test_the_tail_is_told_from_enough_values_on_and_else_why_not():
+    few, some, many = (percentiles(range(n)) for n in (63, 64, 662))
+    assert (few.p50.value, few.p90, few.p99, few.n) == (31, None, None, 63)
+    assert few.reason == "p90 takes 64 values and p99 takes 662 values, and there are 63"
+    assert (some.p90, some.p99) == (pytest.approx(56.7), None) and some.reason.startswith("p99 takes 662")
+    assert (many.p99, many.reason) == (pytest.approx(654.39), None)
     assert percentiles([]) is None
+
+
+def test_the_median_lies_between_order_statistics():
+    assert median_interval([3, 1, 2, 6, 5, 4]) == Interval(3.5, 1, 6, 6), "covers with 1 - 2 / 2**6"
+    assert median_interval([2, 1, 3]) == Interval(2, None, None, 3), "no two of five values cover with 95 %"
+    assert median_interval([]) is None
+
+
+def test_the_median_s_interval_holds_its_level():
+    draws = np.random.default_rng(5).exponential(size=(2000, 48))
+    held = sum(found.low <= np.log(2) <= found.high for found in map(median_interval, draws.tolist()))
+    assert 0.945 <= held / 2000 <= 0.98, "the exact level is 0.9704; beyond with a probability under 1e-6"
 
 
 def test_mcnemar_is_a_coin_test_of_the_discordant_pairs():

@@ -7,9 +7,9 @@ intervals, speed, acceptance, and how often both ways gave the same tokens. Rows
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
-from doubledraft import provenance
 from doubledraft.cli import options as pair
 from doubledraft.engine.decode import checked_prompts
 from doubledraft.engine.draft_length import by_setting
@@ -17,8 +17,8 @@ from doubledraft.engine.proposers import NoDraft
 from doubledraft.evaluation import samples
 from doubledraft.evaluation.evaluate import Task, evaluate
 from doubledraft.evaluation.interleave import SPECULATIVE, Arm
-from doubledraft.files import write_json
 from doubledraft.questions.data_sets import read_questions
+from doubledraft.summaries import json_file
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,7 +53,7 @@ def run(options: argparse.Namespace) -> None:
     if options.out:  # before standard output, which may be a pipe that nobody reads any more
         asked = {name: value for name, value in vars(options).items() if name != "run"}
         folder = Path(options.out)
-        write_json(folder / "metrics.json", metrics | {"options": asked, "provenance": provenance.provenance()})
+        json_file.write(folder / "metrics.json", replace(metrics, options=asked))
         samples.write_samples(folder / "samples.csv", questions, graded)
         samples.write_page(folder / "comparison.txt", metrics, questions, graded)
     sys.stdout.write(samples.page(metrics, questions, graded))

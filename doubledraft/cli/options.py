@@ -3,14 +3,13 @@
 import argparse
 from typing import TYPE_CHECKING
 
+from doubledraft.engine.draft_length import LONGEST_DRAFT
 from doubledraft.engine.proposers import NGram, NoDraft, Proposer
 from doubledraft.engine.sampling import Sampling
 from doubledraft.inference.load_pair import OptionError, Target, load_draft, load_target
 
 if TYPE_CHECKING:
     pass
-
-LONGEST_DRAFT = 16
 
 
 def add_models(parser: argparse.ArgumentParser) -> None:
@@ -20,7 +19,7 @@ def add_models(parser: argparse.ArgumentParser) -> None:
     drafting.add_argument("--draft", metavar="FOLDER", help="the draft model: a folder, or a name on the hub")
     drafting.add_argument("--ngram", action="store_true", help="draft what followed the same words earlier in the text")
     parser.add_argument(
-        "--says",
+        "--draft-vocabulary",
         nargs="+",
         metavar="FILE",
         help="generations (`distilled.jsonl`): the draft proposes only tokens of theirs; faster, and the same answer",
@@ -101,14 +100,14 @@ def load(options: argparse.Namespace) -> tuple[Target, Proposer]:
     loaded = load_target(options.model, options.dtype, options.device)
     if options.ngram:
         return loaded, NGram()
-    return loaded, load_draft(options.draft, loaded.target, options.says) if options.draft else NoDraft()
+    return loaded, load_draft(options.draft, loaded.target, options.allowed_tokens) if options.draft else NoDraft()
 
 
 def _refuse_ignored(options: argparse.Namespace) -> None:
     """Raise OptionError for an option that means nothing beside the others."""
     if options.ngram and options.draft_length == "adaptive":
         raise OptionError("--draft-length adaptive goes by the confidence of a draft model, and --ngram has none")
-    if options.says and not options.draft:
+    if options.allowed_tokens and not options.draft:
         raise OptionError("--says is what a draft model proposes: name one with --draft")
     if options.few_shot and not options.prompt_file:
         raise OptionError("--few-shot shows the shots of a prompt file: name one with --prompt-file")

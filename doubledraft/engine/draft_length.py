@@ -13,11 +13,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from doubledraft.engine.decoding_metrics import Step, StepTime
+from doubledraft.engine.decoding_metrics import DecodingStep, StepTime
 
 if TYPE_CHECKING:
     import torch
 
+LONGEST_DRAFT = 16  # K at most, in a study, on the command line, and where the best K is looked for
 BINS = 10  # of confidence, equally wide
 PRIOR = 2  # made-up tokens in each bin, accepted as often as its middle says
 FADING = 0.99  # weight of a step's cost and yield against the next one's: speed is that of the last hundred steps or so
@@ -35,7 +36,7 @@ class DraftLength(Protocol):
     def goes_on(self, logits: "torch.Tensor", tokens: "torch.Tensor") -> bool:
         """Say whether to draft one more, after `tokens` [rows] that came from logits [rows, vocabulary]."""
 
-    def learn(self, steps: Sequence[Step | None], time: StepTime) -> None:
+    def learn(self, steps: Sequence[DecodingStep | None], time: StepTime) -> None:
         """Take in what became of the draft: the step of each row, None for rows that had ended before it."""
 
 
@@ -56,14 +57,14 @@ class FixedLength:
         """Go on, without looking at the tensors, which would wait for the device."""
         return True
 
-    def learn(self, steps: Sequence[Step | None], time: StepTime) -> None:
+    def learn(self, steps: Sequence[DecodingStep | None], time: StepTime) -> None:
         """Do nothing: the length stays."""
 
 
 class AdaptiveLength:
     """One token, then as many as pay, at most `longest`; one object in many calls knows costs and chances from all."""
 
-    def __init__(self, longest: int = 16) -> None:
+    def __init__(self, longest: int = LONGEST_DRAFT) -> None:
         self.longest = FixedLength(longest).longest
         self._accepted = [PRIOR * (index + 0.5) / BINS for index in range(BINS)]
         self._judged = [float(PRIOR)] * BINS
@@ -97,7 +98,7 @@ class AdaptiveLength:
         slope = (products / steps - drafted * verifying / steps**2) / (spread + RIDGE)
         return (drafting / drafted + max(0.0, slope)) * emitted / (drafting + verifying)
 
-    def learn(self, steps: Sequence[Step | None], time: StepTime) -> None:
+    def learn(self, steps: Sequence[DecodingStep | None], time: StepTime) -> None:
         """Count which confidences were accepted, and what the step cost."""
         length, drafting, verifying = time.drafted, time.draft_seconds, time.verify_seconds
         emitted = sum(step.emitted for step in steps if step)
@@ -107,7 +108,7 @@ class AdaptiveLength:
             if step:
                 self._judge(row, step)
 
-    def _judge(self, row: int, step: Step) -> None:
+    def _judge(self, row: int, step: DecodingStep) -> None:
         """Count the tokens up to the first that was refused; nothing is known of those beyond it."""
         for position in range(min(step.accepted + 1, len(step.drafted), len(self._bins))):  # n-grams have no bins
             index = self._bins[position][row]

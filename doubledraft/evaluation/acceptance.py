@@ -1,12 +1,18 @@
-"""What is computed from counts of drafted and accepted tokens: acceptance, expected tokens per step, best K."""
+"""What follows from counts of drafted and accepted tokens: acceptance, expected tokens per step, the best K.
+
+K is the draft length; alpha the chance that a drafted token is accepted, given that those before it were; c and v the
+time of one drafted token and of one verification, in plain target steps. The cost model is that of Leviathan et al.
+2023, arXiv:2211.17192, with v added: verification is not free on every machine.
+"""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 
 from doubledraft.engine.decoding_metrics import Metrics
+from doubledraft.engine.draft_length import LONGEST_DRAFT
 from doubledraft.records import Generation
 from doubledraft.stats import Interval, wilson
-
-LONGEST_DRAFT = 32  # where the search for the best draft length ends; v was measured near the K in use, not far beyond
+from doubledraft.summaries.cell_metrics import CounterCheck
 
 
 class CounterError(ValueError):
@@ -26,19 +32,20 @@ def per_token_acceptance(rate: float, draft_length: int) -> float:
 
 
 def expected_tokens(alpha: float, draft_length: int) -> float:
-    """Tokens a drafting step emits on average, bonus token included: (1 - alpha^(K+1)) / (1 - alpha)."""
+    """Return the tokens a drafting step emits on average, bonus token included: (1 - alpha^(K+1)) / (1 - alpha)."""
     return float(sum(alpha**i for i in range(draft_length + 1)))  # the geometric series, safe at alpha = 1
 
 
 def predicted_speedup(tokens_per_step: float, draft_length: int, draft_cost: float, verify_cost: float) -> float:
-    """Speedup over plain decoding by the cost model: S = E / (v + K * c)."""
+    """Return the speedup over plain decoding by the cost model: S = E / (v + K * c)."""
     return tokens_per_step / (verify_cost + draft_length * draft_cost)
 
 
 def best_draft_length(alpha: float, draft_cost: float, verify_cost: float) -> int:
-    """Draft length of the largest predicted speedup; 0 where drafting never pays, LONGEST_DRAFT for that or more.
+    """Return the draft length of the largest predicted speedup: 0 where drafting never pays, at most LONGEST_DRAFT.
 
-    One more drafted token pays while alpha^(K+1) > c * S(K). Plain decoding, S = 1, needs no verification.
+    One more drafted token pays while alpha^(K+1) > c * S(K). Plain decoding, S = 1, needs no verification; v was
+    measured near the K in use and is taken to be the same at every K.
     """
     length = 0
     while length < LONGEST_DRAFT:
@@ -51,33 +58,34 @@ def best_draft_length(alpha: float, draft_cost: float, verify_cost: float) -> in
 
 
 def per_position_acceptance(generations: Sequence[Generation], draft_length: int) -> list[Interval | None]:
-    """Share of drafting steps whose i-th drafted token was accepted, i = 1..K, unconditionally.
+    """Return the share of drafting steps that accepted at least i tokens, for i = 1..K.
 
-    A prefix count: position i was accepted where the step accepted at least i tokens. The intervals take steps as
-    independent, which they are not quite: acceptance comes in runs, so they are somewhat narrow.
+    The intervals take steps as independent, which they are not quite: acceptance comes in runs, so they are somewhat
+    narrow.
     """
     steps = [accepted for row in generations for accepted in row.accepted_per_step or []]
     return [wilson(sum(accepted >= i for accepted in steps), len(steps)) for i in range(1, draft_length + 1)]
 
 
-def check_counters(generations: Sequence[Generation], draft_length: int) -> dict[str, int | bool]:
-    """Check every row's counters against its emitted tokens, and give the totals of the check.
+def check_counters(generations: Sequence[Generation], draft_length: int) -> CounterCheck:
+    """Check every row's counters against its emitted tokens, and return the totals of the check.
 
-    A step emits its accepted tokens and one more, so accepted + steps is what was emitted, but for what the end of the
-    answer or the token cap cut off the last step. Raises CounterError naming the row where the excess is negative or
-    larger than the last step could hold, or where the counts contradict each other.
+    A step emits its accepted tokens and one more, so accepted + steps equals the emitted tokens, except for those that
+    the end of the answer or the token cap cut off the last step. Raise CounterError naming the row where the excess is
+    negative or larger than the last step could hold, or where the counts contradict each other.
     """
     for row in generations:
         if problem := _contradiction(row, draft_length):
             raise CounterError(f"question {row.id!r}: {problem}; the engine's counters cannot be trusted, run it again")
     total = sum(row.accepted + row.steps for row in generations)
     emitted = sum(len(row.token_ids) for row in generations)
-    return {
-        "accepted_plus_steps": total,
-        "emitted": emitted,
-        "excess": total - emitted,
-        "explained_by_trimming": True,  # of every row, or the check above would have raised
-    }
+    trimmable = sum(_trimmable(row, draft_length) for row in generations)
+    return CounterCheck(accepted_plus_steps=total, emitted=emitted, excess=total - emitted, trimmable=trimmable)
+
+
+def _trimmable(row: Generation, draft_length: int) -> int:
+    """Return how many tokens the end of the answer may have cut off the row's last step."""
+    return min(draft_length, row.accepted_per_step[-1]) if row.accepted_per_step else 0
 
 
 def _contradiction(row: Generation, draft_length: int) -> str | None:
@@ -86,7 +94,7 @@ def _contradiction(row: Generation, draft_length: int) -> str | None:
         return f"a speculative row must have {', '.join(missing)}"
     emitted, per_step = len(row.token_ids), row.accepted_per_step
     excess = row.accepted + row.steps - emitted
-    trimmable = min(draft_length, per_step[-1]) if per_step else 0
+    trimmable = _trimmable(row, draft_length)
     if min(row.steps, row.drafted, row.accepted, *per_step, 0) < 0:
         return "a counter is negative"
     if row.accepted > row.drafted:
@@ -108,7 +116,7 @@ def _contradiction(row: Generation, draft_length: int) -> str | None:
 
 
 def summary(metrics: Metrics) -> dict[str, object]:
-    """Return a run's numbers as JSON has them; raises CounterError where the counters contradict the tokens."""
+    """Return a run's numbers as JSON has them; raise CounterError where the counters contradict the tokens."""
     rows = [answer.as_generation(str(index)) for index, answer in enumerate(metrics.answers)]
     steps = [step for answer in metrics.answers for step in answer.steps if step.drafted]
     longest = max((len(step.drafted) for step in steps), default=0)
@@ -129,5 +137,5 @@ def summary(metrics: Metrics) -> dict[str, object]:
         "seconds": metrics.seconds,
         "tokens_per_second": emitted / metrics.seconds,
         "step_seconds": metrics.step_seconds(),
-        "self_check": check_counters(rows, longest),
+        "self_check": asdict(check_counters(rows, longest)),
     }

@@ -13,7 +13,6 @@ with the answer's first token, which counts as a pass, as it is one in the other
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from doubledraft import machine, provenance
@@ -24,6 +23,8 @@ from doubledraft.inference.tokenizing import load_tokenizer, stop_ids
 from doubledraft.log import log
 from doubledraft.records import Generation, first_difference, read_records
 from doubledraft.stats import as_json, wilson
+from doubledraft.summaries import json_file
+from doubledraft.summaries.run_file import RunFile
 
 TOLERANCE = 0.02  # of tokens per step, between the engine with the most and that with the fewest
 TIE = 1e-3  # log-probability; engines whose passes differ only in the order of float32 sums are much closer
@@ -67,7 +68,7 @@ def _answered(job: Job, folder: str) -> tuple[str, list[Generation]]:
     """Give name and rows of the job's engine, which runs in a process of its own."""
     job = replace(job, out=f"{folder}/{job.engine}.jsonl", run_out=f"{folder}/{job.engine}.json")
     generate.run(job)
-    version = json.loads(Path(job.run_out).read_text(encoding="utf-8"))["version"]
+    version = json_file.read(job.run_out, RunFile).version
     return f"{job.engine} {version}", read_records(job.out, Generation)
 
 

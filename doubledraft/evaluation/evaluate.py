@@ -1,8 +1,7 @@
-"""Quality and speed of a target on a data set, plain and with a draft, in one process: the figures of a study's cell.
+"""Quality and speed of a target on a data set, plain and with a draft, in one process: the metrics of a study's cell.
 
-Questions are answered greedily, one at a time, by both ways in turn (`arms`). Answers are graded as a study grades
-them (`answers`), strict and lenient, and the figures have the form and the definitions of `metrics.json` (`benchmark`,
-`speculation`), so that what is measured here can be laid beside a cell.
+Questions are answered greedily, one at a time, with and without the draft in turn (`interleave`). Answers are graded as
+in a study, and the metrics have the form and the definitions of `metrics.json`, so that they compare with a cell's.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -11,14 +10,16 @@ from dataclasses import dataclass, replace
 from doubledraft import __version__
 from doubledraft.engine.backend import Backend
 from doubledraft.engine.decoding_metrics import by_token_class, together
-from doubledraft.engine.draft_length import AdaptiveLength
 from doubledraft.engine.lossless import top2_gap
 from doubledraft.engine.proposers import DraftModel
-from doubledraft.evaluation import score, speculation
+from doubledraft.evaluation import score
 from doubledraft.evaluation.interleave import BASELINE, SPECULATIVE, Arm, Timing, measure, plain
 from doubledraft.evaluation.runs import Graded, Run
 from doubledraft.inference.bandwidth import read_bandwidth
 from doubledraft.records import Generation, Question, first_difference
+from doubledraft.summaries.cell_metrics import CellMetrics
+from doubledraft.summaries.provenance import of_cell, recorded
+from doubledraft.summaries.run_file import EngineRun, PassBytes, StepSeconds, TokenCounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +34,10 @@ class Task:
     decode: Callable[[Sequence[int]], str]  # token ids to text
 
 
-def evaluate(target: Backend, draft: Arm | None, task: Task, seed: int) -> tuple[dict, dict[str, Graded]]:
-    """Answer and grade a task, plainly and by `draft` too where there is one; gives metrics and the graded answers.
+def evaluate(target: Backend, draft: Arm | None, task: Task, seed: int) -> tuple[CellMetrics, dict[str, Graded]]:
+    """Answer and grade a task without and, where there is one, with a draft; return the metrics and the graded answers.
 
-    `draft` is an arm of the name SPECULATIVE; `seed` is that of the intervals.
+    `draft` is an arm with the name SPECULATIVE; `seed` is for the bootstrap of the intervals.
     """
     arms = [plain(), *([draft] if draft else [])]
     timings = measure(target, arms, task.prompts, task.max_new_tokens, stop_ids=task.stop_ids)
@@ -45,38 +46,54 @@ def evaluate(target: Backend, draft: Arm | None, task: Task, seed: int) -> tuple
     if draft:
         runs[SPECULATIVE] = _with_gaps(target, task, runs[BASELINE], runs[SPECULATIVE])
     graded = {name: score.grade(run, task.questions, None, seed) for name, run in runs.items()}
-    metrics = {"cell": task.name, "n": len(task.questions)} | {name: mode.figures for name, mode in graded.items()}
-    if draft:
-        metrics |= _comparison(graded[BASELINE], graded[SPECULATIVE], draft, seed)
+    compared = (
+        score.compare(graded[BASELINE], graded[SPECULATIVE], seed) if draft else {BASELINE: graded[BASELINE].metrics}
+    )
+    metrics = CellMetrics(
+        cell=task.name,
+        type=None,
+        scenario=None,
+        n=len(task.questions),
+        questions=None,
+        questions_hash=None,
+        **compared,
+        provenance=of_cell(recorded()),
+    )
     return metrics, graded
 
 
 def _run(target: Backend, arm: Arm, timings: Sequence[Timing], task: Task, bandwidth: float) -> Run:
-    """Give an arm's answers as a run of the study's engines has them."""
+    """Return an arm's answers as a run, like those of a study's engines."""
     rows = [
         timing.as_generation(task.questions[timing.question].id, task.decode(timing.answer.token_ids))
         for timing in timings
     ]
     drafts = arm.name != BASELINE
     draft = arm.proposer.draft if isinstance(arm.proposer, DraftModel) else None
-    steps = [step for timing in timings for step in timing.answer.steps]
-    info = {
-        "engine": "native",
-        "version": __version__,
-        "dtype": str(target.dtype).removeprefix("torch."),
-        "method": ("draft_model" if draft else "ngram") if drafts else "none",
-        "draft_length": arm.draft_length.longest if drafts else None,
-        "concurrency": 1,
-        "step_seconds": together([timing.metrics for timing in timings]).step_seconds(),
-        "bytes_per_pass": {"target": target.bytes_per_pass, "draft": draft.bytes_per_pass if draft else None},
-        "read_bytes_per_second": bandwidth,
-        "token_classes": by_token_class(steps, lambda token: task.decode([token]), task.stop_ids) if drafts else None,
-    }
+    info = EngineRun(
+        engine="native",
+        version=__version__,
+        kernel=None,
+        dtype=str(target.dtype).removeprefix("torch."),
+        method=("draft_model" if draft else "ngram") if drafts else "none",
+        draft_length=arm.draft_length.longest if drafts else None,
+        concurrency=1,
+        step_seconds=StepSeconds(**together([timing.metrics for timing in timings]).step_seconds()),
+        bytes_per_pass=PassBytes(target=target.bytes_per_pass, draft=draft.bytes_per_pass if draft else None),
+        read_bytes_per_second=bandwidth,
+        token_classes=_token_classes(timings, task) if drafts else None,
+    )
     return Run(arm.name, rows, info)
 
 
+def _token_classes(timings: Sequence[Timing], task: Task) -> dict[str, TokenCounts]:
+    steps = [step for timing in timings for step in timing.answer.steps]
+    counts = by_token_class(steps, lambda token: task.decode([token]), task.stop_ids)
+    return {name: TokenCounts(**count) for name, count in counts.items()}
+
+
 def _with_gaps(target: Backend, task: Task, baseline: Run, drafted: Run) -> Run:
-    """Note on answers that part from the baseline's how close the target's two best tokens are where they first do."""
+    """Return the run with the gap of the target's two best tokens at the first difference from the baseline."""
 
     def noted(prompt: Sequence[int], base: Generation, row: Generation) -> Generation:
         same = first_difference(row.token_ids, base.token_ids)
@@ -86,24 +103,3 @@ def _with_gaps(target: Backend, task: Task, baseline: Run, drafted: Run) -> Run:
 
     rows = [noted(*row) for row in zip(task.prompts, baseline.rows, drafted.rows, strict=True)]
     return Run(drafted.path, rows, drafted.info)
-
-
-def _comparison(baseline: Graded, drafted: Graded, draft: Arm, seed: int) -> dict[str, dict]:
-    speculated = speculation.figures(drafted.run, seed)
-    adaptive = isinstance(draft.draft_length, AdaptiveLength)
-    if adaptive:  # figures of one K mean nothing; the bound takes the mean
-        steps = [accepted for row in drafted.run.rows for accepted in row.accepted_per_step]
-        mean = speculated["drafted"] / len(steps) if steps else 0.0
-        undefined = {
-            "per_token_acceptance": None,
-            "per_position_acceptance": None,
-            "expected_tokens_per_step": {"from_counters": None, "from_alpha": None},
-        }
-        speculated |= {"draft_length": mean, **undefined}
-    speedup = speculation.speedup(baseline.run, drafted.run, speculated, seed)
-    return {
-        "speculation": speculated,
-        "speedup": speedup | {"predicted": None} if adaptive else speedup,
-        "bandwidth": speculation.bandwidth(baseline.run, drafted.run),
-        "lossless": score.lossless_figures(baseline, drafted),
-    }

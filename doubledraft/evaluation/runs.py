@@ -1,16 +1,17 @@
 """What an engine run left behind, and which runs may be scored and compared.
 
-A run is a file of generations and a run file that says how they were made. Only like is compared with like: the same
+A run is a file of generations and a run file with how they were made. Only like is compared with like: the same
 questions in the same order, one model and prompt, one engine with the same settings and environment, one machine.
 Anything else is an error that names the file and the first difference.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from doubledraft.records import Generation, Question, Score, read_records
+from doubledraft.records import Generation, Question, RecordError, Score, read_records
+from doubledraft.summaries import json_file
+from doubledraft.summaries.cell_metrics import RunMetrics
+from doubledraft.summaries.run_file import EngineRun, RunFile
 
 SAME_IN_BOTH = ("engine", "version", "kernel", "dtype", "concurrency", "n")  # unlike runs have no speedup
 SAME_IN_JOB = (
@@ -24,19 +25,6 @@ SAME_IN_JOB = (
     "warmup",
     "seed",
 )
-RUN_KEYS = {
-    *SAME_IN_BOTH,
-    "mode",
-    "method",
-    "draft_length",
-    "step_seconds",
-    "bytes_per_pass",
-    "read_bytes_per_second",
-    "token_classes",
-    "job",
-    "environment",
-    "provenance",
-}
 
 
 class ComparisonError(ValueError):
@@ -45,51 +33,62 @@ class ComparisonError(ValueError):
 
 @dataclass(frozen=True)
 class Run:
-    """What one engine run gave for a list of questions."""
+    """The answers of one engine run to a list of questions, and how they were made."""
 
     path: str  # of the generations
     rows: list[Generation]  # in the order of the questions
-    info: dict  # the run file
+    info: EngineRun  # the run file, where there is one
 
     @property
     def engine(self) -> str:
         """Name and version of the engine."""
-        return f"{self.info['engine']} {self.info['version']}"
+        return f"{self.info.engine} {self.info.version}"
 
     @property
     def batches(self) -> list[float]:
-        """Wall seconds of each batch, in order: every row of a batch repeats its time, and it counts once."""
-        return list({row.batch: row.batch_seconds for row in self.rows}.values())
+        """Wall seconds of each batch, in order."""
+        return batch_seconds(self.rows)
 
 
 @dataclass(frozen=True)
 class Graded:
-    """A run with the grades of its answers and its figures (MODE of metrics.json)."""
+    """A run with the grades of its answers and its metrics."""
 
     run: Run
     scores: list[Score]
-    figures: dict
+    metrics: RunMetrics
+
+
+def batch_seconds(rows: Sequence[Generation]) -> list[float]:
+    """Return the wall seconds of each batch, in order: every row of a batch repeats its time, and it counts once."""
+    return list({row.batch: row.batch_seconds for row in rows}.values())
 
 
 def load(path: str, run_path: str, asked: Sequence[Question], questions: str) -> Run:
-    """Read a run; refuse it unless it answers exactly the asked questions, in their order, with measured acceptance."""
+    """Return a run; raise ComparisonError unless it answers exactly the asked questions, in their order."""
     rows = read_records(path, Generation)
     _check_ids(path, [row.id for row in rows], questions, [question.id for question in asked])
     _check_batches(path, rows)
-    info = json.loads(Path(run_path).read_text(encoding="utf-8"))
-    if missing := sorted(RUN_KEYS - info.keys()):
-        raise ComparisonError(f"{run_path}: key {missing[0]!r} is missing; run the engine again")
-    if missing := [key for key in SAME_IN_JOB if key not in info["job"]]:
-        raise ComparisonError(f"{run_path}: key 'job.{missing[0]}' is missing; run the engine again")
-    if info["n"] != len(rows):
-        raise ComparisonError(f"{run_path}: n is {info['n']}, but {path} has {len(rows)} rows; run the engine again")
-    if _is_synthetic(info):
+    info = _run_file(run_path)
+    if info.n != len(rows):
+        raise ComparisonError(f"{run_path}: n is {info.n}, but {path} has {len(rows)} rows; run the engine again")
+    if _is_synthetic(info.job):
         raise ComparisonError(f"{run_path}: synthetic acceptance is made up, not measured; use the standard rejection")
     return Run(path, rows, info)
 
 
+def _run_file(path: str) -> RunFile:
+    try:
+        info = json_file.read(path, RunFile)
+    except RecordError as error:
+        raise ComparisonError(f"{error}; run the engine again") from None
+    if missing := [key for key in SAME_IN_JOB if key not in info.job]:
+        raise ComparisonError(f"{path}: key 'job.{missing[0]}' is missing; run the engine again")
+    return info
+
+
 def check_comparable(baseline: Run, speculative: Run) -> None:
-    """Refuse two runs that differ in anything but the draft."""
+    """Raise ComparisonError where two runs differ in anything but the draft."""
 
     def check(what: str, first: object, second: object) -> None:
         if first != second:
@@ -99,17 +98,17 @@ def check_comparable(baseline: Run, speculative: Run) -> None:
             )
 
     for key in SAME_IN_BOTH:
-        check(key, baseline.info[key], speculative.info[key])
+        check(key, getattr(baseline.info, key), getattr(speculative.info, key))
     for key in SAME_IN_JOB:
-        check(key, baseline.info["job"][key], speculative.info["job"][key])
-    check("environment", baseline.info["environment"], speculative.info["environment"])
-    check("hardware", *(run.info["provenance"]["hardware"] for run in (baseline, speculative)))
+        check(key, baseline.info.job[key], speculative.info.job[key])
+    check("environment", baseline.info.environment, speculative.info.environment)
+    check("hardware", *(run.info.provenance.hardware for run in (baseline, speculative)))
     check("the batches in flight", *([row.batch for row in run.rows] for run in (baseline, speculative)))
     for run, drafts in ((baseline, False), (speculative, True)):
-        if (run.info["method"] not in (None, "none")) != drafts:
+        if (run.info.method != "none") != drafts:
             raise ComparisonError(
                 f"{run.path}: expected a run {'with' if drafts else 'without'} a draft, "
-                f"found method {run.info['method']!r}"
+                f"found method {run.info.method!r}"
             )
 
 
@@ -140,7 +139,7 @@ def _check_batches(path: str, rows: list[Generation]) -> None:
 
 
 def _is_synthetic(value: object) -> bool:
-    """Find vLLM's switches of made-up acceptance anywhere in a run file."""
+    """Return whether one of vLLM's switches of made-up acceptance is set anywhere in a job."""
     if isinstance(value, dict):
         named = any(str(key).startswith("synthetic_acceptance") and item is not None for key, item in value.items())
         return named or value.get("rejection_sample_method") == "synthetic" or any(map(_is_synthetic, value.values()))

@@ -1,28 +1,26 @@
 """The rows behind the metrics, for people: samples.csv (one row a question) and comparison.txt (one page a cell).
 
-Model output is data here: `plain_text` makes it visible, and keeps spreadsheets from running it; numbers stay numbers.
+Model output is data: control characters become visible escapes, and no cell is a formula to a spreadsheet.
 """
 
-import csv
 import textwrap
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from doubledraft.escaping import csv_cell, visible
+from doubledraft.escaping import visible
 from doubledraft.evaluation.runs import Graded
 from doubledraft.files import whole_file
+from doubledraft.number_text import number_text, quantity_text
 from doubledraft.records import Question, first_difference
+from doubledraft.summaries.cell_metrics import CellMetrics, RunMetrics
+from doubledraft.summaries.table import write_csv
 
 OUTCOMES = {"equal": "right", "different": "wrong", "undecided": "undecided"}
 WIDTH = 110  # columns of the page
 
 
 def write_samples(path: str, asked: Sequence[Question], modes: Mapping[str, Graded]) -> None:
-    """Write one CSV row a question: its gold answer, then every mode's answer, grades, tokens and times."""
-    rows = [_row(index, question, modes) for index, question in enumerate(asked)]
-    with whole_file(path) as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({name: csv_cell(value) for name, value in row.items()} for row in rows)
+    """Write one CSV row per question: its gold answer, then the answer, grades, tokens and times of every run."""
+    write_csv(path, [_row(index, question, modes) for index, question in enumerate(asked)])
 
 
 def _row(index: int, question: Question, modes: Mapping[str, Graded]) -> dict[str, object]:
@@ -47,60 +45,59 @@ def _row(index: int, question: Question, modes: Mapping[str, Graded]) -> dict[st
     return row
 
 
-def write_page(path: str, metrics: dict, asked: Sequence[Question], modes: Mapping[str, Graded]) -> None:
+def write_page(path: str, metrics: CellMetrics, asked: Sequence[Question], modes: Mapping[str, Graded]) -> None:
     """Write the page of a cell."""
     with whole_file(path) as file:
         file.write(page(metrics, asked, modes))
 
 
-def page(metrics: dict, asked: Sequence[Question], modes: Mapping[str, Graded]) -> str:
-    """Give the page of a cell: its main figures, its modes side by side, and a few answers."""
+def page(metrics: CellMetrics, asked: Sequence[Question], modes: Mapping[str, Graded]) -> str:
+    """Return the page of a cell: its main metrics, its runs side by side, and a few answers."""
     parts = [*_header(metrics), "", *_table(modes), "", *_examples(asked, modes)]
     return "\n".join(line.rstrip() for line in parts) + "\n"
 
 
-def _header(metrics: dict) -> list[str]:
-    title = f"{metrics['cell']}: {metrics['n']} questions, 95 % intervals in brackets"
-    lines = [title, "=" * len(title)]
-    if "speculation" not in metrics:
+def _header(metrics: CellMetrics) -> list[str]:
+    title = f"{metrics.cell}: {metrics.n} questions, 95 % intervals in brackets"
+    lines, spec = [title, "=" * len(title)], metrics.speculation
+    if spec is None:
         return lines
-    spec, speedup = metrics["speculation"], metrics["speedup"]
+    speedup, same = metrics.speedup, metrics.lossless
     facts = {
-        "speculation": f"{spec['method']}, K = {spec['draft_length']:.3g}, {spec['engine']}",
-        "speedup": f"{_figure(speedup, 'batches')}, predicted {_number(speedup['predicted'])}",
-        "tokens per step": _figure(spec["tokens_per_step"]),
-        "acceptance rate": f"{_percent(spec['acceptance_rate'])} ({spec['acceptance_definition']})",
-        "identical output": f"{_percent(metrics['lossless']['identical_rate'])} ({metrics['lossless']['dtype']})",
+        "speculation": f"{spec.method}, K = {spec.draft_length}, {spec.engine}",
+        "speedup": f"{quantity_text(speedup)}, predicted {number_text(speedup.predicted)}",
+        "tokens per step": quantity_text(spec.tokens_per_step),
+        "acceptance rate": f"{quantity_text(spec.acceptance_rate, True)}: {spec.acceptance_definition}",
+        "identical output": f"{quantity_text(same.identical_rate, True)}, in {same.dtype}",
     }
-    if spec["agreement_definition"]:
-        facts["agreement"] = f"{_percent(spec['order_independent_agreement'])} ({spec['agreement_definition']})"
+    if spec.agreement_definition:
+        facts["agreement"] = f"{quantity_text(spec.order_independent_agreement, True)}: {spec.agreement_definition}"
     return lines + [f"{name:<18}{fact}" for name, fact in facts.items()]
 
 
 def _table(modes: Mapping[str, Graded]) -> list[str]:
     rows = {
-        "accuracy, strict": lambda mode: _percent(mode["accuracy"]["strict"]) + _warning(mode),
-        "accuracy, lenient": lambda mode: _percent(mode["accuracy"]["lenient"]) + _warning(mode),
-        "  finished, strict": lambda mode: _percent(mode["accuracy"]["strict_finished"]),
-        "  finished, lenient": lambda mode: _percent(mode["accuracy"]["lenient_finished"]),
-        "truncated": lambda mode: _percent(mode["truncated"]) + _warning(mode),
-        "no strict answer": lambda mode: str(mode["unparsable"]),
-        "unclosed <think>": lambda mode: str(mode["unclosed_think"]),
-        "undecided": lambda mode: str(mode["undecided"]),
-        "keeps draft rule": lambda mode: _percent(mode["compliance"]),
-        "steps per answer": lambda mode: _figure(mode["steps_per_answer"]),
-        "words per step": lambda mode: _figure(mode["words_per_step"]),
-        "tokens per answer": lambda mode: _figure(mode["tokens"]["mean"]),
-        "latency p50, s": lambda mode: _number((mode["latency"] or {}).get("p50")),
-        "latency p90, s": lambda mode: _number((mode["latency"] or {}).get("p90")),
-        "tokens per second": lambda mode: _number(mode["tokens_per_second"]),
-        "wall time, s": lambda mode: _number(mode["wall_seconds"]),
-        "requests at a time": lambda mode: str(mode["concurrency"]),
+        "accuracy, strict": lambda run: quantity_text(run.accuracy.strict, True) + _warning(run),
+        "accuracy, lenient": lambda run: quantity_text(run.accuracy.lenient, True) + _warning(run),
+        "  finished, strict": lambda run: quantity_text(run.accuracy.strict_finished, True),
+        "  finished, lenient": lambda run: quantity_text(run.accuracy.lenient_finished, True),
+        "truncated": lambda run: quantity_text(run.truncated, True) + _warning(run),
+        "no strict answer": lambda run: str(run.unparsable),
+        "unclosed <think>": lambda run: str(run.unclosed_think),
+        "undecided": lambda run: str(run.undecided),
+        "keeps draft rule": lambda run: quantity_text(run.compliance, True),
+        "steps per answer": lambda run: quantity_text(run.steps_per_answer),
+        "words per step": lambda run: quantity_text(run.words_per_step),
+        "tokens per answer": lambda run: quantity_text(run.tokens.mean),
+        "median latency, s": lambda run: quantity_text(run.latency and run.latency.p50),
+        "tokens per second": lambda run: number_text(run.tokens_per_second),
+        "wall time, s": lambda run: number_text(run.wall_seconds),
+        "requests at a time": lambda run: str(run.concurrency),
     }
-    figures = [mode.figures for mode in modes.values()]
-    lines = [_columns("", modes), *(_columns(label, map(show, figures)) for label, show in rows.items())]
-    if any(map(_warning, figures)):
-        lines.append("! So many answers hit the token cap that the accuracy tells more of the cap than of the model.")
+    runs = [mode.metrics for mode in modes.values()]
+    lines = [_columns("", modes), *(_columns(label, map(show, runs)) for label, show in rows.items())]
+    if any(map(_warning, runs)):
+        lines.append("! So many answers reached the token cap that the accuracy tells of the cap, not of the model.")
     return lines
 
 
@@ -108,12 +105,12 @@ def _columns(label: str, values: Iterable[str]) -> str:
     return f"{label:<22}" + "".join(f"{value:<36}" for value in values)
 
 
-def _warning(mode: Mapping[str, object]) -> str:
-    return " !" if mode["truncation_warning"] else ""
+def _warning(run: RunMetrics) -> str:
+    return " !" if run.truncation_warning else ""
 
 
 def _examples(asked: Sequence[Question], modes: Mapping[str, Graded]) -> list[str]:
-    """The first answer of each outcome in the first mode, beside what the other modes said."""
+    """Return the first answer of each outcome in the first run, beside those of the other runs."""
     first = next(iter(modes.values()))
     outcomes = [
         "truncated" if row.finish_reason == "length" else OUTCOMES[score.strict_verdict]
@@ -129,31 +126,15 @@ def _examples(asked: Sequence[Question], modes: Mapping[str, Graded]) -> list[st
 def _example(outcome: str, index: int, asked: Sequence[Question], modes: Mapping[str, Graded]) -> list[str]:
     question, names = asked[index], list(modes)
     title = f"An answer that is {outcome} ({names[0]}): {visible(question.id)}"
-    lines = [title, "-" * len(title), *_block("question", question.question), *_block("gold", question.answer)]
+    lines = [title, "-" * len(title), *_indented("question", question.question), *_indented("gold", question.answer)]
     for name in names:
         answer, score = modes[name].run.rows[index], modes[name].scores[index]
         same = name != names[0] and answer.token_ids == modes[names[0]].run.rows[index].token_ids
         verdict = f"[{score.strict_verdict}, {len(answer.token_ids)} tokens]"
-        lines += _block(f"{name} {verdict}", "(the same tokens)" if same else answer.text)
+        lines += _indented(f"{name} {verdict}", "(the same tokens)" if same else answer.text)
     return [*lines, ""]
 
 
-def _block(label: str, text: str) -> list[str]:
+def _indented(label: str, text: str) -> list[str]:
     wrapped = [part for line in visible(text).split("\n") for part in textwrap.wrap(line, WIDTH - 4) or [""]]
     return [f"{label}:", *("    " + line for line in wrapped)]
-
-
-def _figure(interval: dict | None, unit: str = "", show: Callable[[float], str] | None = None) -> str:
-    if interval is None:
-        return "-"
-    show, ends = show or _number, [interval["low"], interval["high"]]
-    bracket = "" if None in ends else " [" + ", ".join(map(show, ends)) + "]"
-    return f"{show(interval['value'])}{bracket} n={interval['n']} {unit}".rstrip()
-
-
-def _percent(interval: dict | None) -> str:
-    return _figure(interval, show=lambda share: f"{share:.1%}")
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}" if abs(value) < 10 else f"{value:.1f}"

@@ -164,7 +164,7 @@ def _rests(parts: Mapping[str, Part], drafting: float, verifying: float) -> dict
 
 def _bytes(model: Backend) -> dict[str, int]:
     """Give the bytes of weights that a call of each method reads."""
-    rows = model.vocabulary if model.says is None else len(model.says)
+    rows = model.vocabulary if model.allowed_tokens is None else len(model.allowed_tokens)
     head = rows * model.size * model.item_bytes
     return {FORWARD: model.bytes_per_pass - head, HEAD: head}
 

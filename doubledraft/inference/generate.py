@@ -16,18 +16,20 @@ from dataclasses import replace
 from pathlib import Path
 
 from doubledraft import __version__, prompts, provenance
-from doubledraft.files import write_json
 from doubledraft.inference import environment, resume
 from doubledraft.inference.host import Host, Local
 from doubledraft.inference.job import Asked, Job, JobError
 from doubledraft.inference.tokenizing import load_tokenizer
 from doubledraft.log import log
 from doubledraft.records import Generation, Question, read_records, write_records
+from doubledraft.summaries import json_file
+from doubledraft.summaries.provenance import recorded
+from doubledraft.summaries.run_file import RunFile, StepSeconds
 
 LOG_SECONDS = 10  # between two lines of progress
-UNMEASURED = {  # what the run file of anything but a timed run has in these places
+UNMEASURED = {  # fields of the run file of anything but a timed run
     "kernel": None,
-    "step_seconds": {"target": None, "draft": None, "verify": None},
+    "step_seconds": StepSeconds(),
     "bytes_per_pass": None,
     "read_bytes_per_second": None,
     "token_classes": None,
@@ -61,7 +63,7 @@ def answer(job: Job, engine: Host | Local, measure: Measure | None = None) -> No
     rows, found = measure(job, engine, asked, rows) if measure else (rows, UNMEASURED)
     if not job.resume:
         write_records(job.out, rows)
-    write_json(job.run_out, _description(job, engine, rows) | found)
+    json_file.write(job.run_out, RunFile(**_description(job, engine, rows), **found))
 
 
 def ask(job: Job, tokenizer) -> list[Asked]:
@@ -122,7 +124,7 @@ def _work(job: Job, asked: list[Asked]) -> str:
 
 
 def _description(job: Job, engine: Host | Local, rows: list[Generation]) -> dict[str, object]:
-    """Return how the rows were made: the run file."""
+    """Return the fields of the run file that are not measured after the answers."""
     seconds = {row.batch: row.batch_seconds for row in rows}
     return {
         "engine": job.engine,
@@ -138,7 +140,7 @@ def _description(job: Job, engine: Host | Local, rows: list[Generation]) -> dict
         "peak_memory_gib": engine.peak_memory_gib,  # of the engine's process
         "job": vars(job),
         "environment": environment.engine_environment(job.kv_cache_gib),
-        "provenance": provenance.provenance(),
+        "provenance": recorded(),
     }
 
 

@@ -13,6 +13,7 @@ from doubledraft.inference.host import Host, Local
 from doubledraft.inference.job import Asked, Job
 from doubledraft.log import log
 from doubledraft.records import Generation, first_difference, read_records
+from doubledraft.summaries.run_file import PassBytes, StepSeconds, TokenCounts
 
 CLOCKED_BATCHES = 3  # batches that are answered once more to learn what a step costs
 
@@ -31,12 +32,15 @@ def measure(
     if job.baseline:
         rows = _with_gaps(engine, asked, rows, read_records(job.baseline, Generation))
     models = {"target": job.model, "draft": job.draft}
+    classes, _ = engine.call("token_classes", rows)
     return rows, {
         "kernel": engine.call("kernel")[0],
-        "step_seconds": costs,
-        "bytes_per_pass": {role: bytes_per_pass(path, job.dtype) if path else None for role, path in models.items()},
+        "step_seconds": StepSeconds(**costs),
+        "bytes_per_pass": PassBytes(
+            **{role: bytes_per_pass(path, job.dtype) if path else None for role, path in models.items()}
+        ),
         "read_bytes_per_second": read_bandwidth(machine.device()),
-        "token_classes": engine.call("token_classes", rows)[0],
+        "token_classes": classes and {name: TokenCounts(**count) for name, count in classes.items()},
     }
 
 

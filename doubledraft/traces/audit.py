@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from doubledraft.files import write_json
-from doubledraft.provenance import provenance
 from doubledraft.records import Question, Trace, read_records
-from doubledraft.stats import as_json, wilson
+from doubledraft.stats import wilson
+from doubledraft.summaries import json_file
+from doubledraft.summaries.provenance import Provenance, recorded
+from doubledraft.summaries.trace_audit import Distribution, Flagged, Histogram, TraceAudit
 from doubledraft.traces import figures
 from doubledraft.traces.draft_rule import Rule, compliance, steps_of
 from doubledraft.traces.verify import Dropped, keep_verified
@@ -30,7 +31,7 @@ def write(
 ) -> None:
     """Audit a file of traces, its tokens counted by the tokenizer of a model folder; write the audit and its figure.
 
-    `settings` is what the traces depend on (`study.trace_settings`), for the provenance.
+    `settings` is the part of the config that the traces depend on, for the provenance.
     """
     from transformers import AutoTokenizer
 
@@ -42,8 +43,9 @@ def write(
         Rule(**rule) if rule else None,
         lambda text: len(tokenizer.encode(text, add_special_tokens=False)),
         json.loads(Path(asked).read_text(encoding="utf-8")),
+        recorded(settings),
     )
-    write_json(out, found | {"provenance": provenance(settings)})
+    json_file.write(out, found)
     figures.audit_figure(found, figure)
 
 
@@ -54,44 +56,45 @@ def describe(
     rule: Rule | None,
     count_tokens: Callable[[str], int],
     asked: Mapping[str, object],
-) -> dict[str, object]:
-    """Describe a set of traces, ready for JSON: what was kept and why not, lengths, and what holds of the texts.
+    made_by: Provenance,
+) -> TraceAudit:
+    """Return what was kept of a set of traces and what not and why, lengths, and what the kept texts are like.
 
-    Shares are Wilson intervals. `numeric_density` is the share of steps with an equation in them. Traces without any
-    are flagged by their ids, and stay: the audit says what the training data are like, and does not choose them.
-    `asked` is what a paid teacher was asked for them: rounds, tokens, USD, USD per kept trace.
+    Shares are Wilson intervals. Traces without an equation in any step are flagged by their ids and kept: the audit
+    describes the training data, and does not choose them. `asked` is what a paid teacher was asked for them.
     """
     forms = [compliance(trace.text, rule) for trace in kept]
     steps = [step for trace in kept for step in steps_of(trace.text)]
     verified, _ = keep_verified(kept, questions)
     flagged = [trace.id for trace in kept if not any(map(has_equation, steps_of(trace.text)))]
-    return {
-        "type": kept[0].type if kept else None,
-        "scenario": kept[0].scenario if kept else None,
-        "teacher": kept[0].teacher if kept else None,
-        "n": len(kept) + len(dropped),
-        "kept": len(kept),
-        "dropped": len(dropped),
-        "reasons": dict(Counter(row.reason for row in dropped).most_common()),
-        "tokens": _distribution([count_tokens(trace.text) for trace in kept]),
-        "steps": _distribution([form.steps for form in forms]),
-        "words_per_step": _distribution([words for form in forms for words in form.words_per_step]),
-        "rule": asdict(rule) if rule else None,
-        "compliant": as_json(wilson(sum(bool(form.compliant) for form in forms), len(forms))) if rule else None,
-        "verified": as_json(wilson(len(verified), len(kept))),
-        "numeric_density": as_json(wilson(sum(has_equation(step) for step in steps), len(steps))),
-        "without_equation": {"n": len(flagged), "ids": flagged},
-        "asked": dict(asked),
-    }
+    return TraceAudit(
+        type=kept[0].type if kept else None,
+        scenario=kept[0].scenario if kept else None,
+        teacher=kept[0].teacher if kept else None,
+        n=len(kept) + len(dropped),
+        kept=len(kept),
+        dropped=len(dropped),
+        reasons=dict(Counter(row.reason for row in dropped).most_common()),
+        tokens=_distribution([count_tokens(trace.text) for trace in kept]),
+        steps=_distribution([form.steps for form in forms]),
+        words_per_step=_distribution([words for form in forms for words in form.words_per_step]),
+        rule=asdict(rule) if rule else None,
+        compliant=wilson(sum(bool(form.compliant) for form in forms), len(forms)) if rule else None,
+        verified=wilson(len(verified), len(kept)),
+        numeric_density=wilson(sum(has_equation(step) for step in steps), len(steps)),
+        without_equation=Flagged(n=len(flagged), ids=flagged),
+        asked=dict(asked),
+        provenance=made_by,
+    )
 
 
 def has_equation(step: str) -> bool:
-    """Tell whether a step has an equation with a number in it."""
+    """Return whether a step has an equation with a number in it."""
     return "=" in step and any(char.isdigit() for char in step)
 
 
-def _distribution(values: Sequence[int]) -> dict[str, object] | None:
-    """Summarise counts; the histogram has whole-numbered bins, `edges` one longer than `counts`."""
+def _distribution(values: Sequence[int]) -> Distribution | None:
+    """Summarise counts; the bins of the histogram are whole numbers."""
     import numpy as np
 
     if not values:
@@ -99,12 +102,12 @@ def _distribution(values: Sequence[int]) -> dict[str, object] | None:
     low, high = min(values), max(values) + 1
     width = -(-(high - low) // BINS)
     counts, edges = np.histogram(values, bins=np.arange(low, high + width, width))
-    return {
-        "n": len(values),
-        "mean": float(np.mean(values)),
-        "median": float(np.median(values)),
-        "p90": float(np.percentile(values, 90)),
-        "max": max(values),
-        "total": sum(values),
-        "histogram": {"edges": edges.tolist(), "counts": counts.tolist()},
-    }
+    return Distribution(
+        n=len(values),
+        mean=float(np.mean(values)),
+        median=float(np.median(values)),
+        p90=float(np.percentile(values, 90)),
+        max=max(values),
+        total=sum(values),
+        histogram=Histogram(edges=edges.tolist(), counts=counts.tolist()),
+    )

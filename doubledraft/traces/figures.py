@@ -1,41 +1,37 @@
-"""The figures over all trace sets of a study, in the style of doubledraft.plots: one row a set, one dot a question."""
+"""Drawings of traces: the audit of one set, and all sets of a study beside each other."""
 
 import textwrap
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from doubledraft.plotting import COLOURS, nothing
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-from collections.abc import Mapping, Sequence
-
 from doubledraft.charts import Dot, colours, dots_figure, markers
-from doubledraft.plotting import INK, canvas, note
+from doubledraft.plotting import COLOURS, INK, canvas, note, nothing
+from doubledraft.summaries.trace_audit import Distribution, TraceAudit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-def audit_figure(audit: dict, path: str | Path) -> None:
-    """Draw an audit (`audit.describe`): rows kept and dropped, tokens, steps, and words per step beside the rule."""
-    rule = audit["rule"] or {}
+def audit_figure(audit: TraceAudit, path: str | Path) -> None:
+    """Draw an audit: rows kept and dropped, tokens, steps, and words per step beside the bounds of the rule."""
+    rule = audit.rule or {}
     with canvas(path, 5.2, width=7.2, nrows=2, ncols=2) as (figure, ((rows, tokens), (steps, words))):
-        _kept_bars(rows, {"kept": audit["kept"]} | audit["reasons"])
-        _histogram(tokens, audit["tokens"], "tokens per trace", "traces")
-        _histogram(steps, audit["steps"], "steps per trace", "traces", rule.get("min_steps"), rule.get("max_steps"))
-        _histogram(words, audit["words_per_step"], "words per step", "steps", None, rule.get("max_words"))
+        _kept_bars(rows, {"kept": audit.kept} | audit.reasons)
+        _histogram(tokens, audit.tokens, "tokens per trace", "traces")
+        _histogram(steps, audit.steps, "steps per trace", "traces", rule.get("min_steps"), rule.get("max_steps"))
+        _histogram(words, audit.words_per_step, "words per step", "steps", None, rule.get("max_words"))
         shares = [
-            f"{name} {100 * share['value']:.0f} %"
+            f"{name} {100 * share.value:.0f} %"
             for name, share in (
-                ("answer equals gold:", audit["verified"]),
-                ("keeps the rule:", audit["compliant"]),
-                ("steps with an equation:", audit["numeric_density"]),
+                ("answer equals gold:", audit.verified),
+                ("keeps the rule:", audit.compliant),
+                ("steps with an equation:", audit.numeric_density),
             )
             if share
         ]
         bounds = ["dashed: bounds of the rule"] if rule else []
-        note(figure, "; ".join([f"n = {audit['n']} rows, {audit['kept']} kept", *bounds]) + f"\n{'; '.join(shares)}")
+        note(figure, "; ".join([f"n = {audit.n} rows, {audit.kept} kept", *bounds]) + f"\n{'; '.join(shares)}")
 
 
 def _kept_bars(axes: "Axes", counts: dict[str, int]) -> None:
@@ -51,11 +47,16 @@ def _kept_bars(axes: "Axes", counts: dict[str, int]) -> None:
 
 
 def _histogram(
-    axes: "Axes", found: dict | None, label: str, unit: str, least: float | None = None, most: float | None = None
+    axes: "Axes",
+    found: Distribution | None,
+    label: str,
+    unit: str,
+    least: float | None = None,
+    most: float | None = None,
 ) -> None:
     if found is None:
         return nothing(axes)
-    edges, counts = found["histogram"]["edges"], found["histogram"]["counts"]
+    edges, counts = found.histogram.edges, found.histogram.counts
     shift = 0.5 if edges[1] - edges[0] == 1 else 0  # a bin of one whole number is centred on it
     axes.stairs(counts, [edge - shift for edge in edges], fill=True, color=COLOURS[0])
     for bound, side in ((least, -0.5), (most, 0.5)):
@@ -64,7 +65,7 @@ def _histogram(
     axes.margins(x=0.05)
     axes.set_ylim(bottom=0)
     axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.set(xlabel=label, ylabel=unit, title=f"median {found['median']:g}, largest {found['max']:g}, n {found['n']}")
+    axes.set(xlabel=label, ylabel=unit, title=f"median {found.median:g}, largest {found.max:g}, n {found.n}")
 
 
 def draw(found: Mapping, folder: Path) -> list[str]:

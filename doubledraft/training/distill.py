@@ -4,16 +4,17 @@ Answers are appended to a progress file as they come, so a rerun continues where
 there they are graded, and the rest is dropped and counted: a draft is to learn what the target says when it is right.
 """
 
-import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
-from doubledraft.files import write_json
 from doubledraft.grading import grader
 from doubledraft.inference import generate, resume
 from doubledraft.inference.job import Job
 from doubledraft.log import log
 from doubledraft.records import Generation, Question, Score, read_records, write_records
+from doubledraft.summaries import json_file
+from doubledraft.summaries.run_file import RunFile
 
 
 def run(job: Job, distilled: str | Path, run_out: str | Path) -> None:
@@ -25,9 +26,9 @@ def run(job: Job, distilled: str | Path, run_out: str | Path) -> None:
     log.info("kept %d of %d answers; dropped: %s", len(kept), len(rows), dict(dropped) or "none")
     if not kept:
         raise ValueError(f"{job.out}: none of {len(rows)} answers is right and finished: train the target better first")
-    description = json.loads(Path(job.run_out).read_text(encoding="utf-8"))
+    answered = json_file.read(job.run_out, RunFile)
     write_records(distilled, kept)
-    write_json(run_out, description | {"kept": len(kept), "dropped": dict(dropped)})
+    json_file.write(run_out, replace(answered, kept=len(kept), dropped=dict(dropped)))
     resume.remove(job.out)
     Path(job.run_out).unlink()
 

@@ -16,13 +16,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from doubledraft import prompts
-from doubledraft.files import naming, whole_directory, whole_file, write_json
+from doubledraft.files import naming, whole_directory, whole_file
 from doubledraft.log import log
 from doubledraft.machine import OFFLINE, use_own_cores
 from doubledraft.models.folder import sha256
 from doubledraft.models.safety import refuse_unsafe
-from doubledraft.provenance import provenance
 from doubledraft.records import Generation, Question, Trace, read_records
+from doubledraft.summaries import json_file
+from doubledraft.summaries.provenance import recorded
+from doubledraft.summaries.training_summary import TrainingSettings, TrainingSummary
 from doubledraft.training.checkpoints import folder_of_run, newest_whole_checkpoint, seal
 from doubledraft.training.rows import TrainingError, encode_all, rows_from_generations, rows_from_traces
 
@@ -92,8 +94,8 @@ def train(
     with whole_directory(out) as adapter:
         trainer.model.save_pretrained(adapter)
         (adapter / "README.md").unlink(missing_ok=True)  # a form to fill in, that PEFT adds
-        report = {**facts, "settings": {**settings, "base": str(base)}, "provenance": provenance()}
-        write_json(adapter / "training.json", report)
+        trained = TrainingSettings(**settings | {"base": str(base)})
+        json_file.write(adapter / "training.json", TrainingSummary(**facts, settings=trained, provenance=recorded()))
     log.info("trained %s: %s", out, facts)
     shutil.rmtree(checkpoints)
 

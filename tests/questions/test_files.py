@@ -46,7 +46,7 @@ def read(tmp_path):
 
 
 REFUSED = {  # fault: content, line of the message, reason in it
-    "cut last line": (GOOD[:-20], 4, "not a JSON line: Unterminated string"),
+    "cut last line": (GOOD[:-20], 4, "not JSON: Unterminated string"),
     "not UTF-8": (with_line(2, LINES[1].replace(b"pens", "stylos d'été".encode("latin-1"))), 2, "'utf-8' codec"),
     "UTF-16": (GOOD.decode().encode("utf-16"), 1, "'utf-8' codec"),
     "NUL byte": (with_line(3, LINES[2].replace(b"pens", b"pe\0ns")), 3, "Invalid control character"),
@@ -55,7 +55,7 @@ REFUSED = {  # fault: content, line of the message, reason in it
         2,
         "field 'question' holds a character that no text",
     ),
-    "tail of NUL after a crash": (GOOD + b"\0" * 64, 5, "not a JSON line"),
+    "tail of NUL after a crash": (GOOD + b"\0" * 64, 5, "not JSON"),
     "half a surrogate pair": (
         with_line(2, question(r'"pe\ud800ns?"')),
         2,

@@ -1,6 +1,5 @@
 """Keeping, condensing and auditing traces."""
 
-import json
 import re
 from dataclasses import replace
 from fractions import Fraction
@@ -9,6 +8,9 @@ import pytest
 
 from doubledraft.questions.wordproblems import generate
 from doubledraft.records import Question, Trace
+from doubledraft.summaries import json_file
+from doubledraft.summaries.provenance import recorded
+from doubledraft.summaries.trace_audit import Flagged, TraceAudit
 from doubledraft.traces import draft_rule
 from doubledraft.traces.arithmetic import value
 from doubledraft.traces.audit import describe
@@ -201,32 +203,31 @@ def test_a_lone_operator_is_no_word():
     assert count_words("x = 3 * (5 + 2) - 7 apples") == 6
 
 
-def test_audit_counts_every_row_once_and_is_plain_json():
+def test_audit_counts_every_row_once_and_comes_back_from_its_file(tmp_path):
     rows = [replace(trace("5 + 10 = 15\nyes\nso it is\n#### 15"), id=str(number), type="cod") for number in range(3)]
     rows[2] = replace(rows[2], text="5 + 11 = 16\n#### 16")
     asked = [replace(question(), id=str(number)) for number in range(5)]
     lost = [Dropped(id="3", reason="too long"), Dropped(id="4", reason="too long")]
-    found = json.loads(
-        json.dumps(describe(rows, lost, asked, RULE, lambda text: len(text.split()), {"usd": 0.5}), allow_nan=False)
-    )
-    assert (found["n"], found["kept"], found["dropped"], found["reasons"]) == (5, 3, 2, {"too long": 2})
-    assert found["verified"]["value"] == pytest.approx(2 / 3)
-    assert found["compliant"]["value"] == pytest.approx(2 / 3)
-    assert found["numeric_density"]["value"] == pytest.approx(3 / 7)
-    assert found["steps"]["median"] == 3 and found["steps"]["histogram"]["counts"] == [1, 0, 2][:3]
-    assert found["without_equation"] == {"n": 0, "ids": []} and found["asked"] == {"usd": 0.5}
-    for name in ("tokens", "steps", "words_per_step"):
-        histogram = found[name]["histogram"]
-        assert sum(histogram["counts"]) == found[name]["n"]
-        assert len(histogram["edges"]) == len(histogram["counts"]) + 1
+    found = describe(rows, lost, asked, RULE, lambda text: len(text.split()), {"usd": 0.5}, recorded())
+    json_file.write(tmp_path / "audit.json", found)
+    assert json_file.read(tmp_path / "audit.json", TraceAudit) == found
+    assert (found.n, found.kept, found.dropped, found.reasons) == (5, 3, 2, {"too long": 2})
+    assert found.verified.value == pytest.approx(2 / 3)
+    assert found.compliant.value == pytest.approx(2 / 3)
+    assert found.numeric_density.value == pytest.approx(3 / 7)
+    assert found.steps.median == 3 and found.steps.histogram.counts == [1, 0, 2]
+    assert found.without_equation == Flagged(n=0, ids=[]) and found.asked == {"usd": 0.5}
+    for counted in (found.tokens, found.steps, found.words_per_step):
+        assert sum(counted.histogram.counts) == counted.n
+        assert len(counted.histogram.edges) == len(counted.histogram.counts) + 1
 
 
 def test_audit_of_nothing_has_nulls_and_no_rule_has_no_compliance():
-    found = describe([], [Dropped(id="1", reason="no answer")], [question()], None, len, {})
-    assert (found["kept"], found["tokens"], found["verified"], found["compliant"]) == (0, None, None, None)
+    found = describe([], [Dropped(id="1", reason="no answer")], [question()], None, len, {}, recorded())
+    assert (found.kept, found.tokens, found.verified, found.compliant) == (0, None, None, None)
 
 
 def test_a_trace_without_any_equation_is_flagged_and_kept():
     rows = [replace(trace(text), id=str(n)) for n, text in enumerate(["5 + 10 = 15\n#### 15", "ten and five\n#### 15"])]
-    found = describe(rows, [], [replace(question(), id=str(n)) for n in range(2)], None, len, {})
-    assert (found["kept"], found["without_equation"]) == (2, {"n": 1, "ids": ["1"]})
+    found = describe(rows, [], [replace(question(), id=str(n)) for n in range(2)], None, len, {}, recorded())
+    assert (found.kept, found.without_equation) == (2, Flagged(n=1, ids=["1"]))

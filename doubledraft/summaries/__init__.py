@@ -1,0 +1,11 @@
+"""The JSON files that the steps of a study leave, as types: read and written whole.
+
+cell_metrics      metrics.json: what the runs of a cell were worth
+run_file          *_run.json: how a file of answers was made
+trace_audit       audit.json: what a set of traces is like
+training_summary  training.json: how an adapter was trained
+provenance        what made a result, a part of all of them
+json_file         reads and writes any of them
+schema            their JSON schemas, as docs/schemas/ has them
+table             rows as CSV
+"""
