@@ -19,6 +19,9 @@ PLAIN = str.maketrans(SIGNS)
 SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", "0123456789+-n")
 AREA = re.compile(r"(?<=\d) ?([cdk]?m)([²³])")  # `5m²` is an area, `5m^2` a product
 DOTS = re.compile(r"\.{3,}|\\(?:[lc]?dots|dots[cbo])(?![A-Za-z])")
+REPEATING = re.compile(  # `0.333...` is one third
+    r"(?<![\d.])(\d*\.\d*?)(?:(\d)\2{2,}|(\d{2,})\3+)\\dots(?! *[\d+*/^-])"
+)  # `0.333...` is one third
 THOUSANDS = re.compile(r"(?<=\d)(?:,? *(?<!\\)\\[,!] *|,\\ |\u2009|\u202f|\u00a0)(?=\d{3}(?!\d))")  # not of `10 000`
 LISTED = re.compile(r"(?<=\d) ?, +(?=[1-9]\d\d(?!\d))")  # `2, 345` are two numbers, but `10, 000` is one
 NO_SPACE = re.compile(r"\\(?:left|right|[bB]igg?[lrm]?|(?:display|text)style|limits)(?![A-Za-z])|(?<!\\)\\!")
@@ -67,6 +70,7 @@ SPACES = ((r" (?=\\)", ""), (r" ?([^\w\s\\}]) ?", r"\1"), (r" ?\}(?: (?!\w))?", 
 def plain(text: str) -> str:
     """Return an answer in its one spelling: plain signs and digits, no wrappers, no spaces but between words."""
     text = DOTS.sub(r"\\dots ", _characters(text)).replace("{,}", ",")
+    text = REPEATING.sub(lambda match: f"{match[1]}\\overline{{{match[2] or match[3]}}}", text)
     text = formulas_bare(PRICE.sub("$", NO_SPACE.sub("", text)))
     text = _fonts(DECORATION.sub("", text)).replace("\\$", "$")
     text = PERCENT.sub("%", LISTED.sub(";", SPACE.sub(" ", BOXED.sub(r"\\boxed", text))))

@@ -37,7 +37,7 @@ SYMBOLS = {
     for name in names.split()
 }  # fmt: skip
 SHORT_UNITS = {"lb", "lbs", "hrs", "mph", "am", "pm", "sq", "cu", "kw", "mw", "hz", "kb", "mb", "gb", "ms", "pt", "rs"}
-SHORT = SHORT_UNITS | SYMBOLS.keys() | set(SYMBOLS.values())
+SHORT = SHORT_UNITS | set(CURRENCY.values()) | SYMBOLS.keys() | set(SYMBOLS.values())
 SINGULAR = re.compile(  # units that do not end in s, and words that follow a number without changing it
     r"unit|square|cubic|day|week|month|year|decade|century|percent|cent|yen|acre|gallon|cup|pint|quart|ton|person"
     r"|people|men|women|children|fish|sheep|each|per|every|daily|total|left"
