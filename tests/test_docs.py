@@ -5,6 +5,7 @@ of an `sh` block is given to the check of its first word. Snakemake plans its ta
 `doubledraft` go through its own parser, and so on. What no check can try is marked in the page, MARK behind it.
 """
 
+import json
 import re
 import shlex
 import shutil
@@ -131,6 +132,13 @@ def test_every_package_is_listed(page):
     assert packages <= set(re.findall(r"^\W*(\w+)/", page.read_text(), re.MULTILINE))
 
 
+def test_python_of_readme_is_that_of_the_page_whose_lines_are_run():
+    """In tests/inference/test_load_pair.py."""
+    pages = (ROOT / "README.md", ROOT / "docs/python.md")
+    [ours], [theirs] = ([text for kind, _, text in blocks(page) if kind == "python"] for page in pages)
+    assert ours == theirs
+
+
 def test_every_line_of_the_tree_in_readme_names_what_there_is():
     [tree] = [text for language, _, text in blocks(ROOT / "README.md") if not language]
     made = {"data", "results"}
@@ -191,7 +199,7 @@ def test_config_reference_has_every_key():
     text = hooks.config_page()
     keys = re.findall(r"^ +(?!items)(\w+): .*description:", (ROOT / "config/schema.yaml").read_text(), re.MULTILINE)
     assert keys and not [key for key in keys if not re.search(rf"`(?:[\w.]+\.)?{key}`", text)]
-    assert "| `benchmark.draft_length` | integer, at least 1, at most 32 | `2` |" in text
+    assert "| `distill.concurrency` | integer, at least 1 | `64` | requests in flight |" in text
 
 
 def test_command_reference_has_every_option(capsys):
@@ -211,3 +219,16 @@ def test_rule_reference_has_every_rule_and_what_it_makes():
         for rule in re.findall(r"^rule (\w+):", file.read_text(), re.MULTILINE):
             section = text.partition(f"### {rule}\n")[2].partition("\n##")[0]
             assert re.search(r"^\* `(?:data|results)/", section, re.MULTILINE), rule
+
+
+def test_schema_reference_has_every_field_of_every_file():
+    text = hooks.schemas_page()
+    schemas = sorted((ROOT / "docs/schemas").glob("*.schema.json"))
+    assert len(schemas) >= 4
+    for file in schemas:
+        schema = json.loads(file.read_text())
+        section = text.partition(f"## {file.name.replace('.schema', '')}\n")[2].partition("\n## ")[0]
+        assert all(f"| `{field}` |" in section for field in schema["properties"])
+        for name, part in schema["$defs"].items():
+            section = text.partition(f"### {name}\n")[2].partition("\n##")[0]
+            assert all(f"| `{field}` |" in section for field in part["properties"])
