@@ -14,7 +14,7 @@ from doubledraft.summaries.training_summary import TrainingSummary
 
 FILES = {"metrics.json": CellMetrics, "run.json": RunFile, "audit.json": TraceAudit, "training.json": TrainingSummary}
 NAMES = {str: "string", int: "integer", float: "number", bool: "boolean", types.NoneType: "null"}
-FIELD = re.compile(r"^    (\w+): [^#]*#\s*(.*)$", re.MULTILINE)
+FIELD = re.compile(r"^    (\w+): [^#\n]*#\s*(.*)$", re.MULTILINE)
 
 
 def write_all(folder: str) -> None:
