@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def tradeoff_figure(points: list[tuple[Dot, Dot]], path: str | Path) -> None:
-    """Draw accuracy against tokens per answer, (tokens, accuracy) per point; a line joins a scenario's trained types."""
+    """Draw accuracy against tokens per answer, of (tokens, accuracy) pairs; a line joins a scenario's trained types."""
     with canvas(path, 4.1) as (figure, axes):
         if not points:
             return nothing(axes)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from doubledraft.engine.decoding_metrics import Answer, Metrics, DecodingStep, StepTime
+from doubledraft.engine.decoding_metrics import Answer, DecodingStep, Metrics, StepTime
 from doubledraft.evaluation.experiments import figures, samples
 from doubledraft.evaluation.interleave import BASELINE, Timing
 from doubledraft.records import Question
