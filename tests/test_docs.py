@@ -120,6 +120,20 @@ def test_a_command_that_does_not_work_is_found(clone):
         make("make everything", clone)
 
 
+def test_messages_that_a_page_explains_are_those_of_the_code():
+    page = (ROOT / "docs/how-to/when-something-breaks.md").read_text()
+    seen = re.findall(r"^\| (.*?) \|", page, re.MULTILINE)
+    symptoms = re.findall(r"`(.*?)`", "\n".join(seen))
+    folders = (ROOT / name for name in ("doubledraft", "rules", "envs"))
+    files = [file for folder in folders for file in folder.rglob("*") if file.suffix in (".py", ".smk", ".sh")]
+    code = re.sub(
+        r"\{[\w .,/!()\[\]'=-]*\}", "…", re.sub(r'"\s+f?"', "", "\n".join(file.read_text() for file in files))
+    )
+    fragments = [part.strip(" :") for symptom in symptoms for part in symptom.split("…")]
+    assert len(symptoms) > 8
+    assert not [part for part in fragments if len(part) > 4 and part not in code]
+
+
 def test_readme_fits_on_few_screens():
     assert (ROOT / "README.md").stat().st_size <= 12_000
 
