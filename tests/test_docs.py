@@ -121,7 +121,7 @@ def test_a_command_that_does_not_work_is_found(clone):
 
 
 def test_messages_that_a_page_explains_are_those_of_the_code():
-    page = (ROOT / "docs/how-to/when-something-breaks.md").read_text()
+    page = (ROOT / "docs/how-to/when-something-breaks.md").read_text().partition("## Results that look wrong")[0]
     seen = re.findall(r"^\| (.*?) \|", page, re.MULTILINE)
     symptoms = re.findall(r"`(.*?)`", "\n".join(seen))
     folders = (ROOT / name for name in ("doubledraft", "rules", "envs"))
