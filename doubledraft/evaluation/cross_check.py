@@ -20,8 +20,9 @@ from doubledraft.files import write_json
 from doubledraft.inference import generate
 from doubledraft.inference.hugging_face import HuggingFacePair
 from doubledraft.inference.job import Asked, Job
-from doubledraft.inference.tokenizing import load_tokenizer, stop_ids
+from doubledraft.inference.tokenizing import stop_ids
 from doubledraft.log import log
+from doubledraft.models.inspect import load_tokenizer
 from doubledraft.records import Generation, first_difference, read_records
 from doubledraft.stats import as_json, wilson
 from doubledraft.summaries import json_file

@@ -12,7 +12,8 @@ from doubledraft.inference import generate
 from doubledraft.inference.hugging_face import HuggingFacePair
 from doubledraft.inference.job import Asked, Job
 from doubledraft.inference.native_engine import NativeEngine
-from doubledraft.inference.tokenizing import load_tokenizer, stop_ids
+from doubledraft.inference.tokenizing import stop_ids
+from doubledraft.models.inspect import load_tokenizer
 from doubledraft.records import Generation
 from tests.helpers.small_job import small_job
 
