@@ -35,7 +35,7 @@ TOKEN = re.compile(r"\\?[a-z]+|\d+(?:\.\d+)?|[^\w\s.,;!?'\"{}$]|_")
 AMBIGUOUS = re.compile(r"/(?:\d+|[A-Za-z])(?:[A-Za-z(]|\\(?:pi|sqrt|frac)|(?<=[A-Za-z])\d)")  # `2/3x`, `a/bc`
 END_TOKEN = re.compile(r"</?s>|<\|?[a-z_]+\|?>|<(?:eos|end_of_turn)>")
 DATE = re.compile(r"(\d{4})[-/](\d\d?)[-/](\d\d?)|(\d\d?)/(\d\d?)/(\d{4})")  # else a difference, or a fraction
-BASE = re.compile(r"(-?\d[\dA-F]*)_\{?(?:\\text\{)?(\w+)\}*")
+BASE = re.compile(r"(-?)\(?(\d[\dA-F]*)\)?_\{?(?:\\text\{)?(\w+)\}*")
 
 
 PRODUCTS = re.compile(r"(?!no|on|[a-z]{2} (?:no|on))[a-z]{2} [a-z]{2}")  # `xy` and `yx`
