@@ -1,7 +1,7 @@
 """What a timed run measures besides its answers, in the same engine after the timed part.
 
-What a step costs; and, where an answer differs from the baseline's, how close the target's two best tokens are at the
-first difference: a tie of roundings, or a bug. Then how fast this machine reads memory, which no step can beat.
+The cost of a decoding step; where an answer differs from the baseline's, the gap of the target's two best tokens at the
+first difference, which tells a tie of roundings from a bug; and the machine's read bandwidth, which no step can exceed.
 """
 
 from dataclasses import replace
@@ -15,7 +15,7 @@ from doubledraft.log import log
 from doubledraft.records import Generation, first_difference, read_records
 from doubledraft.summaries.run_file import PassBytes, StepSeconds, TokenCounts
 
-CLOCKED_BATCHES = 3  # batches that are answered once more to learn what a step costs
+CLOCKED_BATCHES = 3  # batches that are answered again with step times on
 
 
 def run(job: Job) -> None:
@@ -26,9 +26,9 @@ def run(job: Job) -> None:
 def measure(
     job: Job, engine: Host | Local, asked: list[Asked], rows: list[Generation]
 ) -> tuple[list[Generation], dict[str, object]]:
-    """Return the rows, with the gaps at their first differences, and what the run file says of costs."""
+    """Return the rows, with the gaps at their first differences, and the measured fields of the run file."""
     costs, _ = engine.call("step_seconds", generate.batches(asked, job.concurrency)[:CLOCKED_BATCHES])
-    log.info("seconds of a step: %s", ", ".join(f"{name} {value:.4f}" for name, value in costs.items() if value))
+    log.info("seconds per step: %s", ", ".join(f"{name} {value:.4f}" for name, value in costs.items() if value))
     if job.baseline:
         rows = _with_gaps(engine, asked, rows, read_records(job.baseline, Generation))
     models = {"target": job.model, "draft": job.draft}
@@ -47,7 +47,7 @@ def measure(
 def _with_gaps(
     engine: Host | Local, asked: list[Asked], rows: list[Generation], baseline: list[Generation]
 ) -> list[Generation]:
-    """Note on rows that differ from the baseline's how close the target's two best tokens are where they first do."""
+    """Set `top2_gap` of rows that differ from the baseline's: the gap of the two best tokens where they first do."""
     plain = {row.id: row.token_ids for row in baseline}
     prefixes = {}
     for question, row in zip(asked, rows, strict=True):

@@ -25,7 +25,7 @@ def small_array(monkeypatch):
 
 @pytest.fixture(scope="module")
 def said(tiny_model) -> list[str | None]:
-    """What the target says of itself: a lenient answer to each question, where it has one."""
+    """Return what the target answers: a lenient answer to each question, where it has one."""
     target, tokenizer = create_backend(tiny_model, "float32", "cpu"), AutoTokenizer.from_pretrained(tiny_model)
     stop = stop_ids(tiny_model, tokenizer)
     asked = [prompt_ids(tokenizer, [{"role": "user", "content": question}]) for question in QUESTIONS]

@@ -61,7 +61,7 @@ def runs(tiny_model, tiny_draft, repeating_model, tmp_path_factory) -> dict[str,
 
 
 def greedy(folder: Path, asked: dict) -> list[list[int]]:
-    """Give the answers of transformers to the questions of a job."""
+    """Return the answers of transformers to the questions of a job."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -207,7 +207,7 @@ def wait_until(condition, seconds: float = 1800.0) -> None:
 
 
 def processes_with(word: str) -> list[str]:
-    """Give the command lines that contain a word, our own left out."""
+    """Return the command lines that contain a word, our own left out."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:

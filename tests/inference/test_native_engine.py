@@ -3,7 +3,6 @@
 Tiny random models in float32, so that both modes must agree to the token, and with transformers too.
 """
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +16,8 @@ from doubledraft.inference.host import Local
 from doubledraft.inference.job import Job
 from doubledraft.inference.native_engine import NativeEngine
 from doubledraft.records import Generation, read_records, write_records
+from doubledraft.summaries import json_file
+from doubledraft.summaries.run_file import RunFile
 from tests.helpers.small_job import small_job
 
 K = 3
@@ -25,13 +26,13 @@ IDS = [f"q{number}" for number in range(6)]
 
 
 def job(folder: Path, model: Path, name: str, **changes) -> Job:
-    """Give a job of ours over six questions; it drafts unless told otherwise."""
+    """Return a job of ours over six questions; it drafts unless told otherwise."""
     ours = {"engine": "native", "mode": "speculative", "max_tokens": TOKENS}
     return small_job(folder, model, name, questions=len(IDS), **ours | changes)
 
 
 def read(job: Job) -> Run:
-    return Run(job.out, read_records(job.out, Generation), json.loads(Path(job.run_out).read_text()))
+    return Run(job.out, read_records(job.out, Generation), json_file.read(job.run_out, RunFile))
 
 
 @pytest.fixture(scope="module")
