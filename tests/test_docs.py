@@ -11,6 +11,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -98,16 +99,22 @@ def test_every_command_of_a_page_works_or_is_marked(page, clone, monkeypatch):
     for _, title, text in blocks(page):
         if title:
             (clone / title).write_text(text)
-    for command in commands(page):
-        program = Path(shlex.split(command)[0]).name
-        if MARK in command:
-            continue
-        if command in TESTED_ELSEWHERE:
-            file, test = TESTED_ELSEWHERE[command]
-            assert f"def {test}(" in (ROOT / file).read_text(), f"{file} has no {test} any more"
-            continue
-        assert program in CHECKS, f"{page}: write a check for {command!r}, or mark it with {MARK!r}"
-        CHECKS[program](command, clone)
+    with ThreadPoolExecutor(2) as pool:  # planning takes seconds, and most of a page's commands plan
+        for done in [pool.submit(check, command, clone) for command in commands(page)]:
+            done.result()
+
+
+def check(command: str, folder: Path) -> None:
+    """Try a command in a folder, unless it is marked or another test runs it."""
+    if MARK in command:
+        return
+    if command in TESTED_ELSEWHERE:
+        file, test = TESTED_ELSEWHERE[command]
+        assert f"def {test}(" in (ROOT / file).read_text(), f"{file} has no {test} any more"
+        return
+    program = Path(shlex.split(command)[0]).name
+    assert program in CHECKS, f"write a check for {command!r}, or mark it with {MARK!r}"
+    CHECKS[program](command, folder)
 
 
 @pytest.mark.slow
@@ -118,6 +125,8 @@ def test_a_command_that_does_not_work_is_found(clone):
         parse("doubledraft generate --model X --promt Y", clone)
     with pytest.raises(AssertionError):
         make("make everything", clone)
+    with pytest.raises(AssertionError, match="write a check"):
+        check("curl https://example.org", clone)
 
 
 def test_messages_that_a_page_explains_are_those_of_the_code():
