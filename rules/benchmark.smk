@@ -27,7 +27,7 @@ rule generate_baseline:
         engine=config["benchmark"]["engine"],
         vllm=config["engine"],
         seed=config["seed"],
-        code=code("inference.generate", ENGINE_MODULE),
+        code=code("inference.measure.run", ENGINE_MODULE, *CLOCK_MODULES, packages=ENGINE),
     script:
         "../scripts/generate_baseline.py"
 
@@ -60,7 +60,7 @@ rule generate_speculative:
         engine=config["benchmark"]["engine"],
         vllm=config["engine"],
         seed=config["seed"],
-        code=code("inference.generate", ENGINE_MODULE),
+        code=code("inference.measure.run", ENGINE_MODULE, *CLOCK_MODULES, packages=ENGINE),
     script:
         "../scripts/generate_speculative.py"
 
@@ -88,7 +88,7 @@ rule generate_untrained:
         dtype=config["models"]["dtype"],
         vllm=config["engine"],
         seed=config["seed"],
-        code=code("inference.generate", "inference.vllm_engine"),
+        code=code("inference.generate.run", "inference.vllm_engine", packages=VLLM),
     script:
         "../scripts/generate_untrained.py"
 
@@ -115,7 +115,7 @@ rule cross_check:
         vllm=config["engine"],
         seed=config["seed"],
         settings=cell_settings,
-        code=code("evaluation.cross_check", "inference.native_engine", "inference.vllm_engine"),
+        code=code("evaluation.cross_check.run", "inference.native_engine", "inference.vllm_engine", packages=VLLM),
     script:
         "../scripts/cross_check.py"
 
@@ -148,7 +148,7 @@ rule score:
         limit=config["benchmark"]["limit"],
         seed=config["seed"],
         settings=cell_settings,
-        code=code("evaluation.score"),
+        code=code("evaluation.score.score_cell", packages=GRADING),
     script:
         "../scripts/score.py"
 
@@ -178,6 +178,6 @@ rule score_untrained:
         limit=config["benchmark"]["limit"],
         seed=config["seed"],
         settings=cell_settings,
-        code=code("evaluation.score"),
+        code=code("evaluation.score.score_untrained", packages=GRADING),
     script:
         "../scripts/score_untrained.py"

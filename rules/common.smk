@@ -60,7 +60,7 @@ ASKED = {  # how untrained models are asked: the names of their files, and the t
 TRAINED = [f"{type}_{scenario}" for type in TYPES for scenario in SCENARIOS]
 CELLS = TRAINED + [f"untrained_{scenario}" for scenario in SCENARIOS]
 ENGINE_MODULE = f"inference.{config['benchmark']['engine']}_engine"  # of the library: what the trained models answer by
-CLOCK_MODULES = ["inference.vllm_step_clock"] if config["benchmark"]["engine"] == "vllm" else []  # vLLM loads it by name
+CLOCK_MODULES = ["inference.vllm_step_clock"] if config["benchmark"]["engine"] == "vllm" else []  # loaded by its name
 ROLES = ["target"] if config["benchmark"]["method"] == "ngram" else ["target", "draft"]  # the models that are trained
 MODELS_FIRST = 1  # above the priority 0 of every other rule
 ALL_CORES = 1024  # clamped to --cores: nothing runs beside a job that trains or is timed, unless a profile says less
@@ -131,7 +131,8 @@ def teacher_prompt(wildcards):
 
 def teacher_traced(wildcards):
     """Give what traces depend on of the section `teacher`; nothing where a rule condenses."""
-    return teacher_settings.traced(config["teacher"]) if wildcards.get("type", "cot") == "cot" or teacher_role(wildcards) else {}
+    used = wildcards.get("type", "cot") == "cot" or teacher_role(wildcards)
+    return teacher_settings.traced(config["teacher"]) if used else {}
 
 
 def teacher_limits(wildcards, threads):
