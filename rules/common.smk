@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+import time
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -250,6 +251,7 @@ onstart:
         if busy := locks.jobs_at_work(job_locks()):
             raise locks.Busy(busy)
         study.check_folder(config["study"])  # another study may have come first since this one was read
+        study.check_dates({file for job in workflow.dag.needrun_jobs() for file in job.input}, time.time())
     except (locks.Busy, study.StudyError) as error:
         raise WorkflowError(escaping.visible(str(error))) from None
     if any(map(asks_teacher, workflow.dag.needrun_jobs())):  # ask for the key now, not hours into the run

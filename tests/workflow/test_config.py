@@ -2,6 +2,7 @@
 
 import copy
 import importlib
+import os
 import subprocess
 from pathlib import Path
 
@@ -174,6 +175,16 @@ def test_a_whole_number_is_a_count_however_it_is_written(value):
 def test_a_count_that_is_no_whole_number_is_refused_by_its_key(value):
     with pytest.raises(study.StudyError, match=r"config key scenarios\.easy\.train is .*: expected integer"):
         study.check_config(changed("scenarios/easy/train", value), SCHEMA)
+
+
+def test_an_input_from_the_future_is_refused_with_the_command_that_mends_it(tmp_path):
+    now, files = 1_800_000_000.0, [tmp_path / name for name in ("old.yaml", "a new.yaml", "none.yaml")]
+    for file, seconds in zip(files[:2], (0, 7200), strict=True):
+        file.touch()
+        os.utime(file, (now + seconds, now + seconds))
+    study.check_dates([files[0], files[2]], now)
+    with pytest.raises(study.StudyError, match=rf"a new\.yaml is dated 2\.0 h in the future.*`touch '{files[1]}'`"):
+        study.check_dates(files, now)
 
 
 def test_null_leaves_a_scenario_out_and_an_inherited_key_too():
