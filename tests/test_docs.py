@@ -19,6 +19,7 @@ import pytest
 from docs import hooks
 from doubledraft.cli import main
 from tests.helpers.running import ROOT, copy_workflow, snakemake
+from tests.test_imports import MAY_IMPORT
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 MARK = "# not run by a test"
@@ -153,6 +154,13 @@ def test_readme_fits_on_few_screens():
 def test_every_package_is_listed(page):
     packages = {file.parent.name for file in (ROOT / "doubledraft").glob("*/__init__.py")}
     assert packages <= set(re.findall(r"^\W*(\w+)/", page.read_text(), re.MULTILINE))
+
+
+def test_imports_that_a_page_shows_are_those_that_a_test_allows():
+    page = (ROOT / "docs/explanation/architecture.md").read_text()
+    shown = re.findall(r"^\| `(\w+)/` \|.*\| ?([\w, ]*) \|$", page, re.MULTILINE)
+    allowed = {package: ", ".join(sorted(names)) for package, names in MAY_IMPORT.items() if package}
+    assert {package: names.strip() for package, names in shown} == allowed | {"workflow": "all", "cli": "all"}
 
 
 def test_python_of_readme_is_that_of_the_page_whose_lines_are_run():
