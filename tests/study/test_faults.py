@@ -17,6 +17,7 @@ from doubledraft.workflow import locks
 from tests.helpers import miniature
 from tests.helpers.faults import ROOT, Run, differences, ended, fill, half_written, run, small_disk
 
+pytestmark = pytest.mark.slow
 TRAIN, LAST = "data/questions/apples/train.jsonl", "data/questions/apples/manifest.json"
 
 

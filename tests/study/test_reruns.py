@@ -161,6 +161,7 @@ def timed_natively(made, tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("edit", EDITS, ids=lambda edit: edit.what)
 def test_an_edit_makes_again_what_depends_on_it_and_nothing_else(edit, request):
     folder = request.getfixturevalue(edit.study)
