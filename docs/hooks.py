@@ -147,7 +147,7 @@ def _option(action: argparse.Action) -> tuple[str, str, str]:
     said = (action.help or "").replace("%(default)s", str(action.default))
     if action.choices:
         said += f" ({', '.join(map(str, action.choices))})"
-    nothing = action.default in (None, False, argparse.SUPPRESS)
+    nothing = any(action.default is none for none in (None, False, argparse.SUPPRESS))
     return name, said, "required" if action.required else "" if nothing else f"`{action.default}`"
 
 
