@@ -24,6 +24,7 @@ SMALL = {  # rules for which the defaults of profiles/slurm are meant: an hour, 
     "audit_traces",
     "analyze_traces",
     "check_pair",
+    "draw_loss",
     "score",
     "score_untrained",
 }
