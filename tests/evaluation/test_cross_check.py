@@ -61,6 +61,7 @@ def test_ours_takes_the_steps_of_hugging_face_s_assisted_generation(tmp_path, ti
             assert row.drafted > row.accepted, "nothing was refused, so nothing was tested"
 
 
+@pytest.mark.slow
 def test_three_engines_agree(tmp_path, tiny_model, tiny_draft):
     cross_check.run(job(tmp_path, tiny_model, tiny_draft, 3), {"seed": 17}, out=str(tmp_path / "check.json"))
     found = json.loads((tmp_path / "check.json").read_text())
