@@ -18,6 +18,7 @@ import pytest
 
 from docs import hooks
 from doubledraft.cli import main
+from doubledraft.questions.sources import read_own
 from tests.helpers.running import ROOT, copy_workflow, snakemake
 from tests.test_imports import MAY_IMPORT
 
@@ -116,6 +117,17 @@ def check(command: str, folder: Path) -> None:
     program = Path(shlex.split(command)[0]).name
     assert program in CHECKS, f"write a check for {command!r}, or mark it with {MARK!r}"
     CHECKS[program](command, folder)
+
+
+def test_questions_that_a_page_shows_are_read_as_they_stand(tmp_path):
+    files = [
+        (title, text)
+        for language, title, text in blocks(ROOT / "docs/tutorials/own-questions.md")
+        if language == "json"
+    ]
+    for name, text in files:
+        (tmp_path / name).write_text(text)
+    assert [len(read_own("train", "invoices", tmp_path / name).questions) for name, _ in files] == [2, 1]
 
 
 @pytest.mark.slow
