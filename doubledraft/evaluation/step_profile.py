@@ -12,6 +12,7 @@ nothing is measured in it.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -93,16 +94,20 @@ def _measured(target: Backend, arm: Arm, prompt: Sequence[int], tokens: int) -> 
 
 @contextmanager
 def _watched(target: Backend, arm: Arm, wrap: Callable[[Callable, str], Callable]) -> Iterator[None]:
-    """Wrap the passes of both models while the block runs."""
+    """Wrap the passes of both models while the block runs.
+
+    On a GPU a whole draft is one CUDA graph, which has no parts; here its passes are launched one by one instead.
+    """
     models = {"target": target} | ({"draft": draft} if (draft := _draft(arm)) else {})
     for role, model in models.items():
+        model.greedy_draft = partial(Backend.greedy_draft, model)
         for method, part in WATCHED.items():
             setattr(model, method, wrap(getattr(model, method), f"{role}: {part}"))
     try:
         yield
     finally:
         for model in models.values():
-            for method in WATCHED:
+            for method in ("greedy_draft", *WATCHED):
                 delattr(model, method)  # uncovers that of the class
 
 
