@@ -1,4 +1,4 @@
-"""The site: it builds without a broken link, loads nothing from elsewhere, and its reference lacks nothing of the code."""
+"""The site: builds without a broken link, loads nothing from elsewhere, and its reference lacks nothing of the code."""
 
 import json
 import re
