@@ -1,11 +1,12 @@
 """What runs are worth: accuracy, acceptance, speed.
 
 score         the metrics of a cell of the study
-runs          a run's rows and their grades
-speculation   speedup, its cost model and its bound
-acceptance    acceptance, expected tokens, best K, from counts
+grade         the metrics of a run, from its graded answers
+runs          a run's answers and run file, and which runs may be compared
+speculation   what a draft did, speedup, bandwidth and bound of runs
+acceptance    acceptance, the cost model and the best K, from counts
 samples       rows for people: samples.csv, comparison.txt
-interleave    ways of answering, timed in turn
+interleave    times ways of answering in turn
 evaluate      a pair on a data set, outside a study
 experiments   a benchmark file: drafts, lengths, data sets
 step_profile  where the time of a decoding step goes
