@@ -256,7 +256,7 @@ onstart:
         raise WorkflowError(escaping.visible(str(error))) from None
     if any(map(asks_teacher, workflow.dag.needrun_jobs())):  # ask for the key now, not hours into the run
         try:
-            ask.key(teacher_settings.settings(config["teacher"]))
+            ask.key(teacher_settings.read_settings(config["teacher"]))
         except api_keys.MissingKey as error:
             raise WorkflowError(str(error)) from None
 

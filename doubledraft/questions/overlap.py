@@ -1,13 +1,14 @@
-"""Which training questions stand in the test questions, exactly or nearly: they are removed from train and listed.
+"""Training questions that repeat a test question, exactly or nearly: they are removed from train and listed.
 
 Exact: the same text, case, white space and punctuation aside. Near: the sets of word 5-grams have a Jaccard similarity
-of at least 0.35. The 5-grams are those of Lee et al. 2022 (arXiv 2107.06499), who compare whole documents at 0.8; a
-question of 45 words with three of them exchanged here and there is at 0.46, with four at 0.34, so that this threshold
-means a question told again with up to three words or numbers changed. In the released GSM8K three training questions
-are at 0.40 to 0.56, each the story of a test question with other numbers, and the next one is at 0.20. What this does
-not find: a story in other words, and a short question of which a word in the middle is exchanged.
+of at least 0.35. The 5-grams are those of Lee et al. 2022 (arXiv 2107.06499), who compare whole documents at 0.8. A
+question of 45 words with three scattered words replaced is at 0.46, with four at 0.34, so the threshold finds questions
+repeated with up to three words or numbers changed. In the released GSM8K three training questions are at 0.40 to 0.56,
+each the story of a test question with other numbers, and the next one is at 0.20. Not found: a story in other words,
+and a short question with a word in the middle replaced.
 
-An n-gram leads to the test questions that hold it, so no pair without a common n-gram is looked at.
+An index from n-gram to test questions limits the comparison to pairs with a common n-gram, and the similarity is exact;
+`traces/near_duplicates` compares texts of one set with each other, at a high similarity, where MinHash is as good.
 """
 
 import re
@@ -56,12 +57,12 @@ def find(train: Iterable[Question], test: Sequence[Question]) -> list[Overlap]:
 
 
 def normalise(text: str) -> str:
-    """Give a question without case, white space and punctuation; operators stay, since they make the question."""
+    """Return a question without case, white space and punctuation; operators stay, since they make the question."""
     return re.sub(r"[\s.,;:!?'\"$\\]+", " ", text.casefold()).strip()
 
 
 def _grams(text: str) -> set[tuple[str, ...]]:
-    """Give the word n-grams of a text, an operator or a bracket being a word; of a shorter text, all of it."""
+    """Return the word n-grams of a text, an operator or a bracket being a word; a shorter text is one n-gram."""
     words = re.findall(r"\w+|\S", normalise(text))
     return {tuple(words[start : start + WORDS]) for start in range(max(1, len(words) - WORDS + 1))}
 

@@ -1,9 +1,9 @@
 """Texts that nearly repeat an earlier text, found in time linear in the number of texts.
 
 Two texts are near-duplicates when the sets of their runs of three words have a Jaccard similarity of at least 0.8.
-Each set is reduced to 64 minima of random hash functions; two minima agree with the probability of the similarity
-(Broder 1997, doi:10.1109/SEQUEN.1997.666900). Texts that agree in one of 16 bands of 4 minima are compared exactly. A
-text is compared only with the first text of each band, so a set that repeats itself a thousand times gives a thousand
+MinHash: each set is reduced to the minima of 64 random hash functions; two minima agree with a probability equal to the
+similarity (Broder 1997, doi:10.1109/SEQUEN.1997.666900). Texts that agree in one of 16 bands of 4 minima are compared
+exactly. A text is compared only with the first text of each band, so a thousand repeats of one text are a thousand
 pairs, not half a million. A pair of similarity 0.8 is missed with probability 0.0002.
 """
 
@@ -30,7 +30,7 @@ class Pair:
 
 
 def near_duplicates(texts: Mapping[str, str]) -> list[Pair]:
-    """Give every text (by its id) that nearly repeats an earlier one, once, with the earlier text most like it."""
+    """List every text (by its id) that nearly repeats an earlier one, once, with the earlier text most like it."""
     runs = {id: _runs(text) for id, text in texts.items()}
     first: dict[bytes, str] = {}  # band -> the text that had it first
     pairs = []
