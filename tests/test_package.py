@@ -12,7 +12,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
+from dotenv import dotenv_values
 from packaging.requirements import Requirement
+
+import doubledraft
+from doubledraft import api_keys
 
 ROOT = Path(__file__).parents[1]
 UV = Path(sys.prefix) / "bin" / "uv"
@@ -107,9 +111,13 @@ def test_the_pins_are_in_the_declared_ranges():
 
 
 def test_the_version_stands_once_in_the_code_and_once_in_the_package():
-    import doubledraft
-
     assert PROJECT["version"] == doubledraft.__version__
+
+
+def test_the_example_of_env_names_a_variable_of_every_service():
+    named, known = set(dotenv_values(ROOT / ".env.example")), api_keys.VARIABLES.values()
+    assert all(named & set(variables) for variables in known)
+    assert named <= {variable for variables in known for variable in variables} | {"WANDB_API_KEY"}
 
 
 # the wheel
