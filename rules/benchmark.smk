@@ -1,4 +1,4 @@
-"""Measuring: needs merged models and test questions; gives raw generations and the metrics of every cell."""
+"""Measuring: needs merged models and test questions; makes raw generations and the metrics of every cell."""
 
 
 rule generate_baseline:
@@ -7,7 +7,7 @@ rule generate_baseline:
         questions="data/questions/{scenario}/test.jsonl",
         model="results/{type}_{scenario}/target_merged",
         prompt=prompt_file,
-        # Not read: it puts the two timed runs side by side in time, since the speed of a shared machine drifts.
+        # Not read: it makes the two timed runs follow each other, since the speed of a shared machine drifts.
         after=ancient(draft_adapter),
     output:
         generations="results/{type}_{scenario}/baseline.jsonl",
@@ -21,12 +21,9 @@ rule generate_baseline:
         limit=config["benchmark"]["limit"],
         concurrency=config["benchmark"]["concurrency"],
         warmup=config["benchmark"]["warmup"],
-        max_model_len=config["benchmark"]["max_model_len"],
         max_tokens=lookup("types/{type}/max_tokens", within=config),
-        dtype=config["models"]["dtype"],
         engine=config["benchmark"]["engine"],
-        vllm=config["engine"],
-        seed=config["seed"],
+        shared=SHARED,
         code=code("inference.measure.run", ENGINE_MODULE, *CLOCK_MODULES, packages=ENGINE),
     script:
         "../scripts/generate_baseline.py"
@@ -54,19 +51,16 @@ rule generate_speculative:
         limit=config["benchmark"]["limit"],
         concurrency=config["benchmark"]["concurrency"],
         warmup=config["benchmark"]["warmup"],
-        max_model_len=config["benchmark"]["max_model_len"],
         max_tokens=lookup("types/{type}/max_tokens", within=config),
-        dtype=config["models"]["dtype"],
         engine=config["benchmark"]["engine"],
-        vllm=config["engine"],
-        seed=config["seed"],
+        shared=SHARED,
         code=code("inference.measure.run", ENGINE_MODULE, *CLOCK_MODULES, packages=ENGINE),
     script:
         "../scripts/generate_speculative.py"
 
 
 rule generate_untrained:
-    """Answer the test questions with the base target, shown a few examples of the type, with enough tokens to finish."""
+    """Answer the test questions with the base target and few-shot examples of the type, with enough tokens to finish."""
     input:
         questions="data/questions/{scenario}/test.jsonl",
         model=f"data/models/{config['models']['target']}",
@@ -84,17 +78,14 @@ rule generate_untrained:
         concurrency=config["untrained"]["concurrency"],
         max_tokens=config["untrained"]["max_tokens"],
         thinking=lambda wildcards: THINKING[wildcards.thinking],
-        max_model_len=config["benchmark"]["max_model_len"],
-        dtype=config["models"]["dtype"],
-        vllm=config["engine"],
-        seed=config["seed"],
+        shared=SHARED,
         code=code("inference.generate.run", "inference.vllm_engine", packages=VLLM),
     script:
         "../scripts/generate_untrained.py"
 
 
 rule cross_check:
-    """Compare three engines on the trained pair of a cell, in float32; no other rule needs it, so it is made on demand."""
+    """Compare three engines on the trained pair of a cell, in float32; on demand, as no other rule needs it."""
     input:
         questions="data/questions/{scenario}/test.jsonl",
         model="results/{type}_{scenario}/target_merged",
@@ -110,10 +101,8 @@ rule cross_check:
     params:
         draft_length=config["benchmark"]["draft_length"],
         limit=config["benchmark"]["limit"],
-        max_model_len=config["benchmark"]["max_model_len"],
         max_tokens=lookup("types/{type}/max_tokens", within=config),
-        vllm=config["engine"],
-        seed=config["seed"],
+        shared=SHARED | {"dtype": "float32"},
         settings=cell_settings,
         code=code("evaluation.cross_check.run", "inference.native_engine", "inference.vllm_engine", packages=VLLM),
     script:
@@ -154,7 +143,7 @@ rule score:
 
 
 rule score_untrained:
-    """Grade the base target's answers, one mode for each way of asking."""
+    """Grade the base target's answers and compute its metrics, for each type and thinking mode."""
     input:
         questions="data/questions/{scenario}/test.jsonl",
         manifest="data/questions/{scenario}/manifest.json",
