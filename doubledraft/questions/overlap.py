@@ -6,16 +6,13 @@ question of 45 words with three scattered words replaced is at 0.46, with four a
 repeated with up to three words or numbers changed. In the released GSM8K three training questions are at 0.40 to 0.56,
 each the story of a test question with other numbers, and the next one is at 0.20. Not found: a story in other words,
 and a short question with a word in the middle replaced.
-
-An index from n-gram to test questions limits the comparison to pairs with a common n-gram, and the similarity is exact;
-`traces/near_duplicates` compares texts of one set with each other, at a high similarity, where MinHash is as good.
 """
 
 import re
-from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from doubledraft.questions.ngrams import Grams, Index, ngrams
 from doubledraft.records import Question
 
 WORDS = 5
@@ -37,22 +34,20 @@ class Overlap:
 def find(train: Iterable[Question], test: Sequence[Question]) -> list[Overlap]:
     """List the training questions that repeat a test question, in the order of `train`."""
     texts = {normalise(question.question): question for question in test}
-    grams = [_grams(question.question) for question in test]
-    holders = defaultdict(list)
-    for place, held in enumerate(grams):
-        for gram in held:
-            holders[gram].append(place)
+    questions, grams = (
+        {question.id: question for question in test},
+        {question.id: _grams(question) for question in test},
+    )
+    index = Index(THRESHOLD, grams.values())
+    for id, held in grams.items():
+        index.add(id, held)
     found = []
     for question in train:
         if twin := texts.get(normalise(question.question)):
             found.append(_overlap(question, twin, "exact", 1.0))
-            continue
-        own = _grams(question.question)
-        shared = Counter(place for gram in own for place in holders.get(gram, ()))
-        similar = {place: count / (len(own) + len(grams[place]) - count) for place, count in shared.items()}
-        best = max(similar, key=lambda place: (similar[place], -place), default=None)
-        if best is not None and similar[best] >= THRESHOLD:
-            found.append(_overlap(question, test[best], "near", round(similar[best], 3)))
+        elif nearest := index.nearest(_grams(question)):
+            id, similarity = nearest
+            found.append(_overlap(question, questions[id], "near", round(similarity, 3)))
     return found
 
 
@@ -61,10 +56,8 @@ def normalise(text: str) -> str:
     return re.sub(r"[\s.,;:!?'\"$\\]+", " ", text.casefold()).strip()
 
 
-def _grams(text: str) -> set[tuple[str, ...]]:
-    """Return the word n-grams of a text, an operator or a bracket being a word; a shorter text is one n-gram."""
-    words = re.findall(r"\w+|\S", normalise(text))
-    return {tuple(words[start : start + WORDS]) for start in range(max(1, len(words) - WORDS + 1))}
+def _grams(question: Question) -> Grams:
+    return ngrams(normalise(question.question), WORDS)
 
 
 def _overlap(question: Question, twin: Question, kind: str, similarity: float) -> Overlap:
