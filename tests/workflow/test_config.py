@@ -18,7 +18,7 @@ DEFAULT = yaml.safe_load((CONFIG / "config.yaml").read_text())
 
 
 def changed(path: str, value: object) -> dict:
-    """Give the default config with one key set."""
+    """Return the default config with one key set."""
     config = copy.deepcopy(DEFAULT)
     *parents, last = path.split("/")
     place = config
@@ -319,7 +319,7 @@ def test_prompt_file_that_is_not_there_is_named_by_its_key(tmp_path):
 
 
 def paid(**changes: object) -> dict:
-    """Give the default config with a paid teacher that condenses."""
+    """Return the default config with a paid teacher that condenses."""
     config = changed("teacher", PAID | changes)
     config["types"]["cod"]["by"] = "teacher"
     return study.check_config(config, SCHEMA)
