@@ -136,7 +136,7 @@ def test_a_model_over_more_gpus_than_there_are_is_refused_before_any_job(tmp_pat
 
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory) -> list[dict]:
-    """Return what two cells ran, and when, on a made-up machine of two GPUs; steps on a GPU only take it for a while."""
+    """Return what two cells ran, and when, on a made-up machine of two GPUs; jobs on a GPU only hold it for a while."""
     folder = copy_workflow(tmp_path_factory.mktemp("gpus"))
     put_stand_ins(folder)
     (folder / "gpu_step.py").write_text(GPU_STEP)

@@ -1,8 +1,8 @@
 """`profiles/slurm` on a real SLURM of two nodes; needs root and the packages that cluster.sh names.  make test-slurm
 
-Two studies go through the profile. A cell of the default study with stand-ins for its steps (tests/helpers/running.py) meets
-what happens on clusters: one job is cancelled, one loses its node. The miniature study is real, questions to a trained
-adapter on a tiny random model, and is held against a run on this machine alone.
+Two studies go through the profile. A cell of the default study with stand-ins for its steps (tests/helpers/running.py)
+meets what happens on clusters: one job is cancelled, one loses its node. The miniature study is real, questions to a
+trained adapter on a tiny random model, and is held against a run on this machine alone.
 """
 
 import os
