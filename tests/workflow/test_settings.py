@@ -48,7 +48,7 @@ def test_prompt_file_that_is_not_there_is_named_by_its_key(tmp_path):
 
 
 def test_cells_depend_on_what_makes_the_traces_and_not_on_limits():
-    def of(config: dict, type: str = "cod") -> str:
+    def hash_of(config: dict, type: str = "cod") -> str:
         return config_hash(settings.cell_settings(config, type, "hard", settings.prompt_digests(config, CONFIG.parent)))
 
     assert hash_of(paid()) == hash_of(paid(budget=9, min_yield=0, concurrency=1, price={"input": 0, "output": 0}))
