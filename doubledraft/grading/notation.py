@@ -161,7 +161,7 @@ def _sequence(tokens: deque[str], until: str = "") -> str:
             inner = _sequence(tokens, "}")
             bare = re.fullmatch("[A-Za-z]|\\d+", inner) and not (written and written[-1].startswith("\\"))
             written.append(inner if bare else f"{{{inner}}}")
-        elif token == until.translate(OPENED):
+        elif token == until.translate(OPENED):  # a bracket of the kind that ends the argument
             written.append(token + _sequence(tokens, until) + until)
         else:
             written.append(token + _arguments(token, tokens, subscript_of=written[-1] if written else ""))
