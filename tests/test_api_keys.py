@@ -147,6 +147,7 @@ RUNS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", RUNS)
 def test_a_key_is_found_in_nothing_that_a_run_writes(tmp_path, how):
     faults, place, status, said = RUNS[how]

@@ -43,9 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Print the comparison, and write it with metrics and samples into the folder, if one is named."""
+    questions = read_questions(options.data, limit=options.limit, graded=True)
     if options.out:
         refuse_unwritable(options.out)
-    questions = read_questions(options.data, limit=options.limit, graded=True)
     pair = load(options)
     texts = [question.question for question in questions]
     prompts = pair.token_ids(texts, options.prompt_file, few_shot=options.few_shot)

@@ -101,6 +101,7 @@ def test_every_arm_ends_at_the_tokens_that_the_model_names(command, target, monk
         assert [answer(prompt)[0] for prompt in asked] == [whole[:end]] * 2, name
 
 
+@pytest.mark.slow
 def test_vllm_gets_the_room_that_the_prompts_need_and_leaves_no_process_behind(command, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", [*command, "--vllm-memory", "0.4"])
     monkeypatch.setattr(faults, "PATIENCE", 30)
@@ -115,6 +116,7 @@ def test_vllm_gets_the_room_that_the_prompts_need_and_leaves_no_process_behind(c
         faults.ended(settings["core"])
 
 
+@pytest.mark.slow
 def test_a_vllm_that_dies_while_it_starts_is_reported(command, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", command)
     _pretend_vllm(DYING_VLLM, tmp_path, monkeypatch)

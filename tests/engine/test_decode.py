@@ -249,10 +249,10 @@ def _read_only_the_last_token(draft: DraftModel, texts) -> torch.Tensor:
 @pytest.mark.parametrize(
     ("place", "name", "broken"),
     [
-        (decode, "accept_greedy", _accept_everything),
-        (decode, "accept_greedy", _accept_one_too_many),
-        (decode, "accept_greedy", _accept_nothing),
-        (decode, "accept_greedy", _next_token_one_early),
+        (decoding, "accept_greedy", _accept_everything),
+        (decoding, "accept_greedy", _accept_one_too_many),
+        (decoding, "accept_greedy", _accept_nothing),
+        (decoding, "accept_greedy", _next_token_one_early),
         (sampling, "leading", _count_agreed_anywhere),
         (KVCache, "trim", _trim_one_too_few),
         (KVCache, "trim", lambda cache, lengths: None),

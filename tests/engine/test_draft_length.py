@@ -45,6 +45,7 @@ def test_confident_tokens_are_drafted_further_than_unsure_ones():
     assert draft(rule, SURE) > draft(rule, UNSURE) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cost", [0.02, 0.1, 0.3])
 @pytest.mark.parametrize("alpha", [0.6, 0.8, 0.9])
 def test_with_one_confidence_it_comes_to_the_best_length_of_the_cost_model(alpha: float, cost: float):

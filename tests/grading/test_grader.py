@@ -89,6 +89,7 @@ def hostile(case: dict, marker: Path) -> str:
     return case["answer"].replace("{marker}", str(marker))
 
 
+@pytest.mark.slow
 def test_hostile_answers_cost_their_limit_at_most_and_harm_no_other_row(tmp_path):
     marker, limit = tmp_path / "marker", 0.5
     before = resident_bytes()
@@ -136,6 +137,7 @@ def test_what_is_too_long_too_deep_or_too_large_is_refused_before_any_comparison
     assert grader._worker is None
 
 
+@pytest.mark.slow
 def test_running_out_of_time_or_memory_is_undecided_and_says_so(monkeypatch):
     assert WALL_SECONDS == 2
     with Grader(wall_seconds=0.5) as hurried:
@@ -172,6 +174,7 @@ def test_grading_works_off_the_main_thread(grader):
     assert found == [Verdict.equal]
 
 
+@pytest.mark.slow
 def test_a_thousand_ordinary_rows_are_graded():
     texts = ["3 * 5 = 15\n#### {}", "so \\boxed{{{}}}", "The answer is {} apples.", "it is {} then"]
     rows = [generation(i, texts[i % 4].format(i if i % 10 else f"{i}x + 1 - 0")) for i in range(1000)]
@@ -188,6 +191,7 @@ def test_scores_keep_both_readings_and_the_reason():
     assert third.strict_verdict == "undecided" and third.reason == "the prediction cannot be parsed"
 
 
+@pytest.mark.slow
 def test_extraction_is_linear_in_the_length_of_a_text():
     start = time.thread_time()
     for text in (

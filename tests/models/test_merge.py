@@ -5,7 +5,6 @@ import shutil
 
 import pytest
 import torch
-from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from doubledraft.models import merge
@@ -25,6 +24,8 @@ def run(base, adapter, out, **changes):
 
 
 def test_the_merged_folder_gives_the_logits_of_base_and_adapter(tiny_model, adapter, tmp_path):
+    from peft import PeftModel  # here: its import takes seconds
+
     run(tiny_model, adapter, tmp_path / "out")
     chat = AutoTokenizer.from_pretrained(tmp_path / "out").apply_chat_template(
         PROMPTS[0], return_tensors="pt", return_dict=True

@@ -187,6 +187,7 @@ def test_a_model_that_is_more_than_data_is_refused_before_it_is_opened(copy, tmp
     tell(case, refusal, tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", TEMPLATES)
 def test_a_hostile_chat_template_is_refused_in_seconds_and_little_memory(copy, tmp_path, monkeypatch, case):
     template, message = TEMPLATES[case]
@@ -227,6 +228,7 @@ SPECIAL_TOKENS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", SPECIAL_TOKENS)
 def test_a_template_has_the_special_tokens_that_transformers_gives_it(copy, case):
     tokenizer = AutoTokenizer.from_pretrained(copy)

@@ -91,12 +91,14 @@ def _rerun(study: Study) -> None:
     assert study.account.committed == pytest.approx(4 * (30 * 1 + 15 * 10) / 1e6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("point", KILLS)
 def test_a_kill_at_any_step_makes_no_second_job(study, point):
     _run_killed(study, _die_around, *KILLS[point])
     _rerun(study)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("nth", range(1, 9))  # reserve, intent, call, job, three states, replies
 def test_a_kill_within_the_write_of_any_event_makes_no_second_job(study, nth):
     _run_killed(study, _die_within_write, nth)
