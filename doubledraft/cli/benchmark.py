@@ -15,7 +15,7 @@ from doubledraft.cli.text_table import columns, number, quantity, share
 from doubledraft.engine.decode import checked_prompts
 from doubledraft.engine.proposers import NGram, Proposer
 from doubledraft.evaluation import experiments
-from doubledraft.evaluation.interleave import measure
+from doubledraft.evaluation.arms import measure
 from doubledraft.files import whole_file, write_json
 from doubledraft.inference import load_pair
 from doubledraft.questions.data_sets import read_questions

@@ -15,7 +15,8 @@ from doubledraft.cli.text_table import MISSING, columns, number
 from doubledraft.engine.decode import checked_prompts
 from doubledraft.engine.draft_length import by_setting
 from doubledraft.engine.proposers import NoDraft
-from doubledraft.evaluation.interleave import BASELINE, SPECULATIVE, Arm, plain
+from doubledraft.evaluation.arms import Arm, plain
+from doubledraft.evaluation.interleave import BASELINE, SPECULATIVE
 from doubledraft.evaluation.step_profile import profile, trace
 from doubledraft.files import write_json
 from doubledraft.inference import load_pair

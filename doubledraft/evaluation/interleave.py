@@ -1,89 +1,97 @@
-"""Ways of answering, timed beside each other: one request at a time, the arms in turn at every question.
+"""Arms of a cell timed in turns, block by block: who answers when, and what the times tell.
 
-Arms take turns at each question and not at each file, so a machine that slows down slows all of them; who comes first
-changes from question to question. Before the clock counts, every arm answers the first questions once: code is compiled
-and memory is touched then. An adaptive draft length belongs to its arm and goes on learning.
+Runs that follow one another compare the machine of now with the machine of minutes ago. Here every arm answers a block
+of questions before any arm goes on to the next block, so a machine that slows down slows them all. The order of the
+arms is drawn anew for each pair of blocks and mirrored in the second one (ABBA), which cancels a steady drift. One arm,
+the control, is the baseline once more: if its ratio to the baseline is not 1, neither is the speedup to be trusted.
+
+Blocks, each with its questions, are the unit of the statistics: a block has both its share of easy and long questions
+and its seconds of the machine. Questions alone would leave the machine out (0.7 to 0.9 of such 95 % intervals hold the
+truth on a drifting machine); questions resampled within resampled blocks would count them twice (0.98 to 0.99).
 """
 
-import time
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from statistics import fmean
+from typing import TypeVar
 
-from doubledraft.engine.backend import Backend
-from doubledraft.engine.decode import speculative_decode
-from doubledraft.engine.decoding_metrics import Answer, Metrics
-from doubledraft.engine.draft_length import DraftLength, FixedLength
-from doubledraft.engine.proposers import NoDraft, Proposer
-from doubledraft.records import Generation
+import numpy as np
 
-BASELINE, SPECULATIVE = "baseline", "speculative"  # names of arms where there is one draft
+from doubledraft.stats import Interval, block_ratio_interval, mcnemar
+from doubledraft.summaries.cell_metrics import AttemptMetrics
+from doubledraft.summaries.timing_file import Attempt
 
-
-@dataclass(frozen=True, slots=True)
-class Arm:
-    """A way of answering."""
-
-    name: str
-    proposer: Proposer
-    draft_length: DraftLength
+BASELINE, SPECULATIVE, CONTROL = "baseline", "speculative", "control"
+Unit = TypeVar("Unit")
 
 
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """One answer of one arm."""
-
-    arm: str
-    question: int  # index
-    repeat: int
-    seconds: float  # wall time of the call, the prompt's pass included
-    metrics: Metrics
-
-    @property
-    def answer(self) -> Answer:
-        """What was emitted, and by which steps."""
-        return self.metrics.answers[0]
-
-    def as_generation(self, id: str, text: str = "") -> Generation:
-        """Give the answer as the record that every engine of the study writes."""
-        return replace(
-            self.answer.as_generation(id, batch=self.question, batch_seconds=self.seconds, text=text),
-            time_to_first_token=self.metrics.prefill_seconds,
-            latency=self.metrics.seconds,
-        )
+def blocks_of(units: Sequence[Unit], count: int) -> list[Sequence[Unit]]:
+    """Return at most `count` runs of consecutive units whose sizes differ by one at most, none of them empty."""
+    count = min(count, len(units))
+    edges = [round(len(units) * at / count) for at in range(count + 1)]
+    return [units[start:end] for start, end in zip(edges[:-1], edges[1:], strict=True)]
 
 
-def plain() -> Arm:
-    """Give the arm that drafts nothing."""
-    return Arm(BASELINE, NoDraft(), FixedLength(1))
+def orders(arms: Sequence[str], blocks: int, seed: int) -> list[list[str]]:
+    """Return the order of the arms in each block: at random in every other block, and mirrored in the one after it."""
+    generator, found = np.random.default_rng(seed), []
+    while len(found) < blocks:
+        order = [arms[at] for at in generator.permutation(len(arms))]
+        found += [order, order[::-1]]
+    return found[:blocks]
 
 
-def measure(
-    target: Backend,
-    arms: Sequence[Arm],
-    prompts: Sequence[Sequence[int]],
-    max_new_tokens: int,
-    *,
-    stop_ids: Collection[int] = (),
-    repeats: int = 1,
-    warmup: int = 1,
-) -> list[Timing]:
-    """Answer every prompt by every arm, greedily, `repeats` times; `warmup` prompts come before and do not count."""
+def summarize(attempt: Attempt, seed: int) -> AttemptMetrics:
+    """Return what the times of an attempt tell; comparisons with an arm that took no turn are None."""
+    arms, blocks = {turn.arm for turn in attempt.turns}, 1 + max(turn.block for turn in attempt.turns)
+    order = [[turn.arm for turn in attempt.turns if turn.block == block] for block in range(blocks)]
+    seconds = {arm: [sum(turn.seconds) for turn in _turns(attempt, arm)] for arm in arms}
+    baseline, speculative, control = (seconds.get(arm) for arm in (BASELINE, SPECULATIVE, CONTROL))
+    control_ratio = control and block_ratio_interval(baseline, control, seed)
+    ratios = [one / other for one, other in zip(baseline, speculative, strict=True)] if speculative else None
+    return AttemptMetrics(
+        blocks=blocks,
+        order=order,
+        speedup=speculative and block_ratio_interval(baseline, speculative, seed),
+        block_speedups=ratios,
+        sign_test=ratios and mcnemar(sum(ratio > 1 for ratio in ratios), sum(ratio < 1 for ratio in ratios)),
+        control=control_ratio,
+        drift=_rank_correlation(_seconds_per_token(attempt, blocks)),
+        autocorrelation=ratios and _autocorrelation(np.log(ratios)),
+        steady=control_ratio and holds(control_ratio, 1),
+    )
 
-    def answer(arm: Arm, prompt: Sequence[int]) -> Metrics:
-        length = arm.draft_length
-        return speculative_decode(
-            target, arm.proposer, [prompt], max_new_tokens, draft_length=length, stop_ids=stop_ids
-        )[1]
 
-    for arm in arms:
-        for prompt in prompts[:warmup]:
-            answer(arm, prompt)
-    timings = []
-    for repeat in range(repeats):
-        for index, prompt in enumerate(prompts):
-            first = (repeat + index) % len(arms)
-            for arm in (*arms[first:], *arms[:first]):
-                began = time.perf_counter()
-                metrics = answer(arm, prompt)
-                timings.append(Timing(arm.name, index, repeat, time.perf_counter() - began, metrics))
-    return timings
+def holds(interval: Interval, value: float) -> bool:
+    """Return whether a value lies in an interval, which one without ends cannot show."""
+    return interval.low is not None and interval.low <= value <= interval.high
+
+
+def _turns(attempt: Attempt, arm: str) -> list:
+    return sorted((turn for turn in attempt.turns if turn.arm == arm), key=lambda turn: turn.block)
+
+
+def _seconds_per_token(attempt: Attempt, blocks: int) -> list[float]:
+    """Return the time of a token in each block, the mean over its arms, none of which counts more for being slower."""
+    pace = {arm: _pace(attempt, arm) for arm in {turn.arm for turn in attempt.turns}}
+    overall = {arm: fmean(values) for arm, values in pace.items()}
+    return [fmean(pace[arm][block] / overall[arm] for arm in pace) for block in range(blocks)]
+
+
+def _pace(attempt: Attempt, arm: str) -> list[float]:
+    return [sum(turn.seconds) / sum(turn.tokens) for turn in _turns(attempt, arm)]
+
+
+def _rank_correlation(values: Sequence[float]) -> float | None:
+    """Return Spearman's correlation of values with their place; None where there are too few, or all are equal."""
+    from scipy.stats import spearmanr
+
+    if len(set(values)) < 2:
+        return None
+    return float(spearmanr(range(len(values)), values).statistic)
+
+
+def _autocorrelation(values: np.ndarray) -> float | None:
+    """Return the correlation of each value with the next one (lag 1); None where all are equal."""
+    around = values - values.mean()
+    total = (around**2).sum()
+    return float((around[:-1] * around[1:]).sum() / total) if total > 0 else None

@@ -3,8 +3,9 @@
 import pytest
 
 from doubledraft.engine.decoding_metrics import Answer, Metrics, Step, StepTime
+from doubledraft.evaluation.arms import Timing
 from doubledraft.evaluation.experiments import figures, samples
-from doubledraft.evaluation.interleave import BASELINE, Timing
+from doubledraft.evaluation.interleave import BASELINE
 from doubledraft.records import Question
 
 

@@ -1,0 +1,88 @@
+"""Ways of answering, timed beside each other: one request at a time, the arms in turn at every question.
+
+Arms take turns at each question and not at each file, so a machine that slows down slows all of them; who comes first
+changes from question to question. Before the clock counts, every arm answers the first questions once: code is compiled
+and memory is touched then. An adaptive draft length belongs to its arm and goes on learning.
+"""
+
+import time
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+
+from doubledraft.engine.backend import Backend
+from doubledraft.engine.decode import speculative_decode
+from doubledraft.engine.decoding_metrics import Answer, Metrics
+from doubledraft.engine.draft_length import DraftLength, FixedLength
+from doubledraft.engine.proposers import NoDraft, Proposer
+from doubledraft.evaluation.interleave import BASELINE
+from doubledraft.records import Generation
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """A way of answering."""
+
+    name: str
+    proposer: Proposer
+    draft_length: DraftLength
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """One answer of one arm."""
+
+    arm: str
+    question: int  # index
+    repeat: int
+    seconds: float  # wall time of the call, the prompt's pass included
+    metrics: Metrics
+
+    @property
+    def answer(self) -> Answer:
+        """What was emitted, and by which steps."""
+        return self.metrics.answers[0]
+
+    def as_generation(self, id: str, text: str = "") -> Generation:
+        """Give the answer as the record that every engine of the study writes."""
+        return replace(
+            self.answer.as_generation(id, batch=self.question, batch_seconds=self.seconds, text=text),
+            time_to_first_token=self.metrics.prefill_seconds,
+            latency=self.metrics.seconds,
+        )
+
+
+def plain() -> Arm:
+    """Give the arm that drafts nothing."""
+    return Arm(BASELINE, NoDraft(), FixedLength(1))
+
+
+def measure(
+    target: Backend,
+    arms: Sequence[Arm],
+    prompts: Sequence[Sequence[int]],
+    max_new_tokens: int,
+    *,
+    stop_ids: Collection[int] = (),
+    repeats: int = 1,
+    warmup: int = 1,
+) -> list[Timing]:
+    """Answer every prompt by every arm, greedily, `repeats` times; `warmup` prompts come before and do not count."""
+
+    def answer(arm: Arm, prompt: Sequence[int]) -> Metrics:
+        length = arm.draft_length
+        return speculative_decode(
+            target, arm.proposer, [prompt], max_new_tokens, draft_length=length, stop_ids=stop_ids
+        )[1]
+
+    for arm in arms:
+        for prompt in prompts[:warmup]:
+            answer(arm, prompt)
+    timings = []
+    for repeat in range(repeats):
+        for index, prompt in enumerate(prompts):
+            first = (repeat + index) % len(arms)
+            for arm in (*arms[first:], *arms[:first]):
+                began = time.perf_counter()
+                metrics = answer(arm, prompt)
+                timings.append(Timing(arm.name, index, repeat, time.perf_counter() - began, metrics))
+    return timings
