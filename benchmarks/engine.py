@@ -1,24 +1,21 @@
 """Speed of the engine beside Hugging Face and vLLM, one request at a time: one run, interleaved, medians, ratios.
 
     python -m benchmarks.engine --target MODEL --draft MODEL --questions data/questions/*/test.jsonl \\
-        --prompt config/prompts/cot.yaml --says results/cot_*/distilled.jsonl --beside hugging-face vllm
+        --prompt config/prompts/cot.yaml --draft-vocabulary results/cot_*/distilled.jsonl --beside hugging-face vllm
 
-Every arm answers the same prompts greedily, `--repeats` times in turn, after one turn that does not count. A ratio is
-one of tokens per second, taken within a turn, so that a machine that slows down slows both. vLLM's arms are processes
-that stay alive and idle while others have their turn. All arms use the same cores, weights, dtype and stop tokens, and
-no other setting of generation_config.json. The adaptive arm stands for native speculation in the ratios: to take the
-best fixed K would be to choose it after the fact.
-The figures are printed, and written to `--out`.
+All arms answer each prompt greedily in turn, `--repeats` times, after a warm-up that is not timed. A ratio is one of
+tokens per second within a repeat, so that a machine that slows down slows both arms. vLLM's arms are processes that
+stay alive and idle while others have their turn. All arms use the same cores, weights, dtype and stop tokens, and no
+other setting of generation_config.json. The adaptive arm stands for native speculation in the ratios: to take the best
+fixed K would be to choose it after the fact. Results are printed, and written to `--out`.
 """
 
 import argparse
 import sys
-import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from statistics import median
 
-from benchmarks.vllm_arm import VllmArm
 from doubledraft import machine, prompts, provenance
 from doubledraft.engine import draft_vocabulary
 from doubledraft.engine.backend import Backend
@@ -29,13 +26,19 @@ from doubledraft.engine.load import create_backend
 from doubledraft.engine.lossless import differences
 from doubledraft.engine.proposers import NGram, NoDraft
 from doubledraft.evaluation.acceptance import summary
+from doubledraft.evaluation.arms import take_turns
 from doubledraft.files import write_json
 from doubledraft.inference.bandwidth import read_bandwidth
+from doubledraft.inference.host import Host
+from doubledraft.inference.hugging_face import HuggingFacePair
+from doubledraft.inference.job import Asked, Job
 from doubledraft.inference.tokenizing import load_tokenizer, prompt_ids, stop_ids
 from doubledraft.records import Question, read_records
 
 PLAIN, ADAPTIVE = "native plain", "native adaptive"
-Arm = Callable[[list[list[int]]], list[list[int]]]
+KV_CACHE_GIB = 1
+Answered = tuple[list[int], Metrics | None]  # emitted ids, and what our engine reports of them
+Answering = Callable[[list[int]], Answered]
 
 
 def main() -> None:
@@ -45,13 +48,17 @@ def main() -> None:
     target = create_backend(options.target, options.dtype, options.device)
     asked, stops = _prompts(options)
     with ExitStack() as stack:
-        arms, metrics = _native(target, stops, options)
+        arms = _native(target, stops, options)
         arms |= _hugging_face(stops, options) if "hugging-face" in options.beside else {}
         arms |= _vllm(stack, asked, options) if "vllm" in options.beside else {}
-        seconds, answers = _take_turns(arms, asked, options.repeats)
-    emitted = {name: sum(map(len, rows)) for name, rows in answers.items()}
-    speeds = {name: [emitted[name] / turn for turn in turns] for name, turns in seconds.items()}
-    rows = [_row(name, speeds, len(asked), metrics.get(name, [])) for name in arms]
+        turns = {name: [] for name in arms}
+        for name, _, repeat, seconds, (ids, metrics) in take_turns(
+            arms, asked, repeats=options.repeats, warmup=len(asked)
+        ):
+            turns[name].append((repeat, seconds, ids, metrics))
+    answers = {name: [ids for _, _, ids, _ in own[-len(asked) :]] for name, own in turns.items()}
+    speeds = {name: _speeds(own, options.repeats) for name, own in turns.items()}
+    rows = [_row(name, speeds, [run for *_, run in own[-len(asked) :] if run]) for name, own in turns.items()]
     bandwidth = read_bandwidth(options.device)
     used = target.bytes_per_pass / rows[0]["step_seconds"]["target"]
     report = {
@@ -75,8 +82,8 @@ def _options() -> argparse.Namespace:
     for name in ("target", "draft", "prompt"):
         parser.add_argument(f"--{name}", required=True)
     parser.add_argument("--questions", required=True, nargs="+", help="files; several make a mixed run")
-    parser.add_argument("--says", nargs="+", help="generations that the draft's tokens are learnt from; default: all")
-    parser.add_argument("--int8-draft", action="store_true", help="round the weights of the native draft to 8 bits")
+    parser.add_argument("--draft-vocabulary", nargs="+", help="generations: draft only tokens that occur in them")
+    parser.add_argument("--draft-int8", action="store_true", help="round the weights of the native draft to 8 bits")
     parser.add_argument("--dtype", default="bfloat16", choices=("bfloat16", "float32"))
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--questions-asked", type=int, default=2, help="of each file")
@@ -92,7 +99,7 @@ def _options() -> argparse.Namespace:
 
 
 def _prompts(options: argparse.Namespace) -> tuple[list[list[int]], set[int]]:
-    """Give the prompts, and the tokens that end an answer."""
+    """Return the prompts, and the tokens that end an answer."""
     tokenizer = load_tokenizer(options.target)
     prompt = prompts.load(options.prompt)
     questions = [
@@ -104,121 +111,95 @@ def _prompts(options: argparse.Namespace) -> tuple[list[list[int]], set[int]]:
     return asked, stop_ids(options.target, tokenizer)
 
 
-def _take_turns(
-    arms: dict[str, Arm], asked: list[list[int]], repeats: int
-) -> tuple[dict[str, list[float]], dict[str, list[list[int]]]]:
-    """Give the seconds of each arm's turns, the first one left out, and its last answers."""
-    seconds, answers = {name: [] for name in arms}, {}
-    for turn in range(repeats + 1):
-        for name, answer in arms.items():
-            began = time.perf_counter()
-            answers[name] = answer(asked)
-            if turn:
-                seconds[name].append(time.perf_counter() - began)
-    return seconds, answers
+def _speeds(turns: Sequence[tuple[int, float, list[int], Metrics | None]], repeats: int) -> list[float]:
+    """Return the tokens per second of an arm, repeat by repeat."""
+    emitted, seconds = [0] * repeats, [0.0] * repeats
+    for repeat, spent, ids, _ in turns:
+        emitted[repeat] += len(ids)
+        seconds[repeat] += spent
+    return [tokens / spent for tokens, spent in zip(emitted, seconds, strict=True)]
 
 
-def _native(
-    target: Backend, stops: set[int], options: argparse.Namespace
-) -> tuple[dict[str, Arm], dict[str, list[Metrics]]]:
-    """Give the engine's arms, and the lists that their metrics go to."""
-    says = draft_vocabulary.learn_from_files(options.says) if options.says else None
-    settings = {"dtype": options.dtype, "device": options.device, "int8": options.int8_draft}
-    draft = create_backend(options.draft, says=says, **settings)
+def _native(target: Backend, stops: set[int], options: argparse.Namespace) -> dict[str, Answering]:
+    """Return the arms of our engine."""
+    allowed = draft_vocabulary.learn_from_files(options.draft_vocabulary) if options.draft_vocabulary else None
+    settings = {"dtype": options.dtype, "device": options.device, "int8": options.draft_int8}
+    draft = create_backend(options.draft, allowed_tokens=allowed, **settings)
     ways = {PLAIN: (NoDraft(), 1)}
     ways |= {f"native K = {length}": (draft, length) for length in options.draft_lengths}
     ways |= {ADAPTIVE: (draft, AdaptiveLength()), "native n-gram, K = 5": (NGram(), 5)}
-    if says:
+    if allowed:
         length = options.draft_lengths[0]
         ways[f"native whole head, K = {length}"] = (create_backend(options.draft, **settings), length)
-    metrics: dict[str, list[Metrics]] = {name: [] for name in ways}
 
-    def arm(name: str) -> Arm:
-        proposer, length = ways[name]
-
-        def answer(asked: list[list[int]]) -> list[list[int]]:
+    def answering(proposer, length) -> Answering:
+        def answer(prompt: list[int]) -> Answered:
             settings = {"draft_length": length, "stop_ids": stops}
-            runs = [speculative_decode(target, proposer, [ids], options.max_tokens, **settings) for ids in asked]
-            metrics[name] += [found for _, found in runs]
-            return [emitted[0] for emitted, _ in runs]
+            [ids], metrics = speculative_decode(target, proposer, [prompt], options.max_tokens, **settings)
+            return ids, metrics
 
         return answer
 
-    return {name: arm(name) for name in ways}, metrics
+    return {name: answering(*way) for name, way in ways.items()}
 
 
-def _hugging_face(stops: set[int], options: argparse.Namespace) -> dict[str, Arm]:
-    import torch
-    from transformers import AutoModelForCausalLM, GenerationConfig
+def _hugging_face(stops: set[int], options: argparse.Namespace) -> dict[str, Answering]:
+    pair = HuggingFacePair(options.target, options.draft, dtype=options.dtype, device=options.device, stop_ids=stops)
 
-    target, draft = (
-        AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, options.dtype)).to(options.device)
-        for folder in (options.target, options.draft)
+    def answering(length: int) -> Answering:
+        return lambda prompt: (pair.generate(prompt, options.max_tokens, length), None)
+
+    assisted = {f"Hugging Face assisted, K = {length}": answering(length) for length in options.others_draft_lengths}
+    return {"Hugging Face generate": answering(0)} | assisted
+
+
+def _vllm(stack: ExitStack, asked: list[list[int]], options: argparse.Namespace) -> dict[str, Answering]:
+    """Start vLLM's arms one after another, since each measures the free memory of a GPU when it starts."""
+
+    def answering(length: int) -> Answering:
+        host = stack.enter_context(Host(_job(length, max(map(len, asked)), options)))
+        host.call("kernel")
+        return lambda prompt: (host.call("answer", [Asked("", prompt)])[0][0].token_ids, None)
+
+    lengths = {f"vLLM draft model, K = {length}": length for length in options.others_draft_lengths}
+    return {name: answering(length) for name, length in ({"vLLM plain": 0} | lengths).items()}
+
+
+def _job(length: int, longest: int, options: argparse.Namespace) -> Job:
+    """Return vLLM's job for prompts that come one by one; a draft length of 0 is plain decoding."""
+    drafting = {"method": "draft_model", "draft": options.draft, "draft_length": length} if length else {}
+    return Job(
+        mode="benchmark",
+        model=options.target,
+        dtype=options.dtype,
+        max_tokens=options.max_tokens,
+        max_model_len=longest + options.max_tokens + length,
+        concurrency=1,
+        enforce_eager=not options.vllm_compiled,
+        seed=0,
+        kv_cache_gib=KV_CACHE_GIB,
+        gpu_memory_utilization=options.vllm_memory,
+        tensor_parallel=1,
+        **drafting,
+        **dict.fromkeys(("questions", "prompt", "out", "run_out"), ""),
     )
-    pad = min(stops, default=0)  # never read: there is one prompt at a time
-    # The models' own settings may penalise repetition, which no other arm does.
-    target.generation_config = GenerationConfig(do_sample=False, eos_token_id=sorted(stops) or None, pad_token_id=pad)
-    draft.generation_config = GenerationConfig(
-        do_sample=False,
-        num_assistant_tokens_schedule="constant",
-        assistant_confidence_threshold=0.0,  # else a draft ends where the draft model is unsure
-        pad_token_id=pad,
-    )
-
-    def arm(length: int) -> Arm:
-        assistance = {"assistant_model": draft} if length else {}
-
-        def answer(asked: list[list[int]]) -> list[list[int]]:
-            draft.generation_config.num_assistant_tokens = length or None
-            answers = []
-            for ids in asked:
-                inputs = torch.tensor([ids], device=options.device)
-                output = target.generate(
-                    inputs, attention_mask=torch.ones_like(inputs), max_new_tokens=options.max_tokens, **assistance
-                )
-                answers.append(output[0, len(ids) :].tolist())
-            return answers
-
-        return answer
-
-    assisted = {f"Hugging Face assisted, K = {length}": arm(length) for length in options.others_draft_lengths}
-    return {"Hugging Face generate": arm(0)} | assisted
 
 
-def _vllm(stack: ExitStack, asked: list[list[int]], options: argparse.Namespace) -> dict[str, Arm]:
-    arms = {}
-    longest = max(map(len, asked))
-    for length in (0, *options.others_draft_lengths):
-        arm = VllmArm(
-            target=options.target,
-            draft=options.draft,
-            draft_length=length,
-            dtype=options.dtype,
-            max_tokens=options.max_tokens,
-            max_model_len=longest + options.max_tokens + length,
-            memory=options.vllm_memory,
-            eager=not options.vllm_compiled,
-        )
-        stack.callback(arm.close)
-        arms[f"vLLM draft model, K = {length}" if length else "vLLM plain"] = arm
-    return arms
-
-
-def _row(name: str, speeds: dict[str, list[float]], prompts_asked: int, runs: list[Metrics]) -> dict:
-    """Give the figures of one arm; what the engine says of itself is of its last turn."""
-    figures = summary(together(runs[-prompts_asked:])) if runs else {}
+def _row(name: str, speeds: dict[str, list[float]], runs: list[Metrics]) -> dict:
+    """Return the results of one arm; `runs` are our engine's own metrics of the last repeat."""
+    found = summary(together(runs)) if runs else {}
     kept = ("tokens_per_step", "acceptance_rate", "order_independent_agreement", "mean_draft_length", "step_seconds")
     return {
         "arm": name,
         "tokens_per_second": _spread(speeds[name]),
         "against_plain": _ratio(speeds[name], speeds[PLAIN]),
-        **{key: figures.get(key) for key in kept},
+        **{key: found.get(key) for key in kept},
         "prefill_seconds": median(run.prefill_seconds for run in runs) if runs else None,
     }
 
 
 def _ratios(speeds: dict[str, list[float]]) -> dict[str, dict]:
-    """Give the ratios that say how fast the engine is, each under the names of its two arms."""
+    """Return the ratios of speeds that matter, each under the names of its two arms."""
 
     def best(*starts: str) -> list[str]:
         found = [name for name in speeds if name.startswith(starts)]

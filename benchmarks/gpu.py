@@ -263,10 +263,10 @@ def imposed_acceptance(alpha: float) -> Iterator[None]:
     """Replace the engine's greedy accept rule by an oracle that keeps each drafted token with probability alpha."""
     import torch
 
-    def oracle(best, drafted, lengths) -> sampling.Verdict:
+    def oracle(best, drafted, lengths) -> sampling.Acceptance:
         kept = torch.rand(drafted.shape, device=drafted.device) < alpha
         accepted = sampling.leading(kept, lengths)
-        return sampling.Verdict(accepted, best[torch.arange(len(best), device=best.device), accepted], kept)
+        return sampling.Acceptance(accepted, best[torch.arange(len(best), device=best.device), accepted], kept)
 
     with patch.object(decoding, "accept_greedy", oracle):
         yield

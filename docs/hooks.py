@@ -103,8 +103,6 @@ def _values(schema: Mapping) -> str:
     """Return what a value may be, in words."""
     if "enum" in schema:
         return " or ".join(f"`{json.dumps(value).strip(chr(34))}`" for value in schema["enum"])
-    if "anyOf" in schema:
-        return " or ".join(map(_values, schema["anyOf"]))
     kinds = schema.get("type", "any value")
     words = " or ".join([kinds] if isinstance(kinds, str) else kinds).replace("array", "list")
     return words + _bounds(schema)
@@ -180,46 +178,43 @@ def _rule(name: str, block: str) -> str:
 
 
 def schemas_page() -> str:
-    """Return the fields of the JSON files that a study writes, from their schemas."""
+    """Return the fields of the JSON files that a study writes: a table for each file, and one for each part of them."""
     parts = [
         "# metrics.json and other files\n\nMade from the JSON schemas in `docs/schemas/`, which are made from the "
-        "dataclasses of `doubledraft/records.py`. `[]` stands for each item of a list, `NAME` for any key.\n"
+        "dataclasses of `doubledraft/summaries/`.\n"
     ]
-    for file in sorted((ROOT / "docs/schemas").glob("*.json")):
+    shared: dict[str, dict] = {}
+    for file in sorted((ROOT / "docs/schemas").glob("*.schema.json")):
         schema = json.loads(file.read_text())
-        heading = file.name.removesuffix(".json").removesuffix(".schema")
-        title = heading if heading.endswith((".json", ".jsonl")) else f"{heading}.json"
-        parts.append(
-            f"## {title}\n\n{schema.get('description', '')}\n\n{_table(FIELD_COLUMNS, _fields('', schema, schema))}"
-        )
+        shared |= schema.get("$defs", {})
+        parts.append(_fields("##", file.name.replace(".schema", ""), schema))
+    parts.append("## Parts of these files\n")
+    parts += [_fields("###", name, shared[name]) for name in sorted(shared)]
     return "\n".join(parts)
 
 
-FIELD_COLUMNS = ("field", "value", "meaning")
+def _fields(heading: str, name: str, schema: Mapping) -> str:
+    rows = [(f"`{key}`", _part(value), value.get("description", "")) for key, value in schema["properties"].items()]
+    return f"{heading} {name}\n\n{schema.get('description', '')}\n\n{_table(('field', 'value', 'meaning'), rows)}"
 
 
-def _fields(path: str, schema: Mapping, root: Mapping, inside: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    """Yield a row for each field below a path, parents before children; `inside` names the definitions being read."""
-    name = schema.get("$ref", "").rpartition("/")[2]
-    if name in inside:
-        return
-    inside = (*inside, name) if name else inside
-    schema = _resolved(schema, root)
-    if path:
-        yield f"`{path}`", _values(schema), schema.get("description", "")
-    for option in schema.get("anyOf", []):
-        yield from list(_fields(path, option, root, inside))[1:] if path else _fields(path, option, root, inside)
-    for key, value in schema.get("properties", {}).items():
-        yield from _fields(f"{path}.{key}" if path else key, value, root, inside)
-    if isinstance(schema.get("additionalProperties"), dict):
-        yield from list(_fields(f"{path}.NAME", schema["additionalProperties"], root, inside))
+def _part(schema: Mapping) -> str:
+    """Return what a value of a JSON file is, with links to the parts that have a table."""
+    if "$ref" in schema:
+        name = schema["$ref"].rpartition("/")[2]
+        return f"[{name}](#{name.lower()})"
+    if "anyOf" in schema:
+        return " or ".join(map(_part, schema["anyOf"]))
     if isinstance(schema.get("items"), dict):
-        yield from list(_fields(f"{path}[]", schema["items"], root, inside))[1:]
+        return f"list of {_part(schema['items'])}"
+    if isinstance(schema.get("additionalProperties"), dict):
+        return f"by name: {_part(schema['additionalProperties'])}"
+    return _values(schema)
 
 
 def _root_page(name: str) -> str:
     """Return a page of the repository's root, its links below docs/ as the site has them."""
-    return (ROOT / name).read_text().replace("](docs/", "](")
+    return (ROOT / name).read_text().replace("](docs/", "](").replace("](CHANGELOG.md)", "](changes.md)")
 
 
 def _sentence(text: str) -> str:

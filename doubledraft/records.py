@@ -16,6 +16,7 @@ from typing import TypeVar
 from doubledraft.files import whole_file
 
 Record = TypeVar("Record")
+PLAIN = (str, int, float, bool)
 
 
 class RecordError(ValueError):
@@ -172,8 +173,8 @@ def _value(value: object, hint: object, where: str, path: str) -> object:
         return _object(value, hint, where, path)
     if origin is dict and isinstance(value, dict):
         return {key: _value(item, parts[1], where, f"{path}.{key}") for key, item in value.items()}
-    if origin is list and isinstance(value, list) and is_dataclass(parts[0]):
-        return [_object(item, parts[0], where, f"{path}[{index}]") for index, item in enumerate(value)]
+    if origin is list and isinstance(value, list) and parts[0] not in PLAIN and typing.get_origin(parts[0]) is not list:
+        return [_value(item, parts[0], where, f"{path}[{index}]") for index, item in enumerate(value)]
     if not _fits(value, hint):
         raise RecordError(f"{where}: field {path!r} should be {_name(hint)}, found {value!r:.80}")
     return value

@@ -20,7 +20,7 @@ rule fetch_model:
     params:
         spec=model_spec,
         dtype=config["models"]["dtype"],
-        code=code("models.fetch"),
+        code=code("models.fetch.fetch"),
     script:
         "../scripts/fetch_model.py"
 
@@ -38,7 +38,7 @@ rule prune_model:
     priority: MODELS_FIRST
     params:
         layers=lookup("models/sources/{model}/layers", within=config),
-        code=code("models.prune"),
+        code=code("models.prune.prune"),
     script:
         "../scripts/prune_model.py"
 
@@ -54,6 +54,7 @@ rule check_pair:
         "results/logs/check_pair.log",
     priority: MODELS_FIRST
     params:
-        code=code("models.check_pair", packages=TOKENIZING),
+        max_model_len=config["benchmark"]["max_model_len"],
+        code=code("models.check_pair.write_pair_check", packages=TOKENIZING),
     script:
         "../scripts/check_pair.py"

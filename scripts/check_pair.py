@@ -5,4 +5,9 @@ from doubledraft.workflow.jobs import log_to
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
-    check_pair.write_pair_check(snakemake.input.target, snakemake.input.draft, snakemake.output.pair)
+    check_pair.write_pair_check(
+        snakemake.input.target,
+        snakemake.input.draft,
+        snakemake.output.pair,
+        max_model_len=snakemake.params.max_model_len,
+    )

@@ -1,5 +1,6 @@
 """Fixtures that several test files share."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -7,15 +8,26 @@ import pytest
 from tests.helpers.tiny_models import build_model
 
 
+def pytest_configure() -> None:
+    """Compute with one thread, and keep a worker of pytest-xdist, with all that it starts, to a core of its own.
+
+    Models this small lose more by a second thread than they gain, and engines that share cores wait for each other.
+    """
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    if worker := os.environ.get("PYTEST_XDIST_WORKER"):
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cores[int(worker.removeprefix("gw")) % len(cores)]})
+
+
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory) -> Path:
-    """Give the folder of a random two-layer Llama with a tokenizer and a chat template; not to be changed."""
+    """Return the folder of a random two-layer Llama with a tokenizer and a chat template; not to be changed."""
     return build_model(tmp_path_factory.mktemp("models") / "tiny")
 
 
 @pytest.fixture(scope="session")
 def tiny_draft(tiny_model) -> Path:
-    """Give the folder of a draft that agrees with the tiny model often, not always: its weights, slightly disturbed."""
+    """Return the folder of a draft that often agrees with the tiny model: its weights with a little noise."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -32,7 +44,7 @@ def tiny_draft(tiny_model) -> Path:
 
 @pytest.fixture(scope="session")
 def repeating_model(tmp_path_factory) -> Path:
-    """Give the folder of a model that often repeats itself, not always: its layers hardly add to the last token."""
+    """Return the folder of a model that often repeats itself, not always: its layers hardly add to the last token."""
     from transformers import AutoModelForCausalLM
 
     folder = build_model(tmp_path_factory.mktemp("models") / "repeating", seed=1)
@@ -49,7 +61,7 @@ CRASH_TABLE: dict[str, dict[str, str]] = {}  # rule: point: result
 
 @pytest.fixture(scope="session")
 def crash_table() -> dict[str, dict[str, str]]:
-    """Give the table of rules and points that is printed at the end."""
+    """Return the table of rules and points that is printed at the end."""
     return CRASH_TABLE
 
 

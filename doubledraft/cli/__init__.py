@@ -1,13 +1,13 @@
 """The `doubledraft` command: one module a subcommand.
 
-main        parses the command line and names errors in one line
+main        parses the command line; errors of the user are one line
 options     options that several commands share
 text_table  numbers as columns of text
 generate    one answer, as it comes
 evaluate    a data set graded, with and without a draft
 benchmark   drafts and draft lengths over data sets
-profile     where the time of a step goes
-check       a config, before Snakemake reads it
+profile     where the time of a decoding step goes
+check       config files, before Snakemake reads them
 card        the card of an adapter
 push        adapter and card to the hub
 """

@@ -1,8 +1,8 @@
-"""Measure what drafts gain over plain decoding, over data sets, as a file says.
+"""Measure the speedup of drafts over plain decoding, on data sets.
 
-The file names a target, drafts, draft lengths and data sets; benchmarks/default_study.yaml is one that works on the
-outputs of the default study. Every question is answered in all ways in turn, several times. Paths are relative to the
-folder that the command runs in.
+The config names a target, drafts, draft lengths and data sets; benchmarks/default_study.yaml works on the outputs of
+the default study. Every question is answered by all experiments in turn, several times. Paths are relative to the
+working directory.
 """
 
 import argparse
@@ -17,10 +17,10 @@ from doubledraft.engine.proposers import NGram, Proposer
 from doubledraft.evaluation import experiments
 from doubledraft.evaluation.arms import measure
 from doubledraft.files import whole_file, write_json
-from doubledraft.inference import load_pair
+from doubledraft.inference.load_pair import Pair, load_draft, load_pair
 from doubledraft.questions.data_sets import read_questions
 from doubledraft.records import Question
-from doubledraft.report.tables import write_table
+from doubledraft.summaries.table import write_csv
 
 HEADER = (
     "experiment",
@@ -33,62 +33,65 @@ HEADER = (
     "agreement",
     "identical",
 )
-NOTE = """tokens/s: median of the repeats (least-most). speedup: wall time of the baseline / of the experiment, [95 %].
-of repeats: the least and the most speedup of one repeat. accepted: prefix count; agreement: past the first rejection
-too. identical: questions answered by the baseline's tokens.
+NOTE = """tokens/s: median of the repeats (min-max). speedup: wall time of the baseline / of the experiment, [95 %].
+of repeats: smallest and largest speedup of a repeat. accepted: accepted / drafted, a prefix count. agreement: drafted
+tokens equal to the target's choice, also past the first rejection. identical: questions with the baseline's tokens.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this subcommand."""
-    parser.add_argument("--config", required=True, metavar="YAML", help="what to measure")
+    parser.add_argument("--config", required=True, metavar="YAML", help="target, drafts, draft lengths and data sets")
 
 
 def run(options: argparse.Namespace) -> None:
-    """Show the table, and write results.json, samples.csv and table.txt into the folder that the file names, if any."""
+    """Print the table; write results.json, samples.csv and table.txt into the config's folder, if it has one."""
     config = experiments.read_config(options.config)
     questions = {name: read_questions(entry["file"], limit=entry["limit"]) for name, entry in config["data"].items()}
-    loaded = load_pair.load_target(config["target"], config["dtype"], config["device"])
-    prompts = {name: _prompts(loaded, questions[name], entry) for name, entry in config["data"].items()}
+    pair = load_pair(config["target"], dtype=config["dtype"], device=config["device"])
+    prompts = {name: _prompts(pair, questions[name], entry) for name, entry in config["data"].items()}
 
     def proposer(name: str) -> Proposer:
-        return NGram() if name == experiments.NGRAM else load_pair.load_draft(config["drafts"][name], loaded.target)
+        if name == experiments.NGRAM:
+            return NGram()
+        return load_draft(config["drafts"][name], pair.target, int8=config["int8"])
 
     arms = experiments.arms(config, proposer)
     results, samples = {}, []
     for name, entry in config["data"].items():
         timings = measure(
-            loaded.target,
+            pair.target,
             arms,
             prompts[name],
             entry["max_tokens"],
-            stop_ids=loaded.stop_ids,
+            stop_ids=pair.stop_ids,
             repeats=config["repeats"],
             warmup=config["warmup"],
         )
         results[name] = experiments.figures(timings, config["seed"])
         samples += experiments.samples(name, questions[name], timings)
     shown = table(results)
-    if config["out"]:  # before standard output, which may be a pipe that nobody reads any more
+    if config["out"]:  # before standard output, which may be a closed pipe
         report = {"data": results, "config": config, "provenance": provenance.provenance()}
         _write(Path(config["out"]), report, samples, shown)
     sys.stdout.write(shown)
 
 
-def _prompts(loaded: load_pair.Target, questions: Sequence[Question], entry: Mapping) -> list[list[int]]:
-    asked = loaded.ask([question.question for question in questions], entry["prompt_file"], few_shot=entry["few_shot"])
-    return checked_prompts(loaded.target, asked, entry["max_tokens"])
+def _prompts(pair: Pair, questions: Sequence[Question], entry: Mapping) -> list[list[int]]:
+    texts = [question.question for question in questions]
+    asked = pair.token_ids(texts, entry["prompt_file"], few_shot=entry["few_shot"])
+    return checked_prompts(pair.target, asked, entry["max_tokens"])
 
 
 def _write(folder: Path, report: dict, samples: list[dict], shown: str) -> None:
     write_json(folder / "results.json", report)
-    write_table(folder / "samples.csv", samples)
+    write_csv(folder / "samples.csv", samples)
     with whole_file(folder / "table.txt") as file:
         file.write(shown)
 
 
 def table(results: Mapping[str, Sequence[Mapping]]) -> str:
-    """Give the figures of every data set as text."""
+    """Return the results of every data set as text."""
     parts = []
     for name, rows in results.items():
         first = rows[0]

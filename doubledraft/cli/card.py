@@ -1,7 +1,7 @@
-"""Write the card of a draft adapter, from measured figures alone.
+"""Write the model card of a draft adapter, from measured metrics only.
 
-The figures come from the metrics.json of the cell, with interval, n, definition, engine and hardware; training from
-the adapter's training.json. Metrics that are missing or of another adapter are refused, a figure that is null left out.
+Metrics come from the metrics.json of the cell, with interval, n, definition, engine and hardware; training from the
+adapter's training.json. Metrics that are missing or of another adapter are refused; a value that is null is left out.
 """
 
 import argparse
@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_adapter(parser: argparse.ArgumentParser) -> None:
-    """Add what names an adapter, its metrics and its card."""
+    """Add the options for an adapter, its metrics and its card."""
     parser.add_argument("adapter", type=Path, metavar="ADAPTER", help="folder: results/cod_hard/draft_adapter")
     parser.add_argument(
         "--metrics", type=Path, metavar="FILE", help="default: metrics.json beside the adapter's folder"
@@ -31,13 +31,13 @@ def add_adapter(parser: argparse.ArgumentParser) -> None:
 
 
 def fill_in(options: argparse.Namespace) -> None:
-    """Set what was left to its default."""
+    """Fill in the default paths."""
     options.metrics = options.metrics or options.adapter.with_name("metrics.json")
     options.card = options.card or options.adapter.with_name(f"{options.adapter.name}.md")
 
 
 def run(options: argparse.Namespace) -> None:
-    """Write the card and say where it is."""
+    """Write the card and print its path."""
     fill_in(options)
     card.write(options.adapter, options.metrics, options.card, license=options.license)
     sys.stdout.write(f"{options.card}\n")

@@ -1,7 +1,7 @@
-"""Say whether config files from elsewhere are plain values, before Snakemake reads them.
+"""Check that config files from elsewhere are plain values, before Snakemake reads them.
 
-Snakemake runs the Python of a config that says `__use_yte__`, and writes out what its aliases stand for, before the
-workflow can look at it. What the keys mean is checked by every run, a dry one (`snakemake -n`) too.
+Snakemake runs Python code in a config that sets `__use_yte__`, and expands aliases, before the workflow can check it.
+Keys and values are checked by every run, also a dry one (`snakemake -n`).
 """
 
 import argparse
@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Name the files that are plain values; raises OptionError where one is not."""
+    """Print the files that are plain values; raise OptionError where one is not."""
     for file in options.config:
         if not file.is_file():
             raise OptionError(f"{file}: expected a file")

@@ -1,8 +1,8 @@
 """The command line: one subcommand for each module in COMMANDS.
 
-A subcommand is a module with two functions: `add_arguments(parser)` says what it takes, and `run(options)` does it. The
-first line of its docstring is what `--help` shows. It raises one of REFUSALS where the user can mend what is wrong:
-that is one line on standard error and exit status 2, as for a misspelt option. Anything else is a bug, with its trace.
+A subcommand is a module with two functions, `add_arguments(parser)` and `run(options)`; the first line of its docstring
+is what `--help` shows. It raises one of REFUSALS for what the user can correct: one line on standard error and exit
+status 2, as for a misspelt option. Any other exception is a bug, and keeps its traceback.
 """
 
 import argparse
@@ -33,11 +33,11 @@ REFUSALS = (
     RecordError,
     ReportError,
 )
-REFUSED, STOPPED = 2, 130  # exit status; 130 is what a shell gives for the interrupt key
+REFUSED, STOPPED = 2, 130  # exit status; 130 is that of shells after Ctrl-C
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one subcommand, that of the process when no arguments are given; gives the exit status."""
+    """Run one subcommand, by default that of the process's arguments; return the exit status."""
     options = _parser().parse_args(arguments)
     try:
         options.run(options)
@@ -48,14 +48,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("\n")
         return STOPPED
-    except BrokenPipeError:  # the reader of a pipe has seen enough; what Python still holds has nowhere to go
+    except BrokenPipeError:  # the reader closed the pipe: drop what Python still buffers
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="doubledraft", description="Exact speculative decoding: one answer, or figures."
+        prog="doubledraft", description="Lossless speculative decoding: answer, measure, publish."
     )
     subcommands = parser.add_subparsers(dest="command", required=True, metavar="command")
     for command in COMMANDS:

@@ -14,13 +14,13 @@ from doubledraft.report import card, hub
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this subcommand."""
     add_adapter(parser)
-    parser.add_argument("--repo", required=True, metavar="OWNER/NAME", help="repository on the hub; made if need be")
-    parser.add_argument("--public", action="store_true", help="for everyone to see; default: private")
+    parser.add_argument("--repo", required=True, metavar="OWNER/NAME", help="repository on the hub; created if missing")
+    parser.add_argument("--public", action="store_true", help="make the repository public; default: private")
     parser.add_argument("--dry-run", action="store_true", help="list the files and send nothing")
 
 
 def run(options: argparse.Namespace) -> None:
-    """List what goes up and, unless it is a dry run, upload it."""
+    """List the files and, unless it is a dry run, upload them."""
     fill_in(options)
     uploads = hub.plan(options.adapter, options.card, card.base_repository(options.metrics))
     sys.stdout.write(f"{options.repo} ({'public' if options.public else 'private'})\n")

@@ -1,4 +1,4 @@
-"""Figures as text, in columns."""
+"""Tables as text."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -6,7 +6,7 @@ MISSING = "-"
 
 
 def columns(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Set rows under a header; the first column stands to the left, figures to the right."""
+    """Return rows under a header; the first column is left-aligned, the others right-aligned."""
     lines = [header, *rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "".join(
@@ -20,17 +20,17 @@ def columns(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def number(value: float | None) -> str:
-    """Write a number with three figures or so."""
+    """Return a number with about three digits."""
     return MISSING if value is None else f"{value:.2f}" if abs(value) < 10 else f"{value:.1f}"
 
 
 def quantity(interval: Mapping | None) -> str:
-    """Write a figure with its 95 % interval."""
+    """Return a value with its 95 % interval."""
     return _with_ends(interval, number)
 
 
 def share(interval: Mapping | None) -> str:
-    """Write a share as a percentage, with its 95 % interval."""
+    """Return a share as a percentage, with its 95 % interval."""
     return _with_ends(interval, lambda value: f"{value:.0%}")
 
 

@@ -8,7 +8,8 @@ draft_vocabulary  the tokens that a draft may propose
 load              a model from a folder or the hub
 backend           the forward pass in torch
 cpu_backend       the forward pass compiled for CPUs
-cpu_pass          builds and calls the C++ of that pass
+cpu_pass          the C++ of that pass, declared to ctypes
+compiler          C++ sources compiled for this processor
 cuda_graphs       the forward pass as CUDA graphs
 weights           weights packed so that each is read once
 kv_cache          keys and values in static buffers

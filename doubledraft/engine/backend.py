@@ -5,11 +5,11 @@ a gated linear unit. Written out it is short, and at one request at a time it is
 reading the weights once, so projections of the same input are one matrix. transformers loads the weights and computes
 the rotary frequencies; any other architecture is refused by name.
 
-On CPU the same pass is compiled code where a compiler is at hand: see `doubledraft.compiled`.
+Two subclasses run the same pass faster: compiled code on CPU (`cpu_backend`) and CUDA graphs (`cuda_graphs`).
 
-A pass runs over [batch, tokens] ids at the next positions of a cache. Attention is causal by position, so a row may be
-padded on the right with any id: no real token looks at a later position, and `KVCache.trim` forgets the padding. No
-model needs a pad token here.
+A pass reads [batch, tokens] ids at the next positions of a cache. Attention is causal by position, so a row may be
+padded on the right with any id: no real token attends to a later position, and `KVCache.trim` drops the padding. No
+model needs a pad token.
 """
 
 from collections import Counter
@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from doubledraft.engine.kv_cache import KVCache
-from doubledraft.engine.weights import Block, Weights, head_weights, packed, packed_block, take_blocks
+from doubledraft.engine.weights import LayerWeights, Weights, head_weights, packed, packed_layer, take_layers
 from doubledraft.models.folder import ModelError
 from doubledraft.provenance import config_hash
 
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
 Texts = Sequence[Sequence[int]]  # prompt and answer so far, of each row
 
 
-def _refuse_unsayable(says: Sequence[int], vocabulary: int, name: str) -> None:
-    """Raise ModelError unless `says` are different tokens of the vocabulary, at least one."""
-    if not says:
-        raise ModelError(f"{name}: expected at least one token for it to say")
-    for token, count in Counter(says).items():
+def _check_allowed(tokens: Sequence[int], vocabulary: int, name: str) -> None:
+    """Raise ModelError unless `tokens` are distinct ids of the vocabulary, at least one."""
+    if not tokens:
+        raise ModelError(f"{name}: the draft vocabulary is empty: expected at least one token")
+    for token, count in Counter(tokens).items():
         if not 0 <= token < vocabulary:
-            raise ModelError(f"{name}: it cannot say token {token}, only 0 to {vocabulary - 1}")
+            raise ModelError(f"{name}: token {token} of the draft vocabulary is not one of 0 to {vocabulary - 1}")
         if count > 1:  # a draw could come from either place, and only one of them would be in q
-            raise ModelError(f"{name}: token {token} stands {count} times among those that it shall say")
+            raise ModelError(f"{name}: token {token} occurs {count} times in the draft vocabulary")
 
 
 class Backend:
@@ -43,17 +43,20 @@ class Backend:
 
     kernel = "torch"  # what runs the pass
 
-    def __init__(self, model, tokens: Mapping[str, int], name: str, says: Sequence[int] | None = None) -> None:
-        """Take the weights of a transformers model, which is left without them; `tokens` are token -> id.
+    def __init__(
+        self, model, tokens: Mapping[str, int], name: str, allowed_tokens: Sequence[int] | None = None
+    ) -> None:
+        """Take over the weights of a transformers model, which is left without them; `tokens` are token -> id.
 
-        Raises ModelError where `says` is empty, has a token twice, or one that the model does not have.
+        `allowed_tokens` are the token ids that a draft may propose; its output head is cut to these rows. Raise
+        ModelError where they are empty, repeat a token, or name one that the model does not have.
         """
         import torch
 
         config = model.config
         self.name = name
         self.tokens = tokens
-        self.tokens_hash = config_hash(dict(tokens))  # what is compared; the tokens themselves say where two differ
+        self.tokens_hash = config_hash(dict(tokens))  # compared first; the tokens show where two differ
         self.vocabulary = config.vocab_size  # rows of the embedding, padding included
         self.max_positions = config.max_position_embeddings
         self.dtype, self.device = model.dtype, model.device
@@ -63,12 +66,13 @@ class Backend:
         self.epsilon = config.rms_norm_eps
         self.rotary_frequencies = model.model.rotary_emb.inv_freq
         self.rotary_scale = model.model.rotary_emb.attention_scaling
-        if says is not None:
-            _refuse_unsayable(says, self.vocabulary, name)
-        self.says = None if says is None else torch.tensor(says, device=self.device)  # [n]; None for all tokens
-        embedding, head = model.get_input_embeddings().weight.detach(), head_weights(model, self.says)
+        if allowed_tokens is not None:
+            _check_allowed(allowed_tokens, self.vocabulary, name)
+            allowed_tokens = torch.tensor(allowed_tokens, device=self.device)
+        self.allowed_tokens = allowed_tokens  # [n]; None for all
+        embedding, head = model.get_input_embeddings().weight.detach(), head_weights(model, self.allowed_tokens)
         read = sum(weight.numel() for weight in model.model.parameters()) - embedding.numel() + head[0].numel()
-        self.bytes_per_pass = read * self.item_bytes  # weights read; of the embedding it is next to nothing
+        self.bytes_per_pass = read * self.item_bytes  # of the embedding a pass reads a few rows
         with torch.no_grad():
             self._take_weights(embedding, model.model.layers, model.model.norm.weight.detach(), head)
 
@@ -79,21 +83,21 @@ class Backend:
 
     def _take_weights(self, embedding: "torch.Tensor", layers, norm: "torch.Tensor", head: Weights) -> None:
         self.embedding, self.norm, self.head = embedding, norm, packed(*head)
-        self.blocks = take_blocks(layers, packed_block)
+        self.blocks = take_layers(layers, packed_layer)
 
     def new_cache(self, batch: int, capacity: int) -> KVCache:
         """Make an empty cache of `batch` rows of `capacity` positions."""
         return KVCache(self.layers, batch, capacity, self.key_heads, self.head_dim, self.dtype, self.device)
 
     def tensor(self, values: Sequence) -> "torch.Tensor":
-        """Bring values of the host to the device, without waiting for what runs there."""
+        """Copy values of the host to the device, without waiting for what runs there."""
         import torch
 
         host = torch.tensor(values)
         return host.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else host
 
     def forward(self, ids: "torch.Tensor", cache: KVCache) -> "torch.Tensor":
-        """Run [batch, tokens] ids at the next positions of the cache; gives the last hidden states."""
+        """Read [batch, tokens] ids at the next positions of the cache; return hidden states [batch, tokens, size]."""
         import torch
         from torch.nn.functional import embedding
 
@@ -109,42 +113,42 @@ class Backend:
             return self._normed(hidden, self.norm)
 
     def logits(self, hidden: "torch.Tensor") -> "torch.Tensor":
-        """Give the logits [..., vocabulary, or tokens that it says] of the token that follows each hidden state."""
+        """Return the logits [..., vocabulary or allowed tokens] of the token that follows each hidden state."""
         import torch
 
         with torch.inference_mode():
             return self.head(hidden)
 
     def greedy_draft(self, ids: "torch.Tensor", cache: KVCache, count: int, vocabulary: int) -> "torch.Tensor":
-        """Read [batch, n] ids and go on greedily, with tokens below `vocabulary`; gives [batch, count] of them."""
+        """Read [batch, n] ids and continue greedily with tokens below `vocabulary`; return [batch, count] of them."""
         import torch
 
         tokens = []
         for _ in range(count):
             chosen = self.logits(self.forward(ids, cache)[:, -1])[:, :vocabulary].argmax(-1)
-            ids = self.said(chosen).unsqueeze(-1)
+            ids = self.token_ids_of(chosen).unsqueeze(-1)
             tokens.append(ids)
         return torch.cat(tokens, 1)
 
-    def said(self, chosen: "torch.Tensor") -> "torch.Tensor":
-        """Give the token ids of places in the logits."""
-        return chosen if self.says is None else self.says[chosen]
+    def token_ids_of(self, chosen: "torch.Tensor") -> "torch.Tensor":
+        """Return the token ids of indices into the logits."""
+        return chosen if self.allowed_tokens is None else self.allowed_tokens[chosen]
 
     def _rotation(self, positions: "torch.Tensor") -> tuple["torch.Tensor", "torch.Tensor"]:
-        """Cosines and sines [batch, tokens, 1, dimension] of rotary positions: Su et al. 2021, arXiv:2104.09864."""
+        """Return cosines and sines [batch, tokens, 1, dimension] of positions: Su et al. 2021, arXiv:2104.09864."""
         angles = (positions.unsqueeze(-1) * self.rotary_frequencies).repeat(1, 1, 2).unsqueeze(2)
         cos, sin = angles.cos() * self.rotary_scale, angles.sin() * self.rotary_scale
         return cos.to(self.dtype), sin.to(self.dtype)
 
     def _mask(self, positions: "torch.Tensor", end: int) -> "torch.Tensor":
-        """Give 0 where a query may look and -inf elsewhere, [batch, 1, queries of a key head, positions to `end`]."""
+        """Return 0 where a query attends, else -inf, [batch, 1, queries of a key head, positions to `end`]."""
         import torch
 
         later = torch.arange(end, device=self.device) > positions.unsqueeze(-1)
         mask = torch.zeros(later.shape, dtype=self.dtype, device=self.device).masked_fill(later, -float("inf"))
         return mask.repeat(1, self.heads // self.key_heads, 1).unsqueeze(1)
 
-    def _attend(self, index, block: Block, hidden, positions, rotation, mask, cache: KVCache) -> "torch.Tensor":
+    def _attend(self, index, block: LayerWeights, hidden, positions, rotation, mask, cache: KVCache) -> "torch.Tensor":
         from torch.nn.functional import rms_norm, scaled_dot_product_attention
 
         batch, tokens, _ = hidden.shape
@@ -161,7 +165,7 @@ class Backend:
         mixed = mixed.view(batch, self.key_heads, -1, tokens, self.head_dim).permute(0, 3, 1, 2, 4)
         return block.attention_out(mixed.flatten(2))
 
-    def _gated(self, block: Block, hidden: "torch.Tensor") -> "torch.Tensor":
+    def _gated(self, block: LayerWeights, hidden: "torch.Tensor") -> "torch.Tensor":
         from torch.nn.functional import silu
 
         gate, up = block.gate_up(self._normed(hidden, block.mlp_norm)).chunk(2, dim=-1)
@@ -181,7 +185,7 @@ def _rotated(heads: "torch.Tensor", cos: "torch.Tensor", sin: "torch.Tensor") ->
 
 
 def prefill(model: Backend, prompts: Texts, cache) -> "torch.Tensor":
-    """Read prompts of any lengths into an empty cache; gives the hidden state [batch, size] at the end of each."""
+    """Read prompts of any lengths into an empty cache; return the hidden state [batch, size] at the end of each."""
     import torch
 
     lengths = list(map(len, prompts))

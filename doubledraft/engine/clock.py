@@ -1,4 +1,4 @@
-"""Moments on the device that computes: a GPU works on after the host gave it its work, so it notes them itself."""
+"""Time on the device that computes: a GPU runs behind the host, so moments are CUDA events there."""
 
 import time
 from typing import TYPE_CHECKING
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def now(device: "torch.device") -> "Moment":
-    """Note the moment when the device has done what it was given so far."""
+    """Return the moment at which the device has done all that was launched so far."""
     if device.type != "cuda":
         return time.perf_counter()
     import torch
@@ -21,22 +21,22 @@ def now(device: "torch.device") -> "Moment":
 
 
 def seconds(start: "Moment", end: "Moment") -> float:
-    """Give the seconds between two moments of one device; waits until a GPU has come to the second."""
+    """Return the seconds between two moments of one device, after waiting until a GPU has reached the second."""
     if isinstance(start, float):
         return end - start
     end.synchronize()
     return start.elapsed_time(end) / 1000
 
 
-class StepClock:
-    """Times a step and its first part."""
+class StepTimer:
+    """Times a decoding step and its first part, the drafting."""
 
     def __init__(self, device: "torch.device") -> None:
         self._device = device
         self.start()
 
     def start(self) -> None:
-        """Begin a step."""
+        """Start a step."""
         self._start = self._middle = now(self._device)
 
     def part(self) -> None:
@@ -44,6 +44,6 @@ class StepClock:
         self._middle = now(self._device)
 
     def step(self) -> tuple[float, float]:
-        """End a step, whose results the host has; gives the seconds of its first part and of the rest."""
-        end = now(self._device)  # nothing waits for it: the host has read what came before
+        """End a step whose results the host has; return the seconds of its first part and of the rest."""
+        end = now(self._device)  # no extra wait: the host has read the results
         return seconds(self._start, self._middle), seconds(self._middle, end)

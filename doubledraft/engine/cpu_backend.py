@@ -1,17 +1,17 @@
-"""Backends whose forward pass is one call of code compiled for this CPU: as fast as memory gives the weights.
+"""Backends whose forward pass is one call of code compiled for this CPU: as fast as memory delivers the weights.
 
 Weights stay as they are stored, bfloat16 or float32, and sums are float32, taken in one order however many tokens a
-pass has. So a verification gives each token the bits that a step of one would give it, and greedy speculation is exact
-in bfloat16 too. The code is in `cpu_pass.cpp`; `cpu_pass` compiles it.
+pass has. So a token's logits have the same bits in a verification as in a plain step, and greedy speculation is
+lossless in bfloat16 too. The code is in `cpu_pass.cpp`; `cpu_pass` compiles it.
 """
 
 import ctypes
 from typing import TYPE_CHECKING
 
 from doubledraft.engine.backend import Backend
-from doubledraft.engine.cpu_pass import Block, Matrix, Model, Pass, library
+from doubledraft.engine.cpu_pass import Layer, Matrix, Model, Pass, library
 from doubledraft.engine.kv_cache import KVCache
-from doubledraft.engine.weights import Weights, head_norm, joined, take_blocks
+from doubledraft.engine.weights import Weights, head_norm, joined, take_layers
 
 if TYPE_CHECKING:
     import torch
@@ -21,7 +21,7 @@ WIDTH = 16  # numbers of the code's vectors; heads are multiples of it, and rows
 
 
 def can_run(config, dtype: "torch.dtype") -> bool:
-    """Say whether the compiled pass can run a model of transformers' `config` in `dtype`, and be compiled here."""
+    """Return whether the compiled pass can run a model of transformers' `config` in `dtype`, and be compiled here."""
     head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     rows = (config.hidden_size, config.intermediate_size, config.num_attention_heads * head_dim)
     fits = head_dim % WIDTH == 0 and not any(length % (2 * WIDTH) for length in rows)
@@ -35,24 +35,24 @@ class CompiledBackend(Backend):
 
     def _take_weights(self, embedding: "torch.Tensor", layers, norm: "torch.Tensor", head: Weights) -> None:
         self._pass, self._project, self._states = self._functions(library(), DTYPES[str(self.dtype)])
-        self._held: list[torch.Tensor] = []  # what the structures below point to
-        blocks = take_blocks(layers, self._block)
+        self._held: list[torch.Tensor] = []  # that the structures below point to
+        blocks = take_layers(layers, self._block)
         self._head = self._matrix(head)
         self._model = Model(
-            (Block * len(blocks))(*blocks),
+            (Layer * len(blocks))(*blocks),
             *(self.layers, self.vocabulary, self.size, self.heads, self.key_heads, self.head_dim),
             *(self.epsilon, self.rotary_scale),
             *(self._at(self.rotary_frequencies.float()), self._at(embedding), self._at(norm.float())),
         )
 
     def _functions(self, code: ctypes.CDLL, kind: str) -> tuple:
-        """Give the pass, the projection of the head, and the type of the hidden states between them."""
+        """Return the pass, the projection of the head, and the type of the hidden states between them."""
         return getattr(code, f"pass_{kind}"), getattr(code, f"project_{kind}"), self.dtype
 
-    def _block(self, layer) -> Block:
+    def _block(self, layer) -> Layer:
         attention, mlp = layer.self_attn, layer.mlp
         norm = head_norm(attention)
-        return Block(
+        return Layer(
             self._at(layer.input_layernorm.weight.detach().float()),
             self._matrix(joined(attention.q_proj, attention.k_proj, attention.v_proj)),
             None if norm is None else self._at(norm.float()),
@@ -69,16 +69,16 @@ class CompiledBackend(Backend):
         return Matrix(self._at(weight), *others, *weight.shape)
 
     def _stored(self, weight: "torch.Tensor") -> "tuple[torch.Tensor, torch.Tensor | None]":
-        """Give a weight as it is kept, and what its rows are to be multiplied with."""
+        """Return a weight as it is stored, and the scale of each row or None."""
         return weight, None
 
     def _at(self, tensor: "torch.Tensor") -> int:
-        """Give a tensor's address, and keep it alive."""
+        """Return a tensor's address, and keep the tensor alive."""
         self._held.append(tensor.contiguous())
         return self._held[-1].data_ptr()
 
     def forward(self, ids: "torch.Tensor", cache: KVCache) -> "torch.Tensor":
-        """Run [batch, tokens] ids at the next positions of the cache; gives the last hidden states."""
+        """Read [batch, tokens] ids at the next positions of the cache; return hidden states [batch, tokens, size]."""
         import torch
 
         cache.require(ids.shape[1])
@@ -94,7 +94,7 @@ class CompiledBackend(Backend):
         return hidden
 
     def logits(self, hidden: "torch.Tensor") -> "torch.Tensor":
-        """Give the logits [..., vocabulary, or tokens that it says] of the token that follows each hidden state."""
+        """Return the logits [..., vocabulary or allowed tokens] of the token that follows each hidden state."""
         import torch
 
         hidden = hidden.contiguous()
@@ -105,10 +105,10 @@ class CompiledBackend(Backend):
 
 
 class Int8Backend(CompiledBackend):
-    """A model whose weights are rounded to 8 bits, with a scale for each row: half the bytes, and LOSSY.
+    """A model whose weights are rounded to 8 bits, with a scale for each row: half the bytes of bfloat16, and lossy.
 
-    As a draft it may be accepted a little less often, and the output stays the target's. As a target it is another
-    model. Keys, values and the embedding keep their type.
+    A draft may be accepted a little less often, while the output stays the target's; a target would be another model.
+    Keys, values and the embedding keep their type.
     """
 
     kernel = "compiled, int8 weights"

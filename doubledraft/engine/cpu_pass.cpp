@@ -114,7 +114,7 @@ struct Matrix {
     int64_t rows, columns;
 };
 
-struct Block {
+struct Layer {
     const float* attention_norm;
     Matrix query_key_value;
     const float* head_norm;  // [heads + key_heads, head_dim], or null
@@ -125,7 +125,7 @@ struct Block {
 };
 
 struct Model {
-    const Block* blocks;
+    const Layer* blocks;
     int64_t layers, vocabulary, size, heads, key_heads, head_dim;
     float epsilon, rotary_scale;
     const float* frequencies;  // [head_dim / 2]
@@ -264,7 +264,7 @@ class Run {
         Buffer<Input> normed(count * model.size);
         Buffer<float> scores(pass.capacity);
         for (int64_t layer = 0; layer < model.layers; layer++) {
-            const Block& block = model.blocks[layer];
+            const Layer& block = model.blocks[layer];
             normalise_all(block.attention_norm, normed);
             multiply<Weight>(block.query_key_value, normed, count,
                              share(block.query_key_value.rows, 1), mixed);
@@ -308,7 +308,7 @@ class Run {
     }
 
     // Rotate a query or key head of a token, and store keys and values.
-    void turn(const Block& block, int64_t layer, int64_t index) {
+    void turn(const Layer& block, int64_t layer, int64_t index) {
         const int64_t token = index / all_heads, head = index % all_heads, turned = model.heads + model.key_heads;
         float* at = mixed + index * model.head_dim;
         if (head < turned) {
@@ -332,7 +332,7 @@ class Run {
     }
 
     // silu(gate) * up: Shazeer 2020, arXiv:2002.05202.
-    void gate(const Block& block, const Input* normed) {
+    void gate(const Layer& block, const Input* normed) {
         const Share part = share(inner, WIDTH);
         multiply<Weight>(block.gate_up, normed, count, part, raw);
         multiply<Weight>(block.gate_up, normed, count, {inner + part.begin, inner + part.end}, raw);

@@ -18,8 +18,8 @@ class Matrix(ctypes.Structure):
     ]
 
 
-class Block(ctypes.Structure):
-    """`Block` of cpu_pass.cpp."""
+class Layer(ctypes.Structure):
+    """`Layer` of cpu_pass.cpp."""
 
     _fields_ = [
         ("attention_norm", ctypes.c_void_p),
@@ -36,7 +36,7 @@ class Model(ctypes.Structure):
     """`Model` of cpu_pass.cpp."""
 
     _fields_ = [
-        ("blocks", ctypes.POINTER(Block)),
+        ("blocks", ctypes.POINTER(Layer)),
         *((name, ctypes.c_int64) for name in ("layers", "vocabulary", "size", "heads", "key_heads", "head_dim")),
         *((name, ctypes.c_float) for name in ("epsilon", "rotary_scale")),
         *((name, ctypes.c_void_p) for name in ("frequencies", "embedding", "norm")),

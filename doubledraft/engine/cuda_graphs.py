@@ -1,13 +1,13 @@
-"""A backend for CUDA whose passes are graphs: one launch a pass, and one for a whole greedy draft.
+"""A backend for CUDA whose passes are graphs: one launch for a pass, and one for a whole greedy draft.
 
 A pass of one token is hundreds of kernels of microseconds, and launching them from Python takes longer than they run.
-A graph is launched at once, but repeats exactly the kernels, addresses and shapes that were recorded. So a recorded
-pass looks at all positions of its cache, those beyond a row's length masked, and a cache that is done with is lent
-again to the next run of its size, with its graphs. Prompts are read without a graph.
+A graph is one launch, but repeats exactly the kernels, addresses and shapes that were captured. So a captured pass
+attends to all positions of its cache, those beyond a row's length masked, and a released cache is reused, with its
+captured graphs, by the next run of the same shape. Prompts are read without a graph.
 
-The length of each row is a tensor on the device, and a graph moves it on as the pass that it recorded did; the host
-keeps its own count. Only the recording itself needs CUDA: without it the recorded work is done again, which is how the
-tests run this module. It has not been run on a GPU yet, so it is asked for by name: `create_backend(..., graphs=True)`.
+The length of each row is a tensor on the device, which a graph advances as the pass that it captured did; the host
+keeps its own count. Only the capture itself needs CUDA: without it the work is run again, which is how the tests run
+this module on a CPU. `create_backend` uses it on every GPU.
 """
 
 from collections.abc import Callable
@@ -21,28 +21,28 @@ from doubledraft.engine.kv_cache import KVCache
 if TYPE_CHECKING:
     import torch
 
-POSITIONS = 256  # capacities are multiples of it, so that runs of different prompts share a cache
-MOST_TOKENS = 32  # of a pass that is worth a graph; a prompt has more
+POSITIONS = 256  # capacities are multiples of it, so that prompts of different lengths share a cache
+MOST_TOKENS = 32  # most tokens of a pass that is captured; prompts have more
 
 Work = Callable[["torch.Tensor", KVCache], "torch.Tensor"]
 
 
 class _WholeCache(KVCache):
-    """A cache as a recorded pass sees it: all of it."""
+    """A cache as a captured pass sees it: all positions."""
 
     def __init__(self, cache: KVCache) -> None:
         vars(self).update(vars(cache))  # the same buffers
 
     def require(self, tokens: int) -> None:
-        """Do nothing: the cache that is lent has checked."""
+        """Do nothing: the caller's cache has checked."""
 
     def seen(self, tokens: int) -> int:
-        """Give all positions."""
+        """Return all positions."""
         return self.capacity
 
 
-class _Kept:
-    """A cache that stays, and the graphs that were recorded over it."""
+class _Reusable:
+    """A cache that stays allocated, and the graphs that were captured over it."""
 
     def __init__(self, cache: KVCache) -> None:
         self.cache, self.whole = cache, _WholeCache(cache)
@@ -50,7 +50,7 @@ class _Kept:
 
 
 class _Graph:
-    """Work that was recorded over one cache for one shape of ids."""
+    """Work that was captured over one cache for one shape of ids."""
 
     def __init__(self, work: Work, ids: "torch.Tensor", cache: KVCache) -> None:
         import torch
@@ -59,7 +59,7 @@ class _Graph:
         if ids.device.type != "cuda":
             return
         lengths = cache.lengths.clone()
-        side = torch.cuda.Stream()  # kernels choose their way in the first runs, which must not be recorded
+        side = torch.cuda.Stream()  # libraries choose kernels in the first runs, which must not be captured
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
             for _ in range(2):
@@ -72,7 +72,7 @@ class _Graph:
         cache.lengths.copy_(lengths)
 
     def __call__(self, ids: "torch.Tensor") -> "torch.Tensor":
-        """Do the work on other ids; what it gives is overwritten by the next call."""
+        """Do the work on other ids; the next call overwrites what it returns."""
         self._ids.copy_(ids)
         if self._graph is None:
             return self._work(self._ids, self._cache)
@@ -86,27 +86,27 @@ class GraphedBackend(Backend):
     kernel = "graphs"
 
     def new_cache(self, batch: int, capacity: int) -> KVCache:
-        """Lend an empty cache of `batch` rows of at least `capacity` positions."""
+        """Return an empty cache of `batch` rows of at least `capacity` positions, a released one where there is one."""
         capacity = -(-capacity // POSITIONS) * POSITIONS
-        lent = set(self._lent.values())
-        free = (kept for kept in self._kept if kept not in lent)
+        used = set(self._in_use.values())
+        free = (kept for kept in self._pool if kept not in used)
         kept = next((one for one in free if one.cache.keys.shape[1:3] == (batch, capacity)), None)
         if kept is None:
-            kept = _Kept(super().new_cache(batch, capacity))
-            self._kept.append(kept)
+            kept = _Reusable(super().new_cache(batch, capacity))
+            self._pool.append(kept)
         cache = copy(kept.cache)
         cache.trim([0] * batch)
-        self._lent[cache] = kept
+        self._in_use[cache] = kept
         return cache
 
     def forward(self, ids: "torch.Tensor", cache: KVCache) -> "torch.Tensor":
-        """Run [batch, tokens] ids at the next positions of the cache; gives the last hidden states."""
+        """Read [batch, tokens] ids at the next positions of the cache; return hidden states [batch, tokens, size]."""
         if isinstance(cache, _WholeCache) or ids.shape[1] > MOST_TOKENS:
             return super().forward(ids, cache)
         return self._replay(("forward",), super().forward, ids, cache, ids.shape[1])
 
     def greedy_draft(self, ids: "torch.Tensor", cache: KVCache, count: int, vocabulary: int) -> "torch.Tensor":
-        """Read [batch, n] ids and go on greedily, with tokens below `vocabulary`; gives [batch, count] of them."""
+        """Read [batch, n] ids and continue greedily with tokens below `vocabulary`; return [batch, count] of them."""
 
         def work(ids: "torch.Tensor", cache: KVCache) -> "torch.Tensor":
             return Backend.greedy_draft(self, ids, cache, count, vocabulary)
@@ -115,13 +115,13 @@ class GraphedBackend(Backend):
 
     def _take_weights(self, *weights) -> None:
         super()._take_weights(*weights)
-        self._kept: list[_Kept] = []
-        self._lent: WeakKeyDictionary[KVCache, _Kept] = WeakKeyDictionary()
+        self._pool: list[_Reusable] = []
+        self._in_use: WeakKeyDictionary[KVCache, _Reusable] = WeakKeyDictionary()
 
     def _replay(self, key: tuple, work: Work, ids: "torch.Tensor", cache: KVCache, tokens: int) -> "torch.Tensor":
-        """Do work that reads `tokens` tokens, recording it the first time that ids have this shape."""
+        """Do work that reads `tokens` tokens, capturing it the first time that ids have this shape."""
         cache.require(tokens)
-        kept = self._lent[cache]
+        kept = self._in_use[cache]
         key = (*key, ids.shape[1])
         if key not in kept.graphs:
             kept.graphs[key] = _Graph(work, ids, kept.whole)

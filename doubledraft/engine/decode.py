@@ -1,29 +1,27 @@
-"""Speculative decoding that can be read in one sitting, and is exact: token ids in, token ids and metrics out.
+"""Speculative decoding in one loop: token ids in, token ids and metrics out.
 
-One loop serves every way of decoding:
-
-    read the prompts, and let the target say the first token
+    read the prompts, and emit the target's first token
     until every answer has ended:
         a proposer drafts up to K tokens
-        the target reads the last token and the draft in one pass, and so says what it would have said at each place
+        the target reads the last token and the draft in one pass, which gives its own choice at each position
         drafted tokens are kept as far as the accept rule allows, and one token of the target follows them
-        the target's cache forgets what was not kept, by setting its length
+        the target's cache drops what was not kept, by setting its length
 
-With a proposer that proposes nothing this is plain decoding. Rows of a batch keep different numbers of tokens; a row
-whose answer has ended stays in the batch and stands still. The host waits for the device once a step, to read the
-tokens of the step; it decides what ends an answer, so nothing is emitted after a stop token or beyond the limit.
+With a proposer that proposes nothing this is plain decoding. Rows of a batch accept different numbers of tokens; a row
+whose answer has ended stays in the batch unchanged. The host waits for the device once per step, to read the step's
+tokens; it checks for the end of an answer, so nothing is emitted after a stop token or beyond the limit.
 """
 
 from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from doubledraft.engine.backend import Backend, prefill
-from doubledraft.engine.clock import StepClock
-from doubledraft.engine.decoding_metrics import Answer, Metrics, Step, StepTime
+from doubledraft.engine.clock import StepTimer
+from doubledraft.engine.decoding_metrics import Answer, DecodingStep, Metrics, StepTime
 from doubledraft.engine.draft_length import DraftLength, FixedLength
 from doubledraft.engine.kv_cache import CacheFull
-from doubledraft.engine.proposers import Draft, DraftModel, NoDraft, Proposer, empty
-from doubledraft.engine.sampling import Sampling, Verdict, accept, accept_greedy, draw, probabilities
+from doubledraft.engine.proposers import DraftModel, NoDraft, Proposal, Proposer, empty
+from doubledraft.engine.sampling import Acceptance, Sampling, accept, accept_greedy, draw, probabilities
 
 if TYPE_CHECKING:
     import torch
@@ -40,7 +38,7 @@ def decode(
     sampling: Sampling = GREEDY,
     generator: "torch.Generator | None" = None,
 ) -> tuple[list[list[int]], Metrics]:
-    """Answer a batch of prompts one token a step; as in `speculative_decode`."""
+    """Answer a batch of prompts one token per step; otherwise as `speculative_decode`."""
     return speculative_decode(
         target, NoDraft(), input_ids, max_new_tokens, stop_ids=stop_ids, sampling=sampling, generator=generator
     )
@@ -57,10 +55,10 @@ def speculative_decode(
     sampling: Sampling = GREEDY,
     generator: "torch.Generator | None" = None,
 ) -> tuple[list[list[int]], Metrics]:
-    """Answer a batch of prompts; gives the emitted ids of each, a stop token included, and what the run did.
+    """Answer a batch of prompts; return the emitted ids of each, a stop token included, and the run's metrics.
 
-    `input_ids` are lists of token ids, of different lengths if need be. Raises ValueError for prompts that leave no
-    room for `max_new_tokens` within the target's positions, and ModelError for a draft of another vocabulary.
+    `input_ids` are lists of token ids, of any lengths. Raise ValueError for prompts that leave no room for
+    `max_new_tokens` within the target's positions, and ModelError for a draft of another vocabulary.
     """
     *_, metrics = stream(
         target,
@@ -86,9 +84,9 @@ def stream(
     sampling: Sampling = GREEDY,
     generator: "torch.Generator | None" = None,
 ) -> Iterator[Metrics]:
-    """Answer as `speculative_decode` does, and show the run as it grows: after the prompts, and after every step.
+    """Answer as `speculative_decode` does, and yield the metrics after the prompts' pass and after every step.
 
-    It is one `Metrics` each time, with what came since. The time that a caller takes between steps does not count.
+    It is the same object each time, grown. The time that a caller takes between steps does not count.
     """
     proposer = DraftModel(draft) if isinstance(draft, Backend) else draft
     length = FixedLength(draft_length) if isinstance(draft_length, int) else draft_length
@@ -103,7 +101,7 @@ def stream(
 
 
 class _Row:
-    """One text as it grows, and what is still to come of it."""
+    """One row of the batch: its text, its answer, and how many tokens may follow."""
 
     def __init__(self, prompt: Sequence[int], limit: int, stop_ids: Collection[int]) -> None:
         self.text = list(prompt)
@@ -112,7 +110,7 @@ class _Row:
         self._stop_ids = stop_ids
 
     def take(self, tokens: Sequence[int]) -> int:
-        """Emit tokens up to the first stop token; gives how many."""
+        """Emit tokens up to the first stop token; return how many."""
         for count, token in enumerate(tokens, start=1):
             self.text.append(token)
             self.answer.token_ids.append(token)
@@ -122,17 +120,19 @@ class _Row:
                 return count
         return len(tokens)
 
-    def note(self, drafted: list[int], agreed: list[int], accepted: int, token: int) -> Step:
-        """Emit what a step kept of its draft and the token that follows it."""
+    def note(self, drafted: list[int], agreed: list[int], accepted: int, token: int) -> DecodingStep:
+        """Emit the accepted tokens of a draft and the token that follows them."""
         emitted = self.take([*drafted[:accepted], token])
-        self.answer.steps.append(Step(drafted, list(map(bool, agreed)), accepted, emitted))
+        self.answer.steps.append(DecodingStep(drafted, list(map(bool, agreed)), accepted, emitted))
         return self.answer.steps[-1]
 
 
 def checked_prompts(target: Backend, input_ids: Sequence[Sequence[int]], max_new_tokens: int) -> list[list[int]]:
-    """Give the prompts if the target can read and answer them; raises ValueError as `speculative_decode` does."""
-    if target.says is not None:
-        raise ValueError(f"{target.name} says {len(target.says)} tokens only: that is for a draft, never for a target")
+    """Return the prompts as lists; raise ValueError where the target cannot read and answer them."""
+    if target.allowed_tokens is not None:
+        raise ValueError(
+            f"{target.name} has a draft vocabulary of {len(target.allowed_tokens)} tokens: a target needs all of them"
+        )
     prompts = [[int(token) for token in prompt] for prompt in input_ids]
     if not prompts or max_new_tokens < 1:
         raise ValueError(f"expected prompts and at least 1 new token, found {len(prompts)} and {max_new_tokens}")
@@ -150,7 +150,7 @@ def checked_prompts(target: Backend, input_ids: Sequence[Sequence[int]], max_new
 
 
 class _Decoding:
-    """A batch that is being answered, a step at a time."""
+    """A batch that is being answered, one step at a time."""
 
     def __init__(
         self,
@@ -164,18 +164,18 @@ class _Decoding:
         self.target, self.proposer, self.length, self.rows = target, proposer, length, rows
         self.sampling, self.generator = sampling, generator
         self.times: list[StepTime] = []
-        self.clock = StepClock(target.device)
+        self.clock = StepTimer(target.device)
 
     @property
     def goes_on(self) -> bool:
-        """Whether an answer still grows."""
+        """Whether an answer is unfinished."""
         return any(row.room for row in self.rows)
 
     def read_prompts(self) -> None:
-        """Fill the caches, and emit the first token of each answer."""
+        """Read the prompts into both caches, and emit the first token of each answer."""
         prompts = [row.text for row in self.rows]
         longest = max(len(row.text) + row.room for row in self.rows)
-        capacity = longest + self.length.longest  # a row that has little room is padded to the longest draft
+        capacity = longest + self.length.longest  # a row with little room is padded to the longest draft
         self.cache = self.target.new_cache(len(prompts), capacity)
         self.proposer.start(self.target, prompts, capacity)
         logits = self.target.logits(prefill(self.target, prompts, self.cache))
@@ -185,17 +185,17 @@ class _Decoding:
         self.prefill_seconds = sum(self.clock.step())
 
     def step(self) -> None:
-        """Draft, verify, emit what is kept and one token more, and forget the rest."""
+        """Draft, verify, emit what is accepted and one token more, and drop the rest."""
         self.clock.start()
         draft = self._draft()
         self.clock.part()
-        steps = self._emit(draft, self._verdict(draft))
-        self.cache.trim([len(row.text) - 1 for row in self.rows])  # the target's own last token is not read yet
+        steps = self._emit(draft, self._verify(draft))
+        self.cache.trim([len(row.text) - 1 for row in self.rows])  # the last emitted token is not in the cache yet
         self.times.append(StepTime(draft.tokens.shape[1], *self.clock.step()))
         self.length.learn(steps, self.times[-1])
 
-    def _draft(self) -> Draft:
-        """Let the proposer draft as long as an answer has room for the draft and one token more."""
+    def _draft(self) -> Proposal:
+        """Draft no more than the answers have room for beside the token that follows."""
         self.length.begin([row.room > 0 for row in self.rows])
         longest = min(self.length.longest, max(row.room for row in self.rows) - 1)
         if not longest:
@@ -203,11 +203,11 @@ class _Decoding:
         texts = [row.text for row in self.rows]
         draft = self.proposer.propose(texts, longest, self.length, self.sampling, self.generator)
         fitting = [min(count, max(row.room - 1, 0)) for count, row in zip(draft.lengths, self.rows, strict=True)]
-        width = max(fitting)  # drafts of rows that have ended may be longer, and need not be read
-        return Draft(draft.tokens[:, :width], fitting, None if draft.q is None else draft.q[:, :width])
+        width = max(fitting)  # drafts of finished rows may be longer; they need not be read
+        return Proposal(draft.tokens[:, :width], fitting, None if draft.q is None else draft.q[:, :width])
 
-    def _verdict(self, draft: Draft) -> Verdict:
-        """Let the target read the last token and the draft in one pass, and judge it."""
+    def _verify(self, draft: Proposal) -> Acceptance:
+        """Read the last token and the draft in one pass of the target, and apply the accept rule."""
         import torch
 
         last, lengths = (self.target.tensor(values) for values in ([row.text[-1:] for row in self.rows], draft.lengths))
@@ -216,12 +216,12 @@ class _Decoding:
             return accept_greedy(logits.argmax(-1), draft.tokens, lengths)
         return accept(self._probabilities(logits), draft.q, draft.tokens, lengths, self.generator)
 
-    def _emit(self, draft: Draft, verdict: Verdict) -> list[Step | None]:
-        """Bring the step's tokens to the host, all in one transfer; gives None for rows that had ended before."""
+    def _emit(self, draft: Proposal, acceptance: Acceptance) -> list[DecodingStep | None]:
+        """Bring the step's tokens to the host in one transfer; return each row's step, None where it had ended."""
         import torch
 
-        counts = torch.stack((verdict.accepted, verdict.next_token), 1)
-        found = torch.cat((counts, verdict.agreed, draft.tokens), 1).tolist()
+        counts = torch.stack((acceptance.accepted, acceptance.next_token), 1)
+        found = torch.cat((counts, acceptance.agreed, draft.tokens), 1).tolist()
         width, steps = draft.tokens.shape[1], []
         for row, length, (accepted, token, *rest) in zip(self.rows, draft.lengths, found, strict=True):
             agreed, drafted = rest[:length], rest[width : width + length]

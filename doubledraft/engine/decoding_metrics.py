@@ -1,8 +1,8 @@
-"""What a decoding run did, token by token, and the figures that follow from it.
+"""What a decoding run did, token by token.
 
-The trace is the source: of every row and every step, which tokens were drafted, how many were kept, which would have
-passed by themselves. Figures are sums over it, and definitions that vLLM's counters share are those of `speculation`:
-steps are target passes with the one for the prompt, accepted tokens are counted before an end of answer cuts them off.
+For every row and step: which tokens were drafted, how many were accepted, and which would have been accepted on their
+own. Metrics are sums over these records. Steps count target passes, the prompt's included, and accepted tokens are
+counted before the end of an answer cuts them off, as vLLM's counters do.
 """
 
 from collections import Counter
@@ -13,17 +13,17 @@ from statistics import median
 
 from doubledraft.records import Generation
 
-OPERATORS = set("+-*/=^<>()[]{}%.,$\\_")  # what stands between digits in worked steps
+OPERATORS = set("+-*/=^<>()[]{}%.,$\\_")  # between the digits of worked steps
 MARKER = {"#"}  # answers end with "#### answer"
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class DecodingStep:
     """One verification of one row."""
 
     drafted: list[int]
-    agreed: list[bool]  # of each drafted token, whether it would have passed by itself
-    accepted: int  # drafted tokens before the first refused one
+    agreed: list[bool]  # of each drafted token, whether it would have been accepted on its own
+    accepted: int  # drafted tokens before the first rejected one
     emitted: int  # tokens that the answer grew by
 
 
@@ -33,20 +33,20 @@ class StepTime:
 
     drafted: int  # tokens of the longest draft
     draft_seconds: float
-    verify_seconds: float  # the target's pass and all that follows until the host knows the tokens
+    verify_seconds: float  # the target's pass, and all until the host has the tokens
 
 
 @dataclass(slots=True)
 class Answer:
-    """One row: what was emitted, and the steps that did it, the prompt's pass not among them."""
+    """One row: the emitted tokens, and the steps that emitted them, without the prompt's pass."""
 
     prompt_tokens: int
     token_ids: list[int] = field(default_factory=list)
     finish_reason: str = "length"  # "stop" once a stop token was emitted
-    steps: list[Step] = field(default_factory=list)
+    steps: list[DecodingStep] = field(default_factory=list)
 
     def as_generation(self, id: str, *, batch: int = 0, batch_seconds: float = 0.0, text: str = "") -> Generation:
-        """Give the row as the record that every engine of the study writes."""
+        """Return the row as the record that every engine of the study writes."""
         drafting = [step for step in self.steps if step.drafted]
         return Generation(
             id=id,
@@ -67,11 +67,41 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
-    """A run of one batch: the trace of every row, and the times."""
+    """A run of one batch: the steps of every row, and the times."""
 
     answers: list[Answer]
     prefill_seconds: float  # target and draft
     times: list[StepTime]
+
+    @property
+    def emitted(self) -> int:
+        """Emitted tokens of all rows."""
+        return sum(len(answer.token_ids) for answer in self.answers)
+
+    @property
+    def drafted(self) -> int:
+        """Drafted tokens of all rows."""
+        return sum(len(step.drafted) for answer in self.answers for step in answer.steps)
+
+    @property
+    def accepted(self) -> int:
+        """Accepted tokens of all rows, those included that the end of an answer cut off."""
+        return sum(step.accepted for answer in self.answers for step in answer.steps)
+
+    @property
+    def acceptance_rate(self) -> float | None:
+        """Accepted / drafted tokens, a prefix count; None where nothing was drafted."""
+        return self.accepted / self.drafted if self.drafted else None
+
+    @property
+    def tokens_per_step(self) -> float:
+        """Emitted tokens / target passes, the prompt's pass included."""
+        return self.emitted / sum(1 + len(answer.steps) for answer in self.answers)
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Emitted tokens / wall seconds."""
+        return self.emitted / self.seconds
 
     @property
     def seconds(self) -> float:
@@ -79,12 +109,12 @@ class Metrics:
         return self.elapsed()[-1]
 
     def elapsed(self) -> list[float]:
-        """Give the seconds from the start to the end of the prompts' pass, and to the end of each step."""
+        """Return the seconds from the start to the end of the prompts' pass, and to the end of each step."""
         steps = (time.draft_seconds + time.verify_seconds for time in self.times)
         return list(accumulate([self.prefill_seconds, *steps]))
 
     def step_seconds(self) -> dict[str, float | None]:
-        """Medians: a step without a draft, one drafted token, a verification of the longest draft; None without any."""
+        """Return medians of a step without a draft, a drafted token, and a verification of the longest draft."""
         longest = max((time.drafted for time in self.times), default=0)
         target = [time.verify_seconds for time in self.times if not time.drafted]
         draft = [time.draft_seconds / time.drafted for time in self.times if time.drafted]
@@ -94,7 +124,7 @@ class Metrics:
 
 
 def together(runs: Sequence[Metrics]) -> Metrics:
-    """Give the runs of several batches as one."""
+    """Return the runs of several batches as one."""
     return Metrics(
         [answer for run in runs for answer in run.answers],
         sum(run.prefill_seconds for run in runs),
@@ -103,9 +133,9 @@ def together(runs: Sequence[Metrics]) -> Metrics:
 
 
 def by_token_class(
-    steps: Iterable[Step], decode: Callable[[int], str], stop_ids: Collection[int]
+    steps: Iterable[DecodingStep], decode: Callable[[int], str], stop_ids: Collection[int]
 ) -> dict[str, dict[str, int]]:
-    """Count drafted, accepted and agreed tokens by what they are; `decode` gives the text of one token id."""
+    """Count drafted, accepted and agreed tokens by class; `decode` returns the text of one token id."""
     counts: dict[str, Counter] = {}
     for step in steps:
         for position, (token, agreed) in enumerate(zip(step.drafted, step.agreed, strict=True)):
@@ -116,7 +146,7 @@ def by_token_class(
 
 
 def token_class(text: str) -> str:
-    """Tell what a token is: answer marker, words, digits and operators, or space and punctuation."""
+    """Return the class of a token: answer marker, words, digits and operators, or space and punctuation."""
     characters = set(text.strip())
     if characters and characters <= MARKER:
         return "answer marker"

@@ -1,12 +1,12 @@
-"""How many tokens to draft before the target is asked: a fixed number, or at least one, and on while one more pays.
+"""How many tokens to draft before the target verifies them: a fixed number, or as many as pay for themselves.
 
 The adaptive rule is that of Leviathan et al. 2023, arXiv:2211.17192, in its marginal form: one more drafted token pays
 while alpha^(K+1) > c * S. alpha^(K+1) is the chance that the next token is reached and accepted; here it is the product
 of the chances of the tokens drafted so far, each from the draft's own confidence, times the mean chance of one more.
-c * S is what the token costs in target steps, times the tokens that a target step's time gives now; the target step
-cancels, so the rule compares the chance with seconds per drafted token x tokens per second, both measured in the run.
+c * S is the cost of the token in target steps times the tokens emitted per target step's time; the target step cancels,
+so the rule compares the chance with seconds per drafted token x tokens per second, both measured during the run.
 
-A confidence is not a chance: how often tokens of the same confidence were accepted is counted as decoding goes on.
+Confidences are calibrated: tokens of similar confidence are counted, and how many of them were accepted.
 """
 
 from collections.abc import Sequence
@@ -18,11 +18,11 @@ from doubledraft.engine.decoding_metrics import DecodingStep, StepTime
 if TYPE_CHECKING:
     import torch
 
-LONGEST_DRAFT = 16  # K at most, in a study, on the command line, and where the best K is looked for
+LONGEST_DRAFT = 16  # largest K: in a study, on the command line, and in the search for the best K
 BINS = 10  # of confidence, equally wide
-PRIOR = 2  # made-up tokens in each bin, accepted as often as its middle says
-FADING = 0.99  # weight of a step's cost and yield against the next one's: speed is that of the last hundred steps or so
-RIDGE = 0.1  # tokens^2: while all drafts have one length, their verifications tell no slope, and none is assumed
+PRIOR = 2  # pseudo-tokens in each bin, accepted at the rate of its middle
+FADING = 0.99  # weight of a step's cost and yield against the next one's: about the last hundred steps count
+RIDGE = 0.1  # tokens^2: while all drafts have one length, the slope of verification time is unknown and taken as 0
 
 
 class DraftLength(Protocol):
@@ -31,13 +31,13 @@ class DraftLength(Protocol):
     longest: int
 
     def begin(self, active: Sequence[bool]) -> None:
-        """Start a draft; `active` says of each row whether its answer still grows."""
+        """Start a draft; `active` marks the rows whose answers are unfinished."""
 
     def goes_on(self, logits: "torch.Tensor", tokens: "torch.Tensor") -> bool:
-        """Say whether to draft one more, after `tokens` [rows] that came from logits [rows, vocabulary]."""
+        """Return whether to draft one more, after `tokens` [rows] chosen from logits [rows, vocabulary]."""
 
     def learn(self, steps: Sequence[DecodingStep | None], time: StepTime) -> None:
-        """Take in what became of the draft: the step of each row, None for rows that had ended before it."""
+        """Learn from the finished step: that of each row, None for rows that had ended before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class FixedLength:
         """Do nothing: the length is known."""
 
     def goes_on(self, logits: "torch.Tensor", tokens: "torch.Tensor") -> bool:
-        """Go on, without looking at the tensors, which would wait for the device."""
+        """Return True, without reading the tensors, which would wait for the device."""
         return True
 
     def learn(self, steps: Sequence[DecodingStep | None], time: StepTime) -> None:
@@ -62,7 +62,7 @@ class FixedLength:
 
 
 class AdaptiveLength:
-    """One token, then as many as pay, at most `longest`; one object in many calls knows costs and chances from all."""
+    """One token, then as many as pay, at most `longest`; an object used in many calls learns from all of them."""
 
     def __init__(self, longest: int = LONGEST_DRAFT) -> None:
         self.longest = FixedLength(longest).longest
@@ -72,13 +72,13 @@ class AdaptiveLength:
         self.begin([])
 
     def begin(self, active: Sequence[bool]) -> None:
-        """Start a draft; `active` says of each row whether its answer still grows."""
+        """Start a draft; `active` marks the rows whose answers are unfinished."""
         self._price = self.price()
         self._reached = [float(row) for row in active]  # chance that every token so far is accepted
         self._bins: list[list[int]] = []  # [token][row]
 
     def goes_on(self, logits: "torch.Tensor", tokens: "torch.Tensor") -> bool:
-        """Compare the tokens expected of one more position, all rows together, with its price."""
+        """Return whether one more position yields more tokens, all rows together, than it costs."""
         confidence = logits.float().softmax(-1).gather(-1, tokens.unsqueeze(-1)).squeeze(-1).tolist()
         bins = [min(int(value * BINS), BINS - 1) for value in confidence]
         self._bins.append(bins)
@@ -87,9 +87,9 @@ class AdaptiveLength:
         return sum(self._reached) * sum(self._accepted) / sum(self._judged) > self._price
 
     def price(self) -> float:
-        """Tokens that would be emitted, at the speed so far, in the time of one more drafted token.
+        """Return the tokens that would be emitted, at the speed so far, in the time of one more drafted token.
 
-        That time is the draft's own and what a verification takes longer for it, by least squares over the steps.
+        That time is the draft's own and the longer verification, whose slope is fitted by least squares over the steps.
         """
         steps, drafted, squares, drafting, verifying, products, emitted = self._sums
         if not drafted:
@@ -99,7 +99,7 @@ class AdaptiveLength:
         return (drafting / drafted + max(0.0, slope)) * emitted / (drafting + verifying)
 
     def learn(self, steps: Sequence[DecodingStep | None], time: StepTime) -> None:
-        """Count which confidences were accepted, and what the step cost."""
+        """Count which confidences were accepted, and add the step's cost."""
         length, drafting, verifying = time.drafted, time.draft_seconds, time.verify_seconds
         emitted = sum(step.emitted for step in steps if step)
         new = (1, length, length**2, drafting, verifying, length * verifying, emitted)
@@ -109,7 +109,7 @@ class AdaptiveLength:
                 self._judge(row, step)
 
     def _judge(self, row: int, step: DecodingStep) -> None:
-        """Count the tokens up to the first that was refused; nothing is known of those beyond it."""
+        """Count the tokens up to the first rejected one; those beyond it were not tested."""
         for position in range(min(step.accepted + 1, len(step.drafted), len(self._bins))):  # n-grams have no bins
             index = self._bins[position][row]
             self._judged[index] += 1
@@ -117,5 +117,5 @@ class AdaptiveLength:
 
 
 def by_setting(length: int | str) -> DraftLength:
-    """Give the rule that a user names: a number of tokens, or `adaptive`."""
+    """Return the rule for a setting: a number of tokens, or `adaptive`."""
     return AdaptiveLength() if length == "adaptive" else FixedLength(length)

@@ -1,10 +1,10 @@
-"""The tokens that a draft model needs: those that the target has been seen to say.
+"""The tokens that a draft may propose: those that occur in the target's answers.
 
-A draft of a few layers spends most of its time on its head, a row for every token of the vocabulary, while the answers
-of one task are made of a few hundred. A head of these rows alone (`create_backend(..., says=...)`) costs next to
-nothing. The output stays exactly the target's: a token outside is never proposed, so the target says it itself; in
-sampling, q is the draft's distribution over the tokens that are left. Zhao et al. 2025, arXiv:2502.14856, cut the head
-of a draft by frequency in this way.
+A draft of a few layers spends most of its time on its output head, which has a row for every token of the vocabulary,
+while the answers of one task use a few hundred. A head of these rows alone (`create_backend(..., allowed_tokens=...)`)
+costs next to nothing. The output is unchanged: a token outside is never proposed, so the target emits it itself; in
+sampling, q is the draft's distribution over the remaining tokens. Zhao et al. 2025, arXiv:2502.14856, cut the head of a
+draft by frequency in this way.
 """
 
 from collections import Counter
@@ -16,7 +16,7 @@ from doubledraft.records import Generation, read_records
 
 
 def learn(answers: Iterable[Sequence[int]], size: int | None = None) -> list[int]:
-    """Give the `size` most frequent tokens of answers, or all, in ascending order; raises ValueError for none."""
+    """Return the `size` most frequent tokens of answers, or all, in ascending order; raise ValueError for none."""
     counts = Counter(chain.from_iterable(answers))
     if not counts or (size is not None and size < 1):
         raise ValueError(

@@ -1,8 +1,8 @@
-"""Keys and values of a batch, in buffers that are made once and never moved.
+"""Keys and values of a batch, in buffers that are allocated once and never moved.
 
-Each row has a length: the positions before it count, what lies beyond is left over from a refused draft or from the
-padding of another row's prompt. Forgetting a draft is therefore setting the length; nothing is copied, and the next
-pass writes over the rest. A row may be ahead of another, so every pass says for each token which position it has.
+Each row has a length: positions before it are valid, those beyond are left over from a rejected draft or from padding.
+Rolling back a draft therefore sets the length; nothing is copied, and the next pass overwrites the rest. Rows differ in
+length, so every pass takes the position of each of its tokens.
 """
 
 from collections.abc import Sequence
@@ -49,11 +49,11 @@ class KVCache:
             raise CacheFull(f"the cache has {self.capacity} positions, but {self.longest} + {tokens} are needed")
 
     def seen(self, tokens: int) -> int:
-        """Give how many positions a pass over `tokens` more looks at, counted from the first."""
+        """Return how many positions, from the first, a pass over `tokens` more attends to."""
         return self.longest + tokens
 
     def next_positions(self, tokens: int) -> "torch.Tensor":
-        """Give the positions [batch, tokens] of each row's next tokens; raises CacheFull where there are too few."""
+        """Return the positions [batch, tokens] of each row's next tokens; raise CacheFull where there are too few."""
         import torch
 
         self.require(tokens)
@@ -62,7 +62,7 @@ class KVCache:
     def write(
         self, layer: int, positions: "torch.Tensor", keys: "torch.Tensor", values: "torch.Tensor"
     ) -> tuple["torch.Tensor", "torch.Tensor"]:
-        """Store [batch, tokens, head, dimension] at `positions`; gives all keys and values that any row may look at."""
+        """Store [batch, tokens, head, dimension] at `positions`; return all keys and values that any row attends to."""
         slots = (self._first_slots + positions).flatten()
         for buffer, new in ((self.keys, keys), (self.values, values)):
             buffer[layer].flatten(0, 1).index_copy_(0, slots, new.flatten(0, 1))
@@ -70,12 +70,12 @@ class KVCache:
         return self.keys[layer][:, :end], self.values[layer][:, :end]
 
     def advance(self, tokens: int) -> None:
-        """Count the next `tokens` positions of every row."""
+        """Extend every row by `tokens` positions."""
         self.lengths += tokens
         self.longest += tokens
 
     def trim(self, lengths: Sequence[int]) -> None:
-        """Set the length of each row, and so forget what lies beyond."""
+        """Set the length of each row, which drops what lies beyond."""
         import torch
 
         self.lengths.copy_(torch.tensor(lengths))

@@ -8,6 +8,7 @@ from doubledraft.models.folder import ALLOWED, ModelError
 from doubledraft.models.safety import refuse_unsafe
 
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3")  # values of `model_type` in config.json
+COMPILED_NEEDS = "compiled code, which int8 weights need, takes a CPU, a compiler, bfloat16 or float32, rows of 32"
 FIXED_ROTARY = ("default", "linear", "llama3", "yarn")  # kinds whose frequencies do not change with the length
 
 
@@ -16,17 +17,16 @@ def create_backend(
     dtype: str,
     device: str,
     *,
-    says: Sequence[int] | None = None,
-    compiled: bool = True,
+    allowed_tokens: Sequence[int] | None = None,
     int8: bool = False,
-    graphs: bool = False,
+    kernel: str | None = None,
 ) -> Backend:
     """Load a model from a folder, or by its name on the Hugging Face hub, to run in `dtype` on `device`.
 
-    `says` are the only tokens that a draft shall propose (`doubledraft.sub_vocabulary`). On CPU the pass is compiled
-    code (`doubledraft.compiled`) where that can be, unless `compiled` is False; `int8` rounds its weights to 8 bits,
-    which is lossy and meant for drafts. `graphs` makes passes CUDA graphs (`doubledraft.graphed`), not with `int8`.
-    Raises ModelError for a model that is unsafe to load, or that cannot be run so.
+    `allowed_tokens` are the token ids that a draft may propose (`draft_vocabulary`). `kernel` is what runs a pass: None
+    takes the fastest, CUDA graphs on a GPU and compiled code on a CPU where that is possible; "torch", "compiled" and
+    "graphs" ask for one. `int8` rounds weights to 8 bits, which is lossy and meant for drafts; it needs compiled code.
+    Raise ModelError for a model that is unsafe to load, or that cannot be run so.
     """
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
@@ -34,20 +34,17 @@ def create_backend(
     from doubledraft.engine.cpu_backend import CompiledBackend, Int8Backend, can_run
     from doubledraft.engine.cuda_graphs import GraphedBackend
 
-    if int8 and graphs:
-        raise ModelError(f"{name_or_path}: passes with 8-bit weights cannot be graphs: leave out int8 or graphs")
     folder = _local(name_or_path)
     refuse_unsafe(folder)
     config = AutoConfig.from_pretrained(folder)
     _refuse_unlike(config, folder)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype)).to(device)
-    compiled = compiled and device == "cpu" and can_run(config, model.dtype)
-    if int8 and not compiled:
-        raise ModelError(
-            f"{folder}: 8-bit weights need the compiled pass: a CPU, a compiler, dtype bfloat16 or float32"
-        )
-    kind = Int8Backend if int8 else GraphedBackend if graphs else CompiledBackend if compiled else Backend
-    return kind(model, AutoTokenizer.from_pretrained(folder).get_vocab(), str(name_or_path), says)
+    compilable = device == "cpu" and can_run(config, model.dtype)
+    kernel = kernel or ("compiled" if compilable else "graphs" if model.device.type == "cuda" else "torch")
+    if kernel == "compiled" and not compilable or int8 and kernel != "compiled":
+        raise ModelError(f"{folder}: {COMPILED_NEEDS}; found {device}, {dtype} and kernel {kernel}")
+    kind = Int8Backend if int8 else {kind.kernel: kind for kind in (Backend, CompiledBackend, GraphedBackend)}[kernel]
+    return kind(model, AutoTokenizer.from_pretrained(folder).get_vocab(), str(name_or_path), allowed_tokens)
 
 
 def _local(name_or_path: str | Path) -> Path:
@@ -59,11 +56,11 @@ def _local(name_or_path: str | Path) -> Path:
         return Path(snapshot_download(str(name_or_path), allow_patterns=list(ALLOWED)))
     except (OSError, ValueError) as error:  # no network, no such model, or no name that the hub could have
         reason = str(error).split("\n")[0]
-        raise ModelError(f"{name_or_path}: no such folder, and the hub does not give it either: {reason}") from None
+        raise ModelError(f"{name_or_path}: no such folder, and the hub did not have it: {reason}") from None
 
 
 def _refuse_unlike(config, folder: Path) -> None:
-    """Raise ModelError where the config asks for something that the forward pass below does not do."""
+    """Raise ModelError where the config asks for something that the forward pass of `Backend` does not do."""
     if config.model_type not in FAMILIES:
         raise ModelError(f"{folder}: model_type {config.model_type!r} is not one of {', '.join(FAMILIES)}")
     expected = {

@@ -1,10 +1,9 @@
-"""How far two decodings of the same prompts are the same: by token ids, never by text.
+"""Where two decodings of the same prompts first differ, by token ids, and how close the choice was there.
 
-In float32 greedy speculation must give the ids of plain decoding; by the pass that is compiled for the CPU (`compiled`)
-in bfloat16 too, since there a token has the same bits in a pass of any size. In bfloat16 torch's kernels round a pass
-over several tokens otherwise than a pass over one, so two nearly equal best tokens may change places: that is reported,
-with how close the two were, and never called lossless. A wide gap at a difference is a bug, and by the compiled pass
-any difference is one.
+In float32 greedy speculation must emit the ids of plain decoding; with the compiled CPU pass in bfloat16 too, since a
+token's logits have the same bits in a pass of any size. In bfloat16 torch's kernels round a pass over several tokens
+differently from a pass over one, so two nearly equal best tokens may change places: that is reported with the gap
+between them, and never called lossless. A wide gap is a bug; with the compiled pass any difference is one.
 """
 
 from collections.abc import Sequence
@@ -19,19 +18,19 @@ def differences(
     plain: Sequence[Sequence[int]],
     other: Sequence[Sequence[int]],
 ) -> dict[str, object]:
-    """Compare two outputs per prompt: the share of identical ones, and where and at what gap the others part."""
-    parted = []
+    """Compare two outputs per prompt: the share of identical ones, and position and gap of each first difference."""
+    found = []
     for index, (prompt, one, two) in enumerate(zip(input_ids, plain, other, strict=True)):
         position = first_difference(one, two)
         if position is not None:
-            inside = position < min(len(one), len(two))  # else one is the other's beginning: no two tokens to compare
+            inside = position < min(len(one), len(two))  # else one output is a prefix of the other
             gap = top2_gap(target, [*prompt, *one[:position]]) if inside else None
-            parted.append({"prompt": index, "position": position, "top2_gap": gap})
-    return {"n": len(plain), "identical_rate": 1 - len(parted) / len(plain), "differences": parted}
+            found.append({"prompt": index, "position": position, "top2_gap": gap})
+    return {"n": len(plain), "identical_rate": 1 - len(found) / len(plain), "differences": found}
 
 
 def top2_gap(target: Backend, text: Sequence[int]) -> float:
-    """Give the log-probability gap of the target's two best next tokens."""
+    """Return the log-probability gap of the target's two best next tokens."""
     logits = target.logits(prefill(target, [text], target.new_cache(1, len(text))))
     best, second = logits[0].float().topk(2).values.tolist()
-    return best - second  # log-probabilities differ from logits by the same number
+    return best - second  # log-probabilities are logits minus one constant

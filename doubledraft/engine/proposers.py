@@ -1,7 +1,7 @@
-"""Who proposes the next tokens: a draft model, what followed the same words earlier in the text, or nobody.
+"""Where drafted tokens come from: a draft model, n-grams of the text, or nowhere.
 
-A proposer takes up prompts, and is asked once a step with the texts as they stand: it gives a `Draft` of at most so
-many tokens. It is not told which were good, but sees the texts grow. It may propose anything: only speed depends on it.
+A proposer reads the prompts, then returns a `Proposal` for the current texts once per step. It sees from the texts
+which tokens were accepted. It may propose anything: only speed depends on it, never the output.
 """
 
 from collections.abc import Sequence
@@ -18,24 +18,24 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Draft:
+class Proposal:
     """Proposed tokens of a batch."""
 
     tokens: "torch.Tensor"  # [batch, K], on the target's device
-    lengths: list[int]  # of each row, how many of them are proposed; the rest is padding
-    q: "torch.Tensor | None" = None  # [batch, K, vocabulary] that they were drawn from; None if they were not drawn
+    lengths: list[int]  # of each row, how many tokens are proposed; the rest is padding
+    q: "torch.Tensor | None" = None  # [batch, K, vocabulary] they were drawn from; None if not drawn
 
 
-def empty(rows: int, target: Backend) -> Draft:
-    """Give a draft of no tokens for each of `rows` rows."""
-    return Draft(target.tensor([[]] * rows).long(), [0] * rows)
+def empty(rows: int, target: Backend) -> Proposal:
+    """Return a proposal of no tokens for each of `rows` rows."""
+    return Proposal(target.tensor([[]] * rows).long(), [0] * rows)
 
 
 class Proposer(Protocol):
     """Proposes tokens to a target."""
 
     def start(self, target: Backend, prompts: Texts, capacity: int) -> None:
-        """Take up prompts, whose texts will not grow beyond `capacity` tokens; forget all earlier ones."""
+        """Read prompts, whose texts will not grow beyond `capacity` tokens; drop all earlier ones."""
 
     def propose(
         self,
@@ -44,28 +44,28 @@ class Proposer(Protocol):
         length: DraftLength,
         sampling: Sampling,
         generator: "torch.Generator | None",
-    ) -> Draft:
-        """Propose at most `longest` tokens after each text, fewer where `length` says so."""
+    ) -> Proposal:
+        """Propose at most `longest` tokens after each text, fewer where `length` stops earlier."""
 
 
 class NoDraft:
-    """Proposes nothing: decoding is then plain decoding."""
+    """Proposes nothing: plain decoding."""
 
     def start(self, target: Backend, prompts: Texts, capacity: int) -> None:
-        """Note whom the drafts are for."""
+        """Keep the target, whose device proposals are made on."""
         self._target = target
 
-    def propose(self, texts: Texts, longest: int, *_) -> Draft:
-        """Give drafts of no tokens."""
+    def propose(self, texts: Texts, longest: int, *_) -> Proposal:
+        """Return proposals of no tokens."""
         return empty(len(texts), self._target)
 
 
 class NGram:
-    """Proposes what followed the last few tokens where they stood before, in the prompt or in the answer.
+    """Proposes what followed the last tokens at their previous occurrence, in the prompt or in the answer.
 
-    Prompt lookup decoding: Saxena 2023, github.com/apoorvumang/prompt-lookup-decoding. The longest end of the text, of
-    `most` to `fewest` tokens, that stood there before is taken, where it stood last. What followed it is copied, and
-    where the text ends the copy goes on with itself, so that a loop goes on as a loop.
+    Prompt lookup decoding: Saxena 2023, github.com/apoorvumang/prompt-lookup-decoding. The longest suffix of the text,
+    of `most` to `fewest` tokens, that occurs earlier is matched at its last occurrence, and what followed is copied. If
+    the copy reaches the end of the text it wraps around, so a repeating pattern is continued.
     """
 
     def __init__(self, fewest: int = 2, most: int = 4) -> None:
@@ -74,15 +74,15 @@ class NGram:
         self.fewest, self.most = fewest, most
 
     def start(self, target: Backend, prompts: Texts, capacity: int) -> None:
-        """Note whom the drafts are for."""
+        """Keep the target, whose device proposals are made on."""
         self._target = target
 
-    def propose(self, texts: Texts, longest: int, *_) -> Draft:
-        """Look up what followed the end of each text before."""
+    def propose(self, texts: Texts, longest: int, *_) -> Proposal:
+        """Copy what followed the end of each text at its previous occurrence."""
         found = [self._continuation(list(text), longest) for text in texts]
         width = max(map(len, found))
         tokens = [row + [0] * (width - len(row)) for row in found]
-        return Draft(self._target.tensor(tokens).long(), list(map(len, found)))
+        return Proposal(self._target.tensor(tokens).long(), list(map(len, found)))
 
     def _continuation(self, text: list[int], longest: int) -> list[int]:
         length = len(text)
@@ -97,21 +97,23 @@ class NGram:
 
 
 class DraftModel:
-    """Proposes what a smaller model of the same vocabulary would say, chosen as the target chooses."""
+    """Proposes the tokens of a smaller model of the same vocabulary, chosen by the target's sampling."""
 
     def __init__(self, draft: Backend) -> None:
         self.draft = draft
 
     def start(self, target: Backend, prompts: Texts, capacity: int) -> None:
-        """Read the prompts; raises ModelError where the draft has another vocabulary than the target."""
+        """Read the prompts; raise ModelError where the draft has another vocabulary than the target."""
         check_vocabulary(target, self.draft)
         self._vocabulary = target.vocabulary
-        if self.draft.says is not None and max(self.draft.says.tolist()) >= target.vocabulary:
-            raise ModelError(f"the draft should say tokens below {target.vocabulary}, the vocabulary of {target.name}")
-        self._cache = None  # done with: the backend may lend it again, with the graphs that were recorded on it
+        if self.draft.allowed_tokens is not None and max(self.draft.allowed_tokens.tolist()) >= target.vocabulary:
+            raise ModelError(
+                f"the draft vocabulary must lie below {target.vocabulary}, the vocabulary of {target.name}"
+            )
+        self._cache = None  # released first: the backend may reuse it, with its captured graphs
         self._cache = self.draft.new_cache(len(prompts), capacity)
         prefill(self.draft, list(map(self._known, prompts)), self._cache)
-        self._read = list(map(len, prompts))  # tokens of each text that are in the cache, and right
+        self._read = list(map(len, prompts))  # tokens of each text that are valid in the cache
 
     def propose(
         self,
@@ -120,20 +122,22 @@ class DraftModel:
         length: DraftLength,
         sampling: Sampling,
         generator: "torch.Generator | None",
-    ) -> Draft:
-        """Let the draft model go on from each text."""
+    ) -> Proposal:
+        """Continue each text by the draft model."""
         ids = self._unread(texts)
-        if sampling.greedy and isinstance(length, FixedLength):  # nothing is decided on the way: all in one go
-            draft = Draft(self.draft.greedy_draft(ids, self._cache, longest, self._vocabulary), [longest] * len(texts))
+        if sampling.greedy and isinstance(length, FixedLength):  # nothing to decide between tokens
+            draft = Proposal(
+                self.draft.greedy_draft(ids, self._cache, longest, self._vocabulary), [longest] * len(texts)
+            )
         else:
             draft = self._one_by_one(ids, longest, length, sampling, generator)
-        # The last token was proposed, never read.
+        # The last proposed token has not been read.
         self._read = [len(text) + draft.tokens.shape[1] - 1 for text in texts]
         return draft
 
     def _one_by_one(
         self, ids: "torch.Tensor", longest: int, length: DraftLength, sampling: Sampling, generator
-    ) -> Draft:
+    ) -> Proposal:
         import torch
 
         tokens, rows = [], []
@@ -144,35 +148,38 @@ class DraftModel:
             else:
                 rows.append(probabilities(logits, sampling))
                 chosen = draw(rows[-1], generator)
-            ids = self.draft.said(chosen).unsqueeze(-1)
+            ids = self.draft.token_ids_of(chosen).unsqueeze(-1)
             tokens.append(ids)
             if not length.goes_on(logits, chosen):
                 break
         q = self._widened(rows) if rows else None
-        return Draft(torch.cat(tokens, 1), [len(tokens)] * len(ids), q)
+        return Proposal(torch.cat(tokens, 1), [len(tokens)] * len(ids), q)
 
     def _unread(self, texts: Texts) -> "torch.Tensor":
-        """Give the tokens [batch, n] at the end of each text that the cache does not hold.
+        """Return the tokens [batch, n] at the end of each text that the cache does not hold.
 
-        Of the last draft a text kept a part, which is read already, and one token of the target came after it. Where
-        the whole draft was kept, its last token was never read either: n is 2, and other rows read a token once more.
+        The accepted part of the last draft is in the cache; one token of the target followed it. Where the whole draft
+        was accepted, its last token was never read either: n is 2, and the other rows read one token again.
         """
-
         read = [min(before, len(text) - 1) for before, text in zip(self._read, texts, strict=True)]
         count = max(len(text) - known for known, text in zip(read, texts, strict=True))
         self._cache.trim([len(text) - count for text in texts])
         return self.draft.tensor([self._known(text[-count:]) for text in texts])
 
     def _known(self, ids: Sequence[int]) -> list[int]:
-        """Read tokens of the target's padding, where the draft has none, as the draft's last token."""
+        """Map ids of the target's padding rows, which the draft may lack, to the draft's last id."""
         return [min(token, self.draft.vocabulary - 1) for token in ids]
 
     def _widened(self, rows: list["torch.Tensor"]) -> "torch.Tensor":
-        """Stack distributions to [batch, K, target's vocabulary]; tokens that the draft lacks have probability 0."""
+        """Stack distributions to [batch, K, target's vocabulary]; tokens outside the draft's have probability 0."""
         import torch
 
         q = torch.stack(rows, 1)
-        ids = torch.arange(q.shape[-1], device=q.device) if self.draft.says is None else self.draft.says
+        ids = (
+            torch.arange(q.shape[-1], device=q.device)
+            if self.draft.allowed_tokens is None
+            else self.draft.allowed_tokens
+        )
         return q.new_zeros(*q.shape[:-1], self._vocabulary).index_copy_(-1, ids, q)
 
 

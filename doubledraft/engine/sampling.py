@@ -45,16 +45,16 @@ class Sampling:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """What the target made of the drafts of a batch."""
+class Acceptance:
+    """Which drafted tokens of a batch are accepted, and what follows them."""
 
-    accepted: "torch.Tensor"  # [batch], drafted tokens that are kept
+    accepted: "torch.Tensor"  # [batch], how many drafted tokens are kept
     next_token: "torch.Tensor"  # [batch], the token that follows them
-    agreed: "torch.Tensor"  # [batch, K], whether each drafted token passed by itself, whatever came before it
+    agreed: "torch.Tensor"  # [batch, K], whether each drafted token passes on its own
 
 
 def probabilities(logits: "torch.Tensor", sampling: Sampling) -> "torch.Tensor":
-    """Give the float32 distribution that tokens are drawn from: temperature, then top-k, then top-p, then softmax.
+    """Return the float32 distribution that tokens are drawn from: temperature, then top-k, then top-p, then softmax.
 
     `logits` are [..., vocabulary]. The order is that of Hugging Face generate; tokens tied with the k-th best stay.
     """
@@ -75,7 +75,7 @@ def _beyond_nucleus(logits: "torch.Tensor", top_p: float) -> "torch.Tensor":
 
 
 def draw(p: "torch.Tensor", generator: "torch.Generator | None") -> "torch.Tensor":
-    """Draw one token from each row of [batch, vocabulary]; gives [batch]."""
+    """Draw one token from each row of [batch, vocabulary]; return [batch]."""
     return p.multinomial(1, generator=generator).squeeze(-1)
 
 
@@ -85,8 +85,8 @@ def accept(
     drafted: "torch.Tensor",
     lengths: "torch.Tensor",
     generator: "torch.Generator | None",
-) -> Verdict:
-    """Judge drafts that were drawn from `q`, and draw the token that follows what is kept.
+) -> Acceptance:
+    """Apply the accept rule to drafts drawn from `q`, and draw the token that follows what is kept.
 
     `drafted` is [batch, K], of which the first `lengths` [batch] of each row count; `p` is [batch, K + 1, vocabulary]
     and `q` [batch, K, vocabulary], or None where the drafted tokens were not drawn.
@@ -100,22 +100,22 @@ def accept(
     agreed = passes(chance, p_of_drafted, q_of_drafted)
     accepted = leading(agreed, lengths)
     rows = torch.arange(len(p), device=p.device)
-    refused = accepted < lengths
-    p_next, q_next = p[rows, accepted], torch.zeros_like(p[:, 0])  # the bonus token: nothing was refused there
+    rejected = accepted < lengths
+    p_next, q_next = p[rows, accepted], torch.zeros_like(p[:, 0])  # q is 0 for a bonus token: nothing was rejected
     if drafted.shape[1]:
         at = accepted.clamp(max=drafted.shape[1] - 1)
-        q_refused = _certain(drafted[rows, at], q_next) if q is None else q[rows, at]
-        q_next = torch.where(refused.unsqueeze(-1), q_refused, q_next)
-    return Verdict(accepted, draw(residual(p_next, q_next), generator), agreed)
+        q_rejected = _certain(drafted[rows, at], q_next) if q is None else q[rows, at]
+        q_next = torch.where(rejected.unsqueeze(-1), q_rejected, q_next)
+    return Acceptance(accepted, draw(residual(p_next, q_next), generator), agreed)
 
 
-def accept_greedy(best: "torch.Tensor", drafted: "torch.Tensor", lengths: "torch.Tensor") -> Verdict:
+def accept_greedy(best: "torch.Tensor", drafted: "torch.Tensor", lengths: "torch.Tensor") -> Acceptance:
     """Keep drafted tokens [batch, K] as long as they are the target's `best` [batch, K + 1], which follows them."""
     import torch
 
     agreed = drafted == best[:, :-1]
     accepted = leading(agreed, lengths)
-    return Verdict(accepted, best[torch.arange(len(best), device=best.device), accepted], agreed)
+    return Acceptance(accepted, best[torch.arange(len(best), device=best.device), accepted], agreed)
 
 
 def passes(chance: "torch.Tensor", p: "torch.Tensor", q: "torch.Tensor") -> "torch.Tensor":
@@ -124,10 +124,10 @@ def passes(chance: "torch.Tensor", p: "torch.Tensor", q: "torch.Tensor") -> "tor
 
 
 def residual(p: "torch.Tensor", q: "torch.Tensor") -> "torch.Tensor":
-    """Give norm(max(0, p - q)), row by row: the distribution of the token that replaces a refused one."""
+    """Return norm(max(0, p - q)), row by row: the distribution of the token that replaces a rejected one."""
     rest = (p - q).clamp(min=0)
     mass = rest.sum(-1, keepdim=True)
-    return (rest / mass).where(mass > 0, p)  # p = q refuses nothing, but for the rounding of p / q
+    return (rest / mass).where(mass > 0, p)  # p = q rejects nothing, but for the rounding of p / q
 
 
 def leading(agreed: "torch.Tensor", lengths: "torch.Tensor") -> "torch.Tensor":

@@ -1,7 +1,7 @@
-"""The weights of a transformers model, taken over layer by layer and laid out as the device likes them.
+"""The weights of a transformers model, taken over layer by layer and laid out for fast passes.
 
 Projections of the same input are joined into one matrix. A layer's own weights are dropped as soon as they are taken,
-so that a large model is never there twice.
+so that a large model is never in memory twice.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ Taken = TypeVar("Taken")
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class LayerWeights:
     """The weights of one decoder layer."""
 
     attention_norm: "torch.Tensor"
@@ -29,7 +29,7 @@ class Block:
     down: Projection
 
 
-def take_blocks(layers, take: Callable[[object], Taken]) -> list[Taken]:
+def take_layers(layers, take: Callable[[object], Taken]) -> list[Taken]:
     """Take over one layer after another, and drop its own weights."""
     from torch.nn import Identity
 
@@ -40,10 +40,10 @@ def take_blocks(layers, take: Callable[[object], Taken]) -> list[Taken]:
     return blocks
 
 
-def packed_block(layer) -> Block:
-    """Give the weights of a layer, packed."""
+def packed_layer(layer) -> LayerWeights:
+    """Return the weights of a layer, packed."""
     attention, mlp = layer.self_attn, layer.mlp
-    return Block(
+    return LayerWeights(
         layer.input_layernorm.weight.detach(),
         packed(*joined(attention.q_proj, attention.k_proj, attention.v_proj)),
         head_norm(attention),
@@ -54,16 +54,16 @@ def packed_block(layer) -> Block:
     )
 
 
-def head_weights(model, says: "torch.Tensor | None") -> Weights:
-    """Give the rows of the head for the tokens that the model shall say, None for all."""
+def head_weights(model, allowed_tokens: "torch.Tensor | None") -> Weights:
+    """Return the rows of the output head for `allowed_tokens`; None takes all."""
     weight, bias = joined(model.get_output_embeddings())
-    if says is None:
+    if allowed_tokens is None:
         return weight, bias
-    return weight[says], None if bias is None else bias[says]
+    return weight[allowed_tokens], None if bias is None else bias[allowed_tokens]
 
 
 def head_norm(attention) -> "torch.Tensor | None":
-    """Give the weights [query and key heads, dimension] of Qwen3's normalisation of heads."""
+    """Return the weights [query and key heads, dimension] of Qwen3's normalisation of heads; None without one."""
     import torch
 
     if not hasattr(attention, "q_norm"):
@@ -75,7 +75,7 @@ def head_norm(attention) -> "torch.Tensor | None":
 
 
 def joined(*linears) -> Weights:
-    """Join linear layers that share their input into one whose outputs stand one after another; gives weight, bias."""
+    """Join linear layers that share their input into one, outputs concatenated; return weight and bias."""
     import torch
 
     weight = torch.cat([part.weight for part in linears]).detach() if len(linears) > 1 else linears[0].weight.detach()
@@ -84,17 +84,27 @@ def joined(*linears) -> Weights:
 
 
 def packed(weight: "torch.Tensor", bias: "torch.Tensor | None") -> Projection:
-    """Give the projection of a linear layer, its weight laid out as the device likes it."""
-    import torch
+    """Return the projection of a linear layer, its weight laid out for the device."""
     from torch.nn.functional import linear
 
-    if weight.device.type == "cpu" and torch.backends.mkldnn.is_available():
+    if weight.device.type == "cpu" and _packs(weight.dtype):
         return _packed_for_cpu(weight, bias)
     return lambda hidden: linear(hidden, weight, bias)
 
 
+def _packs(dtype: "torch.dtype") -> bool:
+    """Return whether oneDNN runs packed weights of a type on this CPU: 16-bit ones need AVX-512."""
+    import torch
+
+    supported = {
+        torch.bfloat16: torch.ops.mkldnn._is_mkldnn_bf16_supported,
+        torch.float16: torch.ops.mkldnn._is_mkldnn_fp16_supported,
+    }
+    return torch.backends.mkldnn.is_available() and (dtype not in supported or supported[dtype]())
+
+
 def _packed_for_cpu(weight: "torch.Tensor", bias: "torch.Tensor | None") -> Projection:
-    """Put the weight into oneDNN's blocked layout once, instead of at each call.
+    """Convert the weight to oneDNN's blocked layout once, instead of at each call.
 
     These are the operators that `torch.compile` with frozen weights calls on CPU.
     """

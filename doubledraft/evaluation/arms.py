@@ -6,8 +6,9 @@ and memory is touched then. An adaptive draft length belongs to its arm and goes
 """
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from doubledraft.engine.backend import Backend
 from doubledraft.engine.decode import speculative_decode
@@ -16,6 +17,8 @@ from doubledraft.engine.draft_length import DraftLength, FixedLength
 from doubledraft.engine.proposers import NoDraft, Proposer
 from doubledraft.evaluation.interleave import BASELINE
 from doubledraft.records import Generation
+
+Answered = TypeVar("Answered")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,23 +69,35 @@ def measure(
     repeats: int = 1,
     warmup: int = 1,
 ) -> list[Timing]:
-    """Answer every prompt by every arm, greedily, `repeats` times; `warmup` prompts come before and do not count."""
+    """Answer every prompt by every arm of our engine, greedily, in turns as `take_turns` has them."""
 
-    def answer(arm: Arm, prompt: Sequence[int]) -> Metrics:
-        length = arm.draft_length
-        return speculative_decode(
-            target, arm.proposer, [prompt], max_new_tokens, draft_length=length, stop_ids=stop_ids
-        )[1]
+    def answering(arm: Arm) -> Callable[[Sequence[int]], Metrics]:
+        settings = {"draft_length": arm.draft_length, "stop_ids": stop_ids}
+        return lambda prompt: speculative_decode(target, arm.proposer, [prompt], max_new_tokens, **settings)[1]
 
-    for arm in arms:
+    turns = take_turns({arm.name: answering(arm) for arm in arms}, prompts, repeats=repeats, warmup=warmup)
+    return [Timing(*turn) for turn in turns]
+
+
+def take_turns(
+    arms: Mapping[str, Callable[[Sequence[int]], Answered]],
+    prompts: Sequence[Sequence[int]],
+    *,
+    repeats: int,
+    warmup: int,
+) -> Iterator[tuple[str, int, int, float, Answered]]:
+    """Answer every prompt by every arm, `repeats` times; `warmup` prompts come before and are not timed.
+
+    Yields arm, index of the prompt, repeat, wall seconds, and what the arm returned.
+    """
+    for answer in arms.values():
         for prompt in prompts[:warmup]:
-            answer(arm, prompt)
-    timings = []
+            answer(prompt)
+    names = list(arms)
     for repeat in range(repeats):
         for index, prompt in enumerate(prompts):
-            first = (repeat + index) % len(arms)
-            for arm in (*arms[first:], *arms[:first]):
+            first = (repeat + index) % len(names)
+            for name in (*names[first:], *names[:first]):
                 began = time.perf_counter()
-                metrics = answer(arm, prompt)
-                timings.append(Timing(arm.name, index, repeat, time.perf_counter() - began, metrics))
-    return timings
+                answered = arms[name](prompt)
+                yield name, index, repeat, time.perf_counter() - began, answered

@@ -11,13 +11,14 @@ with the answer's first token, which counts as a pass, as it is one in the other
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from tempfile import TemporaryDirectory
 
 from doubledraft import machine, provenance
 from doubledraft.files import write_json
 from doubledraft.inference import generate
+from doubledraft.inference.hugging_face import HuggingFacePair
 from doubledraft.inference.job import Asked, Job
 from doubledraft.inference.tokenizing import load_tokenizer, stop_ids
 from doubledraft.log import log
@@ -55,9 +56,13 @@ def run(job: Job, settings: Mapping[str, object], out: str) -> None:
     asked = generate.ask(job, tokenizer)
     with TemporaryDirectory() as folder:
         engines = dict(_answered(replace(job, engine=name), folder) for name in ("native", "vllm"))
-    peer = HuggingFace(job, stop_ids(job.model, tokenizer))
-    alone = [peer.alone(question) for question in asked]
-    engines[peer.name] = [peer.assisted(question, ids[0]) for question, ids in zip(asked, alone, strict=True)]
+    stops = stop_ids(job.model, tokenizer)
+    machine.use_own_cores()
+    peer = HuggingFacePair(job.model, job.draft, dtype=job.dtype, device=machine.device(), stop_ids=stops)
+    alone = [peer.generate(question.token_ids, job.max_tokens) for question in asked]
+    engines[peer.name] = [
+        _assisted(peer, job, question, ids[0], stops) for question, ids in zip(asked, alone, strict=True)
+    ]
     found = compare(asked, alone, engines, peer.best_two)
     log.info("%s", json.dumps({key: found[key] for key in ("identical", "ties", "bugs", "tokens_per_step")}))
     used = {key: getattr(job, key) for key in ("dtype", "draft_length", "max_tokens", "model", "draft")}
@@ -72,71 +77,22 @@ def _answered(job: Job, folder: str) -> tuple[str, list[Generation]]:
     return f"{job.engine} {version}", read_records(job.out, Generation)
 
 
-class HuggingFace:
-    """A pair of models as transformers decodes them."""
-
-    def __init__(self, job: Job, stop_ids: set[int]) -> None:
-        """Load both; generation settings of the models are replaced by greedy decoding with a constant draft length."""
-        import torch
-        import transformers
-        from transformers import AutoModelForCausalLM, GenerationConfig
-
-        machine.use_own_cores()
-        self.name = f"transformers {transformers.__version__}"
-        self._job, self._stop_ids = job, stop_ids
-        dtype, device = getattr(torch, job.dtype), machine.device()
-        self._target, self._draft = (
-            AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).to(device) for folder in (job.model, job.draft)
-        )
-        pad = min(stop_ids, default=0)  # never read: there is one prompt at a time
-        self._target.generation_config = GenerationConfig(
-            do_sample=False, eos_token_id=sorted(stop_ids) or None, pad_token_id=pad
-        )
-        self._draft.generation_config = GenerationConfig(
-            do_sample=False,
-            num_assistant_tokens=job.draft_length,
-            num_assistant_tokens_schedule="constant",
-            assistant_confidence_threshold=0.0,  # else a draft ends where the draft model is unsure
-            pad_token_id=pad,
-        )
-
-    def alone(self, question: Asked) -> list[int]:
-        """Give the answer of the target alone."""
-        return self._generate(question.token_ids, self._job.max_tokens)
-
-    def assisted(self, question: Asked, first: int) -> Generation:
-        """Give the answer with drafts, which goes on from its first token."""
-        passes = _Passes()
-        ids, limit = [first], self._job.max_tokens
-        if limit > 1 and first not in self._stop_ids:
-            prompt = [*question.token_ids, first]
-            ids += self._generate(prompt, limit - 1, assistant_model=self._draft, streamer=passes)
-        return Generation(
-            id=question.id,
-            prompt_tokens=len(question.token_ids),
-            token_ids=ids,
-            text="",
-            finish_reason="stop" if ids[-1] in self._stop_ids else "length",
-            batch=0,
-            batch_seconds=0.0,
-            steps=1 + passes.count,
-        )
-
-    def best_two(self, text: Sequence[int]) -> list[tuple[int, float]]:
-        """Give the target's two best next tokens with their log-probabilities, up to one constant."""
-        import torch
-
-        with torch.inference_mode():
-            logits = self._target(torch.tensor([text], device=self._target.device)).logits[0, -1]
-        best = logits.float().topk(2)
-        return list(zip(best.indices.tolist(), best.values.tolist(), strict=True))
-
-    def _generate(self, prompt: Sequence[int], limit: int, **assistance) -> list[int]:
-        import torch
-
-        ids = torch.tensor([prompt], device=self._target.device)
-        output = self._target.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=limit, **assistance)
-        return output[0, len(prompt) :].tolist()
+def _assisted(peer: HuggingFacePair, job: Job, question: Asked, first: int, stop_ids: Collection[int]) -> Generation:
+    """Return the answer over drafts, which continues the target's first token."""
+    passes, ids = _Passes(), [first]
+    if job.max_tokens > 1 and first not in stop_ids:
+        prompt = [*question.token_ids, first]
+        ids += peer.generate(prompt, job.max_tokens - 1, job.draft_length, streamer=passes)
+    return Generation(
+        id=question.id,
+        prompt_tokens=len(question.token_ids),
+        token_ids=ids,
+        text="",
+        finish_reason="stop" if ids[-1] in stop_ids else "length",
+        batch=0,
+        batch_seconds=0.0,
+        steps=1 + passes.count,
+    )
 
 
 class _Passes:

@@ -28,6 +28,7 @@ NGRAM = "ngram"
 DEFAULTS = {
     "drafts": {},
     "ngram": False,
+    "int8": False,
     "draft_length": 5,
     "ablation": None,
     "repeats": 5,

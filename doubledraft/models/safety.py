@@ -1,9 +1,9 @@
-"""Models and adapters from elsewhere: what they may not be, told before a library opens anything of theirs.
+"""Models and adapters from untrusted sources: refused by name and reason before a library opens their files.
 
 Weights are data, and safetensors weights are nothing else, so a model can be used without trusting who made it. What
-would make it more than data is refused here by file name and reason: pickles, own code, kernels from a hub, links and
-shard names that lead out of the folder, an adapter in the place of a model, files that are no files, headers and JSON
-too large or too broken to parse. A chat template is a program; `chat_template.py` tries it out in a process of its own.
+would make it more than data is refused here: pickles, own code, kernels from a hub, links and shard names that lead out
+of the folder, an adapter in the place of a model, pipes and devices, headers and JSON too large or too broken to parse.
+A chat template is a program; `chat_template.py` renders it once in a process with limits.
 
 A link is followed where a hub's cache has it: from `snapshots/{commit}/` into the `blobs/` beside it.
 """
@@ -14,7 +14,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from doubledraft.models.folder import ModelError, read_manifest
+from doubledraft.models.folder import ModelError, read_manifest, weight_files
 
 PICKLES = {  # load by running code, or may
     ".bin",
@@ -30,7 +30,7 @@ PICKLES = {  # load by running code, or may
 VOCABULARIES = {"tokenizer.json", "vocab.json"}  # read by the tokenizers library in Rust; large, and no settings
 MAX_JSON = 16 << 20  # bytes of a file of settings; the largest in use has some 2 MB
 MAX_HEADER = 16 << 20  # bytes of a safetensors header; a shard of 1,000 tensors has some 100 kB
-PLAIN_LORA = {  # keys of adapter_config.json that may say something; any other would change what is computed, or how
+PLAIN_LORA = {  # keys of adapter_config.json that may be set; any other would change what is computed, or how
     "base_model_name_or_path",
     "bias",
     "ensure_weight_tying",
@@ -39,7 +39,7 @@ PLAIN_LORA = {  # keys of adapter_config.json that may say something; any other 
     "layers_to_transform",
     "lora_alpha",
     "lora_dropout",
-    "megatron_core",  # the default of PEFT; means something with megatron_config alone
+    "megatron_core",  # the default of PEFT; has an effect with megatron_config alone
     "peft_type",
     "peft_version",
     "qalora_group_size",
@@ -53,7 +53,7 @@ PLAIN_LORA = {  # keys of adapter_config.json that may say something; any other 
 
 
 def refuse_unsafe(folder: str | Path) -> None:
-    """Raise ModelError when a model folder is more than data, is no model, or cannot be parsed safely."""
+    """Raise ModelError where a model folder is more than data, is no model, or cannot be parsed safely."""
     folder = Path(folder)
     _refuse_files(folder)
     if (folder / "adapter_config.json").exists():
@@ -64,15 +64,14 @@ def refuse_unsafe(folder: str | Path) -> None:
     for file in sorted(folder.glob("*.json")):
         if file.name not in VOCABULARIES:
             _refuse_settings(file)
-    weights = sorted(folder.glob("*.safetensors"))
-    if not weights or not (folder / "config.json").exists():
+    if not any(folder.glob("*.safetensors")) or not (folder / "config.json").exists():
         raise ModelError(f"{folder}: a model needs config.json and weights in safetensors format")
-    for file in weights:
+    for file in weight_files(folder):
         check_header(file)
 
 
 def refuse_unsafe_adapter(folder: str | Path, base: str | Path | None = None) -> None:
-    """Raise ModelError when an adapter is not a plain LoRA in safetensors format, or is not of the model in `base`."""
+    """Raise ModelError where an adapter is not a plain LoRA in safetensors format, or not of the model in `base`."""
     folder = Path(folder)
     _refuse_files(folder)
     file, weights = folder / "adapter_config.json", folder / "adapter_model.safetensors"
@@ -116,7 +115,7 @@ def check_header(file: Path) -> None:
 
 
 def read_settings(file: Path) -> dict:
-    """Read a JSON file of settings; raises ModelError where it is too large, or no JSON object."""
+    """Read a JSON file of settings; raise ModelError where it is too large, or no JSON object."""
     if (size := file.stat().st_size) > MAX_JSON:
         raise ModelError(f"{file}: expected at most {MAX_JSON:,} bytes of settings, found {size:,}; fetch it again")
     try:
@@ -129,7 +128,7 @@ def read_settings(file: Path) -> dict:
 
 
 def _refuse_files(folder: Path) -> None:
-    """Refuse what lies in a folder and is a pickle, no file, or a link to elsewhere."""
+    """Refuse pickles, files that are neither file nor folder, and links that lead out of the folder."""
     real = folder.resolve()
     roots = [real, real.parents[1] / "blobs"] if real.parent.name == "snapshots" else [real]
     for file in sorted(folder.rglob("*")):
@@ -165,7 +164,7 @@ def _shards(file: Path, settings: dict) -> list:
 
 
 def _pairs(value: object) -> Iterator[tuple[str, object]]:
-    """Give every key with its value, at any depth; depth is what the JSON parser allowed."""
+    """Iterate over the keys with their values at every depth; the JSON parser has bounded the depth."""
     waiting = [value]
     while waiting:
         if isinstance(value := waiting.pop(), dict):
@@ -180,7 +179,7 @@ def _is_list_of_names(value: object) -> bool:
 
 
 def _of_transformers(mapping: object) -> bool:
-    """Tell whether this is PEFT's note on a model without task, which names a module of transformers and no other."""
+    """Whether this is PEFT's note on a model without task, which names a module of transformers and no other."""
     return isinstance(mapping, dict) and str(mapping.get("parent_library")).startswith("transformers.")
 
 

@@ -1,7 +1,7 @@
 """The report's figures: cells beside each other, every value with its interval as a bar.
 
-A figure is drawn from plain values and knows nothing of metrics files or folders. Colour tells the reasoning type, the
-marker's shape the scenario, and a hollow marker an untrained model.
+A figure is drawn from plain values and knows nothing of metrics files or folders. The colour is the reasoning type, the
+shape of the marker the scenario, and a hollow marker an untrained model.
 """
 
 from pathlib import Path
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def tradeoff_figure(points: list[tuple[Dot, Dot]], path: str | Path) -> None:
-    """Draw accuracy against tokens per answer: (tokens, accuracy) a point; a scenario's trained types are joined."""
+    """Draw accuracy against tokens per answer, of (tokens, accuracy) pairs; a line joins a scenario's trained types."""
     with canvas(path, 4.1) as (figure, axes):
         if not points:
             return nothing(axes)
@@ -66,7 +66,7 @@ def _legend(figure: "Figure", dots: list[Dot], palette: dict[str, str], shapes: 
 
 
 def positions_figure(curves: list[list[Dot]], path: str | Path) -> None:
-    """Draw the acceptance rate of every draft position (1 to K), one curve a cell."""
+    """Draw the share of steps that accepted 1 to K tokens or more, one curve per cell."""
     with canvas(path, 3.7) as (figure, axes):
         if not curves:
             return nothing(axes)

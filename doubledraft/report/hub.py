@@ -1,8 +1,8 @@
-"""A draft adapter and its card to the Hugging Face hub: only when asked, private unless asked otherwise.
+"""Uploads a draft adapter and its card to the Hugging Face hub: on request only, to a private repository by default.
 
-What goes up is listed first and can be looked at without a key (`plan`). It is a plain LoRA in safetensors format, JSON
-and a card; any other file stops the upload by name, as does one that has the hub's token in it. Paths of this machine
-stay here: the base is named by its repository, or by its bare name where it has none.
+`plan` lists the files without a key or network. They are a plain LoRA in safetensors format, JSON and a card; any other
+file stops the upload by name, as does one with the hub's token in it. Paths of this machine are not uploaded: the base
+is named by its repository, or by its bare name where it has none.
 """
 
 import json
@@ -15,12 +15,12 @@ from doubledraft.models.folder import TOKENIZER
 from doubledraft.models.safety import read_settings, refuse_unsafe_adapter
 
 NAMES = ("adapter_config.json", "adapter_model.safetensors", "training.json", *TOKENIZER)
-LEFT_OUT = (".snakemake_timestamp",)  # Snakemake's own note in a folder that a rule made
+LEFT_OUT = (".snakemake_timestamp",)  # Snakemake writes it into the folders that rules make
 CARD = "README.md"
 
 
 class HubError(ValueError):
-    """An upload that was not begun or did not work; the message says what to do, and never the token."""
+    """An upload that was not started or failed; the message has what to do, and never the token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Upload:
     """A file as it will be in the repository."""
 
     name: str
-    content: bytes | Path  # of what is changed on its way: the bytes themselves
+    content: bytes | Path  # bytes where the file is changed for the upload
 
     @property
     def size(self) -> int:
@@ -37,9 +37,9 @@ class Upload:
 
 
 def plan(adapter: str | Path, card: str | Path, base: str | None) -> list[Upload]:
-    """Give what an upload would consist of; `base` is the repository of the adapter's base, None where it has none.
+    """Return the files of an upload; `base` is the repository of the adapter's base, None where it has none.
 
-    Raises HubError or ModelError naming a file that may not go up, or that is missing.
+    Raise HubError or ModelError naming a file that may not be uploaded, or that is missing.
     """
     adapter, card = Path(adapter), Path(card)
     refuse_unsafe_adapter(adapter)
@@ -56,10 +56,10 @@ def plan(adapter: str | Path, card: str | Path, base: str | None) -> list[Upload
 
 
 def push(uploads: list[Upload], repository: str, *, public: bool) -> str:
-    """Commit files to a model repository (owner/name), which is made where it is not there; give the commit's address.
+    """Commit files to a model repository (owner/name), which is created if need be; return the commit's address.
 
-    Raises HubError where the hub refuses, where a file has the token in it, or where the repository is public and that
-    was not asked for; secrets.MissingKey without a token.
+    Raise HubError where the hub refuses, where a file has the token in it, or where the repository is public and
+    `public` is false; api_keys.MissingKey without a token.
     """
     import httpx
     from huggingface_hub import CommitOperationAdd, HfApi
@@ -68,13 +68,13 @@ def push(uploads: list[Upload], repository: str, *, public: bool) -> str:
     token = api_keys.key("hub")
     for upload in uploads:
         if isinstance(upload.content, bytes) and token.encode() in upload.content:
-            raise HubError(f"{upload.name}: has the hub's token in it; make the file again without it")
+            raise HubError(f"{upload.name}: contains the hub's token; make the file again without it")
     api = HfApi(token=str(token))
     operations = [CommitOperationAdd(upload.name, upload.content) for upload in uploads]
     try:
         api.create_repo(repository, private=not public, exist_ok=True)
         if not public and not api.model_info(repository).private:
-            raise HubError(f"{repository} is there and public: give --public to upload to it, or another name")
+            raise HubError(f"{repository} exists and is public: give --public to upload to it, or another name")
         commit = api.create_commit(repository, operations, commit_message="Upload draft adapter and card")
     except HubError:
         raise
@@ -86,7 +86,7 @@ def push(uploads: list[Upload], repository: str, *, public: bool) -> str:
 
 
 def _content(file: Path, base: str | None) -> bytes | Path:
-    """Give a file as it goes up: where it names the base by a path, by its name instead."""
+    """Return a file as it is uploaded: a path of the base is replaced by the base's name."""
     if file.suffix != ".json" or file.name in TOKENIZER:
         return file
     value = read_settings(file)

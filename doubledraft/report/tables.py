@@ -1,67 +1,23 @@
-"""Metrics files as rows: one a cell, and for an untrained cell one a prompt; the CSV, and how a figure is written.
+"""Metrics files as rows: one per trained cell, one per way of asking for an untrained cell; and table.csv.
 
 Every quantity keeps its interval and its n, in four columns of the CSV. What is undefined is an empty CSV cell and "not
 measured" on a page, never NaN. Text from files is made visible (control and direction characters become escapes) where
 it is read.
 """
 
-import csv
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from doubledraft import escaping
-from doubledraft.files import whole_file
-from doubledraft.records import no_constant
+from doubledraft.records import RecordError, from_json, parse_object
+from doubledraft.stats import Interval
+from doubledraft.summaries.cell_metrics import CellMetrics, RunMetrics
 
-SMALL = 10  # questions of a level or subject; its share is good to 26 points either way, and with fewer to less
-ANSWER_QUANTITIES = {  # column: path in a MODE of metrics.json
-    "accuracy_strict": ("accuracy", "strict"),
-    "accuracy_lenient": ("accuracy", "lenient"),
-    "accuracy_strict_finished": ("accuracy", "strict_finished"),
-    "accuracy_lenient_finished": ("accuracy", "lenient_finished"),
-    "truncated": ("truncated",),
-    "tokens": ("tokens", "mean"),
-    "compliance": ("compliance",),
-    "steps_per_answer": ("steps_per_answer",),
-    "words_per_step": ("words_per_step",),
-}
-ANSWER_PLAIN = {
-    "tokens_median": ("tokens", "median"),
-    "tokens_total": ("tokens", "total"),
-    "undecided": ("undecided",),
-    "unparsable": ("unparsable",),
-    "latency_p50": ("latency", "p50"),
-    "latency_p90": ("latency", "p90"),
-    "latency_p99": ("latency", "p99"),
-    "wall_seconds": ("wall_seconds",),
-    "tokens_per_second": ("tokens_per_second",),
-    "concurrency": ("concurrency",),
-}
-CELL_QUANTITIES = {
-    "speedup": ("speedup",),
-    "acceptance_rate": ("speculation", "acceptance_rate"),
-    "tokens_per_step": ("speculation", "tokens_per_step"),
-    "order_independent_agreement": ("speculation", "order_independent_agreement"),
-    "identical_rate": ("lossless", "identical_rate"),
-}
-CELL_PLAIN = {
-    "acceptance_definition": ("speculation", "acceptance_definition"),
-    "agreement_definition": ("speculation", "agreement_definition"),
-    "method": ("speculation", "method"),
-    "draft_length": ("speculation", "draft_length"),
-    "per_token_acceptance": ("speculation", "per_token_acceptance"),
-    "predicted_speedup": ("speedup", "predicted"),
-    "draft_cost": ("speedup", "draft_cost"),
-    "verify_cost": ("speedup", "verify_cost"),
-    "best_draft_length": ("speedup", "best_draft_length"),
-    "bound": ("speedup", "bound"),
-    "share_of_bound": ("speedup", "share_of_bound"),
-    "bytes_per_second": ("bandwidth", "target", "bytes_per_second"),
-    "read_bytes_per_second": ("bandwidth", "read_bytes_per_second"),
-}
-MADE_BY = ("seed", "config_hash", "commit", "time")
+SMALL = 10  # groups of fewer questions are not shown: at n = 10 a 95 % interval is about +-26 points
+Summary = TypeVar("Summary")
+Quantities = dict[str, Interval | None]
 
 
 class ReportError(ValueError):
@@ -77,9 +33,9 @@ class Row:
     type: str  # of a trained cell, or of the prompt of an untrained one
     thinking: str = ""  # of an untrained cell that was told: "thinking enabled" or "thinking disabled"
     trained: bool
-    mode: dict  # MODE of metrics.json: of the run without speculation
-    metrics: dict  # the whole file
-    path: Path
+    answers: RunMetrics  # of the run without speculation
+    metrics: CellMetrics
+    path: Path  # of metrics.json
 
     @property
     def label(self) -> str:
@@ -92,24 +48,57 @@ class Row:
         return ", ".join(filter(None, (f"{self.type} prompt", self.thinking)))
 
 
+def read(path: Path, kind: type[Summary]) -> Summary:
+    """Return a result file with all text in it made visible; raise ReportError where it is not of the kind."""
+    try:
+        return from_json(visible(parse_object(path.read_bytes(), str(path))), kind, str(path))
+    except RecordError as error:
+        raise ReportError(f"{error}; delete it and make it again") from None
+
+
+def visible(value: object) -> object:
+    """Return a JSON value with the characters that would hide or move others written as escapes."""
+    if isinstance(value, str):
+        return escaping.visible(value)
+    if isinstance(value, dict):
+        return {visible(key): visible(item) for key, item in value.items()}
+    return [visible(item) for item in value] if isinstance(value, list) else value
+
+
 def read_rows(metrics: Iterable[str | Path], expected: Sequence[str]) -> list[Row]:
     """Read metrics files into rows, scenario by scenario, in the order of the expected cells.
 
-    Raises ReportError where a file is not metrics, or its cell is unknown or was read before.
+    Raise ReportError where a file is not metrics, or its cell is unknown or was read before.
     """
-    cells: dict[str, tuple[Path, dict]] = {}
+    cells: dict[str, tuple[Path, CellMetrics]] = {}
     for path in map(Path, metrics):
-        value = read_json(path)
-        cell = pick(value, "cell", path=path)
-        if cell in cells:
-            raise ReportError(f"{path}: cell {cell!r} was already read from {cells[cell][0]}; give each cell once")
-        if cell not in expected:
+        found = read(path, CellMetrics)
+        if found.cell in cells:
+            raise ReportError(f"{path}: cell {found.cell!r} was already read from {cells[found.cell][0]}")
+        if found.cell not in expected:
             raise ReportError(
-                f"{path}: cell {cell!r} is not of this study, which has {', '.join(expected)}; leave it out"
+                f"{path}: cell {found.cell!r} is not of this study, which has {', '.join(expected)}; leave it out"
             )
-        cells[cell] = (path, value)
+        cells[found.cell] = (path, found)
     rows = [row for cell in expected if cell in cells for row in _rows(*cells[cell])]
     return sorted(rows, key=lambda row: [cell.partition("_")[2] for cell in expected].index(row.scenario))
+
+
+def _rows(path: Path, metrics: CellMetrics) -> list[Row]:
+    cell, kind, scenario = metrics.cell, metrics.type, metrics.scenario
+    if cell != f"{kind}_{scenario}":
+        raise ReportError(f"{path}: cell {cell!r} should be '{kind}_{scenario}', its type and scenario; make it again")
+    common = {"cell": cell, "scenario": scenario, "metrics": metrics, "path": path}
+    untrained = kind == "untrained"
+    if (metrics.prompts if untrained else metrics.baseline) is None:
+        raise ReportError(f"{path}: field {'prompts' if untrained else 'baseline'!r} is null; make the file again")
+    if not untrained:
+        return [Row(type=kind, trained=True, answers=metrics.baseline, **common)]
+    named = {name: name.partition("_") for name in metrics.prompts}  # no type has an underscore in its name
+    return [
+        Row(type=type, thinking=told.replace("_", " "), trained=False, answers=metrics.prompts[name], **common)
+        for name, (type, _, told) in named.items()
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +107,7 @@ class Breakdown:
 
     row: Row
     by: str  # "level" or "subject"
-    groups: list[tuple[str, dict]]  # value and its share
+    groups: list[tuple[str, Interval]]  # value and its share
     small: int  # groups that are too small to show
 
 
@@ -126,111 +115,103 @@ def breakdowns(rows: Iterable[Row]) -> list[Breakdown]:
     """Break the accuracy of rows down by what their questions differ in; nothing where all groups are small."""
     found = []
     for row in rows:
-        for by, groups in pick(row.mode, "accuracy_by", path=row.path).items():
-            shares = [(value, group["strict"]) for value, group in groups.items()]
-            shown = [(value, share) for value, share in shares if share and share["n"] >= SMALL]
+        for by, groups in row.answers.accuracy_by.items():
+            shares = [(value, group.strict) for value, group in groups.items()]
+            shown = [(value, share) for value, share in shares if share and share.n >= SMALL]
             if shown and len(groups) > 1:
                 found.append(Breakdown(row, by, shown, len(groups) - len(shown)))
     return found
 
 
 def fewer_questions(rows: Iterable[Row]) -> list[tuple[str, str, int, int]]:
-    """Give (scenario, split, asked, got) where a scenario has fewer questions than its config asks for."""
+    """Return (scenario, split, asked, got) where a scenario has fewer questions than its config asks for."""
     found = [
-        (row.scenario, split, counts["asked"], counts["got"])
+        (row.scenario, split, counts.asked, counts.got)
         for row in rows
-        for split, counts in pick(row.metrics, "questions", path=row.path).items()
+        for split, counts in row.metrics.questions.items()
     ]
     return [fact for fact in dict.fromkeys(found) if fact[3] < fact[2]]
 
 
-def _rows(path: Path, metrics: dict) -> list[Row]:
-    cell, kind, scenario = (pick(metrics, key, path=path) for key in ("cell", "type", "scenario"))
-    if cell != f"{kind}_{scenario}":
-        raise ReportError(f"{path}: cell {cell!r} should be '{kind}_{scenario}', its type and scenario; make it again")
-    common = {"cell": cell, "scenario": scenario, "metrics": metrics, "path": path}
-    if kind != "untrained":
-        return [Row(type=kind, trained=True, mode=pick(metrics, "baseline", path=path), **common)]
-    prompts = pick(metrics, "prompts", path=path)
-    named = {name: name.partition("_") for name in prompts}  # no type has an underscore in its name
-    return [
-        Row(type=type, thinking=said.replace("_", " "), trained=False, mode=prompts[name], **common)
-        for name, (type, _, said) in named.items()
-    ]
-
-
-def read_json(path: Path) -> dict:
-    """Read an object of figures, all text in it made visible; raises ReportError where the file holds no such thing."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"), parse_constant=no_constant)
-    except ValueError as error:
-        raise ReportError(f"{path}: not JSON: {error}; delete it and make it again") from None
-    if not isinstance(value, dict):
-        raise ReportError(f"{path}: expected an object, found {type(value).__name__}; delete it and make it again")
-    return visible(value)
-
-
-def visible(value: object) -> object:
-    """Make every text in a JSON value show the characters that would hide or move others."""
-    if isinstance(value, str):
-        return escaping.visible(value)
-    if isinstance(value, dict):
-        return {visible(key): visible(item) for key, item in value.items()}
-    return [visible(item) for item in value] if isinstance(value, list) else value
-
-
-def pick(value: dict, *keys: str, path: Path | None = None) -> object:
-    """Follow keys into metrics; None where something on the way is null, ReportError where a key is not there."""
-    for depth, key in enumerate(keys):
-        if value is None:
-            return None
-        if not isinstance(value, dict) or key not in value:
-            raise ReportError(
-                f"{path or 'metrics'}: key {'.'.join(keys[: depth + 1])!r} is missing; make the file again"
-            )
-        value = value[key]
-    return value
-
-
-def columns(row: Row, gain: dict[str, dict | None]) -> dict[str, object]:
-    """Give a row of table.csv; `gain` holds the quantities that compare the row with other cells."""
+def columns(row: Row, compared: Quantities) -> dict[str, object]:
+    """Return a row of table.csv; `compared` holds the quantities that compare the row with other cells."""
+    metrics, made = row.metrics, row.metrics.provenance
     flat: dict[str, object] = {
         "cell": row.cell,
         "scenario": row.scenario,
         "type": row.type,
         "thinking": row.thinking,
         "trained": "yes" if row.trained else "no",
-        "n": pick(row.mode, "n", path=row.path),
+        "n": row.answers.n,
+        **_answer_columns(row.answers),
     }
-    _add(flat, "", row.mode, ANSWER_QUANTITIES, ANSWER_PLAIN, row.path)
-    if row.trained:
-        speculative = pick(row.metrics, "speculative", path=row.path)
-        _add(flat, "speculative_", speculative, ANSWER_QUANTITIES, ANSWER_PLAIN, row.path)
-        _add(flat, "", row.metrics, CELL_QUANTITIES, CELL_PLAIN, row.path)
-        for place, share in enumerate(
-            pick(row.metrics, "speculation", "per_position_acceptance", path=row.path), start=1
-        ):
-            flat |= _spread(f"accepted_at_{place}", share)
-    for name, interval in gain.items():
-        flat |= _spread(name, interval)
-    return flat | {name: row.metrics.get("provenance", {}).get(name) for name in MADE_BY}
+    if metrics.speculation:
+        flat |= {f"speculative_{name}": value for name, value in _answer_columns(metrics.speculative).items()}
+        flat |= _speculation_columns(metrics)
+    return flat | _spread(compared) | {
+        "seed": made.seed,
+        "config_hash": made.config_hash,
+        "commit": made.commit,
+        "time": made.time,
+    }  # fmt: skip
 
 
-def _add(flat: dict, prefix: str, value: dict, quantities: dict, plain: dict, path: Path) -> None:
-    for name, keys in quantities.items():
-        flat |= _spread(prefix + name, pick(value, *keys, path=path))
-    flat |= {prefix + name: pick(value, *keys, path=path) for name, keys in plain.items()}
+def _answer_columns(answers: RunMetrics) -> dict[str, object]:
+    accuracy, tokens, latency = answers.accuracy, answers.tokens, answers.latency
+    quantities = {
+        "accuracy_strict": accuracy.strict,
+        "accuracy_lenient": accuracy.lenient,
+        "accuracy_strict_finished": accuracy.strict_finished,
+        "accuracy_lenient_finished": accuracy.lenient_finished,
+        "truncated": answers.truncated,
+        "tokens": tokens.mean,
+        "compliance": answers.compliance,
+        "steps_per_answer": answers.steps_per_answer,
+        "words_per_step": answers.words_per_step,
+        "latency_p50": latency and latency.p50,
+    }
+    return _spread(quantities) | {
+        "latency_p90": latency and latency.p90,
+        "latency_p99": latency and latency.p99,
+        "tokens_median": tokens.median,
+        "tokens_total": tokens.total,
+        "undecided": answers.undecided,
+        "unparsable": answers.unparsable,
+        "wall_seconds": answers.wall_seconds,
+        "tokens_per_second": answers.tokens_per_second,
+        "bound_tokens_per_second": answers.bound_tokens_per_second,
+        "share_of_bound": answers.share_of_bound,
+        "concurrency": answers.concurrency,
+    }
 
 
-def _spread(name: str, interval: dict | None) -> dict[str, object]:
-    interval = interval or {}
-    return {name: interval.get("value")} | {f"{name}_{part}": interval.get(part) for part in ("low", "high", "n")}
+def _speculation_columns(metrics: CellMetrics) -> dict[str, object]:
+    spec, speedup, bandwidth = metrics.speculation, metrics.speedup, metrics.bandwidth
+    quantities = {
+        "speedup": speedup,
+        "acceptance_rate": spec.acceptance_rate,
+        "tokens_per_step": spec.tokens_per_step,
+        "order_independent_agreement": spec.order_independent_agreement,
+        "identical_rate": metrics.lossless.identical_rate,
+    }
+    positions = {f"accepted_at_{place}": share for place, share in enumerate(spec.per_position_acceptance, start=1)}
+    return _spread(quantities) | {
+        "acceptance_definition": spec.acceptance_definition,
+        "agreement_definition": spec.agreement_definition,
+        "method": spec.method,
+        "draft_length": spec.draft_length,
+        "per_token_acceptance": spec.per_token_acceptance,
+        "predicted_speedup": speedup.predicted,
+        "draft_cost": speedup.draft_cost,
+        "verify_cost": speedup.verify_cost,
+        "best_draft_length": speedup.best_draft_length,
+        "bytes_per_second": bandwidth.target and bandwidth.target.bytes_per_second,
+        "read_bytes_per_second": bandwidth.read_bytes_per_second,
+        **_spread(positions),
+    }
 
 
-def write_table(path: str | Path, rows: Sequence[dict[str, object]]) -> None:
-    """Write rows as CSV, whole or not at all, with the columns of all rows; text a spreadsheet would run is quoted."""
-    names = list(dict.fromkeys(name for row in sorted(rows, key=len, reverse=True) for name in row))
-    with whole_file(path) as file:
-        table = csv.DictWriter(file, names or ["cell"], restval="", lineterminator="\n")
-        table.writeheader()
-        table.writerows({name: escaping.csv_cell(value) for name, value in row.items()} for row in rows)
+def _spread(quantities: Mapping[str, Interval | None]) -> dict[str, float | int | None]:
+    """Return the four columns of each quantity; None in all where it is undefined."""
+    parts = {"": "value", "_low": "low", "_high": "high", "_n": "n"}
+    return {f"{name}{end}": getattr(one, part, None) for name, one in quantities.items() for end, part in parts.items()}

@@ -225,7 +225,7 @@ class CellMetrics:
     """Metrics of a cell of a study, or of a data set that `doubledraft evaluate` was given."""
 
     cell: str  # {type}_{scenario}, or the name of the data set
-    type: str | None  # null, like the next three, outside a study
+    type: str | None  # null outside a study, like scenario, questions and questions_hash
     scenario: str | None
     n: int  # questions
     questions: dict[str, QuestionCounts] | None  # by split

@@ -15,6 +15,10 @@ class Hardware:
     cores: int | None
     gpu: str | None
 
+    def __str__(self) -> str:
+        """Return the machine in a line, for people."""
+        return f"{self.processor}, {self.cores} cores, {self.gpu or 'no GPU'}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provenance:

@@ -21,7 +21,7 @@ FILES = {
     "training.json": TrainingSummary,
 }
 NAMES = {str: "string", int: "integer", float: "number", bool: "boolean", types.NoneType: "null"}
-FIELD = re.compile(r"^    (\w+): [^#]*#\s*(.*)$", re.MULTILINE)
+FIELD = re.compile(r"^    (\w+): [^#\n]*#\s*(.*)$", re.MULTILINE)
 
 
 def write_all(folder: str) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from benchmarks import engine
-from benchmarks.vllm_arm import VllmArm
 from doubledraft.engine.load import create_backend
 from doubledraft.records import Generation, Question, write_records
 from tests.helpers import faults
@@ -76,7 +75,7 @@ def test_every_arm_is_timed_and_compared_with_plain_decoding(command, tmp_path, 
         id="q", prompt_tokens=1, token_ids=[5, 6], text="", finish_reason="stop", batch=0, batch_seconds=0.1
     )
     write_records(spoken, [row])
-    monkeypatch.setattr(sys, "argv", [*command, "--says", str(spoken), "--out", str(out)])
+    monkeypatch.setattr(sys, "argv", [*command, "--draft-vocabulary", str(spoken), "--out", str(out)])
     engine.main()
     report = json.loads(out.read_text())
     assert [row["arm"] for row in report["arms"]] == ARMS
@@ -94,12 +93,12 @@ def test_every_arm_ends_at_the_tokens_that_the_model_names(command, target, monk
     options = engine._options()
     backend = create_backend(target, options.dtype, options.device)
     asked, _ = engine._prompts(options)
-    whole = engine._native(backend, set(), options)[0][engine.PLAIN](asked)[0]
+    whole, _ = engine._native(backend, set(), options)[engine.PLAIN](asked[0])
     (target / "generation_config.json").write_text(json.dumps({"eos_token_id": [whole[len(whole) // 2]]}))
     _, stops = engine._prompts(options)
     end = next(place for place, token in enumerate(whole, start=1) if token in stops)
-    for name, arm in (engine._native(backend, stops, options)[0] | engine._hugging_face(stops, options)).items():
-        assert arm(asked) == [whole[:end]] * 2, name
+    for name, answer in (engine._native(backend, stops, options) | engine._hugging_face(stops, options)).items():
+        assert [answer(prompt)[0] for prompt in asked] == [whole[:end]] * 2, name
 
 
 def test_vllm_gets_the_room_that_the_prompts_need_and_leaves_no_process_behind(command, tmp_path, monkeypatch):
@@ -116,22 +115,14 @@ def test_vllm_gets_the_room_that_the_prompts_need_and_leaves_no_process_behind(c
         faults.ended(settings["core"])
 
 
-def test_a_vllm_that_dies_while_it_starts_is_reported(tmp_path, monkeypatch):
+def test_a_vllm_that_dies_while_it_starts_is_reported(command, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", command)
     _pretend_vllm(DYING_VLLM, tmp_path, monkeypatch)
-    with pytest.raises(RuntimeError, match="did not start"):
-        VllmArm(
-            target="model",
-            draft="",
-            draft_length=0,
-            dtype="float32",
-            max_tokens=12,
-            max_model_len=42,
-            memory=0.3,
-            eager=True,
-        )
+    with ExitStack() as stack, pytest.raises(RuntimeError, match="vllm_engine ended with exit status 1"):
+        engine._vllm(stack, [[5] * 20], engine._options())
 
 
 def _pretend_vllm(code: str, folder: Path, monkeypatch) -> None:
-    """Put a module in vLLM's place; processes that are started import what their parent would."""
+    """Put a module in vLLM's place for child processes."""
     (folder / "vllm.py").write_text(code)
-    monkeypatch.syspath_prepend(folder)
+    monkeypatch.setenv("PYTHONPATH", str(folder))

@@ -28,7 +28,7 @@ FIGURES = re.compile(
 
 @pytest.fixture(scope="module")
 def expected(tiny_model) -> str:
-    """What the target says by itself, as it may stand in a terminal."""
+    """Return the target's own answer, escaped as for a terminal."""
     target, tokenizer = create_backend(tiny_model, "float32", "cpu"), AutoTokenizer.from_pretrained(tiny_model)
     asked = prompt_ids(tokenizer, [{"role": "user", "content": QUESTION}])
     [ids], _ = decode(target, [asked], 24, stop_ids=stop_ids(tiny_model, tokenizer))
@@ -54,18 +54,25 @@ def test_the_answer_is_the_targets_own_whoever_drafts(arguments, tiny_model, tin
         assert found[2] is None, "nobody drafted"
 
 
-def test_a_draft_that_says_few_tokens_leaves_the_answer_as_it_is(tiny_model, tiny_draft, expected, tmp_path, capsys):
+def test_a_draft_vocabulary_leaves_the_answer_as_it_is(tiny_model, tiny_draft, expected, tmp_path, capsys):
     said = tmp_path / "said.jsonl"
     row = Generation(
         id="q", prompt_tokens=1, token_ids=[5, 6], text="", finish_reason="stop", batch=0, batch_seconds=0.1
     )
     write_records(said, [row])
-    status, out, err = generate(capsys, tiny_model, "--draft", tiny_draft, "--says", said)
+    status, out, err = generate(capsys, tiny_model, "--draft", tiny_draft, "--draft-vocabulary", said)
     assert status == 0 and out == f"{expected}\n"
     found = FIGURES.match(err.strip())
     assert int(found[3]) < int(found[4]), "a draft of two tokens was not refused"
-    status, _, err = generate(capsys, tiny_model, "--draft", tiny_draft, "--says", tmp_path / "none.jsonl")
-    assert status == 2 and "--says" in err and "none.jsonl" in err
+    status, _, err = generate(capsys, tiny_model, "--draft", tiny_draft, "--draft-vocabulary", tmp_path / "none.jsonl")
+    assert status == 2 and "draft vocabulary: " in err and "none.jsonl" in err
+
+
+def test_a_draft_of_8_bit_weights_leaves_the_answer_as_it_is(tiny_model, tiny_draft, expected, capsys):
+    status, out, err = generate(capsys, tiny_model, "--draft", tiny_draft, "--draft-int8")
+    assert status == 0 and out == f"{expected}\n"
+    found = FIGURES.match(err.strip())
+    assert 0 < int(found[3]) < int(found[4])
 
 
 def test_a_terminal_shows_accepted_tokens_in_colour_unless_told_not_to(
@@ -120,10 +127,11 @@ def test_a_folder_that_is_not_there_is_refused_by_name(folder, capsys, monkeypat
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--ngram", "--draft-length", "adaptive"), "--draft-length adaptive goes by the confidence of a draft model"),
-        (("--says", "said.jsonl"), "--says is what a draft model proposes"),
-        (("--ngram", "--says", "said.jsonl"), "--says is what a draft model proposes"),
-        (("--few-shot",), "--few-shot shows the shots of a prompt file"),
+        (("--ngram", "--draft-length", "adaptive"), "--draft-length adaptive needs the confidence of a draft model"),
+        (("--draft-vocabulary", "said.jsonl"), "--draft-vocabulary needs a draft model"),
+        (("--ngram", "--draft-vocabulary", "said.jsonl"), "--draft-vocabulary needs a draft model"),
+        (("--draft-int8",), "--draft-int8 needs a draft model"),
+        (("--few-shot",), "--few-shot needs the examples of a prompt file"),
     ],
     ids=str,
 )
@@ -146,11 +154,11 @@ def test_draws_repeat_with_their_seed_and_a_bad_temperature_is_refused(tiny_mode
     assert status == 2 and "temperature should be 0" in err
 
 
-def test_a_process_of_its_own_says_the_answer_and_then_its_figures(tiny_model, expected):
+def test_a_process_of_its_own_prints_the_answer_and_then_its_metrics(tiny_model, expected):
     command = [sys.executable, "-m", "doubledraft", "generate", "--model", tiny_model, "--prompt", QUESTION]
     settings = ["--max-tokens", "24", "--dtype", "float32", "--device", "cpu"]
     shown = subprocess.run([*command, *settings], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (shown.returncode, shown.stdout) == (0, f"{expected}\n")
     *before, figures = shown.stderr.strip().split("\n")
     assert FIGURES.fullmatch(figures), shown.stderr
-    assert not [line for line in before if "torch" in line], "what libraries say of themselves is kept away"
+    assert not [line for line in before if "torch" in line], "messages of libraries are kept away"

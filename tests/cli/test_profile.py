@@ -24,7 +24,7 @@ def test_the_tables_the_trace_and_the_figures_are_of_one_pair(tiny_model, tiny_d
     for name, arm in found["arms"].items():
         assert f"{name}: {arm['steps']} steps of " in out
         assert all(row["part"] in out for row in arm["parts"])
-    assert "memory is read at" in out and "\nspeedup " in out
+    assert "read bandwidth " in out and "\nspeedup " in out
     assert json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
 
 

@@ -74,7 +74,7 @@ def pair(request, folder) -> tuple[Backend, torch.nn.Module]:
     """Give our model, run by either kernel, and transformers' own, of one architecture."""
     from transformers import AutoModelForCausalLM
 
-    ours = create_backend(folder, "float32", "cpu", compiled=request.param == "compiled")
+    ours = create_backend(folder, "float32", "cpu", kernel=request.param)
     assert ours.kernel == request.param, "this test needs a C++ compiler"
     return ours, AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
 
@@ -135,5 +135,18 @@ def test_a_model_that_needs_another_forward_pass_is_refused(tmp_path, change: di
 
 
 def test_graphs_of_8_bit_weights_are_refused(tiny_model):
-    with pytest.raises(ModelError, match="leave out int8 or graphs"):
-        create_backend(tiny_model, "float32", "cpu", int8=True, graphs=True)
+    with pytest.raises(ModelError, match="int8 weights need.*kernel graphs"):
+        create_backend(tiny_model, "float32", "cpu", int8=True, kernel="graphs")
+
+
+def test_a_device_gets_its_fastest_kernel(tiny_model):
+    assert create_backend(tiny_model, "float32", "cpu").kernel == "compiled", "this test needs a C++ compiler"
+    assert create_backend(tiny_model, "float16", "cpu").kernel == "torch", "the compiled pass has no float16"
+
+
+def test_bfloat16_runs_in_torch_on_a_cpu_whose_onednn_cannot_pack_it(tiny_model, monkeypatch):
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False)
+    ids = torch.tensor([[5, 6, 7]])
+    for dtype in ("float32", "bfloat16"):
+        ours = create_backend(tiny_model, dtype, "cpu", kernel="torch")
+        assert ours.logits(ours.forward(ids, ours.new_cache(1, 8))).isfinite().all()

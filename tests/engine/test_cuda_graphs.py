@@ -1,6 +1,6 @@
-"""Passes over whole, lent caches of fixed shapes give what other passes give.
+"""Passes captured over whole, reused caches of fixed shapes compute what other passes compute.
 
-Everything but the recording of a CUDA graph runs here; on a GPU the same tests would run the recording too.
+Without a GPU everything but the capture of a CUDA graph runs; on a GPU the same tests capture graphs too.
 """
 
 import gc
@@ -23,12 +23,12 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 @pytest.fixture(scope="module")
 def plain(tiny_model) -> list[list[int]]:
-    return decode(create_backend(tiny_model, "float32", DEVICE, compiled=False), PROMPTS, NEW)[0]
+    return decode(create_backend(tiny_model, "float32", DEVICE, kernel="torch"), PROMPTS, NEW)[0]
 
 
 @pytest.fixture
 def pair(tiny_model, tiny_draft) -> tuple[Backend, Backend]:
-    return tuple(create_backend(folder, "float32", DEVICE, graphs=True) for folder in (tiny_model, tiny_draft))
+    return tuple(create_backend(folder, "float32", DEVICE, kernel="graphs") for folder in (tiny_model, tiny_draft))
 
 
 @pytest.mark.parametrize("length", [1, 3, 8, AdaptiveLength(5)], ids=lambda value: getattr(value, "longest", value))
@@ -81,8 +81,8 @@ def test_a_full_cache_is_refused_before_anything_is_written(pair):
 
 
 def test_a_draft_that_says_few_tokens_is_mapped_back(tiny_model, pair, plain):
-    says = sorted({token for row in plain for token in row})
-    draft = create_backend(tiny_model, "float32", DEVICE, graphs=True, says=says)
+    allowed = sorted({token for row in plain for token in row})
+    draft = create_backend(tiny_model, "float32", DEVICE, kernel="graphs", allowed_tokens=allowed)
     figures = summary(speculative_decode(pair[0], draft, PROMPTS, NEW)[1])
     assert figures["accepted"] == figures["drafted"] > 0
 
@@ -92,5 +92,5 @@ def test_the_same_seed_gives_the_same_answer_as_without_graphs(pair, tiny_model,
         random = torch.Generator(DEVICE).manual_seed(3)
         return speculative_decode(target, draft, PROMPTS, NEW, sampling=Sampling(1.0), generator=random)[0]
 
-    without = (create_backend(folder, "float32", DEVICE, compiled=False) for folder in (tiny_model, tiny_draft))
+    without = (create_backend(folder, "float32", DEVICE, kernel="torch") for folder in (tiny_model, tiny_draft))
     assert answer(*pair) == answer(*without)

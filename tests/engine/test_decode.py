@@ -20,7 +20,7 @@ from doubledraft.engine.kv_cache import CacheFull, KVCache
 from doubledraft.engine.load import create_backend
 from doubledraft.engine.lossless import differences
 from doubledraft.engine.proposers import DraftModel, NGram
-from doubledraft.engine.sampling import Sampling, Verdict, probabilities
+from doubledraft.engine.sampling import Acceptance, Sampling, probabilities
 from doubledraft.evaluation.acceptance import summary
 from tests.helpers.prompts import NEW, PROMPTS
 from tests.helpers.tiny_models import build_model
@@ -200,24 +200,24 @@ def test_trimming_moves_no_bytes():
         cache.next_positions(5)
 
 
-def _accept_everything(best, drafted, lengths) -> Verdict:
-    return Verdict(lengths, best[torch.arange(len(best)), lengths], drafted == best[:, :-1])
+def _accept_everything(best, drafted, lengths) -> Acceptance:
+    return Acceptance(lengths, best[torch.arange(len(best)), lengths], drafted == best[:, :-1])
 
 
-def _accept_one_too_many(best, drafted, lengths) -> Verdict:
+def _accept_one_too_many(best, drafted, lengths) -> Acceptance:
     agreed = drafted == best[:, :-1]
     accepted = (sampling.leading(agreed, lengths) + 1).minimum(lengths)
-    return Verdict(accepted, best[torch.arange(len(best)), accepted], agreed)
+    return Acceptance(accepted, best[torch.arange(len(best)), accepted], agreed)
 
 
-def _accept_nothing(best, drafted, lengths) -> Verdict:
-    return Verdict(torch.zeros_like(lengths), best[:, 0], drafted == best[:, :-1])
+def _accept_nothing(best, drafted, lengths) -> Acceptance:
+    return Acceptance(torch.zeros_like(lengths), best[:, 0], drafted == best[:, :-1])
 
 
-def _next_token_one_early(best, drafted, lengths) -> Verdict:
+def _next_token_one_early(best, drafted, lengths) -> Acceptance:
     right = sampling.accept_greedy(best, drafted, lengths)
     early = best[torch.arange(len(best)), (right.accepted - 1).clamp(min=0)]
-    return Verdict(right.accepted, early, right.agreed)
+    return Acceptance(right.accepted, early, right.agreed)
 
 
 def _count_agreed_anywhere(agreed, lengths) -> torch.Tensor:
@@ -366,7 +366,7 @@ def test_a_draft_that_is_the_target_is_kept_when_sampling_too(target, length: in
 def _judged_by(shift_p: int, shift_q: int):
     """Give the accept rule with the distributions of other places."""
 
-    def accept(p, q, drafted, lengths, generator) -> Verdict:
+    def accept(p, q, drafted, lengths, generator) -> Acceptance:
         moved = q if q is None else q.roll(shift_q, 1)  # None where nothing was drafted
         return sampling.accept(p.roll(shift_p, 1), moved, drafted, lengths, generator)
 
@@ -381,9 +381,9 @@ def test_distributions_of_another_place_are_seen(monkeypatch, shifts: tuple[int,
 
 
 def test_a_bonus_token_that_is_not_drawn_from_p_is_seen(monkeypatch):
-    def accept(p, q, drafted, lengths, generator) -> Verdict:
+    def accept(p, q, drafted, lengths, generator) -> Acceptance:
         verdict = sampling.accept(p, q, drafted, lengths, generator)
-        return Verdict(
+        return Acceptance(
             verdict.accepted, verdict.next_token.where(verdict.accepted < lengths, p[:, -1].argmax(-1)), verdict.agreed
         )
 

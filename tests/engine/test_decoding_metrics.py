@@ -2,13 +2,13 @@
 
 import pytest
 
-from doubledraft.engine.decoding_metrics import Answer, Metrics, Step, StepTime, by_token_class, token_class
+from doubledraft.engine.decoding_metrics import Answer, DecodingStep, Metrics, StepTime, by_token_class, token_class
 from doubledraft.evaluation.acceptance import CounterError, per_position_acceptance, summary
 
 # Token 10 comes from the prompt's pass; the last step keeps two drafted tokens, of which the second ends the answer.
 STEPS = [
-    Step(drafted=[11, 12, 13], agreed=[True, False, True], accepted=1, emitted=2),
-    Step(drafted=[21, 22, 23], agreed=[True, True, False], accepted=2, emitted=2),
+    DecodingStep(drafted=[11, 12, 13], agreed=[True, False, True], accepted=1, emitted=2),
+    DecodingStep(drafted=[21, 22, 23], agreed=[True, True, False], accepted=2, emitted=2),
 ]
 ANSWER = Answer(prompt_tokens=4, token_ids=[10, 11, 14, 21, 22], finish_reason="stop", steps=STEPS)
 TIMES = [StepTime(3, 0.3, 1.0), StepTime(3, 0.6, 2.0)]
@@ -31,7 +31,7 @@ def test_times_add_up_and_a_drafted_token_has_its_share():
 
 
 def test_plain_decoding_has_a_target_step_and_no_acceptance():
-    steps = [Step([], [], 0, 1)] * 2
+    steps = [DecodingStep([], [], 0, 1)] * 2
     figures = summary(Metrics([Answer(4, [1, 2, 3], "length", steps)], 0.5, [StepTime(0, 0.0, 1.0)] * 2))
     assert figures["tokens_per_step"] == 1
     assert figures["step_seconds"] == {"target": 1.0, "draft": None, "verify": None}
@@ -43,7 +43,7 @@ def test_plain_decoding_has_a_target_step_and_no_acceptance():
 
 
 def test_drafts_of_different_lengths_have_no_per_token_acceptance():
-    steps = [Step([11], [True], 1, 2), *STEPS[:1]]
+    steps = [DecodingStep([11], [True], 1, 2), *STEPS[:1]]
     answer = Answer(4, [10, 11, 12, 11, 14], "length", steps)
     assert summary(Metrics([answer], 0.5, TIMES))["per_token_acceptance"] is None
 

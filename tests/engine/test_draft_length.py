@@ -5,15 +5,15 @@ from statistics import mean
 import pytest
 import torch
 
-from doubledraft.engine.decoding_metrics import Step, StepTime
+from doubledraft.engine.decoding_metrics import DecodingStep, StepTime
 from doubledraft.engine.draft_length import BINS, AdaptiveLength, FixedLength
 from doubledraft.evaluation.acceptance import best_draft_length
 
 SURE, UNSURE = torch.tensor([[9.0, 0.0, 0.0]]), torch.tensor([[0.0, 0.1, 0.0]])
 
 
-def step(drafted: int, accepted: int) -> Step:
-    return Step([0] * drafted, [index < accepted for index in range(drafted)], accepted, accepted + 1)
+def step(drafted: int, accepted: int) -> DecodingStep:
+    return DecodingStep([0] * drafted, [index < accepted for index in range(drafted)], accepted, accepted + 1)
 
 
 def draft(rule: AdaptiveLength, logits: torch.Tensor, rows: int = 1) -> int:

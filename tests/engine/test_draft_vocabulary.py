@@ -1,4 +1,4 @@
-"""A draft that says few tokens changes nothing that the target says."""
+"""A draft vocabulary changes no token of the output."""
 
 import pytest
 import torch
@@ -47,22 +47,22 @@ def test_nothing_to_learn_from_is_refused():
             learn(answers, size)
 
 
-@pytest.mark.parametrize("compiled", [True, False], ids=["compiled", "torch"])
+@pytest.mark.parametrize("kernel", ["compiled", "torch"])
 @pytest.mark.parametrize("size", [None, 5])
-def test_greedy_answers_are_those_of_plain_decoding(target, tiny_draft, answers, size: int | None, compiled: bool):
-    says = learn(answers, size)
-    draft = create_backend(tiny_draft, "float32", "cpu", says=says, compiled=compiled)
+def test_greedy_answers_are_those_of_plain_decoding(target, tiny_draft, answers, size: int | None, kernel: str):
+    allowed = learn(answers, size)
+    draft = create_backend(tiny_draft, "float32", "cpu", allowed_tokens=allowed, kernel=kernel)
     for length in (3, AdaptiveLength(6)):
         ids, metrics = speculative_decode(target, draft, PROMPTS, NEW, draft_length=length)
         assert ids == answers
         steps = [step for answer in metrics.answers for step in answer.steps]
-        assert {token for step in steps for token in step.drafted} <= set(says)
+        assert {token for step in steps for token in step.drafted} <= set(allowed)
         assert any(step.accepted for step in steps), "no draft was accepted, so the ids were not mapped back rightly"
 
 
 def test_an_identical_draft_is_refused_only_where_a_token_is_missing(target, tiny_model, answers):
     """Its proposals are the target's own choices, so what it may say is always accepted: the ids are mapped rightly."""
-    full = create_backend(tiny_model, "float32", "cpu", says=learn(answers))
+    full = create_backend(tiny_model, "float32", "cpu", allowed_tokens=learn(answers))
     figures = summary(speculative_decode(target, full, PROMPTS, NEW)[1])
     assert figures["accepted"] == figures["drafted"] > 0
 
@@ -71,13 +71,13 @@ def test_a_drawn_draft_comes_with_its_probabilities_over_the_whole_vocabulary(ta
     from doubledraft.engine.draft_length import FixedLength
     from doubledraft.engine.proposers import DraftModel
 
-    says = [3, 8, 200]
-    proposer = DraftModel(create_backend(tiny_model, "float32", "cpu", says=says))
+    allowed = [3, 8, 200]
+    proposer = DraftModel(create_backend(tiny_model, "float32", "cpu", allowed_tokens=allowed))
     proposer.start(target, PROMPTS, 60)
     random = torch.Generator().manual_seed(0)
     draft = proposer.propose([[*prompt, 1] for prompt in PROMPTS], 3, FixedLength(3), Sampling(1.0), random)
     assert draft.q.shape == (4, 3, target.vocabulary)
-    assert torch.allclose(draft.q[..., says].sum(-1), torch.ones(4, 3)), "all the probability is on those tokens"
+    assert torch.allclose(draft.q[..., allowed].sum(-1), torch.ones(4, 3)), "all the probability is on those tokens"
     assert (draft.q.gather(-1, draft.tokens.unsqueeze(-1)) > 0).all()
 
 
@@ -87,7 +87,7 @@ def test_sampled_tokens_are_distributed_as_the_target_says(target, tiny_draft):
 
     rows, settings = 3_000, Sampling(0.5)
     prompt = PROMPTS[2]
-    draft = create_backend(tiny_draft, "float32", "cpu", says=list(range(0, target.vocabulary, 2)))
+    draft = create_backend(tiny_draft, "float32", "cpu", allowed_tokens=list(range(0, target.vocabulary, 2)))
     random = torch.Generator().manual_seed(0)
     ids, metrics = speculative_decode(
         target, draft, [prompt] * rows, 3, draft_length=2, sampling=settings, generator=random
@@ -106,30 +106,30 @@ def test_sampled_tokens_are_distributed_as_the_target_says(target, tiny_draft):
     assert chisquare(seen, due * (seen.sum() / due.sum())).pvalue > 1e-6
 
 
-def test_a_target_says_every_token(tiny_model):
-    few = create_backend(tiny_model, "float32", "cpu", says=[1, 2, 3])
-    with pytest.raises(ValueError, match="says 3 tokens only"):
+def test_a_target_needs_every_token(tiny_model):
+    few = create_backend(tiny_model, "float32", "cpu", allowed_tokens=[1, 2, 3])
+    with pytest.raises(ValueError, match="draft vocabulary of 3 tokens: a target needs all"):
         decode(few, PROMPTS, 5)
 
 
 @pytest.mark.parametrize(
-    ("says", "message"),
+    ("tokens", "message"),
     [
-        ([1, 99999], "cannot say token 99999, only 0 to "),
-        ([1, -1], "cannot say token -1, only 0 to "),
-        ([1, 7, 7], "token 7 stands 2 times"),
+        ([1, 99999], "token 99999 of the draft vocabulary is not one of 0 to "),
+        ([1, -1], "token -1 of the draft vocabulary is not one of 0 to "),
+        ([1, 7, 7], "token 7 occurs 2 times"),
         ([], "expected at least one token"),
     ],
 )
-def test_tokens_that_a_draft_cannot_say_are_refused_by_id(tiny_draft, says: list[int], message: str):
+def test_tokens_that_a_draft_does_not_have_are_refused_by_id(tiny_draft, tokens: list[int], message: str):
     with pytest.raises(ModelError, match=message):
-        create_backend(tiny_draft, "float32", "cpu", says=says)
+        create_backend(tiny_draft, "float32", "cpu", allowed_tokens=tokens)
 
 
 def test_tokens_beyond_the_targets_vocabulary_are_refused(target, tmp_path):
     from tests.helpers.tiny_models import build_model
 
     padded = build_model(tmp_path / "padded", rows=512)
-    draft = create_backend(padded, "float32", "cpu", says=[1, 500])
-    with pytest.raises(ModelError, match="should say tokens below"):
+    draft = create_backend(padded, "float32", "cpu", allowed_tokens=[1, 500])
+    with pytest.raises(ModelError, match="draft vocabulary must lie below"):
         speculative_decode(target, draft, PROMPTS, 5)

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from doubledraft import machine
 from doubledraft.evaluation import cross_check
-from doubledraft.evaluation.cross_check import HuggingFace, compare
+from doubledraft.evaluation.cross_check import _assisted, compare
 from doubledraft.inference import generate
+from doubledraft.inference.hugging_face import HuggingFacePair
 from doubledraft.inference.job import Asked, Job
 from doubledraft.inference.native_engine import NativeEngine
 from doubledraft.inference.tokenizing import load_tokenizer, stop_ids
@@ -49,10 +51,10 @@ def test_ours_takes_the_steps_of_hugging_face_s_assisted_generation(tmp_path, ti
     middle = ours.answer(asked)[0].token_ids[TOKENS // 2]
     for stops in (stop_ids(tiny_model, tokenizer), {middle}):  # answers that end at the limit, and inside
         ours._stop_ids = stops
-        peer = HuggingFace(asked_for, stops)
+        peer = HuggingFacePair(tiny_model, tiny_draft, dtype="float32", device=machine.device(), stop_ids=stops)
         for question, row in zip(asked[:2], ours.answer(asked[:2]), strict=True):
-            alone = peer.alone(question)
-            assisted = peer.assisted(question, alone[0])
+            alone = peer.generate(question.token_ids, TOKENS)
+            assisted = _assisted(peer, asked_for, question, alone[0], stops)
             assert assisted.token_ids == row.token_ids == alone
             assert (assisted.steps, assisted.finish_reason) == (row.steps, row.finish_reason)
             assert row.drafted > row.accepted, "nothing was refused, so nothing was tested"

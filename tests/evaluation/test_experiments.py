@@ -2,22 +2,22 @@
 
 import pytest
 
-from doubledraft.engine.decoding_metrics import Answer, Metrics, Step, StepTime
+from doubledraft.engine.decoding_metrics import Answer, DecodingStep, Metrics, StepTime
 from doubledraft.evaluation.arms import Timing
 from doubledraft.evaluation.experiments import figures, samples
 from doubledraft.evaluation.interleave import BASELINE
 from doubledraft.records import Question
 
 
-def timing(arm: str, question: int, repeat: int, seconds: float, steps: list[Step], ids: list[int]) -> Timing:
+def timing(arm: str, question: int, repeat: int, seconds: float, steps: list[DecodingStep], ids: list[int]) -> Timing:
     """Give an answer that took `seconds`, a half of them for the prompt."""
     answer = Answer(3, ids, "length", steps)
     times = [StepTime(len(step.drafted), 0.0, seconds / 2 / len(steps)) for step in steps]
     return Timing(arm, question, repeat, seconds, Metrics([answer], seconds / 2, times))
 
 
-PLAIN = [Step([], [], 0, 1)] * 2
-DRAFTED = [Step([7, 8], [True, False], 1, 2)]
+PLAIN = [DecodingStep([], [], 0, 1)] * 2
+DRAFTED = [DecodingStep([7, 8], [True, False], 1, 2)]
 TIMINGS = [
     timing(arm, question, repeat, seconds, PLAIN if arm == BASELINE else DRAFTED, [6, 7, last])
     for repeat in range(2)

@@ -1,16 +1,16 @@
-"""Only like runs are scored and compared; everything else is an error that names the file and the first difference.
-
-Run:
-"""
+"""Only like runs are scored and compared; everything else is an error that names the file and the first difference."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 
 from doubledraft.evaluation import runs
 from doubledraft.evaluation.runs import ComparisonError, Run
-from doubledraft.records import Generation, Question, write_records
+from doubledraft.records import Generation, Question, from_json, write_records
+from doubledraft.summaries.provenance import Hardware
+from doubledraft.summaries.run_file import RunFile
+from tests.helpers import made_up
 
 ASKED = [
     Question(id=id, scenario="easy", split="test", question="1 + 1?", answer="2", steps=["1 + 1 = 2"]) for id in "abcd"
@@ -40,36 +40,25 @@ JOB = {
     "draft": "",
     "out": "baseline.jsonl",
 }
-INFO = {
-    "engine": "vllm",
-    "version": "0.32.0",
-    "kernel": "vllm",
-    "mode": "baseline",
-    "method": "none",
-    "draft_length": 3,
-    "concurrency": 2,
-    "dtype": "bfloat16",
-    "n": 4,
-    "step_seconds": {"draft": None, "target": None, "verify": None},
-    "bytes_per_pass": None,
-    "read_bytes_per_second": None,
-    "token_classes": None,
-    "job": JOB,
-    "environment": {"OMP_NUM_THREADS": "2"},
-    "provenance": {"hardware": {"processor": "x", "cores": 2, "gpu": None}},
-}
-DRAFTED = INFO | {
-    "mode": "speculative",
-    "method": "draft_model",
-    "job": JOB | {"draft": "small", "out": "speculative.jsonl"},
-}
+INFO = from_json(
+    made_up.run_file() | {"mode": "baseline", "kernel": "vllm", "n": 4, "concurrency": 2, "job": JOB},
+    RunFile,
+    "made up",
+)
+DRAFTED = replace(
+    INFO,
+    mode="speculative",
+    method="draft_model",
+    draft_length=3,
+    job=JOB | {"draft": "small", "out": "speculative.jsonl"},
+)
 
 
 @pytest.fixture
 def load(tmp_path):
     def load(rows=ROWS, info=INFO, asked=ASKED):
         write_records(tmp_path / "rows.jsonl", rows)
-        (tmp_path / "run.json").write_text(json.dumps(info))
+        (tmp_path / "run.json").write_text(json.dumps(info if isinstance(info, dict) else asdict(info)))
         return runs.load(str(tmp_path / "rows.jsonl"), str(tmp_path / "run.json"), asked, "test.jsonl")
 
     return load
@@ -111,19 +100,19 @@ def test_times_of_a_batch_that_contradict_are_an_error(load, seconds):
 
 
 @pytest.mark.parametrize("key", ["concurrency", "job", "environment", "provenance"])
-def test_run_file_without_a_key_is_an_error(load, key):
-    with pytest.raises(ComparisonError, match=f"run.json: key {key!r} is missing"):
-        load(info={name: value for name, value in INFO.items() if name != key})
+def test_run_file_without_a_field_is_an_error(load, key):
+    with pytest.raises(ComparisonError, match=f"run.json: field {key!r} of RunFile is missing.*again"):
+        load(info={name: value for name, value in asdict(INFO).items() if name != key})
 
 
 def test_run_file_without_a_setting_of_its_job_is_an_error(load):
     with pytest.raises(ComparisonError, match="run.json: key 'job.max_tokens' is missing"):
-        load(info=INFO | {"job": {name: value for name, value in JOB.items() if name != "max_tokens"}})
+        load(info=replace(INFO, job={name: value for name, value in JOB.items() if name != "max_tokens"}))
 
 
 def test_run_file_of_another_number_of_rows_is_an_error(load):
     with pytest.raises(ComparisonError, match="n is 5, but .* has 4 rows"):
-        load(info=INFO | {"n": 5})
+        load(info=replace(INFO, n=5))
 
 
 @pytest.mark.parametrize(
@@ -136,11 +125,11 @@ def test_run_file_of_another_number_of_rows_is_an_error(load):
 )
 def test_synthetic_acceptance_is_refused(load, switch):
     with pytest.raises(ComparisonError, match="synthetic acceptance"):
-        load(info=INFO | switch)
+        load(info=replace(INFO, job=JOB | switch))
 
 
 def test_measured_acceptance_is_not_taken_for_synthetic(load):
-    load(info=INFO | {"rejection_sample_method": "standard", "synthetic_acceptance_rates": None})
+    load(info=replace(INFO, job=JOB | {"rejection_sample_method": "standard", "synthetic_acceptance_rates": None}))
 
 
 def test_runs_that_differ_only_in_the_draft_may_be_compared():
@@ -155,26 +144,26 @@ def test_runs_that_differ_only_in_the_draft_may_be_compared():
         ({"version": "0.19.1"}, "version"),
         ({"kernel": "torch"}, "kernel"),
         ({"dtype": "float32"}, "dtype"),
-        ({"provenance": {"hardware": {"processor": "y", "cores": 64, "gpu": "H100"}}}, "hardware"),
+        ({"provenance": replace(INFO.provenance, hardware=Hardware(processor="y", cores=64, gpu="H100"))}, "hardware"),
         ({"environment": {"OMP_NUM_THREADS": "64"}}, "environment"),
         ({"method": "none"}, "with a draft"),
     ],
 )
 def test_unlike_runs_are_refused(change, named):
     with pytest.raises(ComparisonError, match=named):
-        runs.check_comparable(Run("base", ROWS, INFO), Run("spec", ROWS, DRAFTED | change))
+        runs.check_comparable(Run("base", ROWS, INFO), Run("spec", ROWS, replace(DRAFTED, **change)))
 
 
 @pytest.mark.parametrize("key", runs.SAME_IN_JOB)
 def test_runs_of_unlike_jobs_are_refused(key):
-    other = DRAFTED | {"job": DRAFTED["job"] | {key: "another"}}
+    other = replace(DRAFTED, job=DRAFTED.job | {key: "another"})
     with pytest.raises(ComparisonError, match=f"differ in {key}: .* and 'another'"):
         runs.check_comparable(Run("base", ROWS, INFO), Run("spec", ROWS, other))
 
 
 def test_a_baseline_that_drafts_is_refused():
     with pytest.raises(ComparisonError, match="base: expected a run without a draft, found method 'ngram'"):
-        runs.check_comparable(Run("base", ROWS, INFO | {"method": "ngram"}), Run("spec", ROWS, DRAFTED))
+        runs.check_comparable(Run("base", ROWS, replace(INFO, method="ngram")), Run("spec", ROWS, DRAFTED))
 
 
 def test_other_batches_are_refused():

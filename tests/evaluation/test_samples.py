@@ -1,15 +1,17 @@
-"""Samples and the comparison page show every row, and nothing that a model wrote can act on its reader.
-
-Run:
-"""
+"""Samples and the comparison page show every row, and nothing that a model wrote can act on its reader."""
 
 import csv
 import unicodedata
+from dataclasses import replace
 
 from doubledraft import escaping
 from doubledraft.evaluation import samples
 from doubledraft.evaluation.runs import Graded, Run
-from doubledraft.records import Generation, Question, Score
+from doubledraft.records import Generation, Question, Score, from_json
+from doubledraft.stats import Interval
+from doubledraft.summaries.cell_metrics import Accuracy, CellMetrics, RunMetrics
+from doubledraft.summaries.run_file import RunFile
+from tests.helpers import made_up
 
 HOSTILE = "=cmd|' /C calc'!A0 \x1b[31mred \u202edesrever\r\n</script>"
 
@@ -19,7 +21,7 @@ def question(id="q1", text="What is 1 + 1?", answer="2"):
 
 
 def graded(*answers):
-    """A mode with one (text, ids, finish, verdict) an answer; its figures are the shape that grade() gives."""
+    """Return a graded run with one (text, ids, finish, verdict) per answer; its metrics are made up."""
     rows = [
         Generation(
             id=f"q{index}",
@@ -40,28 +42,16 @@ def graded(*answers):
         Score(id=row.id, strict="2", lenient="2", strict_verdict=verdict, lenient_verdict=verdict)
         for row, (*_, verdict) in zip(rows, answers, strict=True)
     ]
-    share = {"value": 0.5, "low": 0.25, "high": 0.75, "n": len(rows)}
-    names = ("strict", "lenient", "strict_finished", "lenient_finished")
-    figures = {
-        "accuracy": dict.fromkeys(names, share),
-        "truncated": share,
-        "truncation_warning": any(row.finish_reason == "length" for row in rows),
-        "unparsable": 0,
-        "undecided": 0,
-        "unclosed_think": 0,
-        "compliance": None,
-        "steps_per_answer": share,
-        "words_per_step": None,
-        "tokens": {"mean": share},
-        "latency": None,
-        "tokens_per_second": 20.0,
-        "wall_seconds": 3.0,
-        "concurrency": 1,
-    }
-    return Graded(Run("x.jsonl", rows, {}), scores, figures)
+    share = Interval(0.5, 0.25, 0.75, len(rows))
+    metrics = replace(
+        from_json(made_up.mode(1, 20.0, 3.0), RunMetrics, "made up"),
+        accuracy=Accuracy(strict=share, lenient=share, strict_finished=share, lenient_finished=None),
+        truncation_warning=any(row.finish_reason == "length" for row in rows),
+    )
+    return Graded(Run("x.jsonl", rows, from_json(made_up.run_file(), RunFile, "made up")), scores, metrics)
 
 
-METRICS = {"cell": "untrained_easy", "n": 1}
+METRICS = from_json(made_up.untrained("easy"), CellMetrics, "made up")
 
 
 def test_samples_have_a_row_for_every_question_in_order(tmp_path):
@@ -102,7 +92,7 @@ def test_page_shows_an_answer_of_every_outcome_and_warns(tmp_path):
             ("cut", [4], "length", "different"),
         )
     }
-    samples.write_page(str(tmp_path / "page.txt"), METRICS | {"n": 5}, asked, modes)
+    samples.write_page(str(tmp_path / "page.txt"), replace(METRICS, n=5), asked, modes)
     page = (tmp_path / "page.txt").read_text()
     for expected in (
         "right (cot): q1",
@@ -114,5 +104,5 @@ def test_page_shows_an_answer_of_every_outcome_and_warns(tmp_path):
     ):
         assert expected in page
     assert "another right one" not in page
-    assert "50.0% [25.0%, 75.0%] n=5 !" in page, "a truncated accuracy is marked where it stands"
-    assert "tells more of the cap than of the model" in page
+    assert "50 % (25–75, n 5) !" in page, "a truncated accuracy is marked where it stands"
+    assert "tells of the cap, not of the model" in page

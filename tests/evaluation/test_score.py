@@ -1,7 +1,4 @@
-"""Every figure of metrics.json is right on a hand-made cell, and a run that misleads is flagged or refused.
-
-Run:
-"""
+"""Metrics are right on a hand-made cell, and a run that misleads is flagged or refused."""
 
 import csv
 import json
@@ -11,7 +8,7 @@ import pytest
 
 from doubledraft import stats
 from doubledraft.evaluation import runs
-from doubledraft.evaluation import score as benchmark
+from doubledraft.evaluation import score as scoring
 from doubledraft.evaluation.acceptance import CounterError
 from doubledraft.evaluation.runs import ComparisonError
 from doubledraft.provenance import config_hash
@@ -87,6 +84,9 @@ def info(mode="baseline", **values):
         "bytes_per_pass": {"target": 100, "draft": 20 if mode == "speculative" else None},
         "read_bytes_per_second": 4000.0,
         "token_classes": None,
+        "wall_seconds": 8.0,
+        "emitted_tokens": 20,
+        "peak_memory_gib": 1.5,
         "job": JOB,
         "environment": {"OMP_NUM_THREADS": "2"},
         "provenance": MEASURED,
@@ -95,8 +95,7 @@ def info(mode="baseline", **values):
 
 @pytest.fixture
 def score(tmp_path):
-    """Score a cell from rows; gives metrics.json as read back."""
-
+    """Score a cell from rows; return metrics.json as read back."""
     (tmp_path / "manifest.json").write_text(json.dumps(MANIFEST))
 
     def score(
@@ -107,7 +106,7 @@ def score(tmp_path):
         write_records(tmp_path / "speculative.jsonl", speculative or rows([1.0, 1.0, 2.0, 1.0], counters=COUNTERS))
         (tmp_path / "baseline_run.json").write_text(json.dumps(baseline_run or info()))
         (tmp_path / "speculative_run.json").write_text(json.dumps(speculative_run or info("speculative")))
-        benchmark.score_cell(
+        scoring.score_cell(
             cell="cod_easy",
             type="cod",
             scenario="easy",
@@ -182,10 +181,12 @@ def test_tokens_and_times_of_a_mode(score):
     assert mode["tokens"]["mean"]["value"] == 5
     assert (mode["tokens"]["median"], mode["tokens"]["total"]) == (5, 20)
     assert (mode["wall_seconds"], mode["tokens_per_second"], mode["concurrency"]) == (8, 2.5, 1)
-    assert mode["latency"]["p50"] == 1.5
-    assert mode["time_to_first_token"] == {"p50": 0.1, "p90": 0.1, "p99": 0.1, "n": 4}
+    assert mode["bound_tokens_per_second"] == 40 and mode["share_of_bound"] == 2.5 / 40, "4000 bytes/s, 100 a token"
+    assert mode["latency"]["p50"] == {"value": 1.5, "low": None, "high": None, "n": 4}
+    assert mode["latency"]["p90"] is None and mode["latency"]["reason"].endswith("there are 4")
+    assert mode["time_to_first_token"]["p50"]["value"] == 0.1
     # (latency - first token) / (tokens - 1): 1.9/6, 0.9/2, 3.9/7, 0.9/1
-    assert mode["time_per_token"]["p50"] == pytest.approx((0.9 / 2 + 3.9 / 7) / 2)
+    assert mode["time_per_token"]["p50"]["value"] == pytest.approx((0.9 / 2 + 3.9 / 7) / 2)
 
 
 def test_times_are_null_where_the_engine_gave_none(score):
@@ -209,18 +210,13 @@ def test_a_type_without_a_rule_has_steps_and_words_but_no_compliance(score):
         assert without[name] == with_rule[name]
 
 
-def test_speculation_figures_are_ratios_of_totals(score):
+def test_speculation_metrics_are_ratios_of_totals(score):
     speculation = score()["speculation"]
     assert [speculation[name] for name in ("emitted", "steps", "drafted", "accepted")] == [20, 11, 21, 11]
     assert speculation["tokens_per_step"]["value"] == pytest.approx(20 / 11)
     assert speculation["acceptance_rate"]["value"] == pytest.approx(11 / 21)
     assert [rate["value"] for rate in speculation["per_position_acceptance"]] == pytest.approx([5 / 7, 3 / 7, 3 / 7])
-    assert speculation["self_check"] == {
-        "accepted_plus_steps": 22,
-        "emitted": 20,
-        "excess": 2,
-        "explained_by_trimming": True,
-    }
+    assert speculation["self_check"] == {"accepted_plus_steps": 22, "emitted": 20, "excess": 2, "trimmable": 5}
 
 
 def test_speedup_stands_beside_its_prediction(score):
@@ -238,7 +234,8 @@ def test_what_an_engine_tells_of_its_drafts_and_steps_is_in_the_metrics(score, t
     assert metrics["speculation"]["order_independent_agreement"]["value"] == 1
     assert metrics["speculation"]["token_classes"]["words"]["acceptance_rate"] == share(11, 21)
     assert metrics["bandwidth"]["target"]["bytes_per_second"] == pytest.approx(100 / 0.05)
-    assert metrics["speedup"]["bound"] == pytest.approx((20 / 11) / (1 + 3 * 20 / 100))
+    expected = 4000 * (20 / 11) / (100 + (21 / 11) * 20)
+    assert metrics["speculative"]["bound_tokens_per_second"] == pytest.approx(expected)
     assert "past the first rejection" in (tmp_path / "comparison.txt").read_text()
 
 
@@ -271,7 +268,8 @@ def test_provenance_says_what_made_the_result(score):
     assert (provenance["seed"], provenance["config_hash"]) == (17, config_hash(SETTINGS))
     assert provenance["settings"] == SETTINGS
     assert {key: provenance[key] for key in MEASURED} == MEASURED, "of the process that measured"
-    assert provenance["scored"].keys() == MEASURED.keys() and provenance["scored"]["time"] != MEASURED["time"]
+    assert MEASURED.keys() <= provenance["scored"].keys() and provenance["scored"]["time"] != MEASURED["time"]
+    assert provenance["scored"]["settings"] is None, "they stand above"
     assert [run["engine"] for run in provenance["runs"]] == ["vllm 0.32.0"] * 2
 
 
@@ -287,6 +285,7 @@ def test_a_run_that_never_drafted_has_null_acceptance(score):
     counters = [(len(ids), 0, 0, []) for ids in IDS]
     metrics = score(speculative=rows(counters=counters))
     assert metrics["speculation"]["acceptance_rate"] is None
+    assert metrics["speculation"]["reason"] == "no step drafted a token"
     assert metrics["speedup"]["best_draft_length"] is None
 
 
@@ -312,10 +311,10 @@ def test_different_concurrency_is_refused(score):
 
 def test_synthetic_acceptance_is_refused(score):
     with pytest.raises(ComparisonError, match="synthetic"):
-        score(speculative_run=info("speculative", rejection_sample_method="synthetic"))
+        score(speculative_run=info("speculative", job=JOB | {"rejection_sample_method": "synthetic"}))
 
 
-def test_scoring_twice_gives_the_same_figures(score):
+def test_scoring_twice_gives_the_same_metrics(score):
     first, second = score(), score()
     for metrics in (first, second):
         del metrics["provenance"]
@@ -328,7 +327,7 @@ def untrained(tmp_path, generations, run, rules):
     for type in rules:
         write_records(tmp_path / f"{type}.jsonl", generations)
         (tmp_path / f"{type}_run.json").write_text(json.dumps(run))
-    benchmark.score_untrained(
+    scoring.score_untrained(
         cell="untrained_easy",
         scenario="easy",
         questions=str(tmp_path / "test.jsonl"),
@@ -351,7 +350,7 @@ def test_untrained_scores_every_prompt_without_speculation(tmp_path):
     assert list(metrics["prompts"]) == ["cot", "cod"]
     assert metrics["prompts"]["cot"]["compliance"] is None
     assert metrics["prompts"]["cod"]["compliance"]["n"] == 4
-    assert "speculation" not in metrics and "speedup" not in metrics
+    assert metrics["speculation"] is metrics["speedup"] is metrics["baseline"] is None
     with open(tmp_path / "samples.csv", newline="", encoding="utf-8") as file:
         assert {"cot_strict", "cod_strict"} <= next(csv.DictReader(file)).keys()
 

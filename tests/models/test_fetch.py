@@ -1,6 +1,7 @@
 """Models are what their manifest says, and whole."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -114,10 +115,13 @@ def test_a_wheel_with_two_ggufs_is_refused(tiny_model, index, tmp_path, monkeypa
 
 
 class Hub(BaseHTTPRequestHandler):
-    """The three answers of a hub that the client needs: the list of files, a file's head, a file."""
+    """The three answers of a hub that the client needs: the list of files, a file's head, a file.
 
-    def __init__(self, *args, folder, broken, **kwargs):
-        self.folder, self.broken = folder, broken
+    `broken` is a file that it does not have; `fault` is what goes wrong with the weights or with the list.
+    """
+
+    def __init__(self, *args, folder, broken, fault, **kwargs):
+        self.folder, self.broken, self.fault = folder, broken, fault
         super().__init__(*args, **kwargs)
 
     def do_HEAD(self):
@@ -131,31 +135,42 @@ class Hub(BaseHTTPRequestHandler):
             content = json.dumps({"id": "org/tiny", "sha": COMMIT}).encode()
         elif self.path.startswith(f"/api/models/org/tiny/tree/{COMMIT}"):
             files = [
-                {"type": "file", "path": file.name, "size": file.stat().st_size, "oid": COMMIT}
-                for file in self.folder.iterdir()
+                {
+                    "type": "file",
+                    "path": str(file.relative_to(self.folder)),
+                    "size": file.stat().st_size,
+                    "oid": COMMIT,
+                }
+                for file in self.folder.rglob("*")
+                if file.is_file()
             ]
-            content = json.dumps(files).encode()
+            content = b"<html>log in" if self.fault == "list is a page" else json.dumps(files).encode()
         elif self.path.startswith("/org/tiny/resolve/"):
             if Path(self.path).name == self.broken and body:
                 return self.send_error(404)
-            content = (self.folder / Path(self.path).name).read_bytes()
+            content = (self.folder / self.path.split("/", 5)[5]).read_bytes()
         else:
             return self.send_error(404)
+        if self.fault == "list is cut" and "/tree/" in self.path:
+            return self.connection.close()
+        if body and self.path.endswith("model.safetensors") and self.fault == "page":
+            content = b"<html>log in"
         self.send_response(200)
         self.send_header("Content-Length", str(len(content)))
         self.send_header("ETag", f'"{COMMIT}"')
         self.send_header("X-Repo-Commit", COMMIT)
         self.end_headers()
         if body:
-            self.wfile.write(content)
+            cut = self.fault == "cut" and self.path.endswith("model.safetensors")
+            self.wfile.write(content[:1000] if cut else content)
 
     def log_message(self, *args):
         pass
 
 
-def fetch_from_hub(folder, out, *, broken=None, **spec):
+def fetch_from_hub(folder, out, *, broken=None, fault=None, **spec):
     """Fetch in a process of its own, since the client reads the hub's address when it is imported."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Hub, folder=folder, broken=broken))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Hub, folder=folder, broken=broken, fault=fault))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     spec = {"source": "hub", "repo": "org/tiny", "revision": "main", **spec}
     code = f"from doubledraft.models.fetch import fetch; fetch({spec!r}, {str(out)!r})"
@@ -184,6 +199,46 @@ def test_a_download_that_failed_goes_on_from_what_it_has(copy, tmp_path):
     again = fetch_from_hub(copy, tmp_path / "out", broken="tokenizer.json")
     assert again.returncode == 0, f"it asked again for what it had: {again.stderr}"
     assert not kept.exists() and (tmp_path / "out/model.safetensors").exists()
+
+
+def test_subfolders_and_mistrals_own_file_of_a_repository_are_left_where_they_are(copy, tiny_model, tmp_path):
+    for folder in ("original", "onnx", "checkpoint-1"):
+        shutil.copytree(tiny_model, copy / folder)
+    shutil.copy(tiny_model / "model.safetensors", copy / "consolidated.safetensors")
+    result = fetch_from_hub(copy, tmp_path / "out")
+    assert result.returncode == 0, result.stderr
+    assert {file.name for file in (tmp_path / "out").iterdir()} == {file.name for file in tiny_model.iterdir()} | {
+        "manifest.json"
+    }
+
+
+def test_a_second_set_of_weights_in_a_repository_is_refused_before_the_download(copy, tmp_path):
+    (copy / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"w": "model-1.safetensors"}}))
+    shutil.copy(copy / "model.safetensors", copy / "model-1.safetensors")
+    result = fetch_from_hub(copy, tmp_path / "out", broken="model-1.safetensors")
+    assert "org/tiny: two sets of weights" in result.stderr.splitlines()[-1]
+
+
+def test_a_download_that_is_refused_is_kept_for_the_next_try(copy, tmp_path):
+    tokenizer = AutoTokenizer.from_pretrained(copy)
+    tokenizer.add_tokens(["<extra>"])
+    tokenizer.save_pretrained(copy)
+    refused = fetch_from_hub(copy, tmp_path / "out")
+    advice = f"'<extra>' the id {ROWS}, but .* set `pad_vocabulary_to: {ROWS + 1}`"
+    assert re.search(advice, refused.stderr) and not (tmp_path / "out").exists()
+    again = fetch_from_hub(copy, tmp_path / "out", broken="model.safetensors", pad_vocabulary_to=ROWS + 1)
+    assert again.returncode == 0, f"it asked again for what it had: {again.stderr}"
+    assert not (tmp_path / ".out.download").exists()
+    assert AutoModelForCausalLM.from_pretrained(tmp_path / "out").config.vocab_size == ROWS + 1
+
+
+@pytest.mark.parametrize("fault", ["cut", "page", "list is a page", "list is cut"])
+def test_a_hub_that_breaks_is_told_in_one_line_and_gone_on_with(copy, tmp_path, fault):
+    failed = fetch_from_hub(copy, tmp_path / "out", fault=fault)
+    last = failed.stderr.splitlines()[-1]
+    assert last.startswith("doubledraft.models.folder.ModelError: could not fetch org/tiny at revision main"), last
+    assert "the same command goes on from there" in last and not (tmp_path / "out").exists()
+    assert fetch_from_hub(copy, tmp_path / "out").returncode == 0
 
 
 def test_an_unknown_hub_repository_is_told_with_what_to_check(copy, tmp_path):
@@ -215,7 +270,7 @@ def test_layers_that_cannot_be_kept_are_refused(tiny_model, tmp_path, layers):
 
 def test_a_pruned_model_pairs_with_its_parent(tiny_model, tmp_path):
     prune.prune(tiny_model, [0], tmp_path / "draft")
-    check_pair.write_pair_check(tiny_model, tmp_path / "draft", tmp_path / "pair.json")
+    check_pair.write_pair_check(tiny_model, tmp_path / "draft", tmp_path / "pair.json", max_model_len=1024)
     assert json.loads((tmp_path / "pair.json").read_text())["vocabulary"] == ROWS
 
 
@@ -223,6 +278,12 @@ def test_a_pair_with_another_tokenizer_is_refused_with_the_first_difference(tiny
     build_tokenizer(special=[*SPECIAL, "<|extra|>"]).save_pretrained(copy)
     with pytest.raises(ModelError, match=f"{tiny_model}.*{copy}.*token '!' is id 3 in the target and 4 in the draft"):
         check_pair.check_pair(tiny_model, copy)
+
+
+def test_a_pair_whose_positions_end_before_the_longest_text_is_refused(tiny_model, tmp_path):
+    message = rf"benchmark\.max_model_len is 1025, but {tiny_model} has only 1024 positions"
+    with pytest.raises(ModelError, match=message):
+        check_pair.write_pair_check(tiny_model, tiny_model, tmp_path / "pair.json", max_model_len=1025)
 
 
 def test_a_pair_with_another_end_token_is_refused(tiny_model, copy):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file, save_file
+from transformers import AutoTokenizer
 
 from doubledraft.models import chat_template, fetch
 from doubledraft.models.folder import ModelError
@@ -212,10 +213,50 @@ def test_a_template_is_found_wherever_transformers_would_take_it_from(tmp_path, 
     assert [text for _, text in chat_template.find(tmp_path)] == ["{% if %}"]
 
 
-def test_an_honest_template_passes_also_with_what_only_transformers_knows(tmp_path):
+def test_an_honest_template_passes_also_with_what_only_transformers_knows(copy):
     marked = CHATML.replace("{{ message['content'] }}", "{% generation %}{{ message['content'] }}{% endgeneration %}")
-    (tmp_path / "chat_template.jinja").write_text(marked + "{# {{ strftime_now('%d') }} {{ tools|tojson }} #}")
-    chat_template.refuse_hostile(tmp_path)
+    (copy / "chat_template.jinja").write_text(marked + "{{ tools|tojson }}{# {{ strftime_now('%d') }} #}")
+    chat_template.check(copy, AutoTokenizer.from_pretrained(copy))
+
+
+LLAMA = "{{ bos_token + 'begin' }}{% set bos_token = '' %}"
+SPECIAL_TOKENS = {
+    "joined to text": LLAMA + CHATML,
+    "its methods called": "{{ eos_token.strip() }}{{ pad_token.upper() }}" + CHATML,
+    "not set, asked for first": "{% if unk_token %}{{ unk_token }}{% endif %}" + CHATML,
+}
+
+
+@pytest.mark.parametrize("case", SPECIAL_TOKENS)
+def test_a_template_has_the_special_tokens_that_transformers_gives_it(copy, case):
+    tokenizer = AutoTokenizer.from_pretrained(copy)
+    tokenizer.bos_token = "<|im_start|>"
+    tokenizer.chat_template = SPECIAL_TOKENS[case]
+    tokenizer.save_pretrained(copy)
+    tokenizer = AutoTokenizer.from_pretrained(copy)
+    chat_template.check(copy, tokenizer)
+    messages = [{"role": "user", "content": "4 + 6?"}]
+    asked = {"add_generation_prompt": True, "tokenize": False}
+    assert chat_template.render(tokenizer, messages, prompt=True) == tokenizer.apply_chat_template(messages, **asked)
+
+
+def test_a_template_that_reads_the_clock_gets_one_date_which_the_manifest_records(copy, tmp_path):
+    (copy / "chat_template.jinja").write_text("{{ strftime_now('%d %b %Y') }}" + CHATML)
+    fetch.fetch({"source": "path", "path": str(copy)}, tmp_path / "out")
+    assert json.loads((tmp_path / "out/manifest.json").read_text())["chat_template_date"] == "2024-07-26"
+    tokenizer = AutoTokenizer.from_pretrained(copy)
+    text = chat_template.render(tokenizer, [{"role": "user", "content": "4 + 6?"}], prompt=True)
+    assert text.startswith("26 Jul 2024<|im_start|>user"), "whatever day it is"
+
+
+@pytest.mark.parametrize(
+    ("template", "names"), [(None, "none"), ([{"name": "tool_use", "template": CHATML}], "tool_use")]
+)
+def test_a_model_without_a_template_to_use_by_default_is_refused_at_fetch(copy, tmp_path, template, names):
+    (copy / "chat_template.jinja").unlink()
+    with_keys("tokenizer_config.json", chat_template=template)(copy, tmp_path)
+    with pytest.raises(ModelError, match=rf"no chat template to use by default \(named ones: {names}\)"):
+        fetch.fetch({"source": "path", "path": str(copy)}, tmp_path / "out")
 
 
 def test_a_folder_of_the_hubs_cache_may_link_to_its_own_files_and_no_further(tiny_model, tmp_path):

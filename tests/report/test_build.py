@@ -21,6 +21,10 @@ from doubledraft.records import Generation, Question, write_records
 from doubledraft.report import build as report
 from doubledraft.report import findings, tables
 from doubledraft.report.tables import ReportError
+from doubledraft.stats import wilson
+from doubledraft.summaries import json_file
+from doubledraft.summaries.provenance import recorded
+from doubledraft.summaries.run_file import PassBytes, RunFile, StepSeconds
 from tests.helpers import made_up
 from tests.helpers.build_report import build
 
@@ -121,9 +125,9 @@ def test_a_scenario_that_ends_like_another_keeps_its_place(tmp_path):
 def test_accuracy_is_broken_down_where_questions_differ_and_groups_are_large_enough(whole):
     row = tables.read_rows([whole.parent / "cod_hard/metrics.json"], made_up.EXPECTED)[0]
     level, subject = tables.breakdowns([row])
-    assert [(value, share["n"]) for value, share in level.groups] == [("3", 40), ("4", 20)] and level.small == 0
+    assert [(value, share.n) for value, share in level.groups] == [("3", 40), ("4", 20)] and level.small == 0
     assert [value for value, _ in subject.groups] == ["algebra"] and subject.small == 2
-    line = "| cod_hard | subject | algebra: 67 % (52–79, n 45); 2 of few questions |"
+    line = "| cod_hard | subject | algebra: 67 % (52–79, n 45); 2 more with fewer than 10 questions |"
     assert line in (whole / "report.md").read_text()
     assert "algebra: 67 %" in Page(whole / "report.html").text
 
@@ -176,7 +180,7 @@ def test_combined_gain_is_brevity_times_speculation_with_an_interval(whole):
 def test_ratios_between_cells_have_no_interval_without_the_generations(tmp_path):
     paths = [made_up.write_cell(tmp_path, made_up.trained(type, "easy"), generations=False) for type in ("cot", "cod")]
     (gain,) = findings.gains(tables.read_rows(paths, made_up.EXPECTED))
-    assert gain.combined["low"] is None and gain.combined["value"] > 1
+    assert gain.combined.low is None and gain.combined.value > 1
     assert "no interval, n 60" in (build(tmp_path, paths) / "report.md").read_text()
 
 
@@ -224,9 +228,10 @@ def test_nothing_builds_too_and_says_so(tmp_path):
 
 
 def nothing_known(value: object) -> object:
-    """Give metrics with null for every interval."""
+    """Return metrics with null for every interval that may be null."""
+    known = ("speedup", "truncated", "p50")
     if isinstance(value, dict):
-        return {key: None if isinstance(item, dict) and "low" in item and key != "speedup" else nothing_known(item)
+        return {key: None if isinstance(item, dict) and "low" in item and key not in known else nothing_known(item)
                 for key, item in value.items()}  # fmt: skip
     return [nothing_known(item) for item in value] if isinstance(value, list) else value
 
@@ -262,8 +267,8 @@ def test_what_only_our_engine_tells_is_shown_with_its_definition_and_else_not_me
     out = build(tmp_path, [made_up.write_cell(tmp_path, metrics) for metrics in (plain, told)])
     for page in (Page(out / "report.html").text, (out / "report.md").read_text()):
         assert "words 62 %, 88 % (n 50)" in page and "past the first rejection too, native 0.1.0" in page
-        assert "13.4 GB/s, 72 % of what memory gives" in page
-        assert "not measured" in page and "of other questions and models" in page
+        assert "13.4 GB/s, 72 % of the machine's" in page
+        assert "not measured" in page and "for other questions and models" in page
     table = read_table(out)
     assert table["cod_easy", "cod"]["order_independent_agreement"] == "0.84"
     assert table["cot_easy", "cot"]["order_independent_agreement"] == ""
@@ -360,8 +365,8 @@ def test_conclusions_hold_no_figure_of_their_own(tmp_path):
 
 def test_difference_of_shares_follows_newcombe():
     """Newcombe 1998, table II, contrast a: 56/70 - 48/80 has the interval 0.0524 to 0.3339 by method 10."""
-    found = findings.difference(made_up.share(56, 70), made_up.share(48, 80))
-    assert [round(found[part], 4) for part in ("value", "low", "high")] == [0.2, 0.0524, 0.3339]
+    found = findings.difference(wilson(56, 70), wilson(48, 80))
+    assert [round(end, 4) for end in (found.value, found.low, found.high)] == [0.2, 0.0524, 0.3339]
 
 
 def test_provenance_that_differs_between_cells_names_the_cells(tmp_path):
@@ -370,15 +375,22 @@ def test_provenance_that_differs_between_cells_names_the_cells(tmp_path):
     assert "commit: made-up (cot_easy); another (cod_easy)" in (out / "report.md").read_text()
 
 
+GOOD = made_up.trained("cod", "easy")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("{", "not JSON"),
         ('{"cell": NaN}', "NaN is not JSON"),
         ("[]", "expected an object"),
-        ('{"type": "cod"}', "key 'cell' is missing"),
-        (json.dumps({"cell": "cod_moon", "type": "cod"}), "'cod_moon' is not of this study"),
-        (json.dumps({"cell": "cod_easy", "type": "cot", "scenario": "easy"}), "should be 'cot_easy'"),
+        ('{"type": "cod"}', "field 'cell' of CellMetrics is missing"),
+        (json.dumps(GOOD | {"speed": 2}), "CellMetrics has no field 'speed'"),
+        (json.dumps(GOOD | {"speedup": {"value": 2}}), "field 'speedup.low' of Speedup is missing"),
+        (json.dumps(GOOD | {"n": "60"}), "field 'n' should be int, found '60'"),
+        (json.dumps(GOOD | {"cell": "cod_moon"}), "'cod_moon' is not of this study"),
+        (json.dumps(GOOD | {"type": "cot"}), "should be 'cot_easy'"),
+        (json.dumps(GOOD | {"baseline": None}), "field 'baseline' is null"),
     ],
 )
 def test_bad_metrics_name_the_file_and_leave_no_report(tmp_path, text, message):
@@ -467,24 +479,27 @@ def write_run(path: Path, run: Path, asked: list[Question], mode: str, seconds: 
         for index, question in enumerate(asked)
     ]  # fmt: skip
     write_records(path, rows)
-    steps = (
-        {"draft": 0.01, "target": None, "verify": 0.06} if drafted else {"draft": None, "target": 0.05, "verify": None}
-    )
+    steps = StepSeconds(draft=0.01, verify=0.06) if drafted else StepSeconds(target=0.05)
     method = "draft_model" if drafted else "none"
-    engine = {
-        "engine": "vllm",
-        "version": "0",
-        "kernel": "vllm",
-        "dtype": "bfloat16",
-        "concurrency": 1,
-        "n": len(rows),
-        "draft_length": 3,
-    }
-    made = {
-        "job": dict.fromkeys(SAME_IN_JOB, 1),
-        "environment": {},
-        "provenance": {"hardware": {"processor": "x", "cores": 2, "gpu": None}},
-    }
-    sizes = {"target": 100, "draft": 20}
-    found = {"step_seconds": steps, "bytes_per_pass": sizes, "read_bytes_per_second": 4000.0, "token_classes": None}
-    write_json(run, engine | made | {"mode": mode, "method": method} | found)
+    info = RunFile(
+        engine="vllm",
+        version="0",
+        kernel="vllm",
+        dtype="bfloat16",
+        method=method,
+        draft_length=3 if drafted else None,
+        concurrency=1,
+        step_seconds=steps,
+        bytes_per_pass=PassBytes(target=100, draft=20),
+        read_bytes_per_second=4000.0,
+        token_classes=None,
+        mode=mode,
+        n=len(rows),
+        wall_seconds=seconds * len(rows),
+        emitted_tokens=4 * len(rows),
+        peak_memory_gib=1.0,
+        job=dict.fromkeys(SAME_IN_JOB, 1),
+        environment={},
+        provenance=recorded(),
+    )
+    json_file.write(run, info)

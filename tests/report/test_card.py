@@ -18,7 +18,7 @@ from tests.helpers.commands import run
 
 
 def written(adapter: Path, **options: object) -> str:
-    """Write the card of an adapter and give its text."""
+    """Write the card of an adapter and return its text."""
     out = adapter.with_name("card.md")
     card.write(adapter, adapter.with_name("metrics.json"), out, **options)
     return out.read_text()
@@ -34,7 +34,7 @@ def change(path: Path, *keys: str, value: object) -> None:
     write_json(path, whole)
 
 
-def test_every_figure_has_its_interval_n_and_definition_and_the_page_engine_and_hardware(tmp_path):
+def test_every_quantity_has_its_interval_n_and_definition_and_the_page_engine_and_hardware(tmp_path):
     adapter = made_up.measured_draft(tmp_path)
     page = written(adapter)
     assert (
@@ -42,14 +42,14 @@ def test_every_figure_has_its_interval_n_and_definition_and_the_page_engine_and_
     )
     assert "accepted/drafted, prefix count, vllm 0.32.0" in page
     assert "vllm 0.32.0 in bfloat16, K = 3 drafted tokens" in page and "Made-up CPU, 2 cores, no GPU" in page
-    rows = re.findall(r"^\| (?!figure|---)(.*) \|$", page, re.MULTILINE)
-    assert len(rows) == len(card.FIGURES)
+    rows = re.findall(r"^\| (?!quantity|---)(.*) \|$", page, re.MULTILINE)
+    assert len(rows) == len(card.DEFINITIONS)
     for row in rows:
         name, value, definition = row.split(" | ")
         assert re.fullmatch(r".+ \(.+–.+, n 60\)", value) and definition, name
 
 
-def test_the_hub_reads_the_metadata_with_the_same_figures(tmp_path):
+def test_the_hub_reads_the_metadata_with_the_same_numbers(tmp_path):
     adapter = made_up.measured_draft(tmp_path)
     data = ModelCard(written(adapter, license="apache-2.0")).data
     assert (data.base_model, data.library_name, data.license) == ("org/small", "peft", "apache-2.0")
@@ -71,7 +71,7 @@ def test_what_nobody_said_is_not_on_the_card(tmp_path):
     assert "secret-project" not in written(made_up.measured_draft(tmp_path / "path", base=path))
 
 
-def test_a_null_figure_is_named_as_not_measured_and_never_written(tmp_path):
+def test_a_null_quantity_is_named_as_not_measured_and_never_written(tmp_path):
     adapter = made_up.measured_draft(tmp_path)
     change(adapter.with_name("metrics.json"), "lossless", "identical_rate", value=None)
     change(adapter.with_name("metrics.json"), "speculation", "acceptance_rate", value=None)
@@ -80,17 +80,24 @@ def test_a_null_figure_is_named_as_not_measured_and_never_written(tmp_path):
     assert "| same tokens" not in page and "None" not in page and "acceptance_rate" not in page
 
 
-def test_all_figures_null_gives_a_card_without_figures(tmp_path):
+def test_a_card_names_all_that_is_null(tmp_path):
     adapter = made_up.measured_draft(tmp_path)
-    for keys, _, _ in card.FIGURES.values():
-        change(adapter.with_name("metrics.json"), *keys, value=None)
-    change(adapter.with_name("metrics.json"), "speedup", value=None)
+    metrics = adapter.with_name("metrics.json")
+    for mode in ("baseline", "speculative"):
+        change(metrics, mode, "accuracy", "strict", value=None)
+    change(metrics, "speculative", "tokens", "mean", value=None)
+    change(metrics, "lossless", "identical_rate", value=None)
+    for name in ("acceptance_rate", "tokens_per_step"):
+        change(metrics, "speculation", name, value=None)
+    change(metrics, "speedup", value=None)
     page = written(adapter)
-    assert "model-index" not in page and "| figure |" not in page and "cut at the cap" in page
+    named = "; ".join(name for name in card.DEFINITIONS if name != "cut at the cap")
+    assert f"Not measured: {named}." in page and "| cut at the cap | 0 %" in page
+    assert "The cost model predicts" not in page
 
 
 @pytest.mark.parametrize("name", ["metrics.json", "draft_adapter/training.json"])
-def test_no_card_without_the_file_that_its_figures_come_from(tmp_path, name):
+def test_no_card_without_the_files_that_it_is_made_from(tmp_path, name):
     adapter = made_up.measured_draft(tmp_path)
     (adapter.parent / name).unlink()
     with pytest.raises(CardError, match=rf"{name} is not there, and no card is written without it"):
@@ -100,7 +107,7 @@ def test_no_card_without_the_file_that_its_figures_come_from(tmp_path, name):
 
 def test_a_card_without_the_distilled_set_says_nothing_of_it(tmp_path):
     adapter = made_up.measured_draft(tmp_path)
-    assert "Of 400 answers of the target, the 232 that finished and were right" in written(adapter)
+    assert "Of 400 answers of the target, it was trained on the 232 that were finished and right." in written(adapter)
     adapter.with_name("distilled_run.json").unlink()
     assert "answers of the target" not in written(adapter)
 

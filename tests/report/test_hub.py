@@ -25,7 +25,7 @@ COMMIT = "c" * 40
 
 @pytest.fixture
 def adapter(tmp_path) -> Path:
-    """Give the folder of an adapter, its card beside it."""
+    """Return the folder of an adapter, its card beside it."""
     folder = made_up.measured_draft(tmp_path / "results")
     card.write(folder, folder.with_name("metrics.json"), folder.with_name("draft_adapter.md"))
     return folder
@@ -36,7 +36,7 @@ def push(adapter: Path, address: str, *options: str, token: str | None = TOKEN) 
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGING"))}
     environment |= {"HF_ENDPOINT": address, "HF_HUB_DISABLE_XET": "1", "HF_HOME": str(adapter.parent / "home")}
     environment |= {"PYTHONPATH": str(ROOT), **({"HF_TOKEN": token} if token else {})}
-    code = "import sys; from doubledraft.cli import main; sys.exit(main())"
+    code = "import sys; from doubledraft.cli.main import main; sys.exit(main())"
     return subprocess.run(
         [sys.executable, "-c", code, "push", str(adapter), "--repo", "me/draft", *options],
         env=environment,
@@ -93,7 +93,7 @@ def test_a_repository_that_is_public_is_not_uploaded_to_unless_asked(adapter):
     shelf = Shelf(TOKEN, private={"me/draft": False}, files={"me/draft": {}})
     with serve({}, COMMIT, shelf) as address:
         refused = push(adapter, address)
-        assert refused.returncode == 2 and "me/draft is there and public: give --public" in refused.stderr
+        assert refused.returncode == 2 and "me/draft exists and is public: give --public" in refused.stderr
         assert not shelf.files["me/draft"]
         assert push(adapter, address, "--public").returncode == 0
     assert "README.md" in shelf.files["me/draft"]
@@ -155,5 +155,5 @@ def test_a_file_with_the_token_in_it_is_not_uploaded(adapter):
     shelf = Shelf(TOKEN)
     with serve({}, COMMIT, shelf) as address:
         result = push(adapter, address)
-    assert result.returncode == 2 and "training.json: has the hub's token in it" in result.stderr
+    assert result.returncode == 2 and "training.json: contains the hub's token" in result.stderr
     assert not shelf.private and TOKEN not in result.stderr

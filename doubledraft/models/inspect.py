@@ -1,0 +1,102 @@
+"""One inspection of a model folder, which fetch, prune, merge, the native engine and vLLM all rely on.
+
+transformers fills what a checkpoint lacks with random numbers and warns; vLLM reads every weight file that it finds.
+So before a model is used, one set of weights is found in its folder, and transformers itself reports which tensors of
+the architecture are missing or have another shape. The report comes from a load onto the meta device, which takes
+seconds whatever the size. Pre-quantised models are exempt: only their quantiser knows their tensors.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from doubledraft.models.folder import ModelError, read_config
+from doubledraft.models.safety import refuse_unsafe
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+SHOWN = 3  # names of tensors in a message
+SCALED_IN_CONFIG = ("llama3", "longrope", "su", "mrope", "default")  # max_position_embeddings holds the scaled length
+
+
+def inspect(folder: str | Path) -> None:
+    """Raise ModelError where a model folder is unsafe, or has not exactly one set of weights that fills the model."""
+    refuse_unsafe(folder)
+    if "quantization_config" not in read_config(folder):
+        load_model(folder, device_map="meta")
+
+
+def load_model(folder: str | Path, **options: object) -> "PreTrainedModel":
+    """Load a checked folder as transformers does; raise ModelError where a tensor is missing or of another shape."""
+    from transformers import AutoModelForCausalLM
+
+    try:
+        model, found = AutoModelForCausalLM.from_pretrained(
+            folder, output_loading_info=True, ignore_mismatched_sizes=True, **{"dtype": "auto"} | options
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise ModelError(f"{folder}: transformers cannot build a causal language model of it: {reason:.300}") from None
+    if missing := sorted(found["missing_keys"]):
+        raise ModelError(
+            f"{folder}: the weights lack {len(missing)} tensors of the model, which would be random: "
+            f"{_some(missing)}; fetch it again, or take another checkpoint"
+        )
+    if mismatched := sorted(found["mismatched_keys"]):
+        shapes = [f"{name} is {list(stored)}, expected {list(wanted)}" for name, stored, wanted in mismatched]
+        raise ModelError(f"{folder}: the weights do not fit config.json: {_some(shapes)}; fetch the model again")
+    return model
+
+
+def load_tokenizer(folder: str | Path) -> "PreTrainedTokenizerBase":
+    """Load the tokenizer of a folder; raise ModelError where it has none."""
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise ModelError(f"{folder}: no tokenizer can be loaded from it: {reason:.300}") from None
+
+
+def refuse_tokens_without_row(folder: str | Path, tokenizer: "PreTrainedTokenizerBase") -> None:
+    """Raise ModelError where the tokenizer has a token that the model's embedding has no row for."""
+    rows = read_config(folder)["vocab_size"]
+    token, last = max(tokenizer.get_vocab().items(), key=lambda item: item[1])
+    if last >= rows:
+        raise ModelError(
+            f"{folder}: the tokenizer gives {token!r} the id {last}, but the model has rows for 0 to {rows - 1} only; "
+            f"set `pad_vocabulary_to: {last + 1}` or more in models.sources, or remove the token"
+        )
+
+
+def end_ids(folder: str | Path) -> set[int]:
+    """Return the ids that end an answer besides the tokenizer's own, as Hugging Face and vLLM take them.
+
+    They stand in generation_config.json, and in config.json where there is no such file. `folder` may be the name of a
+    model on the hub.
+    """
+    from transformers import AutoConfig, GenerationConfig
+
+    try:
+        settings = GenerationConfig.from_pretrained(folder)
+    except OSError:
+        settings = GenerationConfig.from_model_config(AutoConfig.from_pretrained(folder))
+    ids = settings.eos_token_id
+    return {ids} if isinstance(ids, int) else set(ids or ())
+
+
+def positions(folder: str | Path) -> int | None:
+    """Return the longest text, in tokens, that the model's positions reach; None where its config does not say."""
+    config = read_config(folder)
+    longest = config.get("max_position_embeddings")
+    rotary = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    kind = rotary.get("rope_type", rotary.get("type", "default"))
+    if longest is None or kind in SCALED_IN_CONFIG:
+        return longest
+    original = rotary.get("original_max_position_embeddings", longest)
+    return max(longest, int(original * rotary.get("factor", 1)))
+
+
+def _some(items: list[str]) -> str:
+    return ", ".join(items[:SHOWN]) + (", ..." if len(items) > SHOWN else "")
