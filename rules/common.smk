@@ -61,7 +61,11 @@ TRAINED = [f"{type}_{scenario}" for type in TYPES for scenario in SCENARIOS]
 CELLS = TRAINED + [f"untrained_{scenario}" for scenario in SCENARIOS]
 ENGINE_MODULE = f"inference.{config['benchmark']['engine']}_engine"  # of the library: what the trained models answer by
 CLOCK_MODULES = ["inference.vllm_step_clock"] if config["benchmark"]["engine"] == "vllm" else []  # vLLM loads it by name
-ROLES = ["target"] if config["benchmark"]["method"] == "ngram" else ["target", "draft"]  # the models that are trained
+ARMS = config["benchmark"]["arms"]  # that are timed: the target alone, and with the draft
+DRAFTING = (  # how the arm with the draft drafts; None where it is not timed
+    {key: config["benchmark"][key] for key in ("method", "draft_length")} if "speculative" in ARMS else None
+)
+ROLES = ["target", "draft"] if study.needs_draft(config) else ["target"]  # the models that are trained
 MODELS_FIRST = 1  # above the priority 0 of every other rule
 ALL_CORES = 1024  # clamped to --cores: nothing runs beside a job that trains or is timed, unless a profile says less
 
@@ -174,17 +178,10 @@ def parent_model(wildcards):
 
 
 def draft_model(wildcards):
-    """Give the merged draft of a cell; nothing where the method proposes without a model."""
-    if config["benchmark"]["method"] == "ngram":
+    """Return the merged draft of a cell; nothing where no draft model is timed."""
+    if not study.needs_draft(config):
         return []
     return f"results/{wildcards.type}_{wildcards.scenario}/draft_merged"
-
-
-def draft_adapter(wildcards):
-    """Give the trained draft of a cell; nothing where the method proposes without a model."""
-    if config["benchmark"]["method"] == "ngram":
-        return []
-    return f"results/{wildcards.type}_{wildcards.scenario}/draft_adapter"
 
 
 def cell_settings(wildcards):

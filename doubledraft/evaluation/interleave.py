@@ -11,14 +11,15 @@ truth on a drifting machine); questions resampled within resampled blocks would 
 """
 
 from collections.abc import Sequence
+from dataclasses import fields
 from statistics import fmean
 from typing import TypeVar
 
 import numpy as np
 
 from doubledraft.stats import Interval, block_ratio_interval, mcnemar
-from doubledraft.summaries.cell_metrics import AttemptMetrics
-from doubledraft.summaries.timing_file import Attempt
+from doubledraft.summaries.cell_metrics import AttemptMetrics, TimingMetrics
+from doubledraft.summaries.timing_file import Attempt, TimingFile, Turn
 
 BASELINE, SPECULATIVE, CONTROL = "baseline", "speculative", "control"
 Unit = TypeVar("Unit")
@@ -40,25 +41,41 @@ def orders(arms: Sequence[str], blocks: int, seed: int) -> list[list[str]]:
     return found[:blocks]
 
 
+def timing_metrics(timing: TimingFile, seed: int) -> TimingMetrics:
+    """Return what the times of a cell tell in its last attempt, and in those before it."""
+    *earlier, last = (summarize(attempt, seed) for attempt in timing.attempts)
+    return TimingMetrics(
+        **{field.name: getattr(last, field.name) for field in fields(last)},
+        residency=timing.residency,
+        peak_memory_gib=timing.peak_memory_gib,
+        earlier=earlier,
+    )
+
+
 def summarize(attempt: Attempt, seed: int) -> AttemptMetrics:
     """Return what the times of an attempt tell; comparisons with an arm that took no turn are None."""
-    arms, blocks = {turn.arm for turn in attempt.turns}, 1 + max(turn.block for turn in attempt.turns)
+    blocks = 1 + max(turn.block for turn in attempt.turns)
     order = [[turn.arm for turn in attempt.turns if turn.block == block] for block in range(blocks)]
-    seconds = {arm: [sum(turn.seconds) for turn in _turns(attempt, arm)] for arm in arms}
-    baseline, speculative, control = (seconds.get(arm) for arm in (BASELINE, SPECULATIVE, CONTROL))
-    control_ratio = control and block_ratio_interval(baseline, control, seed)
+    baseline, speculative = (_block_seconds(attempt, arm) for arm in (BASELINE, SPECULATIVE))
     ratios = [one / other for one, other in zip(baseline, speculative, strict=True)] if speculative else None
+    control = control_ratio(attempt, seed)
     return AttemptMetrics(
         blocks=blocks,
         order=order,
         speedup=speculative and block_ratio_interval(baseline, speculative, seed),
         block_speedups=ratios,
         sign_test=ratios and mcnemar(sum(ratio > 1 for ratio in ratios), sum(ratio < 1 for ratio in ratios)),
-        control=control_ratio,
+        control=control,
         drift=_rank_correlation(_seconds_per_token(attempt, blocks)),
         autocorrelation=ratios and _autocorrelation(np.log(ratios)),
-        steady=control_ratio and holds(control_ratio, 1),
+        steady=control and holds(control, 1),
     )
+
+
+def control_ratio(attempt: Attempt, seed: int) -> Interval | None:
+    """Return the time of the baseline / of the baseline once more; None where there was no control."""
+    control = _block_seconds(attempt, CONTROL)
+    return block_ratio_interval(_block_seconds(attempt, BASELINE), control, seed) if control else None
 
 
 def holds(interval: Interval, value: float) -> bool:
@@ -66,7 +83,11 @@ def holds(interval: Interval, value: float) -> bool:
     return interval.low is not None and interval.low <= value <= interval.high
 
 
-def _turns(attempt: Attempt, arm: str) -> list:
+def _block_seconds(attempt: Attempt, arm: str) -> list[float] | None:
+    return [sum(turn.seconds) for turn in _turns(attempt, arm)] or None
+
+
+def _turns(attempt: Attempt, arm: str) -> list[Turn]:
     return sorted((turn for turn in attempt.turns if turn.arm == arm), key=lambda turn: turn.block)
 
 
