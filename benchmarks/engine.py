@@ -32,7 +32,8 @@ from doubledraft.inference.bandwidth import read_bandwidth
 from doubledraft.inference.host import Host
 from doubledraft.inference.hugging_face import HuggingFacePair
 from doubledraft.inference.job import Asked, Job
-from doubledraft.inference.tokenizing import load_tokenizer, prompt_ids, stop_ids
+from doubledraft.inference.tokenizing import prompt_ids, stop_ids
+from doubledraft.models.inspect import load_tokenizer
 from doubledraft.records import Question, read_records
 
 PLAIN, ADAPTIVE = "native plain", "native adaptive"

@@ -3,12 +3,12 @@
     python -m benchmarks.gpu --out gpu.json
 
 Weights are random, since speed does not depend on them, but acceptance does: it is IMPOSED. An oracle that exists only
-in this file keeps each drafted token with probability `--alpha`, whatever the target says, in our engine and in
-Hugging Face's alike. The figures are costs and speeds at that acceptance; nothing here is about a real pair.
+in this file keeps each drafted token with probability `--alpha`, whatever the target computes, in our engine and in
+Hugging Face's alike. The results are costs and speeds at that acceptance; nothing here is about a real pair.
 
 There are three parts: our engine (`native`), one step of white-box distillation (`distillation`), and Hugging Face's
 generation (`hugging_face`). What is measured is printed and written at once, so that a run that is cut off leaves it.
-All figures are seconds where their names say nothing else. This version has run at tiny size on CPU (its test) and not
+All values are seconds unless their names say otherwise. This version has run at tiny size on CPU (its test) and not
 on a GPU yet.
 """
 
@@ -59,7 +59,7 @@ DTYPE = "bfloat16"
 COPIED = 2**32  # bytes of the copy that measures the bandwidth
 PROMPT = 100  # tokens
 WARM = 16  # tokens of the answer of Hugging Face's that is not timed
-GOOD, BAD = 7, 8  # tokens that the oracle lets Hugging Face's models say
+GOOD, BAD = 7, 8  # tokens that the oracle lets Hugging Face's models emit
 
 
 def main() -> None:
@@ -110,38 +110,38 @@ class Report:
         self._options, self._began = options, time.perf_counter()
         self._values = {
             "acceptance": f"imposed by an oracle: each drafted token is kept with probability {options.alpha}",
-            "figures": {},
+            "results": {},
             "ratios": {},
             "options": vars(options),
             "provenance": provenance(),
         }
-        self._say(self._values["acceptance"])
+        self._print(self._values["acceptance"])
 
-    def add(self, part: str, **figures: float | None) -> None:
-        """Take figures of a part, print them and the ratios that they bring, and write all anew."""
-        found, before = self._values["figures"], self._values["ratios"]
-        found.setdefault(part, {}).update(figures)
+    def add(self, part: str, **results: float | None) -> None:
+        """Add results of a part, print them and their ratios, and write the whole file again."""
+        found, before = self._values["results"], self._values["ratios"]
+        found.setdefault(part, {}).update(results)
         self._values["ratios"] = _ratios(found, self._options.draft_length)
-        self._say(f"{part}: {_shown(figures)}")
+        self._print(f"{part}: {_shown(results)}")
         for name, ratio in self._values["ratios"].items():
             if name not in before:
-                self._say(f"    {name:<48}{ratio:>8.3f}")
+                self._print(f"    {name:<48}{ratio:>8.3f}")
         if self._options.out:
             write_json(self._options.out, self._values)
 
-    def _say(self, line: str) -> None:
+    def _print(self, line: str) -> None:
         sys.stdout.write(f"{time.perf_counter() - self._began:7.1f} s  {line}\n")
         sys.stdout.flush()
 
 
-def _shown(figures: Mapping[str, float | None]) -> str:
+def _shown(results: Mapping[str, float | None]) -> str:
     return ", ".join(
-        f"{name} {'unknown' if value is None else format(value, '.6g')}" for name, value in figures.items()
+        f"{name} {'unknown' if value is None else format(value, '.6g')}" for name, value in results.items()
     )
 
 
 def _ratios(found: Mapping[str, Mapping[str, float]], lengths: Sequence[int]) -> dict[str, float]:
-    """Return the ratios whose figures are there."""
+    """Return the ratios whose results are there."""
     native, hugging_face, ratios = found.get("native", {}), found.get("hugging_face", {}), {}
     if "step" in native:
         speed = native["bytes_per_pass"] / native["step"]
@@ -198,8 +198,8 @@ def _native(options: argparse.Namespace, report: Report) -> None:
     report.add("native", plain=_wall(plain), step=median(steps), host_per_step=_host(plain))
     for length, runs in zip(options.draft_length, speculative, strict=True):
         parts = [metrics.step_seconds() for _, metrics in runs]
-        figures = {"draft_step": median(part["draft"] for part in parts), "verify": median(p["verify"] for p in parts)}
-        report.add(_at(length), speculative=_wall(runs), **figures, host_per_step=_host(runs))
+        results = {"draft_step": median(part["draft"] for part in parts), "verify": median(p["verify"] for p in parts)}
+        report.add(_at(length), speculative=_wall(runs), **results, host_per_step=_host(runs))
 
 
 def _timed_runs(target: Backend, draft: Backend, options: argparse.Namespace) -> list[list[Run]]:
@@ -224,7 +224,7 @@ def _wall(runs: Sequence[Run]) -> float:
 
 
 def _host(runs: Sequence[Run]) -> float:
-    """Return the median of the seconds a step that lie outside the steps: the host's own.
+    """Return the median seconds per step that lie outside the steps: the host's own.
 
     A step lasts on the device's clock until its tokens are there, so what it waits for the host within counts as its.
     """
@@ -358,7 +358,7 @@ def divergence(log_p: "torch.Tensor", log_q: "torch.Tensor") -> "torch.Tensor":
 
 
 def _hugging_face(options: argparse.Namespace, report: Report) -> None:
-    """Measure Hugging Face's generation, plain and assisted; the models say what the oracle lets them say."""
+    """Measure Hugging Face's generation, plain and assisted, with the oracle's tokens."""
     import torch
 
     target, draft = _models("hugging_face", options, report)
@@ -373,20 +373,20 @@ def _hugging_face(options: argparse.Namespace, report: Report) -> None:
 
     with ExitStack() as stack:
         for model, chance in ((target, options.alpha), (draft, 1.0)):
-            stack.callback(model.get_output_embeddings().register_forward_hook(_said(chance)).remove)
+            stack.callback(model.get_output_embeddings().register_forward_hook(_imposed_tokens(chance)).remove)
         for name, more in (("plain", {}), ("assisted", {"assistant_model": draft})):
             answer(WARM, **more)
             report.add("hugging_face", **{name: median(answer(options.tokens, **more) for _ in range(options.repeats))})
 
 
-def _said(chance: float) -> Callable:
-    """Return a hook on a model's head that makes it say GOOD with this chance at each position, and BAD else."""
+def _imposed_tokens(chance: float) -> Callable:
+    """Return a hook on a model's head that makes GOOD the best token with this chance at each position, else BAD."""
     import torch
 
     def hook(module, inputs, logits) -> "torch.Tensor":
         good = torch.rand(logits.shape[:-1], device=logits.device) < chance
-        said = torch.where(good, GOOD, BAD).unsqueeze(-1)
-        return logits.scatter(-1, said, torch.finfo(logits.dtype).max)
+        token = torch.where(good, GOOD, BAD).unsqueeze(-1)
+        return logits.scatter(-1, token, torch.finfo(logits.dtype).max)
 
     return hook
 

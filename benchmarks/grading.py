@@ -28,7 +28,7 @@ def read(name: str) -> list[dict]:
 
 
 def ordinary() -> tuple[list[Generation], dict[str, str], list[str]]:
-    """Give rows, gold answers by id, and the verdict that each row should get."""
+    """Return rows, gold answers by id, and the verdict that each row should get."""
     cases = [case for case in read("answers.jsonl") if case.get("prediction") and case["verdict"] != "undecided"]
     rows, gold, verdicts = [], {}, []
     for number, case in enumerate(islice(cycle(cases), ROWS)):

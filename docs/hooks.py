@@ -4,6 +4,7 @@ reference/config.md    keys, bounds and defaults, from config/schema.yaml and co
 reference/commands.md  subcommands and options, from the parsers of doubledraft.cli, and the targets of the Makefile
 reference/rules.md     rules and the files they make, from rules/*.smk
 reference/schemas.md   fields of the JSON files, from docs/schemas/*.json
+results.md             the measured table, from README.md
 contributing.md, changes.md  CONTRIBUTING.md and CHANGELOG.md of the repository
 """
 
@@ -36,6 +37,7 @@ def pages() -> dict[str, str]:
         "reference/commands.md": commands_page(),
         "reference/rules.md": rules_page(),
         "reference/schemas.md": schemas_page(),
+        "results.md": results_page(),
         "contributing.md": _root_page("CONTRIBUTING.md"),
         "changes.md": _root_page("CHANGELOG.md"),
     }
@@ -145,7 +147,7 @@ def _option(action: argparse.Action) -> tuple[str, str, str]:
     said = (action.help or "").replace("%(default)s", str(action.default))
     if action.choices:
         said += f" ({', '.join(map(str, action.choices))})"
-    nothing = action.default in (None, False, argparse.SUPPRESS)
+    nothing = any(action.default is none for none in (None, False, argparse.SUPPRESS))
     return name, said, "required" if action.required else "" if nothing else f"`{action.default}`"
 
 
@@ -210,6 +212,13 @@ def _part(schema: Mapping) -> str:
     if isinstance(schema.get("additionalProperties"), dict):
         return f"by name: {_part(schema['additionalProperties'])}"
     return _values(schema)
+
+
+def results_page() -> str:
+    """Return the results of the default study as README has them: what stands before its first section."""
+    text = _root_page("README.md").partition("\n## ")[0]
+    wide = "---\nhide: [navigation, toc]\n---\n"
+    return f"{wide}# Results of the default study\n\n{text[text.index('| cell |') :]}"
 
 
 def _root_page(name: str) -> str:

@@ -15,28 +15,35 @@ from doubledraft import yaml_files
 
 def problems(config: dict, schema: str | Path) -> list[str]:
     """Say what the schema, a YAML file, does not allow; text in the config that spells a value becomes that value."""
-    from jsonschema import Draft202012Validator
+    from jsonschema import Draft202012Validator, validators
 
-    validator = Draft202012Validator(yaml_files.read(schema))
+    whole = Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int)
+    validator = validators.extend(Draft202012Validator, type_checker=whole)(yaml_files.read(schema))
     for error in list(validator.iter_errors(config)):
         if error.validator in ("type", "enum") and isinstance(error.instance, str):
             _read_text(config, list(error.absolute_path))
+    for error in list(validator.iter_errors(config)):
+        if error.validator == "type" and isinstance(error.instance, float) and error.instance.is_integer():
+            _put(config, list(error.absolute_path), int(error.instance))  # 20.0 and 1e2 are counts
     errors = sorted(validator.iter_errors(config), key=lambda error: [str(part) for part in error.absolute_path])
     return [_explain(error) for error in errors]
 
 
 def _read_text(config: dict, path: list) -> None:
     """Turn text into the value it spells: `--config a='{b: 1}'` gives text only, and YAML reads 1e-3 as text."""
-    *parents, last = path
-    place = reduce(getitem, parents, config)
     try:
-        value = yaml_files.parse(place[last], key(path))
+        value = yaml_files.parse(reduce(getitem, path, config), key(path))
     except yaml_files.YamlError:  # it spells nothing
         return
     if isinstance(value, str):
         with suppress(ValueError):
             value = float(value)
-    place[last] = value
+    _put(config, path, value)
+
+
+def _put(config: dict, path: list, value: object) -> None:
+    *parents, last = path
+    reduce(getitem, parents, config)[last] = value
 
 
 def _explain(error: object) -> str:

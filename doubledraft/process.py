@@ -23,6 +23,12 @@ PR_SET_PDEATHSIG = 1  # linux/prctl.h
 LOG, REPLY = "log", "reply"  # kinds of messages from the child
 
 
+def import_path() -> dict[str, str]:
+    """Return the environment variable by which a child process imports this library, wherever it is started."""
+    root = str(Path(__file__).parents[1])
+    return {"PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))}
+
+
 class Child:
     """`python -m module` with more environment variables, and a pipe to it; `close` kills all that it started.
 
@@ -32,8 +38,7 @@ class Child:
 
     def __init__(self, module: str, environment: dict[str, str]) -> None:
         """Start the process, without waiting for it; the environment is logged."""
-        root = str(Path(__file__).parents[1])
-        environment = environment | {"PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))}
+        environment = environment | import_path()
         for name, value in environment.items():
             log.info("export %s=%s", name, shlex.quote(value))
         self._pipe, theirs = Pipe()

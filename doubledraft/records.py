@@ -1,7 +1,7 @@
-"""The data contract: one dataclass per record, one JSON line each.
+"""Record files: one dataclass per record, one JSON line each; and the strict reading of JSON as a dataclass.
 
-A file is written whole or not at all: readers never meet half a file, whatever killed the writer. Readers refuse what
-they cannot trust and name the file, the line and the field.
+A file is written whole or not at all, whatever kills the writer. Readers refuse what does not fit its type, naming the
+file, the line and the field.
 """
 
 import json
@@ -20,19 +20,19 @@ PLAIN = (str, int, float, bool)
 
 
 class RecordError(ValueError):
-    """A line of a record file that cannot be used; the message is `path:line: reason`."""
+    """A record or result file that cannot be used; the message is `path:line: reason` or `path: reason`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """One question of a scenario, with the solution it came with."""
+    """One question of a scenario, with the solution of its source."""
 
     id: str
     scenario: str
     split: str  # "train" or "test"
     question: str
     answer: str  # gold, verbatim
-    steps: list[str]  # worked solution, one line a step, without the final answer line
+    steps: list[str]  # worked solution, one line per step, without the final answer line
     level: str | None = None
     subject: str | None = None
 
@@ -52,7 +52,7 @@ class Trace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Generation:
-    """One answer of a model, as the engine emitted it."""
+    """One answer of a model, with the engine's counters and times."""
 
     id: str  # the question's id
     prompt_tokens: int
@@ -60,15 +60,15 @@ class Generation:
     text: str
     finish_reason: str  # "stop" or "length"
     batch: int  # index of the group of requests that were in flight together
-    batch_seconds: float  # wall time of that group, first request sent to last answer complete
+    batch_seconds: float  # wall time of that group, from the first request to the last complete answer
     time_to_first_token: float | None = None  # seconds, without queue time
     latency: float | None = None  # seconds, without queue time
     steps: int | None = None  # target forward passes that emitted tokens, prefill included
     drafted: int | None = None  # tokens the draft proposed
     accepted: int | None = None  # tokens of those that the target accepted, before trimming
     accepted_per_step: list[int] | None = None  # accepted tokens of every step that drafted
-    drafts: list[list[int]] | None = None  # the drafted tokens of those steps; engines that tell them
-    agreed: list[list[bool]] | None = None  # of each of them, whether the target would have kept it by itself
+    drafts: list[list[int]] | None = None  # the drafted tokens of those steps, where the engine records them
+    agreed: list[list[bool]] | None = None  # of each of them, whether it would have been accepted at its place
     top2_gap: float | None = None  # log-probability gap of the target's two best tokens at the first difference
 
 
@@ -85,7 +85,7 @@ class Score:
 
 
 def first_difference(first: Sequence[int], second: Sequence[int]) -> int | None:
-    """Position (from 0) of the first token that differs or is missing in one of them, None where they are identical."""
+    """Return the position (from 0) of the first token that differs or is missing in one; None where both are equal."""
     for position, (one, other) in enumerate(zip(first, second, strict=False)):
         if one != other:
             return position
@@ -93,7 +93,7 @@ def first_difference(first: Sequence[int], second: Sequence[int]) -> int | None:
 
 
 def to_line(record: object) -> str:
-    """Give a record as one JSON line, newline included."""
+    """Return a record as one JSON line, newline included."""
     return json.dumps(asdict(record), ensure_ascii=False, allow_nan=False) + "\n"
 
 
@@ -104,10 +104,9 @@ def write_records(path: str | Path, records: Iterable[object]) -> None:
 
 
 def read_records(path: str | Path, kind: type[Record], *, appended: bool = False) -> list[Record]:
-    """Read a file of records of one kind, in file order, ids unique.
+    """Read a file of records of one kind, in file order; raise RecordError naming the line, also of a repeated id.
 
-    `appended` is for a log that a killed run may have cut: a last line without its newline is dropped there, and an
-    error anywhere else. Raises RecordError naming the line.
+    A last line without its newline is an error, or dropped where the file is `appended` to and a kill may have cut it.
     """
     path = Path(path)
     lines = path.read_bytes().split(b"\n")  # never splitlines: U+2028 may stand inside a JSON string

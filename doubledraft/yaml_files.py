@@ -4,12 +4,17 @@ Written out, nine lines of aliases of aliases are a thousand million values; a k
 silence. Both are refused by line before a value is made.
 """
 
+import re
 from pathlib import Path
 
 import yaml
 from yaml.constructor import SafeConstructor
 
 MAX_BYTES = 1 << 20  # of a file; the largest shipped has some 7 kB
+NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+NAMES = ("tag:yaml.org,2002:str", "tag:yaml.org,2002:merge")  # of a key; 2024, no, on and null are others
+SURPRISING = re.compile(r"[-+]?(?:0[0-7_]+|[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?)")  # octal, base 60
+HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 MAX_VALUES = 20_000  # in a file with its aliases written out; the largest shipped has some 300
 
 
@@ -54,20 +59,33 @@ def _count(node: yaml.Node, counted: dict[int, int | None], path: str) -> int:
     if isinstance(node, yaml.SequenceNode):
         values += sum(_count(item, counted, path) for item in node.value)
     elif isinstance(node, yaml.MappingNode):
-        _refuse_doubled_keys(node, path)
+        _check_keys(node, path)
         values += sum(_count(part, counted, path) for pair in node.value for part in pair)
+    else:
+        _check_scalar(node, where)
     if values > MAX_VALUES:
         raise YamlError(f"{where}: more than {MAX_VALUES:,} values when its aliases are written out")
     counted[id(node)] = values
     return values
 
 
-def _refuse_doubled_keys(node: yaml.MappingNode, path: str) -> None:
+def _check_scalar(node: yaml.ScalarNode, where: str) -> None:
+    if SURPRISING.fullmatch(node.value) and node.tag in NUMBERS:
+        value = SafeConstructor().construct_document(node)
+        raise YamlError(f"{where}: {node.value} is read as {value}: write it in decimals, or put quotes round it")
+    if HALF_CHARACTER.search(node.value):
+        raise YamlError(f"{where}: half a character, which no text file can hold: {node.value!r:.60}")
+
+
+def _check_keys(node: yaml.MappingNode, path: str) -> None:
     seen = set()
     for key, _ in node.value:
         where = f"{path}:{key.start_mark.line + 1}"
         if not isinstance(key, yaml.ScalarNode):
             raise YamlError(f"{where}: a key should be a name")
+        if key.tag not in NAMES:
+            value = SafeConstructor().construct_document(key)
+            raise YamlError(f"{where}: the name {key.value} is read as {value!r}: put quotes round it")
         if key.value in seen:
             raise YamlError(f"{where}: key {key.value!r} stands twice")
         seen.add(key.value)

@@ -26,6 +26,6 @@ rule analyze_traces:
                 study.trace_settings(config, type, scenario, PROMPTS) for type in TYPES for scenario in SCENARIOS
             ],
         },
-        code=code("traces.analyze", files=["templates/traces.md.j2"], packages=TOKENIZING + DRAWING),
+        code=code("traces.analyze.write", files=["templates/traces.md.j2"], packages=TOKENIZING + DRAWING),
     script:
         "../scripts/analyze_traces.py"

@@ -31,7 +31,7 @@ rule time_arms:
         engine=config["benchmark"]["engine"],
         vllm=config["engine"],
         seed=config["seed"],
-        code=code("evaluation.time_arms", ENGINE_MODULE, *CLOCK_MODULES, packages=ENGINE),
+        code=code("evaluation.time_arms.run", ENGINE_MODULE, *CLOCK_MODULES, packages=ENGINE),
     script:
         "../scripts/time_arms.py"
 
@@ -59,7 +59,7 @@ rule generate_untrained:
         dtype=config["models"]["dtype"],
         vllm=config["engine"],
         seed=config["seed"],
-        code=code("inference.generate", "inference.vllm_engine"),
+        code=code("inference.generate.run", "inference.vllm_engine", packages=VLLM),
     script:
         "../scripts/generate_untrained.py"
 
@@ -86,7 +86,7 @@ rule cross_check:
         vllm=config["engine"],
         seed=config["seed"],
         settings=cell_settings,
-        code=code("evaluation.cross_check", "inference.native_engine", "inference.vllm_engine"),
+        code=code("evaluation.cross_check.run", "inference.native_engine", "inference.vllm_engine", packages=VLLM),
     script:
         "../scripts/cross_check.py"
 
@@ -118,7 +118,7 @@ rule score:
         limit=config["benchmark"]["limit"],
         seed=config["seed"],
         settings=cell_settings,
-        code=code("evaluation.score"),
+        code=code("evaluation.score.score_cell", packages=GRADING),
     script:
         "../scripts/score.py"
 
@@ -148,6 +148,6 @@ rule score_untrained:
         limit=config["benchmark"]["limit"],
         seed=config["seed"],
         settings=cell_settings,
-        code=code("evaluation.score"),
+        code=code("evaluation.score.score_untrained", packages=GRADING),
     script:
         "../scripts/score_untrained.py"

@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+import time
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -60,7 +61,7 @@ ASKED = {  # how untrained models are asked: the names of their files, and the t
 TRAINED = [f"{type}_{scenario}" for type in TYPES for scenario in SCENARIOS]
 CELLS = TRAINED + [f"untrained_{scenario}" for scenario in SCENARIOS]
 ENGINE_MODULE = f"inference.{config['benchmark']['engine']}_engine"  # of the library: what the trained models answer by
-CLOCK_MODULES = ["inference.vllm_step_clock"] if config["benchmark"]["engine"] == "vllm" else []  # vLLM loads it by name
+CLOCK_MODULES = ["inference.vllm_step_clock"] if config["benchmark"]["engine"] == "vllm" else []  # loaded by its name
 ARMS = config["benchmark"]["arms"]  # that are timed: the target alone, and with the draft
 DRAFTING = (  # how the arm with the draft drafts; None where it is not timed
     {key: config["benchmark"][key] for key in ("method", "draft_length")} if "speculative" in ARMS else None
@@ -135,7 +136,8 @@ def teacher_prompt(wildcards):
 
 def teacher_traced(wildcards):
     """Give what traces depend on of the section `teacher`; nothing where a rule condenses."""
-    return teacher_settings.traced(config["teacher"]) if wildcards.get("type", "cot") == "cot" or teacher_role(wildcards) else {}
+    used = wildcards.get("type", "cot") == "cot" or teacher_role(wildcards)
+    return teacher_settings.traced(config["teacher"]) if used else {}
 
 
 def teacher_limits(wildcards, threads):
@@ -246,6 +248,7 @@ onstart:
         if busy := locks.jobs_at_work(job_locks()):
             raise locks.Busy(busy)
         study.check_folder(config["study"])  # another study may have come first since this one was read
+        study.check_dates({file for job in workflow.dag.needrun_jobs() for file in job.input}, time.time())
     except (locks.Busy, study.StudyError) as error:
         raise WorkflowError(escaping.visible(str(error))) from None
     if any(map(asks_teacher, workflow.dag.needrun_jobs())):  # ask for the key now, not hours into the run

@@ -23,6 +23,10 @@ rule report:
         expected=cell_hashes,
         missing=missing_cells,
         study=config["study"],
-        code=code("report.build", files=["templates/report.*", "templates/words.j2", "report/published.json"], packages=DRAWING),
+        code=code(
+            "report.build.build",
+            files=["templates/report.*", "templates/words.j2", "report/published.json"],
+            packages=DRAWING,
+        ),
     script:
         "../scripts/report.py"

@@ -15,7 +15,7 @@ rule estimate_traces:
         role=teacher_role,
         rule=lookup("types/{type}/condense", within=config, default=None),
         teacher=config["teacher"],
-        code=code("traces.estimate"),
+        code=code("traces.estimate.write"),
     script:
         "../scripts/estimate_traces.py"
 
@@ -35,7 +35,7 @@ rule write_cot:
         teacher=teacher_traced,
         limits=teacher_limits,
         ledger="data/ledger/cot_{scenario}.jsonl",
-        code=code("traces.write", packages=GRADING),
+        code=code("traces.write.write_cot", packages=GRADING),
     script:
         "../scripts/write_cot.py"
 
@@ -60,7 +60,7 @@ rule summarize_cod:
         teacher=teacher_traced,
         limits=teacher_limits,
         ledger="data/ledger/{type}_{scenario}.jsonl",
-        code=code("traces.write", packages=GRADING),
+        code=code("traces.write.summarize", packages=GRADING),
     script:
         "../scripts/summarize_cod.py"
 
@@ -86,6 +86,6 @@ rule audit_traces:
     params:
         rule=lookup("types/{type}/condense", within=config, default=None),
         settings=trace_settings,
-        code=code("traces.audit", packages=GRADING + TOKENIZING + DRAWING),
+        code=code("traces.audit.write", packages=GRADING + TOKENIZING + DRAWING),
     script:
         "../scripts/audit_traces.py"

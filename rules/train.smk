@@ -23,7 +23,7 @@ rule train_target:
         load_in_4bit=config["train"]["load_in_4bit"],
         dtype=config["models"]["dtype"],
         seed=config["seed"],
-        code=code("training.finetune", packages=TRAINING),
+        code=code("training.finetune.train_target", packages=TRAINING),
     script:
         "../scripts/train_target.py"
 
@@ -50,7 +50,7 @@ rule distill:
         dtype=config["models"]["dtype"],
         vllm=config["engine"],
         seed=config["seed"],
-        code=code("training.distill", "inference.vllm_engine", packages=VLLM + GRADING),
+        code=code("training.distill.run", "inference.vllm_engine", packages=VLLM + GRADING),
     script:
         "../scripts/distill.py"
 
@@ -79,7 +79,7 @@ rule train_draft:
         load_in_4bit=config["train"]["load_in_4bit"],
         dtype=config["models"]["dtype"],
         seed=config["seed"],
-        code=code("training.finetune", packages=TRAINING),
+        code=code("training.finetune.train_draft", packages=TRAINING),
     script:
         "../scripts/train_draft.py"
 
@@ -102,7 +102,7 @@ rule merge_target:
     threads: ALL_CORES
     params:
         dtype=config["models"]["dtype"],
-        code=code("models.merge", packages=MERGING),
+        code=code("models.merge.merge_from_files", packages=MERGING),
     script:
         "../scripts/merge_target.py"
 
@@ -121,7 +121,7 @@ rule merge_draft:
     threads: ALL_CORES
     params:
         dtype=config["models"]["dtype"],
-        code=code("models.merge", packages=MERGING),
+        code=code("models.merge.merge_from_files", packages=MERGING),
     script:
         "../scripts/merge_draft.py"
 
@@ -142,6 +142,6 @@ rule draw_loss:
     wildcard_constraints:
         role="target|draft",
     params:
-        code=code("training.loss_figure", packages=DRAWING),
+        code=code("training.loss_figure.loss_figure", packages=DRAWING),
     script:
         "../scripts/draw_loss.py"

@@ -11,13 +11,16 @@ import shlex
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from docs import hooks
 from doubledraft.cli import main
+from doubledraft.questions.sources import read_own
 from tests.helpers.running import ROOT, copy_workflow, snakemake
+from tests.test_imports import MAY_IMPORT
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 MARK = "# not run by a test"
@@ -98,16 +101,33 @@ def test_every_command_of_a_page_works_or_is_marked(page, clone, monkeypatch):
     for _, title, text in blocks(page):
         if title:
             (clone / title).write_text(text)
-    for command in commands(page):
-        program = Path(shlex.split(command)[0]).name
-        if MARK in command:
-            continue
-        if command in TESTED_ELSEWHERE:
-            file, test = TESTED_ELSEWHERE[command]
-            assert f"def {test}(" in (ROOT / file).read_text(), f"{file} has no {test} any more"
-            continue
-        assert program in CHECKS, f"{page}: write a check for {command!r}, or mark it with {MARK!r}"
-        CHECKS[program](command, clone)
+    with ThreadPoolExecutor(2) as pool:  # planning takes seconds, and most of a page's commands plan
+        for done in [pool.submit(check, command, clone) for command in commands(page)]:
+            done.result()
+
+
+def check(command: str, folder: Path) -> None:
+    """Try a command in a folder, unless it is marked or another test runs it."""
+    if MARK in command:
+        return
+    if command in TESTED_ELSEWHERE:
+        file, test = TESTED_ELSEWHERE[command]
+        assert f"def {test}(" in (ROOT / file).read_text(), f"{file} has no {test} any more"
+        return
+    program = Path(shlex.split(command)[0]).name
+    assert program in CHECKS, f"write a check for {command!r}, or mark it with {MARK!r}"
+    CHECKS[program](command, folder)
+
+
+def test_questions_that_a_page_shows_are_read_as_they_stand(tmp_path):
+    files = [
+        (title, text)
+        for language, title, text in blocks(ROOT / "docs/tutorials/own-questions.md")
+        if language == "json"
+    ]
+    for name, text in files:
+        (tmp_path / name).write_text(text)
+    assert [len(read_own("train", "invoices", tmp_path / name).questions) for name, _ in files] == [2, 1]
 
 
 @pytest.mark.slow
@@ -118,6 +138,8 @@ def test_a_command_that_does_not_work_is_found(clone):
         parse("doubledraft generate --model X --promt Y", clone)
     with pytest.raises(AssertionError):
         make("make everything", clone)
+    with pytest.raises(AssertionError, match="write a check"):
+        check("curl https://example.org", clone)
 
 
 def test_messages_that_a_page_explains_are_those_of_the_code():
@@ -144,6 +166,13 @@ def test_readme_fits_on_few_screens():
 def test_every_package_is_listed(page):
     packages = {file.parent.name for file in (ROOT / "doubledraft").glob("*/__init__.py")}
     assert packages <= set(re.findall(r"^\W*(\w+)/", page.read_text(), re.MULTILINE))
+
+
+def test_imports_that_a_page_shows_are_those_that_a_test_allows():
+    page = (ROOT / "docs/explanation/architecture.md").read_text()
+    shown = re.findall(r"^\| `(\w+)/` \|.*\| ?([\w, ]*) \|$", page, re.MULTILINE)
+    allowed = {package: ", ".join(sorted(names)) for package, names in MAY_IMPORT.items() if package}
+    assert {package: names.strip() for package, names in shown} == allowed | {"workflow": "all", "cli": "all"}
 
 
 def test_python_of_readme_is_that_of_the_page_whose_lines_are_run():

@@ -157,15 +157,33 @@ def isolated(venv: Path) -> dict[str, str]:
     }
 
 
+def run_in(venv: Path, folder: Path, *command: object) -> subprocess.CompletedProcess[str]:
+    """Run a command in a folder where only the packages of the new environment can be imported."""
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+    clean |= {"PATH": f"{venv / 'bin'}:{clean['PATH']}"}
+    return subprocess.run(command, cwd=folder, env=clean, capture_output=True, text=True, check=False)
+
+
 @pytest.mark.registry
 def test_the_installed_command_decodes_speculatively(installed, tiny_model, tiny_draft, tmp_path):
-    command = ["doubledraft", "generate", "--target", tiny_model, "--draft", tiny_draft]
-    run = subprocess.run(
-        [*command, "--prompt", "How many pencils?", "--max-tokens", "12"],
-        cwd=tmp_path, env=isolated(installed), capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    models = ("--model", tiny_model, "--draft", tiny_draft)
+    run = run_in(installed, tmp_path, "doubledraft", "generate", *models, "--prompt", "2 + 2?", "--max-tokens", "12")
     assert run.returncode == 0, run.stderr
     assert "acceptance" in run.stdout + run.stderr
+
+
+@pytest.mark.registry
+def test_the_python_of_readme_runs_where_the_package_is_installed(installed, tiny_model, tiny_draft, tmp_path):
+    [code] = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    models = re.findall(r'"(results/\w+/\w+)"', code)
+    for path, model in zip(models, (tiny_model, tiny_draft), strict=True):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).symlink_to(model)
+    run = run_in(installed, tmp_path, "python", "-c", code)
+    assert run.returncode == 0, run.stderr
+    *_, figures = run.stdout.splitlines()
+    acceptance, tokens_per_second = map(float, figures.split())
+    assert 0 < acceptance < 1 and tokens_per_second > 0
 
 
 @pytest.mark.registry
@@ -173,10 +191,9 @@ def test_every_module_of_the_installed_library_can_be_imported(installed, tmp_pa
     code = (
         "import importlib, pkgutil, doubledraft\n"
         "for found in pkgutil.walk_packages(doubledraft.__path__, 'doubledraft.'):\n"
-        "    if not found.name.endswith('.__main__'): importlib.import_module(found.name)\n"
+        "    if not found.name.endswith('__main__'): importlib.import_module(found.name)\n"
         "print(doubledraft.__file__)"
     )
-    command = [installed / "bin/python", "-c", code]
-    run = subprocess.run(command, cwd=tmp_path, env=isolated(installed), capture_output=True, text=True, check=False)
+    run = run_in(installed, tmp_path, "python", "-c", code)
     assert run.returncode == 0, run.stderr
-    assert run.stdout.strip().startswith(str(installed))
+    assert run.stdout.startswith(str(installed)), "the working tree was imported"

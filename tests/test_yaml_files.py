@@ -20,6 +20,12 @@ CASES = {  # case: (text, what the refusal says)
     "alias inside itself": ("a: &a [1, *a]\n", ":1: an alias that stands inside what it stands for"),
     "key that stands twice": ("a: 1\nb:\n  c: 1\n  c: 2\n", ":4: key 'c' stands twice"),
     "key that is a list": ("? [a, b]\n: 1\n", ":1: a key should be a name"),
+    "name that is a number": ("scenarios:\n  2024: {}\n", ":2: the name 2024 is read as 2024: put quotes round it"),
+    "name that is a truth": ("types: {off: {}}\n", ":1: the name off is read as False: put quotes round it"),
+    "name that is nothing": ("a: 1\nnull: 1\n", ":2: the name null is read as None: put quotes round it"),
+    "octal number": ("a: 1\nseed: 017\n", ":2: 017 is read as 15: write it in decimals"),
+    "number of base 60": ("limit: 1:40\n", ":1: 1:40 is read as 100: write it in decimals"),
+    "half a character": ('system: "Solve \\uD83D"\n', ":1: half a character, which no text file can hold"),
     "Python object": ("a: 1\nb: !!python/object/apply:os.system ['touch code-ran']\n", ":2: not YAML of plain values"),
     "Python tuple": ("a: !!python/tuple [1]\n", ":1: not YAML of plain values"),
     "Python name": ("a: !!python/name:os.system ''\n", ":1: not YAML of plain values"),
@@ -45,6 +51,11 @@ def test_what_is_not_plain_values_is_refused_by_line_and_at_once(tmp_path, monke
     assert str(error.value).startswith(f"{file}:") and message in str(error.value)
     assert time.process_time() - began < 60, "a bomb went off"
     assert not (tmp_path / "code-ran").exists()
+
+
+def test_quoted_names_and_numbers_and_times_that_are_text_are_values(tmp_path):
+    text = """{"2024": 1, 'off': "017", plain: 10, at: "1:40", ratio: 0.5, zero: 0, hex: 0x1F, day: v1:40}"""
+    assert yaml_files.parse(text, "x")["2024"] == 1 and yaml_files.parse(text, "x")["zero"] == 0
 
 
 def test_anchors_and_merged_keys_within_reason_are_values(tmp_path):

@@ -8,16 +8,19 @@ working directory.
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from doubledraft import provenance
-from doubledraft.cli.text_table import columns, number, quantity, share
+from doubledraft.cli.text_table import columns
 from doubledraft.engine.decode import checked_prompts
 from doubledraft.engine.proposers import NGram, Proposer
 from doubledraft.evaluation import experiments
 from doubledraft.evaluation.arms import measure
+from doubledraft.evaluation.experiments import Experiment
 from doubledraft.files import whole_file, write_json
 from doubledraft.inference.load_pair import Pair, load_draft, load_pair
+from doubledraft.number_text import number_text, quantity_text
 from doubledraft.questions.data_sets import read_questions
 from doubledraft.records import Question
 from doubledraft.summaries.table import write_csv
@@ -33,9 +36,10 @@ HEADER = (
     "agreement",
     "identical",
 )
-NOTE = """tokens/s: median of the repeats (min-max). speedup: wall time of the baseline / of the experiment, [95 %].
-of repeats: smallest and largest speedup of a repeat. accepted: accepted / drafted, a prefix count. agreement: drafted
-tokens equal to the target's choice, also past the first rejection. identical: questions with the baseline's tokens.
+NOTE = """In brackets: 95 % interval and n questions; of tokens/s, the smallest and largest repeat beside their median.
+speedup: wall time of the baseline / of the experiment. of repeats: smallest and largest speedup of a repeat. accepted:
+accepted / drafted tokens, counted up to the first rejection of a step; agreement: drafted tokens equal to the target's
+choice, counted past it too. identical: questions answered with the baseline's tokens.
 """
 
 
@@ -68,11 +72,12 @@ def run(options: argparse.Namespace) -> None:
             repeats=config["repeats"],
             warmup=config["warmup"],
         )
-        results[name] = experiments.figures(timings, config["seed"])
+        results[name] = experiments.summarize(timings, config["seed"])
         samples += experiments.samples(name, questions[name], timings)
     shown = table(results)
     if config["out"]:  # before standard output, which may be a closed pipe
-        report = {"data": results, "config": config, "provenance": provenance.provenance()}
+        data = {name: [asdict(row) for row in rows] for name, rows in results.items()}
+        report = {"data": data, "config": config, "provenance": provenance.provenance()}
         _write(Path(config["out"]), report, samples, shown)
     sys.stdout.write(shown)
 
@@ -90,26 +95,25 @@ def _write(folder: Path, report: dict, samples: list[dict], shown: str) -> None:
         file.write(shown)
 
 
-def table(results: Mapping[str, Sequence[Mapping]]) -> str:
+def table(results: Mapping[str, Sequence[Experiment]]) -> str:
     """Return the results of every data set as text."""
     parts = []
     for name, rows in results.items():
-        first = rows[0]
-        parts.append(f"{name}: {first['n']} questions x {first['repeats']}, one request at a time\n")
+        parts.append(f"{name}: {rows[0].n} questions x {rows[0].repeats}, one request at a time\n")
         parts.append(columns(HEADER, map(_line, rows)))
     return "\n".join([*parts, NOTE])
 
 
-def _line(row: Mapping) -> list[str]:
-    speed, ratio = row["tokens_per_second"], row["speedup_of_repeats"]
+def _line(row: Experiment) -> list[str]:
+    speed, ratio = row.tokens_per_second, row.speedup_of_repeats
     return [
-        row["experiment"],
-        f"{speed['median']:.1f} ({speed['min']:.1f}-{speed['max']:.1f})",
-        quantity(row["speedup"]),
-        f"{ratio['min']:.2f}-{ratio['max']:.2f}",
-        quantity(row["tokens_per_step"]),
-        number(row["mean_draft_length"]),
-        share(row["acceptance_rate"]),
-        share(row["order_independent_agreement"]),
-        share(row["identical_rate"]),
+        row.experiment,
+        f"{number_text(speed.median)} ({number_text(speed.min)}–{number_text(speed.max)})",
+        quantity_text(row.speedup),
+        f"{number_text(ratio.min)}–{number_text(ratio.max)}",
+        quantity_text(row.tokens_per_step),
+        number_text(row.mean_draft_length),
+        quantity_text(row.acceptance_rate, True),
+        quantity_text(row.order_independent_agreement, True),
+        quantity_text(row.identical_rate, True),
     ]

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from doubledraft import provenance
 from doubledraft.cli.options import add_draft_length, add_models, add_prompt_file, at_least_one, at_least_two, load
-from doubledraft.cli.text_table import MISSING, columns, number
+from doubledraft.cli.text_table import columns
 from doubledraft.engine.decode import checked_prompts
 from doubledraft.engine.draft_length import by_setting
 from doubledraft.engine.proposers import NoDraft, Proposer
@@ -20,6 +20,7 @@ from doubledraft.evaluation.interleave import BASELINE, SPECULATIVE
 from doubledraft.evaluation.step_profile import profile, trace
 from doubledraft.files import write_json
 from doubledraft.inference.load_pair import OptionError
+from doubledraft.number_text import number_text, share_text
 
 PROMPT = (
     "A baker makes 4 trays of 6 rolls each. Then 5 rolls are sold and 3 more are baked. How many rolls are there now?"
@@ -80,12 +81,12 @@ def table(found: Mapping) -> str:
 
 
 def _line(row: Mapping) -> list[str]:
-    size, share = row["bytes_per_call"], row["share_of_bandwidth"]
+    size, reached = row["bytes_per_call"], row["share_of_bandwidth"]
     return [
         row["part"],
-        number(row["calls_per_step"]),
+        number_text(row["calls_per_step"]),
         f"{1000 * row['seconds_per_step']:.2f}",
-        f"{row['share']:.0%}",
-        MISSING if size is None else number(size / 1e6),
-        MISSING if share is None else f"{share:.0%}",
+        share_text(row["share"]),
+        "" if size is None else number_text(size / 1e6),
+        "" if reached is None else share_text(reached),
     ]

@@ -1,8 +1,6 @@
 """Tables as text."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-
-MISSING = "-"
+from collections.abc import Iterable, Sequence
 
 
 def columns(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -17,25 +15,3 @@ def columns(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
         + "\n"
         for line in lines
     )
-
-
-def number(value: float | None) -> str:
-    """Return a number with about three digits."""
-    return MISSING if value is None else f"{value:.2f}" if abs(value) < 10 else f"{value:.1f}"
-
-
-def quantity(interval: Mapping | None) -> str:
-    """Return a value with its 95 % interval."""
-    return _with_ends(interval, number)
-
-
-def share(interval: Mapping | None) -> str:
-    """Return a share as a percentage, with its 95 % interval."""
-    return _with_ends(interval, lambda value: f"{value:.0%}")
-
-
-def _with_ends(interval: Mapping | None, show: Callable[[float], str]) -> str:
-    if interval is None:
-        return MISSING
-    ends = [interval["low"], interval["high"]]
-    return show(interval["value"]) + ("" if None in ends else f" [{show(ends[0])}-{show(ends[1])}]")

@@ -1,9 +1,9 @@
 """One forward pass of a Llama, Mistral, Qwen2 or Qwen3 model over a static cache: token ids in, logits out.
 
 These families are one architecture: pre-normalised blocks, rotary positions, keys shared by groups of query heads, and
-a gated linear unit. Written out it is short, and at one request at a time it is fast: a step costs little more than
-reading the weights once, so projections of the same input are one matrix. transformers loads the weights and computes
-the rotary frequencies; any other architecture is refused by name.
+a gated linear unit. Written out it is short, and with one request at a time it is fast: a decoding step costs little
+more than reading the weights once, so projections of the same input are one matrix. transformers loads the weights and
+computes the rotary frequencies; any other architecture is refused by name.
 
 Two subclasses run the same pass faster: compiled code on CPU (`cpu_backend`) and CUDA graphs (`cuda_graphs`).
 

@@ -1,13 +1,13 @@
 // One forward pass of the models of backend.py on CPU, all layers in one parallel region: plain C++, no library.
 //
-// A step at one request at a time should cost what reading the weights costs. So weights are read once, in the order
-// and in the type in which they lie in memory, and each is used for all tokens of the pass while it is at hand: that
-// makes a verification hardly dearer than a step. Sums are float32; what they are the sums of is rounded to the type of
-// the weights, as every engine does.
+// With one request at a time a decoding step should cost no more than reading the weights. So weights are read once, in
+// the order and type in which they are stored, and each is used for all tokens of the pass while it is in the cache:
+// a verification costs little more than a plain step. Sums are float32; their inputs are rounded to the type of the
+// weights, as in every engine.
 //
-// Every sum is taken in an order that depends on neither the number of tokens nor the number of threads. A token's
-// logits are therefore the same bits whether it is read alone or with a draft, and greedy speculation emits exactly the
-// ids of plain decoding, in bfloat16 too. -ffast-math would give that away.
+// The order of every sum depends on neither the number of tokens nor the number of threads. A token's logits therefore
+// have the same bits whether it is read alone or with a draft, and greedy speculation emits exactly the ids of plain
+// decoding, in bfloat16 too. -ffast-math would break that.
 
 #include <algorithm>
 #include <cmath>
@@ -368,7 +368,7 @@ void project(const Matrix& matrix, const void* x, int64_t tokens, float* out, in
 
 }  // namespace
 
-// What `cpu_backend.py` calls, for each type of weights and of the cache. A pass gives 1 for ids that the model does not have.
+// Called by `cpu_backend.py`, for each type of weights and of the cache. A pass returns 1 for ids outside the vocabulary.
 extern "C" {
 
 int64_t pass_float32(const Model* model, const Pass* pass, int64_t threads) {

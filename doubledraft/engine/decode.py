@@ -21,7 +21,8 @@ from doubledraft.engine.decoding_metrics import Answer, DecodingStep, Metrics, S
 from doubledraft.engine.draft_length import DraftLength, FixedLength
 from doubledraft.engine.kv_cache import CacheFull
 from doubledraft.engine.proposers import DraftModel, NoDraft, Proposal, Proposer, empty
-from doubledraft.engine.sampling import Acceptance, Sampling, accept, accept_greedy, draw, probabilities
+from doubledraft.engine.sampling import Acceptance, Sampling, accept, accept_greedy, best_tokens, draw, probabilities
+from doubledraft.models.folder import ModelError
 
 if TYPE_CHECKING:
     import torch
@@ -179,8 +180,9 @@ class _Decoding:
         self.cache = self.target.new_cache(len(prompts), capacity)
         self.proposer.start(self.target, prompts, capacity)
         logits = self.target.logits(prefill(self.target, prompts, self.cache))
-        tokens = logits.argmax(-1) if self.sampling.greedy else draw(self._probabilities(logits), self.generator)
+        tokens = best_tokens(logits) if self.sampling.greedy else draw(self._probabilities(logits), self.generator)
         for row, token in zip(self.rows, tokens.tolist(), strict=True):
+            self._check(token)
             row.take([token])
         self.prefill_seconds = sum(self.clock.step())
 
@@ -213,7 +215,7 @@ class _Decoding:
         last, lengths = (self.target.tensor(values) for values in ([row.text[-1:] for row in self.rows], draft.lengths))
         logits = self.target.logits(self.target.forward(torch.cat((last, draft.tokens), 1), self.cache))
         if self.sampling.greedy:
-            return accept_greedy(logits.argmax(-1), draft.tokens, lengths)
+            return accept_greedy(best_tokens(logits), draft.tokens, lengths)
         return accept(self._probabilities(logits), draft.q, draft.tokens, lengths, self.generator)
 
     def _emit(self, draft: Proposal, acceptance: Acceptance) -> list[DecodingStep | None]:
@@ -225,8 +227,19 @@ class _Decoding:
         width, steps = draft.tokens.shape[1], []
         for row, length, (accepted, token, *rest) in zip(self.rows, draft.lengths, found, strict=True):
             agreed, drafted = rest[:length], rest[width : width + length]
+            if row.room:
+                self._check(token)
             steps.append(row.note(drafted, agreed, accepted, token) if row.room else None)
         return steps
 
+    def _check(self, token: int) -> None:
+        if token < 0:
+            raise ModelError(
+                f"{self.target.name}: logits are NaN or infinite in step {len(self.times)}: weights are damaged, or "
+                f"exceed the range of {self.target.dtype}"
+            )
+
     def _probabilities(self, logits: "torch.Tensor") -> "torch.Tensor":
-        return probabilities(logits, self.sampling)
+        p = probabilities(logits, self.sampling)
+        self._check(int(p[..., 0].isfinite().all()) - 1)  # before a draw, which fails without naming the model
+        return p

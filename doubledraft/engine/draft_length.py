@@ -79,7 +79,7 @@ class AdaptiveLength:
 
     def goes_on(self, logits: "torch.Tensor", tokens: "torch.Tensor") -> bool:
         """Return whether one more position yields more tokens, all rows together, than it costs."""
-        confidence = logits.float().softmax(-1).gather(-1, tokens.unsqueeze(-1)).squeeze(-1).tolist()
+        confidence = logits.float().softmax(-1).gather(-1, tokens.unsqueeze(-1)).squeeze(-1).nan_to_num(0).tolist()
         bins = [min(int(value * BINS), BINS - 1) for value in confidence]
         self._bins.append(bins)
         chances = (self._accepted[index] / self._judged[index] for index in bins)

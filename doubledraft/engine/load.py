@@ -5,6 +5,7 @@ from pathlib import Path
 
 from doubledraft.engine.backend import Backend
 from doubledraft.models.folder import ALLOWED, ModelError
+from doubledraft.models.inspect import load_model, load_tokenizer
 from doubledraft.models.safety import refuse_unsafe
 
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3")  # values of `model_type` in config.json
@@ -29,7 +30,7 @@ def create_backend(
     Raise ModelError for a model that is unsafe to load, or that cannot be run so.
     """
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoConfig
 
     from doubledraft.engine.cpu_backend import CompiledBackend, Int8Backend, can_run
     from doubledraft.engine.cuda_graphs import GraphedBackend
@@ -38,13 +39,13 @@ def create_backend(
     refuse_unsafe(folder)
     config = AutoConfig.from_pretrained(folder)
     _refuse_unlike(config, folder)
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype)).to(device)
+    model = load_model(folder, dtype=getattr(torch, dtype)).to(device)
     compilable = device == "cpu" and can_run(config, model.dtype)
     kernel = kernel or ("compiled" if compilable else "graphs" if model.device.type == "cuda" else "torch")
     if kernel == "compiled" and not compilable or int8 and kernel != "compiled":
         raise ModelError(f"{folder}: {COMPILED_NEEDS}; found {device}, {dtype} and kernel {kernel}")
     kind = Int8Backend if int8 else {kind.kernel: kind for kind in (Backend, CompiledBackend, GraphedBackend)}[kernel]
-    return kind(model, AutoTokenizer.from_pretrained(folder).get_vocab(), str(name_or_path), allowed_tokens)
+    return kind(model, load_tokenizer(folder).get_vocab(), str(name_or_path), allowed_tokens)
 
 
 def _local(name_or_path: str | Path) -> Path:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Protocol
 from doubledraft.engine.backend import Backend, Texts, prefill
 from doubledraft.engine.draft_length import DraftLength, FixedLength
 from doubledraft.engine.sampling import Sampling, draw, probabilities
+from doubledraft.log import log
+from doubledraft.models.check_pair import refuse_other_tokens
 from doubledraft.models.folder import ModelError
 
 if TYPE_CHECKING:
@@ -100,7 +102,7 @@ class DraftModel:
     """Proposes the tokens of a smaller model of the same vocabulary, chosen by the target's sampling."""
 
     def __init__(self, draft: Backend) -> None:
-        self.draft = draft
+        self.draft, self._warned = draft, False
 
     def start(self, target: Backend, prompts: Texts, capacity: int) -> None:
         """Read the prompts; raise ModelError where the draft has another vocabulary than the target."""
@@ -112,7 +114,7 @@ class DraftModel:
             )
         self._cache = None  # released first: the backend may reuse it, with its captured graphs
         self._cache = self.draft.new_cache(len(prompts), capacity)
-        prefill(self.draft, list(map(self._known, prompts)), self._cache)
+        self._warn(prefill(self.draft, list(map(self._known, prompts)), self._cache))
         self._read = list(map(len, prompts))  # tokens of each text that are valid in the cache
 
     def propose(
@@ -146,7 +148,8 @@ class DraftModel:
             if sampling.greedy:
                 chosen = logits.argmax(-1)
             else:
-                rows.append(probabilities(logits, sampling))
+                q = probabilities(logits, sampling)
+                rows.append(q.where(q[:, :1].isfinite(), 1 / q.shape[-1]))  # a damaged draft must not stop the target
                 chosen = draw(rows[-1], generator)
             ids = self.draft.token_ids_of(chosen).unsqueeze(-1)
             tokens.append(ids)
@@ -154,6 +157,11 @@ class DraftModel:
                 break
         q = self._widened(rows) if rows else None
         return Proposal(torch.cat(tokens, 1), [len(tokens)] * len(ids), q)
+
+    def _warn(self, hidden: "torch.Tensor") -> None:
+        if not self._warned and not hidden.isfinite().all():
+            log.warning("draft %s computes NaN or infinity: its drafts are useless, the answers right", self.draft.name)
+            self._warned = True
 
     def _unread(self, texts: Texts) -> "torch.Tensor":
         """Return the tokens [batch, n] at the end of each text that the cache does not hold.
@@ -185,12 +193,5 @@ class DraftModel:
 
 def check_vocabulary(target: Backend, draft: Backend) -> None:
     """Raise ModelError unless every token has the same id in both; models of one family may pad it differently."""
-    if target.tokens_hash == draft.tokens_hash:
-        return
-    for token in sorted(target.tokens.keys() | draft.tokens.keys()):
-        if target.tokens.get(token) != draft.tokens.get(token):
-            raise ModelError(
-                f"target {target.name} and draft {draft.name} have different tokenizers: token {token!r} is id "
-                f"{target.tokens.get(token)} in the target and {draft.tokens.get(token)} in the draft; choose two "
-                "models of one family"
-            )
+    if target.tokens_hash != draft.tokens_hash:
+        refuse_other_tokens(f"target {target.name} and draft {draft.name}", target.tokens, draft.tokens)

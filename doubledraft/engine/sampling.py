@@ -74,6 +74,12 @@ def _beyond_nucleus(logits: "torch.Tensor", top_p: float) -> "torch.Tensor":
     return (before >= top_p).scatter(-1, order, before >= top_p)
 
 
+def best_tokens(logits: "torch.Tensor") -> "torch.Tensor":
+    """Return the best token [...] of logits [..., vocabulary]; -1, which is in no draft, if it is NaN or infinite."""
+    best = logits.argmax(-1)  # NaN counts as the largest value
+    return best.where(logits.gather(-1, best.unsqueeze(-1)).squeeze(-1).isfinite(), -1)
+
+
 def draw(p: "torch.Tensor", generator: "torch.Generator | None") -> "torch.Tensor":
     """Draw one token from each row of [batch, vocabulary]; return [batch]."""
     return p.multinomial(1, generator=generator).squeeze(-1)

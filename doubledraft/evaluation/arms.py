@@ -1,8 +1,8 @@
-"""Ways of answering, timed beside each other: one request at a time, the arms in turn at every question.
+"""Times ways of answering in turn: one request at a time, all arms on a question before the next question.
 
-Arms take turns at each question and not at each file, so a machine that slows down slows all of them; who comes first
-changes from question to question. Before the clock counts, every arm answers the first questions once: code is compiled
-and memory is touched then. An adaptive draft length belongs to its arm and goes on learning.
+A machine that slows down so slows all arms alike; which arm is first changes from question to question. Every arm first
+answers some warm-up questions, which are not timed: they compile code and touch memory. An adaptive draft length
+belongs to its arm and keeps its statistics across questions.
 """
 
 import time
@@ -23,7 +23,7 @@ Answered = TypeVar("Answered")
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """A way of answering."""
+    """A way of answering: who drafts, and how many tokens per step."""
 
     name: str
     proposer: Proposer
@@ -42,11 +42,11 @@ class Timing:
 
     @property
     def answer(self) -> Answer:
-        """What was emitted, and by which steps."""
+        """What was emitted, step by step."""
         return self.metrics.answers[0]
 
     def as_generation(self, id: str, text: str = "") -> Generation:
-        """Give the answer as the record that every engine of the study writes."""
+        """Return the answer as the record that every engine of the study writes."""
         return replace(
             self.answer.as_generation(id, batch=self.question, batch_seconds=self.seconds, text=text),
             time_to_first_token=self.metrics.prefill_seconds,
@@ -55,7 +55,7 @@ class Timing:
 
 
 def plain() -> Arm:
-    """Give the arm that drafts nothing."""
+    """Return the arm that drafts nothing."""
     return Arm(BASELINE, NoDraft(), FixedLength(1))
 
 

@@ -1,13 +1,14 @@
-"""Whether three engines do the same on one pair and its questions: ours, vLLM, and Hugging Face's assisted generation.
+"""Whether three engines agree on one pair and its questions: ours, vLLM, and Hugging Face's assisted generation.
 
-Greedy, the same K, one request at a time, in float32, where rounding is too small to hide a fault. What they emit is
-held against the target alone, by Hugging Face's `generate`: every answer that differs is named with its position and
-with how close the target's two best tokens are there. A tie of roundings may go either way; anything else is a bug.
+All decode greedily with the same K, one request at a time, in float32, where rounding is too small to hide a fault.
+Their answers are compared with those of the target alone, by Hugging Face's `generate`: every answer that differs is
+named with the position and with the gap of the target's two best tokens there. Nearly equal tokens may change places (a
+tie); anything else is a bug.
 
-Tokens per step are emitted tokens / target passes, the prompt's pass counted, and must agree within TOLERANCE. Ours and
-vLLM read the prompt in a pass that drafts nothing and emits one token. Hugging Face drafts before it has read the
-prompt, so its drafts would begin one token earlier, and one pass fewer would count. It is therefore given the prompt
-with the answer's first token, which counts as a pass, as it is one in the others: then all draft at the same places.
+Tokens per step are emitted tokens / target passes, the prompt's pass included, and must agree within TOLERANCE. Ours
+and vLLM read the prompt in a pass that drafts nothing and emits one token. Hugging Face drafts before the target has
+read the prompt, so its drafts would begin one token earlier and it would need one pass fewer. It is therefore given the
+prompt with the answer's first token, and one pass is added for it: then all engines draft at the same positions.
 """
 
 import json
@@ -20,37 +21,38 @@ from doubledraft.files import write_json
 from doubledraft.inference import generate
 from doubledraft.inference.hugging_face import HuggingFacePair
 from doubledraft.inference.job import Asked, Job
-from doubledraft.inference.tokenizing import load_tokenizer, stop_ids
+from doubledraft.inference.tokenizing import stop_ids
 from doubledraft.log import log
+from doubledraft.models.inspect import load_tokenizer
 from doubledraft.records import Generation, first_difference, read_records
 from doubledraft.stats import as_json, wilson
 from doubledraft.summaries import json_file
 from doubledraft.summaries.run_file import RunFile
 
-TOLERANCE = 0.02  # of tokens per step, between the engine with the most and that with the fewest
-TIE = 1e-3  # log-probability; engines whose passes differ only in the order of float32 sums are much closer
+TOLERANCE = 0.02  # relative, between the engines with the most and the fewest tokens per step
+TIE = 1e-3  # log-probability; passes that differ only in the order of float32 sums are much closer
 DEFINITION = (
-    "emitted tokens / target passes, the prompt's pass counted; Hugging Face is given the answer's first token, "
-    "counted as a pass, since it would draft before it has read the prompt"
+    "emitted tokens / target passes, the prompt's pass included; Hugging Face is given the answer's first token, "
+    "counted as one pass, since it would draft before the target has read the prompt"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """An answer that is not that of the target alone."""
+    """An answer that differs from that of the target alone."""
 
     id: str
     position: int  # of the first token that differs, from 0
     expected: int | None  # token id of the target alone; None where its answer has ended
     found: int | None
     top2_gap: float | None  # log-probability gap of the target's two best tokens there; None where an answer has ended
-    verdict: str  # "tie" where the two best tokens are those two and nearly equal, else "bug"
+    verdict: str  # "tie" where these two tokens are the target's two best and nearly equal, else "bug"
 
 
 def run(job: Job, settings: Mapping[str, object], out: str) -> None:
-    """Let three engines answer the questions of a job, whose engine and outputs are not looked at; write the check.
+    """Let three engines answer the questions of a job, whatever its own engine and outputs, and write the comparison.
 
-    `settings` is what the cell depends on (`study.cell_settings`), for the provenance.
+    `settings` is the part of the config that the cell depends on, for the provenance.
     """
     tokenizer = load_tokenizer(job.model)
     asked = generate.ask(job, tokenizer)
@@ -70,7 +72,7 @@ def run(job: Job, settings: Mapping[str, object], out: str) -> None:
 
 
 def _answered(job: Job, folder: str) -> tuple[str, list[Generation]]:
-    """Give name and rows of the job's engine, which runs in a process of its own."""
+    """Return name and answers of the job's engine, which runs in a process of its own."""
     job = replace(job, out=f"{folder}/{job.engine}.jsonl", run_out=f"{folder}/{job.engine}.json")
     generate.run(job)
     version = json_file.read(job.run_out, RunFile).version
@@ -78,7 +80,7 @@ def _answered(job: Job, folder: str) -> tuple[str, list[Generation]]:
 
 
 def _assisted(peer: HuggingFacePair, job: Job, question: Asked, first: int, stop_ids: Collection[int]) -> Generation:
-    """Return the answer over drafts, which continues the target's first token."""
+    """Return Hugging Face's answer with drafts, which continues the answer's first token."""
     passes, ids = _Passes(), [first]
     if job.max_tokens > 1 and first not in stop_ids:
         prompt = [*question.token_ids, first]
@@ -96,7 +98,7 @@ def _assisted(peer: HuggingFacePair, job: Job, question: Asked, first: int, stop
 
 
 class _Passes:
-    """A streamer: `generate` hands it the prompt, and then what each pass of the target emitted."""
+    """A streamer of `generate`: called once with the prompt, then once per pass of the target."""
 
     def __init__(self) -> None:
         self.count = -1
@@ -106,7 +108,7 @@ class _Passes:
         self.count += 1
 
     def end(self) -> None:
-        """Do nothing: the answer is whole."""
+        """Do nothing: the answer is complete."""
 
 
 def compare(
@@ -115,9 +117,10 @@ def compare(
     engines: Mapping[str, Sequence[Generation]],
     best_two: Callable[[Sequence[int]], list[tuple[int, float]]],
 ) -> dict[str, object]:
-    """Hold every engine's rows against the answers of the target alone, and their tokens per step against each other.
+    """Compare every engine's answers with those of the target alone, and the engines' tokens per step.
 
-    `best_two` gives the target's two best tokens after a text, each with its log-probability.
+    `best_two` returns the target's two best next tokens after some token ids, each with its log-probability up to one
+    constant.
     """
     found = {name: _compared(asked, alone, rows, best_two) for name, rows in engines.items()}
     rates = [engine["tokens_per_step"] for engine in found.values()]

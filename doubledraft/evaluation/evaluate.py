@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from doubledraft import __version__
 from doubledraft.engine.backend import Backend
 from doubledraft.engine.decoding_metrics import by_token_class, together
+from doubledraft.engine.draft_length import AdaptiveLength
 from doubledraft.engine.lossless import top2_gap
 from doubledraft.engine.proposers import DraftModel
 from doubledraft.evaluation import score
@@ -78,6 +79,7 @@ def _run(target: Backend, arm: Arm, timings: Sequence[Timing], task: Task, bandw
         dtype=str(target.dtype).removeprefix("torch."),
         method=("draft_model" if draft else "ngram") if drafts else "none",
         draft_length=arm.draft_length.longest if drafts else None,
+        adaptive=isinstance(arm.draft_length, AdaptiveLength),
         concurrency=1,
         step_seconds=StepSeconds(**together([timing.metrics for timing in timings]).step_seconds()),
         bytes_per_pass=PassBytes(target=target.bytes_per_pass, draft=draft.bytes_per_pass if draft else None),

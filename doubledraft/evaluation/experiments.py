@@ -1,15 +1,16 @@
-"""Speed experiments of the engine, as a file describes them: baseline, drafts, draft lengths, over data sets.
+"""Speed experiments of our engine, as a config file describes them: baseline, drafts, draft lengths, over data sets.
 
 The baseline is plain decoding; an experiment is a draft at a draft length. Each draft is measured at `draft_length`,
-and the draft of the `ablation` at the lengths listed there too. All answer the same questions in turn (`arms`), so an
-experiment stands beside a baseline that ran within the same seconds. `experiments.schema.yaml` has every key.
+and the draft of the `ablation` at the lengths listed there too. All answer the same questions in turn (`interleave`),
+so an experiment is compared with a baseline that ran within the same seconds. `experiments.schema.yaml` has every key.
 
-A speedup is a ratio of totals: wall time of the baseline / of the experiment, the prompt's pass in both. Its interval
-resamples questions, its spread is that of the repeats, each against the baseline of the same repeat. Both should give
-the same tokens; the share of questions where they do stands beside it.
+A speedup is a ratio of totals: wall time of the baseline / of the experiment, prefill included. Its interval resamples
+questions; its spread is over the repeats, each against the baseline of the same repeat. Both should emit the same
+tokens, and the share of questions where they do is reported.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
@@ -21,7 +22,8 @@ from doubledraft.evaluation.acceptance import summary
 from doubledraft.evaluation.arms import Arm, Timing, plain
 from doubledraft.evaluation.interleave import BASELINE
 from doubledraft.records import Question
-from doubledraft.stats import Interval, as_json, ratio_interval, wilson
+from doubledraft.stats import Interval, ratio_interval, wilson
+from doubledraft.summaries.run_file import StepSeconds
 
 SCHEMA = Path(__file__).with_name("experiments.schema.yaml")
 NGRAM = "ngram"
@@ -42,12 +44,42 @@ Count = Callable[[Timing], float]
 DATA_DEFAULTS = {"prompt_file": None, "few_shot": False, "limit": None, "max_tokens": 256}
 
 
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """How a ratio is spread over the repeats."""
+
+    median: float
+    min: float
+    max: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Experiment:
+    """What one way of answering was worth on one data set."""
+
+    experiment: str  # name of the arm
+    n: int  # questions
+    repeats: int
+    emitted: int  # tokens of all repeats
+    seconds: float  # of all repeats
+    tokens_per_second: Spread
+    speedup: Interval | None
+    speedup_of_repeats: Spread
+    tokens_per_step: Interval | None
+    mean_draft_length: float | None
+    acceptance_rate: Interval | None  # accepted / drafted, counted up to the first rejection
+    order_independent_agreement: Interval | None  # agreed / drafted, counted past the first rejection too
+    per_token_acceptance: float | None  # alpha; None where steps drafted different numbers of tokens
+    identical_rate: Interval | None
+    step_seconds: StepSeconds
+
+
 class ExperimentError(ValueError):
-    """A file of experiments that cannot be meant; the message names the key."""
+    """A config of experiments that cannot be run; the message names the key."""
 
 
 def read_config(path: str | Path) -> dict:
-    """Read a file of experiments with every default filled in; raises ExperimentError naming all keys at fault."""
+    """Return a config of experiments with every default filled in; raise ExperimentError naming all keys at fault."""
     try:
         config = yaml_files.read(path)
     except OSError as error:
@@ -93,7 +125,7 @@ def _drafts(config: Mapping) -> list[str]:
 
 
 def arms(config: Mapping, proposer: Callable[[str], Proposer]) -> list[Arm]:
-    """Give the baseline and every experiment; `proposer` gives that of a name in `drafts`, or of `ngram`."""
+    """Return the baseline and every experiment; `proposer` makes the proposer of a name in `drafts`, or of NGRAM."""
     found = {BASELINE: plain()}
     for draft in _drafts(config):
         ablation = config["ablation"] or {}
@@ -105,44 +137,42 @@ def arms(config: Mapping, proposer: Callable[[str], Proposer]) -> list[Arm]:
     return list(found.values())
 
 
-def figures(timings: Sequence[Timing], seed: int) -> list[dict]:
-    """Give the figures of every arm, the baseline first, from the timings of one data set."""
+def summarize(timings: Sequence[Timing], seed: int) -> list[Experiment]:
+    """Return what every arm was worth on one data set, the baseline first."""
     by_arm: dict[str, list[Timing]] = {}
     for timing in timings:
         by_arm.setdefault(timing.arm, []).append(timing)
-    return [_figures(name, own, by_arm[BASELINE], seed) for name, own in by_arm.items()]
+    return [_experiment(name, own, by_arm[BASELINE], seed) for name, own in by_arm.items()]
 
 
-def _figures(name: str, own: Sequence[Timing], baseline: Sequence[Timing], seed: int) -> dict:
+def _experiment(name: str, own: Sequence[Timing], baseline: Sequence[Timing], seed: int) -> Experiment:
     whole = summary(together([timing.metrics for timing in own]))
 
-    def share(above: Count, below: Count) -> dict | None:
-        return as_json(ratio_interval(_totals(own, "question", above), _totals(own, "question", below), seed))
+    def ratio(above: Count, below: Count) -> Interval | None:
+        return ratio_interval(_totals(own, "question", above), _totals(own, "question", below), seed)
 
     seconds = _totals(own, "question", _seconds)
-    return {
-        "experiment": name,
-        "n": len(seconds),
-        "repeats": len(_totals(own, "repeat", _seconds)),
-        "emitted": whole["emitted"],
-        "seconds": sum(seconds),
-        "tokens_per_second": _spread(_totals(own, "repeat", _emitted), _totals(own, "repeat", _seconds)),
-        "speedup": as_json(ratio_interval(_totals(baseline, "question", _seconds), seconds, seed)),
-        "speedup_of_repeats": _spread(_totals(baseline, "repeat", _seconds), _totals(own, "repeat", _seconds)),
-        "tokens_per_step": share(_emitted, lambda timing: 1 + len(timing.answer.steps)),
-        "mean_draft_length": whole["mean_draft_length"],
-        "acceptance_rate": share(lambda timing: sum(step.accepted for step in timing.answer.steps), _drafted),
-        "order_independent_agreement": share(
-            lambda timing: sum(sum(step.agreed) for step in timing.answer.steps), _drafted
-        ),
-        "per_token_acceptance": whole["per_token_acceptance"],
-        "identical_rate": as_json(_identical(own, baseline)),
-        "step_seconds": whole["step_seconds"],
-    }
+    return Experiment(
+        experiment=name,
+        n=len(seconds),
+        repeats=len(_totals(own, "repeat", _seconds)),
+        emitted=whole["emitted"],
+        seconds=sum(seconds),
+        tokens_per_second=_spread(_totals(own, "repeat", _emitted), _totals(own, "repeat", _seconds)),
+        speedup=ratio_interval(_totals(baseline, "question", _seconds), seconds, seed),
+        speedup_of_repeats=_spread(_totals(baseline, "repeat", _seconds), _totals(own, "repeat", _seconds)),
+        tokens_per_step=ratio(_emitted, _steps),
+        mean_draft_length=whole["mean_draft_length"],
+        acceptance_rate=ratio(_accepted, _drafted),
+        order_independent_agreement=ratio(_agreed, _drafted),
+        per_token_acceptance=whole["per_token_acceptance"],
+        identical_rate=_identical(own, baseline),
+        step_seconds=StepSeconds(**whole["step_seconds"]),
+    )
 
 
 def _totals(timings: Sequence[Timing], unit: str, count: Count) -> list[float]:
-    """Add up by question or by repeat, in their order."""
+    """Return the sums of a count by question or by repeat, in their order."""
     found: dict[int, float] = {}
     for timing in timings:
         key = getattr(timing, unit)
@@ -150,13 +180,13 @@ def _totals(timings: Sequence[Timing], unit: str, count: Count) -> list[float]:
     return [found[key] for key in sorted(found)]
 
 
-def _spread(above: Sequence[float], below: Sequence[float]) -> dict[str, float]:
+def _spread(above: Sequence[float], below: Sequence[float]) -> Spread:
     ratios = [one / other for one, other in zip(above, below, strict=True)]
-    return {"median": median(ratios), "min": min(ratios), "max": max(ratios)}
+    return Spread(median(ratios), min(ratios), max(ratios))
 
 
 def _identical(own: Sequence[Timing], baseline: Sequence[Timing]) -> Interval | None:
-    """Share of questions that were answered by the same tokens as the baseline's, in every repeat."""
+    """Return the share of questions that were answered with the baseline's tokens in every repeat."""
     plain_ids = {(timing.question, timing.repeat): timing.answer.token_ids for timing in baseline}
     parted = {timing.question for timing in own if timing.answer.token_ids != plain_ids[timing.question, timing.repeat]}
     n = len({timing.question for timing in own})
@@ -171,12 +201,24 @@ def _emitted(timing: Timing) -> int:
     return len(timing.answer.token_ids)
 
 
+def _steps(timing: Timing) -> int:
+    return 1 + len(timing.answer.steps)  # with the prompt's pass
+
+
 def _drafted(timing: Timing) -> int:
     return sum(len(step.drafted) for step in timing.answer.steps)
 
 
+def _accepted(timing: Timing) -> int:
+    return sum(step.accepted for step in timing.answer.steps)
+
+
+def _agreed(timing: Timing) -> int:
+    return sum(sum(step.agreed) for step in timing.answer.steps)
+
+
 def samples(name: str, questions: Sequence[Question], timings: Iterable[Timing]) -> list[dict[str, object]]:
-    """Give the rows of samples.csv of one data set: every answer that was timed."""
+    """Return the rows of samples.csv of one data set: every answer that was timed."""
     return [
         {
             "data": name,
@@ -186,9 +228,9 @@ def samples(name: str, questions: Sequence[Question], timings: Iterable[Timing])
             "seconds": timing.seconds,
             "prompt_tokens": timing.answer.prompt_tokens,
             "emitted": _emitted(timing),
-            "steps": 1 + len(timing.answer.steps),
+            "steps": _steps(timing),
             "drafted": _drafted(timing),
-            "accepted": sum(step.accepted for step in timing.answer.steps),
+            "accepted": _accepted(timing),
         }
         for timing in timings
     ]

@@ -60,9 +60,9 @@ def score_cell(
 ) -> None:
     """Score a trained cell on the first `limit` questions: metrics, samples and the page that compares its runs.
 
-    `generations` and `runs` are of the baseline and, where it was timed, of the speculative run; `timing` is the
-    TimingFile of their turns. `manifest` is that of the scenario's questions, with how many were asked for and how many there were. Raise
-    ComparisonError where the runs may not be compared, CounterError where the counters cannot be true.
+    `generations` and `runs` are of the baseline and, where it was timed, of the speculative run; `timing` is the file
+    of their turns. `manifest` is that of the scenario's questions, with how many were asked for and how many there
+    were. Raise ComparisonError where the runs may not be compared, CounterError where the counters cannot be true.
     """
     asked = read_records(questions, Question)[:limit]
     loaded = [load(path, run_path, asked, questions) for path, run_path in zip(generations, runs, strict=True)]

@@ -66,18 +66,25 @@ def speculation_metrics(run: Run, seed: int) -> SpeculationMetrics:
 
 
 def _varying(run: Run) -> str | None:
-    """Return why a run has no alpha, None where each of its steps drafted K tokens.
-
-    The first step of an answer is the prompt's pass; before the token cap the last draft may be shorter.
-    """
-    length = run.info.draft_length
+    """Return why a run has no alpha, None where each of its steps drafted K tokens."""
     if not any(row.drafted for row in run.rows):
         return "no step drafted a token"
     if run.info.method == "ngram":
         return "n-grams draft where the text repeats itself, and not K tokens in every step"
-    if any(row.drafted < length * (row.steps - 1 - (row.finish_reason == "length")) for row in run.rows):
+    if run.info.adaptive:
+        return "the draft length adapts"
+    if any(_undrafted(row, run.info.draft_length) for row in run.rows):
         return "some steps drafted fewer than K tokens"
     return None
+
+
+def _undrafted(row: Generation, length: int) -> bool:
+    """Return whether steps of an answer drafted fewer than K tokens, other than those next to the token cap.
+
+    The first step is the prompt's pass. Where r < K tokens are left below the cap, a step may draft r - 1 of them.
+    """
+    allowed = length * (length + 1) // 2 if row.finish_reason == "length" else 0
+    return length * (row.steps - 1) - row.drafted > allowed
 
 
 def _agreement(rows: Sequence[Generation], seed: int) -> Interval | None:

@@ -1,17 +1,18 @@
-"""Where the time of a decoding step goes, beside the time that it cannot be done without.
+"""Where the time of a decoding step goes, beside the least time it could take.
 
-A step that reads the weights once and does nothing else would take their bytes / the bandwidth at which memory is read
-(`bandwidth`): that is the bound, for a speculative step the target's bytes and those of every draft pass. Parts are
-timed around the calls of the models; what is left of the draft's time is choosing tokens and the host, what is left of
-the target's is the accept rule, bringing tokens to the host and trimming caches. The prompt's pass is in no figure.
+A step that only read its weights once would take their bytes / the read bandwidth of the memory: that is the bound, for
+a speculative step with the bytes of the target and of every draft pass. Parts are timed around the calls of the models.
+The rest of the draft's time is choosing tokens and the host; the rest of the target's is the accept rule, copying
+tokens to the host and trimming caches. Prefill is left out.
 
-A trace by torch's profiler shows single kernels. Profiling slows a step down, so the trace is a run of its own and no
-figure comes from it.
+A trace by torch's profiler shows single kernels. Profiling slows steps down, so the trace is a run of its own, and
+nothing is measured in it.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,10 +29,10 @@ if TYPE_CHECKING:
     import torch
 
 FORWARD, HEAD = "forward passes", "heads"
-WATCHED = {"forward": FORWARD, "logits": HEAD}  # methods of a backend, and what their time is called
+WATCHED = {"forward": FORWARD, "logits": HEAD}  # methods of a backend, and the name of their part
 DRAFT_REST = "draft: choosing tokens, host"
 TARGET_REST = "target: accept, read back, trim"
-TRACED_TOKENS = 8  # a trace of them has some ten thousand events already
+TRACED_TOKENS = 8  # they already make some ten thousand events
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +45,13 @@ class Part:
 
 @dataclass(slots=True)
 class Stopwatch:
-    """Times calls by part. On a GPU the host runs ahead, so the device itself notes when a call begins and ends."""
+    """Times calls by part. On a GPU, where kernels run after the call returned, events of the device are the clock."""
 
     device: "torch.device"
     marks: list[tuple[str, object, object]] = field(default_factory=list)
 
     def timed(self, call: Callable, part: str) -> Callable:
-        """Give the call, timed."""
+        """Return the call, timed."""
 
         def measured(*arguments):
             began = now(self.device)
@@ -61,12 +62,12 @@ class Stopwatch:
         return measured
 
     def parts(self) -> dict[str, Part]:
-        """Add up what was timed."""
+        """Return the calls and seconds of every part so far."""
         return _together([{name: Part(1, seconds(began, ended))} for name, began, ended in self.marks])
 
 
 def profile(target: Backend, arms: Sequence[Arm], prompt: Sequence[int], tokens: int, repeats: int) -> dict:
-    """Time the parts of every arm's steps: `tokens` after one prompt, `repeats` times in turn, after a warm-up."""
+    """Time the parts of every arm's steps over `tokens` tokens, `repeats` times in turn after a warm-up."""
     bandwidth = read_bandwidth(target.device.type)
     found: dict[str, list[tuple[Metrics, dict[str, Part]]]] = {arm.name: [] for arm in arms}
     for repeat in range(repeats + 1):
@@ -76,7 +77,7 @@ def profile(target: Backend, arms: Sequence[Arm], prompt: Sequence[int], tokens:
                 found[arm.name].append(measured)
     return {
         "read_bytes_per_second": bandwidth,
-        "arms": {arm.name: _figures(target, arm, found[arm.name], bandwidth) for arm in arms},
+        "arms": {arm.name: _summary(target, arm, found[arm.name], bandwidth) for arm in arms},
     }
 
 
@@ -93,21 +94,25 @@ def _measured(target: Backend, arm: Arm, prompt: Sequence[int], tokens: int) -> 
 
 @contextmanager
 def _watched(target: Backend, arm: Arm, wrap: Callable[[Callable, str], Callable]) -> Iterator[None]:
-    """Wrap the passes of both models in calls that note them, while the block runs."""
+    """Wrap the passes of both models while the block runs.
+
+    On a GPU a whole draft is one CUDA graph, which has no parts; here its passes are launched one by one instead.
+    """
     models = {"target": target} | ({"draft": draft} if (draft := _draft(arm)) else {})
     for role, model in models.items():
+        model.greedy_draft = partial(Backend.greedy_draft, model)
         for method, part in WATCHED.items():
             setattr(model, method, wrap(getattr(model, method), f"{role}: {part}"))
     try:
         yield
     finally:
         for model in models.values():
-            for method in WATCHED:
-                delattr(model, method)  # that of the class is there again
+            for method in ("greedy_draft", *WATCHED):
+                delattr(model, method)  # uncovers that of the class
 
 
-def _figures(target: Backend, arm: Arm, runs: Sequence[tuple[Metrics, dict[str, Part]]], bandwidth: float) -> dict:
-    """Give the parts of a step, and how near it comes to its bound."""
+def _summary(target: Backend, arm: Arm, runs: Sequence[tuple[Metrics, dict[str, Part]]], bandwidth: float) -> dict:
+    """Return the parts of a step, and its share of the bound."""
     times = [step for metrics, _ in runs for step in metrics.times]
     emitted = sum(len(metrics.answers[0].token_ids) - 1 for metrics, _ in runs)  # the first is the prompt's
     whole = sum(t.draft_seconds + t.verify_seconds for t in times)
@@ -152,7 +157,7 @@ def _together(runs: Sequence[dict[str, Part]]) -> dict[str, Part]:
 
 
 def _rests(parts: Mapping[str, Part], drafting: float, verifying: float) -> dict[str, Part]:
-    """Give what the engine spent beside the models' passes: of its time for drafts, if any, and for the target."""
+    """Return what the engine spent outside the models' passes, on drafting (if it drafted) and on the target."""
 
     def rest(role: str, seconds: float) -> Part:
         passes = sum(part.seconds for name, part in parts.items() if name.startswith(role))
@@ -163,7 +168,7 @@ def _rests(parts: Mapping[str, Part], drafting: float, verifying: float) -> dict
 
 
 def _bytes(model: Backend) -> dict[str, int]:
-    """Give the bytes of weights that a call of each method reads."""
+    """Return the bytes of weights that one call of each method reads."""
     rows = model.vocabulary if model.allowed_tokens is None else len(model.allowed_tokens)
     head = rows * model.size * model.item_bytes
     return {FORWARD: model.bytes_per_pass - head, HEAD: head}
@@ -174,7 +179,7 @@ def _draft(arm: Arm) -> Backend | None:
 
 
 def trace(target: Backend, arm: Arm, prompt: Sequence[int], path: str | Path) -> None:
-    """Write a trace of a few steps as chrome://tracing and ui.perfetto.dev show it."""
+    """Write a trace of a few steps, for chrome://tracing and ui.perfetto.dev."""
     from torch.profiler import ProfilerActivity, profile, record_function
 
     def labelled(call: Callable, part: str) -> Callable:

@@ -8,6 +8,7 @@ equations and inequalities are compared here: they are equal when one is a multi
 
 import re
 from fractions import Fraction
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from doubledraft.grading.amounts import rounds_to
@@ -35,6 +36,7 @@ def compare(gold: str, prediction: str) -> bool:
     return _same(one, other)
 
 
+@lru_cache(maxsize=64)  # the items of a list are compared with several others
 def _read(name: str, text: str, imaginary: bool) -> "Basic":
     from latex2sympy2_extended import NormalizationConfig, latex2sympy, normalize_latex
     from latex2sympy2_extended.latex2sympy2 import ConversionConfig

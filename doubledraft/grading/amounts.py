@@ -110,7 +110,8 @@ def _may_be_variables(text: str, words: str) -> bool:
     """Tell whether letters may be variables: one alone, or two (three without a space) that are no known unit."""
     first, *others = re.findall("[A-Za-z]+", RATE.sub("rate", words))
     few = 2 if text.startswith(" ") else 3
-    return (len(first) <= few and first.casefold() not in SHORT) or any(len(part) == 1 for part in (first, *others))
+    short = len(first) <= few and first.casefold() not in SHORT
+    return short or any(len(part) == 1 for part in (first, *others) if part != "a")
 
 
 def split_unit(text: str) -> tuple[str, str]:

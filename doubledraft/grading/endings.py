@@ -60,7 +60,7 @@ KINDS = (  # of words, each a letter of the patterns below; the first that fits
     ("O", re.compile(r"[-+−–*/×·÷^=<>≤≥≠±:]+")),
     ("N", re.compile(r"[-−]?\d+")),
     ("F", re.compile(r"\d+/\d+")),
-    ("L", re.compile(r"[A-Za-z](?:_[A-Za-z]|\^\w)?")),
+    ("L", re.compile(r"[A-Za-z](?:_[A-Za-z]|\([a-z]\))?")),
 )
 OPERAND = "[LNFVM]"
 EXPRESSION = rf"(?:{OPERAND}O){{0,20}}(?:NF|[NFVM])(?:O{OPERAND}){{0,20}}"  # `1 1/2`, `x = 2 + 3`

@@ -6,6 +6,7 @@ process that is doubledraft.algebra, in the parent it raises NeedsAlgebra, so th
 """
 
 import re
+from collections import Counter
 from collections.abc import Callable
 
 from doubledraft.grading.amounts import read_amount, same_amount, split_unit
@@ -34,10 +35,11 @@ TOKEN = re.compile(r"\\?[a-z]+|\d+(?:\.\d+)?|[^\w\s.,;!?'\"{}$]|_")
 AMBIGUOUS = re.compile(r"/(?:\d+|[A-Za-z])(?:[A-Za-z(]|\\(?:pi|sqrt|frac)|(?<=[A-Za-z])\d)")  # `2/3x`, `a/bc`
 END_TOKEN = re.compile(r"</?s>|<\|?[a-z_]+\|?>|<(?:eos|end_of_turn)>")
 DATE = re.compile(r"(\d{4})[-/](\d\d?)[-/](\d\d?)|(\d\d?)/(\d\d?)/(\d{4})")  # else a difference, or a fraction
-BASE = re.compile(r"(-?\d[\dA-F]*)_\{?(?:\\text\{)?(\w+)\}*")
+BASE = re.compile(r"(-?)\(?(\d[\dA-F]*)\)?_\{?(?:\\text\{)?(\w+)\}*")
 
 
 PRODUCTS = re.compile(r"(?!no|on|[a-z]{2} (?:no|on))[a-z]{2} [a-z]{2}")  # `xy` and `yx`
+MOST_ITEMS = 20  # of an unordered list that have no equal text on the other side
 THOUSANDS = re.compile(r"\d{1,3}(?:,\d{3})+")
 CLOSED_INFINITY = re.compile(r"\[-\\infty|\\infty\]")
 
@@ -85,7 +87,7 @@ def _same_parts(gold: str, prediction: str, algebra: Algebra) -> bool:
         return False  # a set against a tuple, a ratio against a list
     if {gold_kind, kind} <= {"", "{}"} and name_several(gold_items) == name_several(items):
         return _same_items(gold_items, items, algebra)
-    return all(_same(one, other, algebra) for one, other in zip(gold_items, items, strict=True))
+    return _same_in_order(gold_items, items, algebra)
 
 
 def _as_list(items: list[str], length: int) -> list[str]:
@@ -95,21 +97,51 @@ def _as_list(items: list[str], length: int) -> list[str]:
 
 
 def _same_items(gold: list[str], items: list[str], algebra: Algebra) -> bool:
-    """Compare without regard to order."""
-    left, undecided = list(items), None
-    for one in gold:
-        for other in left:
-            try:
-                if _same(one, other, algebra):
-                    left.remove(other)
-                    break
-            except Undecided as reason:  # another may fit
-                undecided = reason
-        else:
-            if undecided:
-                raise undecided
-            return False
-    return True
+    """Compare without regard to order: each item needs a partner of its own."""
+    gold, items = list((Counter(gold) - Counter(items)).elements()), list((Counter(items) - Counter(gold)).elements())
+    if len(gold) > MOST_ITEMS:
+        raise Undecided(f"a list of more than {MOST_ITEMS} values")
+    found = [[_outcome(one, other, algebra) for other in items] for one in gold]
+    if _partners([[outcome is True for outcome in row] for row in found]):
+        return True
+    if not _partners([[outcome is not False for outcome in row] for row in found]):
+        return False
+    raise _most_open([outcome for row in found for outcome in row])
+
+
+def _same_in_order(gold: list[str], items: list[str], algebra: Algebra) -> bool:
+    found = [_outcome(one, other, algebra) for one, other in zip(gold, items, strict=True)]
+    if False in found or all(outcome is True for outcome in found):
+        return False not in found
+    raise _most_open(found)
+
+
+def _outcome(one: str, other: str, algebra: Algebra) -> bool | Exception:
+    """Return whether two items are equal, or the exception that says why this is open."""
+    try:
+        return _same(one, other, algebra)
+    except (Undecided, NeedsAlgebra) as reason:
+        return reason
+
+
+def _most_open(outcomes: list[bool | Exception]) -> Exception:
+    """Return the exception to raise for several items: algebra may still decide what the rules cannot."""
+    return max((one for one in outcomes if isinstance(one, Exception)), key=lambda one: isinstance(one, NeedsAlgebra))
+
+
+def _partners(fits: list[list[bool]]) -> bool:
+    """Tell whether every row can have a column of its own that fits it (bipartite matching)."""
+    row_of: dict[int, int] = {}
+
+    def place(row: int, tried: set[int]) -> bool:
+        for column in {column for column, fit in enumerate(fits[row]) if fit} - tried:
+            tried.add(column)
+            if column not in row_of or place(row_of[column], tried):
+                row_of[column] = row
+                return True
+        return False
+
+    return all(place(row, set()) for row in range(len(fits)))
 
 
 def _same_relations(gold: str, prediction: str, algebra: Algebra) -> bool:

@@ -47,12 +47,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 
 from doubledraft.grading import worker as answers_worker
 from doubledraft.grading.equivalence import NeedsAlgebra, same
 from doubledraft.grading.extract import extract_lenient, extract_strict
 from doubledraft.grading.words import Undecided
+from doubledraft.process import import_path
 from doubledraft.records import Generation, Score
 
 WALL_SECONDS = 2.0  # of one comparison
@@ -118,11 +118,9 @@ class Grader:
         return Judgement(Verdict.undecided, reason) if reason else _judgement(equal)
 
     def _start(self) -> subprocess.Popen[bytes]:
-        root = str(Path(__file__).parents[2])
-        path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
         command = [sys.executable, "-m", answers_worker.__name__, str(self._wall_seconds)]
         worker = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=os.environ | {"PYTHONPATH": path}
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=os.environ | import_path()
         )
         self._worker = worker
         self._read(START_SECONDS)

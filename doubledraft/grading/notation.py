@@ -59,6 +59,7 @@ REWRITTEN = (  # (pattern, replacement), in this order
     (r"\\varnothing(?![A-Za-z])", r"\\emptyset"),
     (r"\\(?:backslash|smallsetminus)(?![A-Za-z])", r"\\setminus"),
     (r"\\lg(?![A-Za-z])", r"\\log_{10}"),
+    (rf"(?<=\d) ?/ ?(?!{FUNCTIONS})(?=day|[a-z]{{4,}})", " per "),
     (r"\\not ?=|(?<=[ xyzn])!= ?", r"\\ne "),
     (r"(?<=\d) ?x ?(?=10\^)", "*"),
     (r"\\([gl]eq)slant(?![A-Za-z])", r"\\\1"),

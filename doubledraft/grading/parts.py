@@ -12,8 +12,8 @@ from doubledraft.grading.notation import closing
 from doubledraft.grading.words import NUMBERS, Undecided
 
 SHORT_NAME = (  # of a value: `x`, `f(2)`, `AB`, `|AB|`, `S_{ABC}`, `\angle ABC`, `\text{Area}`
-    r"[A-Za-z]'?(?:_(?:\{\w+\}|\w+))?(?:\([^()=]*\))?|[A-Z]{2,4}|\|[A-Z]{2}\||\\(?:angle|triangle) ?[A-Z]{1,3}"
-    r"|\\overline\{[A-Z]{2}\}"
+    r"[A-Za-z]'?(?:_(?:\{(?:\\triangle ?)?\w+\}|\w+))?(?:\([^()=]*\))?|[A-Z]{2,4}|\|[A-Z]{2}\||\\overline\{[A-Z]{2}\}"
+    r"|\\(?:angle|triangle) ?[A-Z]{1,3}"
     r"|\\(?:theta|alpha|beta|lambda|mu|phi)|\\text\{[^{}]*\}"
 )
 NAME = (  # also `total cost`, and quotients and ratios of names: `\frac{AB}{CD}`, `S_1:S`

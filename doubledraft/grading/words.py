@@ -14,11 +14,11 @@ FRACTIONS = {
 }  # fmt: skip
 FRACTIONS |= {f"{word}th": NUMBERS[word] for word in TEENS} | {f"{word[:-1]}ieth": NUMBERS[word] for word in TENS}
 CHANGING = re.compile(  # words that change the number before them, or join it to another: no units
-    rf"\b(?:{'|'.join([*NUMBERS, *(f'{word}s?' for word in FRACTIONS)])}|\w+(?:[bmr]illion|dred|sand)ths?"
+    rf"\b(?:{'|'.join([*NUMBERS, *(f'{word}s?' for word in FRACTIONS)])}|\w*(?:[bmr]illion|dred|sand)ths?"
     r"|\w*[bmrt]illions?|hundreds?|thousands?|tens|dozens?|scores?|gross|couples?|quarters?|myriads?|lakhs?|crores?"
     r"|googol\w*|mln|bn|double|twice|thrice|and|or|not|no|to|of|below|above|plus|minus|negative|positive|less|fewer|than"
-    r"|at|times(?! as\b|$)|over|by|versus|vs|point|basis|remainder|modulo|mod|choose|factorial|squared|cubed|root|power"
-    r"|imaginary|complex|pi|sqrt|sin|cos|tan|cot|log|exp|alpha|beta|gamma|delta|theta|lambda|sigma|phi|omega)\b"
+    r"|at|times(?! as\b|$)|over|by|versus|vs|point|basis|percentage|remainder|modulo|mod|choose|factorial|squared|cubed"
+    r"|root|power|imaginary|complex|pi|sqrt|sin|cos|tan|cot|log|exp|alpha|beta|gamma|delta|theta|lambda|sigma|phi|omega)\b"
 )
 PLURAL = re.compile(r"[a-z]{2,}(?<![sui])s\b")  # `apples`, but no `gross`, `minus`, `basis`
 CURRENCY = {

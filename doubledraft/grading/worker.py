@@ -1,7 +1,7 @@
 """The process that compares algebra: reads [gold, prediction] lines, writes [equal, reason] lines.
 
-It imports sympy and math-verify once and forks a child that compares. A comparison that passes the wall limit, or takes
-the child down, costs that child: it is killed, and the next one is forked in milliseconds. The child gives up what a
+It imports sympy and math-verify once and forks a child that compares. A comparison that exceeds its wall limit, or ends
+its process, costs that child only: it is killed, and the next one is forked in milliseconds. The child gives up what a
 comparison has no use for: writing files, sockets, other processes, and memory beyond a limit. LaTeX is parsed by a
 grammar; nothing is evaluated as code.
 """
@@ -20,6 +20,11 @@ from doubledraft.grading.words import Undecided
 from doubledraft.sandbox import confine
 
 MEMORY_BYTES = 1 << 30  # of address space, for the child
+WARM = (  # imports what sympy imports late, and fills the parser's cache: a nested formula takes seconds without
+    r"\frac{3x^{2}}{\sqrt{2}(y_{1}+5)}-\sin(x)",
+    r"(\frac{a}{b+c})^{3/2}\cdot\frac{1}{2+\pi/r}",
+    r"(-\infty,1)\cup[2,\frac{1}{2}]",
+)
 DIED = [False, "the comparison took its process down"]
 
 
@@ -27,7 +32,8 @@ def serve(wall_seconds: float) -> None:
     """Answer comparisons from standard input until it ends."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # a stray print must not look like an answer
-    algebra.compare("x^{2}-1", "(x-1)(x+1)")  # imports what sympy imports late
+    for text in WARM:
+        algebra.compare(text, text)
     print("ready", file=answers, flush=True)
     child, pipe = fork_child(wall_seconds)
     for line in sys.stdin:
@@ -41,7 +47,7 @@ def serve(wall_seconds: float) -> None:
 
 
 def _ask(pipe: Connection, question: list[str], wall_seconds: float) -> list[object] | None:
-    """Give the child's answer, None when it is not there in time."""
+    """Return the child's answer, None when it is not there in time."""
     try:
         pipe.send(question)
         return pipe.recv() if pipe.poll(wall_seconds) else None

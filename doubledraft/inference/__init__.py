@@ -1,13 +1,16 @@
 """Engines behind one protocol, answering a file of questions, timed.
 
-job              what a run is asked
-generate         answers a job and writes its rows and its run file
-vllm_engine      answers by vLLM
-vllm_step_clock  what a step costs inside vLLM
-native_engine    answers by doubledraft.engine
+job              the settings of a run
+generate         answers a file of questions, and writes rows and run file
+measure          the same, timed: step costs, bandwidth, token classes
+host             an engine kept alive in a child process
+vllm_engine      vLLM as an engine
+vllm_step_clock  step times inside vLLM
+native_engine    doubledraft.engine as an engine
+hugging_face     a pair in transformers, to compare with
 environment      environment variables that vLLM needs
-bandwidth        bytes per second that a machine reads
+bandwidth        read bandwidth of memory, bytes of a pass
 tokenizing       text to ids and back
-load_pair        a target and a draft for commands
-resume           rows of a killed run, taken up again
+load_pair        a target and a draft in Python: text in, text out
+resume           rows of a killed run, continued
 """

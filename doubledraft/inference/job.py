@@ -1,15 +1,15 @@
-"""What one run of the engine is asked to do: plain values, so that a job can cross to another process as JSON."""
+"""The settings of one run of an engine, in plain values, and the questions as an engine gets them."""
 
 from dataclasses import dataclass
 
 
 class JobError(ValueError):
-    """A job that cannot be run as it is; the message names the value and what to do."""
+    """A job that cannot be run; the message names the value and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A question as the model sees it."""
+    """A question as the model reads it."""
 
     id: str
     token_ids: list[int]
@@ -36,7 +36,7 @@ class Job:
     enforce_eager: bool  # vLLM
     engine: str = "vllm"  # vllm | native: whose module {engine}_engine answers
     few_shot: bool = False
-    thinking: bool | None = None  # what the chat template is told, for models that have it; None tells it nothing
+    thinking: bool | None = None  # `enable_thinking` of the chat template; None leaves it out
     warmup: int = 0  # requests
     limit: int | None = None  # questions; None takes all
     method: str = "none"  # none | draft_model | ngram
@@ -46,7 +46,7 @@ class Job:
     resume: bool = False  # append to `out` batch by batch, and continue what an earlier run left there
 
     def __post_init__(self) -> None:
-        """Refuse what no engine could run."""
+        """Raise JobError for settings that contradict each other."""
         if self.engine not in ("vllm", "native"):
             raise JobError(f"engine: expected vllm or native, found {self.engine!r}")
         if self.method not in ("none", "draft_model", "ngram"):

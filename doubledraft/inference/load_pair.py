@@ -20,7 +20,8 @@ from doubledraft.engine.draft_vocabulary import learn_from_files
 from doubledraft.engine.load import create_backend
 from doubledraft.engine.proposers import DraftModel, NoDraft, Proposer, check_vocabulary
 from doubledraft.engine.sampling import Sampling
-from doubledraft.inference.tokenizing import load_tokenizer, prompt_ids, stop_ids
+from doubledraft.inference.tokenizing import prompt_ids, stop_ids
+from doubledraft.models.inspect import load_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

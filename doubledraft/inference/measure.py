@@ -1,7 +1,7 @@
 """What a timed run measures besides its answers, in the same engine after the timed part.
 
-What a step costs; and, where an answer differs from the baseline's, how close the target's two best tokens are at the
-first difference: a tie of roundings, or a bug. Then how fast this machine reads memory, which no step can beat.
+The cost of a decoding step; where an answer differs from the baseline's, the gap of the target's two best tokens at the
+first difference, which tells a tie of roundings from a bug; and the machine's read bandwidth, which no step can exceed.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from doubledraft.log import log
 from doubledraft.records import Generation, first_difference
 from doubledraft.summaries.run_file import PassBytes, StepSeconds, TokenCounts
 
-CLOCKED_BATCHES = 3  # batches that are answered once more to learn what a step costs
+CLOCKED_BATCHES = 3  # batches that are answered again with step times on
 
 
 def measure(
@@ -28,7 +28,7 @@ def measure(
 ) -> tuple[list[Generation], dict[str, object]]:
     """Return the rows, with the gaps where they first differ from the baseline's, and the costs in the run file."""
     costs, _ = engine.call("step_seconds", generate.batches(asked, job.concurrency)[:CLOCKED_BATCHES])
-    log.info("seconds of a step: %s", ", ".join(f"{name} {value:.4f}" for name, value in costs.items() if value))
+    log.info("seconds per step: %s", ", ".join(f"{name} {value:.4f}" for name, value in costs.items() if value))
     if baseline:
         rows = _with_gaps(engine, asked, rows, baseline)
     models = {"target": job.model, "draft": job.draft}
@@ -47,7 +47,7 @@ def measure(
 def _with_gaps(
     engine: Host | Local, asked: Sequence[Asked], rows: list[Generation], baseline: Sequence[Generation]
 ) -> list[Generation]:
-    """Note on rows that differ from the baseline's how close the target's two best tokens are where they first do."""
+    """Set `top2_gap` of rows that differ from the baseline's: the gap of the two best tokens where they first do."""
     plain = {row.id: row.token_ids for row in baseline}
     prefixes = {}
     for question, row in zip(asked, rows, strict=True):

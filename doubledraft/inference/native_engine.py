@@ -1,8 +1,8 @@
-"""Our own engine as an engine of the study: the timing protocol of `generate`, and what vLLM does not tell.
+"""Our own engine as an engine of the study; unlike vLLM it reports which tokens were drafted and agreed.
 
-Questions in flight together are one batch that lasts until its longest answer has ended. The prompt is read by a pass
-that drafts nothing and counts as a step, as in vLLM; near its limit an answer takes shorter drafts, where vLLM drafts K
-and cuts. A row's latency ends with its last own step.
+Questions in flight together are one batch, which lasts until its longest answer has ended. The prompt's pass drafts
+nothing and counts as a step, as in vLLM; near its limit an answer takes shorter drafts, where vLLM drafts K and cuts.
+A row's latency ends with its own last step.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,8 @@ from doubledraft.engine.lossless import top2_gap
 from doubledraft.engine.proposers import DraftModel, NGram
 from doubledraft.inference import host
 from doubledraft.inference.job import Asked, Job
-from doubledraft.inference.tokenizing import load_tokenizer, stop_ids
+from doubledraft.inference.tokenizing import stop_ids
+from doubledraft.models.inspect import load_tokenizer
 from doubledraft.records import Generation
 
 
@@ -51,16 +52,16 @@ class NativeEngine:
         ]
 
     def step_seconds(self, batches: Sequence[Sequence[Asked]]) -> dict[str, float | None]:
-        """Answer batches again; gives the medians of `Metrics.step_seconds`."""
+        """Answer batches again, and return the medians of `Metrics.step_seconds`."""
         times = chain.from_iterable(self._decode(asked).times for asked in batches)
         return Metrics([], 0.0, list(times)).step_seconds()
 
     def top2_gaps(self, prefixes: Sequence[list[int]]) -> list[float]:
-        """Give the log-probability gap of the target's two best next tokens after every prefix."""
+        """Return the log-probability gap of the target's two best next tokens after every prefix."""
         return [top2_gap(self._target, prefix) for prefix in prefixes]
 
     def token_classes(self, rows: Sequence[Generation]) -> dict[str, dict[str, int]] | None:
-        """Count drafted, accepted and agreed tokens by what they are; None where nothing is drafted."""
+        """Count drafted, accepted and agreed tokens by class; None where nothing is drafted."""
         if self._job.method == "none":
             return None
         steps = [

@@ -1,7 +1,7 @@
-"""Rows that an interrupted run leaves for the next one to continue.
+"""Rows that an interrupted run leaves, for the next one to continue.
 
-Unlike every other file of the project this one grows in place, a batch at a time, so it belongs outside the outputs of
-a rule. Beside it, in `{path}.key`, stands a hash of the work it is a part of: rows of other work are never continued.
+Unlike every other file of the project this one grows in place, a batch at a time, so it is no output of a rule. Beside
+it, `{path}.key` holds a hash of models, questions and settings: rows of other ones are never continued.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from doubledraft.records import Generation, read_records, to_line, write_records
 
 
 def key(files: Iterable[str | Path], settings: object) -> str:
-    """Hash all that a piece of work depends on: the bytes of files, and plain values."""
+    """Return a hash of all that the rows depend on: the bytes of files, and plain values."""
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     for path in files:
         with open(path, "rb") as file:
@@ -25,7 +25,7 @@ def key(files: Iterable[str | Path], settings: object) -> str:
 
 
 def resume(path: str | Path, work: str) -> list[Generation]:
-    """Give the rows that an earlier run of the same work left in `path`; start the file afresh if there are none."""
+    """Return the rows that an earlier run of the same work left in `path`; start the file afresh if there are none."""
     path, note = Path(path), Path(f"{path}.key")
     rows = []
     if path.exists():

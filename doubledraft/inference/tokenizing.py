@@ -1,58 +1,47 @@
-"""Text to token ids and back: how a question is put to a model, what ends its answer, text that comes in pieces."""
+"""Text to token ids and back: prompts, end tokens, and text that streams token by token."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from doubledraft.models import chat_template
+from doubledraft.models.inspect import end_ids
+
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-INCOMPLETE = "\ufffd"  # what a decoder gives for bytes that are no whole character
-
-
-def load_tokenizer(folder: str | Path) -> "PreTrainedTokenizerBase":
-    """Load the tokenizer of a model, without code of its own."""
-    from transformers import AutoTokenizer
-
-    return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+INCOMPLETE = "\ufffd"  # decoded from bytes that are no whole character
 
 
 def prompt_ids(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[dict[str, str]]) -> list[int]:
-    """Give the ids of chat messages, by the tokenizer's chat template; without one they are joined by blank lines."""
+    """Return the ids of chat messages, by the tokenizer's chat template, or joined by blank lines without one."""
     if tokenizer.chat_template is None:
         return tokenizer.encode("\n\n".join(message["content"] for message in messages))
-    text = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+    text = chat_template.render(tokenizer, messages, prompt=True)
     return tokenizer.encode(text, add_special_tokens=False)  # the template has written them
 
 
 def stop_ids(folder: str | Path, tokenizer: "PreTrainedTokenizerBase") -> set[int]:
-    """Give the tokens that end an answer, as vLLM does: the tokenizer's own and those of generation_config.json."""
-    from transformers import GenerationConfig
-
-    try:
-        named = GenerationConfig.from_pretrained(folder).eos_token_id
-    except OSError:  # a model need not have one
-        named = None
-    named = [named] if isinstance(named, int) else named or []
-    own = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
-    return {*named, *own}
+    """Return the tokens that end an answer, as in vLLM: the tokenizer's own and those that the model's config names."""
+    own = set() if tokenizer.eos_token_id is None else {tokenizer.eos_token_id}
+    return end_ids(folder) | own
 
 
 class Pieces:
-    """Gives the text of tokens as they come, never half a character.
+    """Decodes a stream of tokens, never half a character.
 
     A character may take several tokens, and the text of a token may depend on those before it, so the tokens of the
-    last piece are decoded again with the new ones, and what is new is given: as `decode_token` of Hugging Face's
-    text-generation-inference does. Tokens such as end of answer have no text.
+    last piece are decoded again with the new ones and the difference is returned, as `decode_token` of Hugging Face's
+    text-generation-inference does. Special tokens, such as the end of an answer, have no text.
     """
 
     def __init__(self, tokenizer: "PreTrainedTokenizerBase") -> None:
         self._tokenizer = tokenizer
-        self._last: list[int] = []  # tokens of the piece that was given last
-        self._new: list[int] = []  # tokens that are not given yet
+        self._last: list[int] = []  # tokens of the last piece
+        self._new: list[int] = []  # tokens without a piece yet
 
     def add(self, token: int) -> str:
-        """Take a token; gives the text that is whole now, often that of the token."""
+        """Add a token; return the text that is complete now, often that of the token."""
         self._new.append(token)
         piece = self._piece()
         if piece.endswith(INCOMPLETE):
@@ -61,7 +50,7 @@ class Pieces:
         return piece
 
     def rest(self) -> str:
-        """Give what is left at the end: nothing, or a character that never became whole."""
+        """Return the rest at the end: nothing, or an incomplete character."""
         return self._piece()
 
     def _piece(self) -> str:

@@ -1,12 +1,12 @@
-"""All that is said to vLLM: start it, let it answer greedily, ask it afterwards what a step costs and how sure it is.
+"""vLLM as an engine of the study: greedy answers, step times, and the gap of the two best tokens.
 
 Prefix caching and asynchronous scheduling are off in every mode: the first would make later questions cheaper, the
-second is not to be had with every way of drafting. Token ids go in and come out.
+second does not support every way of drafting. Token ids go in and come out.
 
 vLLM counts accepted tokens before it cuts an answer at its end or at `max_tokens`, so accepted + steps may exceed the
 emitted tokens, by K at most. With n-grams some steps find nothing to draft, which vLLM does not count: those are
-inferred from the emitted tokens, so that no check of the counters against the tokens is left. Which tokens were drafted
-and refused it does not say.
+inferred from the emitted tokens, so the counters cannot be checked against the tokens. vLLM does not report which
+tokens were drafted and rejected.
 """
 
 import time
@@ -16,10 +16,11 @@ from dataclasses import replace
 from doubledraft.inference import host
 from doubledraft.inference.job import Asked, Job
 from doubledraft.log import log
+from doubledraft.models.inspect import inspect
 from doubledraft.records import Generation
 
 TIMED = ("baseline", "speculative")  # modes whose steps are clocked
-NGRAM = (2, 4)  # tokens that must recur before what followed them is proposed: the fewest, and the most that are tried
+NGRAM = (2, 4)  # shortest and longest n-gram that is looked up
 
 
 class VllmEngine:
@@ -31,6 +32,8 @@ class VllmEngine:
 
         began = time.perf_counter()
         self._job = job
+        for model in filter(None, (job.model, job.draft)):
+            inspect(model)  # vLLM leaves a tensor that is missing as it was allocated
         self._llm = LLM(
             model=job.model,
             dtype=job.dtype,
@@ -43,7 +46,7 @@ class VllmEngine:
             enable_prefix_caching=False,
             async_scheduling=False,
             enable_sleep_mode=job.sleeps,
-            disable_log_stats=False,  # else requests carry no times
+            disable_log_stats=False,  # else requests have no times
             **_clock(job),
             **_drafting(job),
         )
@@ -54,7 +57,7 @@ class VllmEngine:
         return "vllm"
 
     def answer(self, asked: Sequence[Asked]) -> list[Generation]:
-        """Answer together, as many in flight as the job says."""
+        """Answer together, `job.concurrency` in flight."""
         outputs = self._ask([question.token_ids for question in asked], max_tokens=self._job.max_tokens)
         return [_generation(self._job, question, output) for question, output in zip(asked, outputs, strict=True)]
 
@@ -66,7 +69,7 @@ class VllmEngine:
         return self._llm.collective_rpc("stop_step_clock", args=(self._job.draft_length,))[0]  # of the first GPU
 
     def top2_gaps(self, prefixes: Sequence[list[int]]) -> list[float]:
-        """Give the log-probability gap of the target's two best next tokens after every prefix."""
+        """Return the log-probability gap of the target's two best next tokens after every prefix."""
         gaps = []
         for output in self._ask(prefixes, max_tokens=1, logprobs=2) if prefixes else []:
             best = sorted((token.logprob for token in output.outputs[0].logprobs[0].values()), reverse=True)
@@ -85,7 +88,7 @@ class VllmEngine:
         self._llm.wake_up()
 
     def _ask(self, prompts: Sequence[list[int]], **sampling) -> list:
-        """Give vLLM's RequestOutput of every prompt, in order: greedy."""
+        """Return vLLM's RequestOutput of every prompt, in order, decoded greedily."""
         from vllm import SamplingParams
 
         parameters = SamplingParams(temperature=0.0, detokenize=False, **sampling)
@@ -131,7 +134,7 @@ def _generation(job: Job, question: Asked, output) -> Generation:
     drafts = emitted.spec_decode_metrics
     accepted = sum(drafts.per_step_accepted)
     verified = 1 + len(drafts.per_step_accepted)  # the first pass reads the prompt
-    undrafted = len(row.token_ids) - verified - accepted  # n-gram: steps that drafted nothing, inferred
+    undrafted = len(row.token_ids) - verified - accepted  # n-gram steps that drafted nothing, inferred
     return replace(
         row,
         steps=verified + (max(undrafted, 0) if job.method == "ngram" else 0),

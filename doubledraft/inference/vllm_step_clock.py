@@ -2,8 +2,8 @@
 
 vLLM mixes `StepClock` into its worker (`worker_extension_cls`), so the same clock runs whether the worker shares our
 process, as on CPU, or has its own. A step lasts from the start of a target pass to the start of the next one:
-scheduling and sampling belong to it, since a user waits for them too. Counted are steps in which every request of the
-batch decodes; those that read a prompt are not. Drafting is timed around the engine's `propose_draft_token_ids`,
+scheduling and sampling belong to it, since a user waits for them too. Only steps in which every request of the batch
+decodes count, not those that read a prompt. Drafting is timed around the engine's `propose_draft_token_ids`,
 input preparation included.
 
     target   a step without drafted tokens
@@ -67,7 +67,7 @@ class StepClock:
 
 
 def _step(start: float, scheduled) -> ClockedStep:
-    """Read a step off vLLM's SchedulerOutput."""
+    """Return the step of a SchedulerOutput of vLLM."""
     drafted = sum(map(len, scheduled.scheduled_spec_decode_tokens.values()))
     requests = tuple(sorted(scheduled.num_scheduled_tokens))
     decodes = not scheduled.scheduled_new_reqs and scheduled.total_num_scheduled_tokens == len(requests) + drafted

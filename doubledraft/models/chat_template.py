@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from doubledraft.machine import OFFLINE
 from doubledraft.models.folder import ModelError
 from doubledraft.models.safety import MAX_JSON, read_settings
+from doubledraft.process import import_path
 from doubledraft.sandbox import address_space, confine
 
 if TYPE_CHECKING:
@@ -89,12 +90,10 @@ def _read(file: Path) -> str:
 
 def _try(template: str, special: Mapping[str, str]) -> str | None:
     """Return what is wrong with a template, None where it renders; `special` are special tokens by name."""
-    root = str(Path(__file__).parents[2])
-    path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
     worker = subprocess.run(
         [sys.executable, "-m", __name__],
         input=json.dumps([template, dict(special)]),
-        env=os.environ | OFFLINE | {"PYTHONPATH": path},
+        env=os.environ | OFFLINE | import_path(),
         capture_output=True,
         encoding="utf-8",
         errors="replace",

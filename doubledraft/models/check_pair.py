@@ -1,5 +1,6 @@
 """Whether a target and a draft have one tokenizer and one vocabulary size."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from doubledraft.files import write_json
@@ -20,12 +21,7 @@ def check_pair(target: str | Path, draft: str | Path, *, max_model_len: int | No
     pair = f"target {target} and draft {draft}"
     sizes = [read_config(folder)["vocab_size"] for folder in (target, draft)]
     (tokens, special), (draft_tokens, draft_special) = _vocabulary(target), _vocabulary(draft)
-    for token, _ in sorted(tokens.items() | draft_tokens.items(), key=lambda item: item[::-1]):
-        if tokens.get(token) != draft_tokens.get(token):
-            raise ModelError(
-                f"{pair} have different tokenizers: token {token!r} is id {tokens.get(token)} in the target and "
-                f"{draft_tokens.get(token)} in the draft; choose two models of one family"
-            )
+    refuse_other_tokens(pair, tokens, draft_tokens)
     for name in sorted(special.keys() | draft_special.keys()):
         if special.get(name) != draft_special.get(name):
             raise ModelError(f"{pair} differ in {name}: {special.get(name)!r} and {draft_special.get(name)!r}")
@@ -37,6 +33,15 @@ def check_pair(target: str | Path, draft: str | Path, *, max_model_len: int | No
     for folder in (target, draft):
         refuse_tokens_without_row(folder, load_tokenizer(folder))
     return {"target": str(target), "draft": str(draft), "vocabulary": sizes[0], "tokens": len(tokens), "same": True}
+
+
+def refuse_other_tokens(pair: str, tokens: Mapping[str, int], draft_tokens: Mapping[str, int]) -> None:
+    """Raise ModelError naming the first token that has another id in the draft; `pair` names the two models."""
+    for token, _ in sorted(tokens.items() ^ draft_tokens.items(), key=lambda item: item[::-1]):
+        raise ModelError(
+            f"{pair} have different tokenizers: token {token!r} is id {tokens.get(token)} in the target and "
+            f"{draft_tokens.get(token)} in the draft; choose two models of one family"
+        )
 
 
 def write_pair_check(target: str | Path, draft: str | Path, out: str | Path, *, max_model_len: int) -> None:

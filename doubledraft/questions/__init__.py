@@ -1,8 +1,9 @@
 """Where questions come from.
 
 fetch          a scenario's training and test questions
-sources        GSM8K, MATH, a file of your own
-files          reads what data sets come in
+sources        GSM8K, MATH, a user's own file
+files          rows of JSON lines, parquet and the hub
+golds          gold answers that nothing can be graded against
 overlap        training questions that repeat a test question
 data_sets      questions for the command line
 wordproblems/  the generator of the default study

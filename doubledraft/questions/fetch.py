@@ -1,10 +1,10 @@
 """The questions of a scenario: from a source to the two files that everything else is built from.
 
-A source gives a pool for each split; a seed puts the pool in order and the first `count` are taken, so a larger count
+A source has a pool for each split; a seed puts the pool in order and the first `count` are taken, so a larger count
 extends a smaller one. More than the pool holds is an error, never a wider filter; with `allow_fewer` all of it is
-taken, and the log, the metrics and the report say so. A question that a pool holds twice is taken once. A training
+taken, and the log, the metrics and the report record that. A question that a pool holds twice is taken once. A training
 question that repeats a test question, exactly or nearly, is not taken, and is listed with its twin; the test set stays
-as the source has it. The manifest holds every count, and where the rows come from.
+as the source has it. The manifest holds every count and the origin of the rows.
 
 Generated questions are only checked to be disjoint. Both splits share the templates by design, and the generator keeps
 their numbers apart: every test question has near twins in train, and what is tested is new numbers.
@@ -38,7 +38,7 @@ def fetch(
 ) -> None:
     """Write a scenario's training and test questions as its config entry `spec` describes them, and what was left out.
 
-    Raises ValueError where a split has fewer questions than `spec` asks for and `spec` does not allow that.
+    Raise ValueError where a split has fewer questions than `spec` asks for and `spec` does not allow that.
     """
     pools = {split: _read(spec, split, scenario, seed) for split in SPLITS}
     parts = {split: _in_order(pools[split], spec, seed, split) for split in SPLITS}
@@ -58,12 +58,12 @@ def fetch(
 
 
 def check_disjoint(train: Iterable[Question], test: Iterable[Question], scenario: str) -> None:
-    """Raise ValueError when a question stands in both splits, case and punctuation aside."""
+    """Raise ValueError where a question is in both splits, case and punctuation aside."""
     held_out = {normalise(question.question) for question in test}
     both = [question for question in train if normalise(question.question) in held_out]
     if both:
         raise ValueError(
-            f"scenario {scenario!r}: {len(both)} questions stand in both train and test, first {both[0].id!r}"
+            f"scenario {scenario!r}: {len(both)} questions are in both train and test, first {both[0].id!r}"
         )
 
 
@@ -81,7 +81,7 @@ def _read(spec: Mapping[str, object], split: str, scenario: str, seed: int) -> P
 
 
 def _in_order(pool: Pool, spec: Mapping[str, object], seed: int, split: str) -> list[Question]:
-    """Give the questions of a pool, each once, in the order of the seed.
+    """Return the questions of a pool, each once, in the order of the seed.
 
     Of one file for both splits, test takes the front of the order and train the back.
     """

@@ -1,9 +1,9 @@
-"""Rows of a data set as they lie in a file, in a folder or on the hub, each with the place that a message names.
+"""Rows of a data set from a file, a folder or the hub, each with its place for messages.
 
-It knows files, not what a row means. Read, since no row is changed by it: a byte order mark at the start, Windows line
-ends, blank lines, U+2028 inside text, a whole last line without line feed. Refused as `path:line: reason`: a line that
-is cut, not UTF-8, too long, or no JSON object; NUL; NaN; a key that stands twice; a file without rows; and what is sent
-in place of a file, a Git LFS pointer or an HTML page.
+This module knows files, not what a row means. Accepted, since no row is changed by it: a byte order mark at the start,
+Windows line ends, blank lines, U+2028 inside text, a last line without line feed. Refused as `path:line: reason`: a
+line that is cut, not UTF-8, too long, or no JSON object; NUL; NaN; a duplicate key; a file without rows; formats that
+are not read; and what is sent in place of a file, a Git LFS pointer or an HTML page.
 """
 
 import codecs
@@ -18,9 +18,27 @@ from typing import BinaryIO
 from doubledraft.records import RecordError, parse_object
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
+FORMATS = "JSON lines (.jsonl), one JSON object per file (.json) or .parquet"
 MAX_LINE = 1_000_000  # bytes; the longest row of GSM8K and MATH has fewer than 20,000
+OTHER_FORMATS = {
+    ".gz",
+    ".bz2",
+    ".xz",
+    ".zst",
+    ".zip",
+    ".tar",
+    ".csv",
+    ".tsv",
+    ".xlsx",
+    ".arrow",
+    ".txt",
+    ".yaml",
+    ".yml",
+}
 LAYOUTS = (  # of a folder: as on the hub (parquet, or JSON lines), and as GSM8K and MATH were first released
     "{name}/{split}-*.parquet",
+    "data/{split}-*.parquet",
+    "{split}-*.parquet",
     "{name}/{split}.jsonl",
     "{split}.jsonl",
     "{split}/{name}/*.json",
@@ -31,16 +49,16 @@ Paths = str | Path | Mapping[str, str | Path]
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows, each with where it stands (for messages), and where they come from (for the manifest)."""
+    """Rows, each with its place (for messages), and their origin (for the manifest)."""
 
     rows: list[tuple[str, dict[str, object]]]
     origin: dict[str, object]
 
 
 def local_files(path: Paths, names: Iterable[str], split: str) -> list[Path]:
-    """Give the files of a split: `path` is {train, test}, a file each, or a folder of one of the LAYOUTS.
+    """Return the files of a split: `path` is {train, test}, a file each, or a folder of one of the LAYOUTS.
 
-    `names` are the configurations wanted of the data set. Raises ValueError naming what is missing or stands twice.
+    `names` are the configurations wanted of the data set. Raise ValueError naming what is missing or there twice.
     """
     if isinstance(path, Mapping):
         return [Path(path[split])]
@@ -50,7 +68,7 @@ def local_files(path: Paths, names: Iterable[str], split: str) -> list[Path]:
 
 
 def read(files: Iterable[Path]) -> Table:
-    """Read files: `.parquet`, `.json` (one row a file), any other as JSON lines. Raises RecordError naming the line."""
+    """Read files: `.parquet`, `.json` (one row per file), others as JSON lines; raise RecordError naming the line."""
     files, rows = list(files), []
     readers = {".parquet": _parquet, ".json": _json_file}
     for file in files:
@@ -59,7 +77,7 @@ def read(files: Iterable[Path]) -> Table:
 
 
 def origin(files: Sequence[Path]) -> dict[str, object]:
-    """Say where rows come from: the path that files share, how many they are, and the digest of all their bytes."""
+    """Return the origin of rows: the path that files share, their number, and the digest of all their bytes."""
     digest = hashlib.sha256()
     for path in files:
         with open(path, "rb") as file:
@@ -69,7 +87,7 @@ def origin(files: Sequence[Path]) -> dict[str, object]:
 
 
 def read_hub(repository: str, name: str, split: str, revision: str) -> Table:
-    """Read a split of a data set on the hub; raises ValueError where it cannot be had."""
+    """Read a split of a data set on the hub; raise ValueError where it cannot be fetched."""
     from datasets import load_dataset
 
     try:
@@ -88,7 +106,7 @@ def read_hub(repository: str, name: str, split: str, revision: str) -> Table:
 
 
 def json_lines(path: str | Path) -> Iterator[tuple[str, dict[str, object]]]:
-    """Read JSON lines one by one, each with `path:line`; blank lines are skipped."""
+    """Iterate over JSON lines, each with `path:line`; blank lines are skipped."""
     empty, number = True, 0
     with _open(path) as file:
         while line := file.readline(MAX_LINE + 1):  # ends at a line feed only: U+2028 may stand inside a JSON string
@@ -120,6 +138,11 @@ def _by_number(file: Path) -> list[object]:
 
 
 def _open(path: str | Path) -> BinaryIO:
+    path = Path(path)
+    if path.suffix in OTHER_FORMATS:
+        raise RecordError(f"{path}: {path.suffix} files are not read; expected {FORMATS}")
+    if path.exists() and not path.is_file():  # a pipe would be waited for, and can be read once only
+        raise RecordError(f"{path}: not a regular file; expected {FORMATS}")
     try:
         return open(path, "rb")
     except OSError as error:
@@ -127,10 +150,14 @@ def _open(path: str | Path) -> BinaryIO:
 
 
 def _checked_start(content: bytes, where: str) -> bytes:
-    """Give the start of a file without its byte order mark; refuse what is no data at all."""
+    """Return the start of a file without its byte order mark; refuse other formats and what is no data at all."""
     content = content.removeprefix(codecs.BOM_UTF8)
     if content.startswith(b"version https://git-lfs.github.com/spec/"):
         raise RecordError(f"{where}: this is a Git LFS pointer, not the data; fetch the data with `git lfs pull`")
+    if content.startswith((b"\x1f\x8b", b"PK\x03\x04", b"\x28\xb5\x2f\xfd")):
+        raise RecordError(f"{where}: this is a compressed file; unpack it: expected {FORMATS}")
+    if content.lstrip().startswith(b"["):
+        raise RecordError(f"{where}: this is a JSON array; write one object per line: expected {FORMATS}")
     if content.lstrip().startswith(b"<"):
         raise RecordError(f"{where}: this is an HTML page, as a server sends with an error; download the file again")
     return content

@@ -1,12 +1,14 @@
-r"""Read the questions of GSM8K, of MATH and of a user's own file: every one that can be trusted, and what was left out.
+r"""Read the questions of GSM8K, of MATH and of a user's own file, and count the rows that are left out.
 
-Rules, stated once; each case is counted, and the counts stand in the manifest of the questions.
+The rules; each case is counted, and the counts stand in the manifest of the questions.
 
 - GSM8K: gold is the number after the one `####`, without its thousands commas, minus sign kept.
 - MATH: gold is the last balanced `\boxed` or `\fbox` of the solution, verbatim; a bare `\boxed 2` is 2. Boxes that say
   different things are an answer in parts, of which the last would be a wrong gold: the row is left out. So are rows
   without a box, of `Level ?`, and with a drawing (`[asy]`) in the problem; one in the solution is cut out of the steps.
-- A row without its fields, a gold that is no number (GSM8K), an unknown level or subject (MATH) is an error.
+- Own file: gold is `answer`, or what follows `####` in it, in which case the text before is the solution.
+- A row without its fields, a gold that is no number (GSM8K), an unknown level or subject (MATH) is an error. So is a
+  gold that nothing can be graded against (`golds`) in an own file; in MATH such a row is left out.
 - What comes from the hub has the number of rows written here, or it is an error; a local copy may be a part of it,
   which is logged.
 """
@@ -18,8 +20,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from doubledraft.grading.grader import Grader
 from doubledraft.log import log
-from doubledraft.questions import files
+from doubledraft.questions import files, golds
 from doubledraft.questions.files import Paths, Table
 from doubledraft.records import Question, RecordError
 
@@ -50,7 +53,7 @@ OWN_FIELDS = {
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """The questions of one split of a source, and what was met while reading them."""
+    """The questions of one split of a source, with counts of what was read."""
 
     questions: list[Question]
     rows: int  # that were read
@@ -62,7 +65,7 @@ class Pool:
 def read_gsm8k(split: str, scenario: str, path: Paths | None = None, revision: str | None = None) -> Pool:
     """Read GSM8K: gold after `####`, steps from the solution's lines without their `<<...>>` marks.
 
-    From the hub at `revision`, the pinned commit where None; or from `path`, as `question_files.local_files` takes it.
+    From the hub at `revision`, the pinned commit where None; or from `path`, as `files.local_files` takes it.
     """
     if path:
         table = files.read(files.local_files(path, ["main"], split))
@@ -71,14 +74,14 @@ def read_gsm8k(split: str, scenario: str, path: Paths | None = None, revision: s
     _check_count(f"{GSM8K}, {split}", len(table.rows), GSM8K_ROWS[split], strict=not path)
     pool = Pool([], len(table.rows), [table.origin])
     for number, (where, row) in enumerate(table.rows, start=1):
-        solution, gold = _gsm8k_answer(_text(row, "answer", where), where)
+        solution, gold = _gsm8k_answer(text(row, "answer", where), where)
         pool.special.update(thousands_commas="," in gold, negative=gold.startswith("-"))
         pool.questions.append(
             Question(
                 id=f"{scenario}-{split}-{number:04d}",
                 scenario=scenario,
                 split=split,
-                question=_text(row, "question", where),
+                question=text(row, "question", where),
                 answer=gold.replace(",", ""),
                 steps=_lines(re.sub(r"<<.*?>>", "", solution)),
             )
@@ -96,7 +99,7 @@ def read_math(
 ) -> Pool:
     """Read MATH, of all or some subjects (keys of MATH_ROWS) and levels (1 to 5).
 
-    From the hub at `revision`, the pinned commit where None; or from `path`, as `question_files.local_files` takes it.
+    From the hub at `revision`, the pinned commit where None; or from `path`, as `files.local_files` takes it.
     """
     wanted = subjects or list(MATH_ROWS)
     if unknown := [subject for subject in wanted if subject not in MATH_ROWS]:
@@ -107,32 +110,50 @@ def read_math(
     found = Counter(subject for _, _, subject, _ in rows)
     for name in wanted:
         _check_count(f"{MATH}, {name}, {split}", found[name], MATH_ROWS[name][split], strict=not path)
-    for where, row, subject, level in rows:
-        if subject in wanted and (not levels or level == "?" or int(level) in levels):
-            _add_math(pool, row, where, scenario=scenario, split=split, subject=subject, level=level)
+    with Grader() as grader:
+        for where, row, subject, level in rows:
+            if subject in wanted and (not levels or level == "?" or int(level) in levels):
+                _add_math(pool, grader, row, where, scenario=scenario, split=split, subject=subject, level=level)
     return pool
 
 
 def read_own(split: str, scenario: str, path: str | Path) -> Pool:
-    """Read a user's JSON lines: question, answer; if given id, level, subject, solution (text, a step a line)."""
+    """Read a user's JSON lines: question, answer; if given id, level, subject, solution (text, one step per line)."""
     questions: dict[str, Question] = {}
-    for number, (where, row) in enumerate(files.json_lines(path), start=1):
-        if unknown := sorted(row.keys() - OWN_FIELDS.keys()):
-            raise RecordError(f"{where}: field {unknown[0]!r} is not known; a question has {', '.join(OWN_FIELDS)}")
-        values = {name: _text(row, name, where, kind) for name, kind in OWN_FIELDS.items() if row.get(name) is not None}
-        for name in ("question", "answer"):
-            if name not in values:
-                raise RecordError(f"{where}: field {name!r} is missing; a question has {', '.join(OWN_FIELDS)}")
-        name = values.pop("id", f"{scenario}-{split}-{number:04d}")
-        if name in questions:
-            raise RecordError(f"{where}: id {name!r} stands twice")
-        steps = _lines(re.sub(r"(?m)^####.*$", "", values.pop("solution", "")))
-        questions[name] = Question(id=name, scenario=scenario, split=split, steps=steps, **values)
+    with Grader() as grader:
+        for number, (where, row) in enumerate(files.json_lines(path), start=1):
+            values = _own_values(row, where)
+            name = values.pop("id", f"{scenario}-{split}-{number:04d}")
+            if name in questions:
+                raise RecordError(f"{where}: id {name!r} occurs twice")
+            if reason := golds.fault(grader, values["answer"]):
+                raise RecordError(f"{where}: field 'answer' cannot be graded, {reason}: {values['answer']!r:.80}")
+            steps = _lines(re.sub(r"(?m)^####.*$|<<.*?>>", "", values.pop("solution", "")))
+            questions[name] = Question(id=name, scenario=scenario, split=split, steps=steps, **values)
     return Pool(list(questions.values()), len(questions), [files.origin([Path(path)])])
 
 
+def _own_values(row: Mapping[str, object], where: str) -> dict[str, str]:
+    """Return the fields of a row of an own file as text; an answer as GSM8K writes it becomes solution and gold."""
+    if unknown := sorted(row.keys() - OWN_FIELDS.keys()):
+        raise RecordError(f"{where}: field {unknown[0]!r} is not known; a question has {', '.join(OWN_FIELDS)}")
+    values = {name: text(row, name, where, kind) for name, kind in OWN_FIELDS.items() if row.get(name) is not None}
+    for name in ("question", "answer"):
+        if name not in values:
+            raise RecordError(f"{where}: field {name!r} is missing; a question has {', '.join(OWN_FIELDS)}")
+    solution, *marked = values["answer"].split("####")
+    if marked:
+        if len(marked) > 1 or not marked[0].strip() or "solution" in values:
+            raise RecordError(
+                f"{where}: field 'answer' should be the gold answer, or a solution and one line '#### gold' without a "
+                f"field 'solution' beside it; found {values['answer']!r:.80}"
+            )
+        values |= {"answer": marked[0].strip(), "solution": solution}
+    return values
+
+
 def boxes(text: str) -> list[str]:
-    r"""Give what stands in every `\boxed{...}` and `\fbox{...}` with balanced braces, or in a bare `\boxed 2`."""
+    r"""List the contents of every `\boxed{...}` and `\fbox{...}` with balanced braces, and of a bare `\boxed 2`."""
     found = []
     for start in re.finditer(r"\\(?:boxed|fbox)(?![A-Za-z])\s*", text):
         rest = text[start.end() :]
@@ -169,8 +190,8 @@ def _math_tables(subjects: list[str], split: str, path: Paths | None, revision: 
 
 
 def _kind(row: Mapping[str, object], where: str) -> tuple[str, str]:
-    """Give the subject and the level of a row of MATH, as they are written here."""
-    kind, level = _text(row, "type", where), _text(row, "level", where)
+    """Return the subject (a key of MATH_ROWS) and the level ("1" to "5" or "?") of a row of MATH."""
+    kind, level = text(row, "type", where), text(row, "level", where)
     subject = kind.casefold().replace(" & ", "_and_").replace(" ", "_")
     if subject not in MATH_ROWS:
         raise RecordError(f"{where}: field 'type' should be a subject of MATH, found {kind!r:.80}")
@@ -180,18 +201,28 @@ def _kind(row: Mapping[str, object], where: str) -> tuple[str, str]:
 
 
 def _add_math(
-    pool: Pool, row: Mapping[str, object], where: str, *, scenario: str, split: str, subject: str, level: str
+    pool: Pool,
+    grader: Grader,
+    row: Mapping[str, object],
+    where: str,
+    *,
+    scenario: str,
+    split: str,
+    subject: str,
+    level: str,
 ) -> None:
     """Add the question of a row to the pool, or count why there is none."""
-    problem, solution = _text(row, "problem", where), _text(row, "solution", where)
-    golds = boxes(solution)
-    if reason := _untrusted(problem, level, golds):
+    problem, solution = text(row, "problem", where), text(row, "solution", where)
+    boxed = boxes(solution)
+    reason = _untrusted(problem, level, boxed) or golds.fault(grader, boxed[-1])
+    if reason:
+        log.info("%s is left out: %s", where, reason)
         pool.left_out[reason] += 1
         return
-    gold, without_drawings = golds[-1], re.sub(r"(?s)\[asy\].*?\[/asy\]", "", solution)
+    gold, without_drawings = boxed[-1], re.sub(r"(?s)\[asy\].*?\[/asy\]", "", solution)
     pool.special.update(
         bare_box=bool(re.search(r"\\(boxed|fbox)(?![A-Za-z])\s*+(?!{)", solution)),
-        box_repeated=len(golds) > 1,
+        box_repeated=len(boxed) > 1,
         thousands_commas=bool(re.search(r"\d,(\\!)?\d{3}(?!\d)", gold)),
         negative=gold.startswith("-"),
         drawing_cut_from_steps=without_drawings != solution,
@@ -210,14 +241,14 @@ def _add_math(
     )
 
 
-def _untrusted(problem: str, level: str, golds: list[str]) -> str | None:
+def _untrusted(problem: str, level: str, boxed: list[str]) -> str | None:
     if level == "?":
         return "level not known"
     if "[asy]" in problem:
         return "needs a drawing"
-    if not golds or not golds[-1].strip():
+    if not boxed or not boxed[-1].strip():
         return "no box"
-    return "several different boxes" if len({re.sub(r"\s", "", gold) for gold in golds}) > 1 else None
+    return "several different boxes" if len({re.sub(r"\s", "", gold) for gold in boxed}) > 1 else None
 
 
 def _pinned(repository: str, revision: str | None, commit: str) -> str:
@@ -233,7 +264,8 @@ def _check_count(what: str, found: int, expected: int, *, strict: bool) -> None:
         log.warning("%s: the local copy has %d rows, the released one %d", what, found, expected)
 
 
-def _text(row: Mapping[str, object], name: str, where: str, kind: type = str) -> str:
+def text(row: Mapping[str, object], name: str, where: str, kind: type = str) -> str:
+    """Return a field as text; raise RecordError where it is empty, of another kind, or holds what no text file can."""
     value = row.get(name)
     if not isinstance(value, kind) or isinstance(value, bool) or not str(value).strip():
         raise RecordError(f"{where}: field {name!r} should be text that is not empty, found {value!r:.80}")

@@ -26,11 +26,11 @@ HERE = Path(__file__).parent
 CAPTIONS = {  # figure file: what it shows; its n is written below it
     "speedup.svg": "Speedup: wall time without the draft / with it, same questions, same order, same concurrency. "
     "Right of the dashed line is faster. Diamonds: the cost model's prediction from measured step times.",
-    "acceptance.svg": "Acceptance rate: drafted tokens that the target accepted / drafted tokens (a prefix count).",
+    "acceptance.svg": "Acceptance rate: accepted / drafted tokens, counted up to the first rejection of each step.",
     "accuracy_tokens.svg": "Accuracy against length, without speculation. Upper left is better. A line joins the "
     "trained models of one scenario; hollow markers are the base model with examples in its prompt.",
-    "positions.svg": "Share of steps in which the draft's first, second, … token was accepted. "
-    "A position counts as accepted only where all before it were.",
+    "positions.svg": "Share of drafting steps whose first, second, … token was accepted. "
+    "A token is accepted only where all before it in its step were.",
     "tokens.svg": "Tokens per answer, without speculation. Hollow markers are the base model.",
 }
 

@@ -155,21 +155,19 @@ def _together(compared: Sequence[Gain]) -> str:
     factors = _each(compared, lambda gain: quantity_text(gain.combined))
     causes = _each(compared, lambda gain: f"{number_text(gain.brevity)} × {number_text(gain.speculation)}")
     return (
-        "Against chain of thought without speculation, drafting the reasoning and the tokens multiplies speed by "
+        "Against chain of thought without speculation, shorter reasoning with it is faster by a factor of "
         f"{factors}. The factors are shorter reasoning × speculation: {causes}."
     )
 
 
 def _shorter(compared: Sequence[Gain]) -> str:
-    known = [gain for gain in compared if gain.accuracy]
     tokens = _each(compared, lambda gain: number_text(gain.tokens))
-    clear = [gain for gain in known if gain.accuracy.low > 0 or gain.accuracy.high < 0]
+    known = [gain for gain in compared if gain.accuracy]
+    clear = [gain.scenario for gain in known if gain.accuracy.low > 0 or gain.accuracy.high < 0]
     points = _each(known, lambda gain: points_text(gain.accuracy)) if known else ""
-    chance = (
-        f"beyond chance on {_list(gain.scenario for gain in clear)}" if clear else "none of it beyond chance at this n"
-    )
-    accuracy = f"Strict accuracy changes by {points}, {chance}." if known else ""
-    return f"The share of chain of thought's tokens that is left is {tokens}. {accuracy}".strip()
+    chance = f"beyond chance on {_list(clear)}" if clear else "none of it beyond chance at this n"
+    accuracy = f" Strict accuracy changes by {points}; {chance}." if known else ""
+    return f"The shorter answers take {tokens} of chain of thought's tokens.{accuracy}"
 
 
 def lift(row: Row, rows: Sequence[Row]) -> Interval | None:
@@ -182,18 +180,16 @@ def lift(row: Row, rows: Sequence[Row]) -> Interval | None:
 def _training(rows: Sequence[Row]) -> str:
     lifts = {row.cell: gained for row in rows if row.trained and (gained := lift(row, rows))}
     if not lifts:
-        return "What training gives is not measured yet: that takes a trained and an untrained cell of one scenario."
+        return "What training changes is not measured yet: that takes a trained and an untrained cell of one scenario."
     ends = _extremes(lifts, points_text)
-    return f"The lift from training, in lenient accuracy over the better untrained prompt, is {ends}."
+    return f"Over the better untrained prompt, training changes lenient accuracy by {ends}."
 
 
 def _drafting(drafted: Sequence[Row]) -> str:
     speedups = {row.cell: row.metrics.speedup for row in drafted}
     rates = {row.cell: rate for row in drafted if (rate := row.metrics.speculation.acceptance_rate)}
     sure = [cell for cell, speedup in speedups.items() if speedup.low is not None and speedup.low > 1]
-    accepted = (
-        f" The share of drafted tokens that the target accepts is {_extremes(rates, share_text)}." if rates else ""
-    )
+    accepted = f" The acceptance rate is {_extremes(rates, share_text)}." if rates else ""
     return (
         f"The speedup of speculation alone is {_extremes(speedups, quantity_text)}; its interval lies above 1 in "
         f"{len(sure)} of {len(drafted)} trained cells.{accepted}"
@@ -204,9 +200,11 @@ def _same(drafted: Sequence[Row]) -> str:
     rates = {row.cell: rate for row in drafted if (rate := row.metrics.lossless.identical_rate)}
     if not rates:
         return ""
-    return f"The share of answers that are the same with the draft, token for token, is {_extremes(rates, share_text)}."
+    return (
+        f"The share of answers that have the same tokens with and without the draft is {_extremes(rates, share_text)}."
+    )
 
 
 def _cut(rows: Sequence[Row]) -> str:
     cut = [f"{row.label} ({share_text(row.answers.truncated)})" for row in rows if row.answers.truncation_warning]
-    return f"Do not trust the accuracy of {_list(cut)}: so many answers were cut at the token cap." if cut else ""
+    return f"Do not trust the accuracy of {_list(cut)}: that many answers were cut at the token cap." if cut else ""

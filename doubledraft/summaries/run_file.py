@@ -45,7 +45,8 @@ class EngineRun:
     step_seconds: StepSeconds
     bytes_per_pass: PassBytes | None
     read_bytes_per_second: float | None  # at which this machine reads memory
-    token_classes: dict[str, TokenCounts] | None  # by what a token is; null where the engine does not tell
+    token_classes: dict[str, TokenCounts] | None  # by what a token is; null where the engine does not record drafts
+    adaptive: bool = False  # whether the length of each draft is chosen while decoding, up to draft_length
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

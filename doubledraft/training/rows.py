@@ -1,33 +1,34 @@
-"""What training sees: chat rows, and their token ids with a label on each token that counts.
+"""Training rows: chat messages, then their token ids with a label on each token that counts in the loss.
 
-Rows are turned into token ids here, not by the trainer, so that what is learned can be read and tested: the prompt is
-what the engine will be given (chat template, generation prompt), the completion is what it should emit up to and
-including the end-of-turn token, and only the completion counts in the loss. A row that does not fit is dropped whole
-and counted; nothing is cut.
+Rows are encoded here, not by the trainer, so that what is learned can be read and tested: the prompt is what the engine
+will be given (chat template, generation prompt), the completion is what it should emit up to and including the
+end-of-turn token, and only the completion counts in the loss. A row that does not fit is dropped whole and counted;
+nothing is cut.
 """
 
 from collections.abc import Sequence
 
 from doubledraft import prompts
 from doubledraft.log import log
+from doubledraft.models import chat_template
 from doubledraft.records import Generation, Question, Trace
 
 IGNORED = -100  # label of a token that does not count in the loss (torch's cross_entropy default)
 
 
 class TrainingError(ValueError):
-    """A training run that cannot start or did not work; the message says what to change."""
+    """A training run that cannot start or diverged; the message names what to change."""
 
 
 def rows_from_traces(traces: Sequence[Trace], prompt: prompts.Prompt) -> list[dict]:
-    """Give one {"prompt": messages, "completion": messages} row a trace."""
+    """Return one row {"prompt": messages, "completion": messages} per trace."""
     return [_row(prompt, trace.question, trace.text) for trace in traces]
 
 
 def rows_from_generations(
     generations: Sequence[Generation], questions: Sequence[Question], prompt: prompts.Prompt
 ) -> list[dict]:
-    """Give one row a generation, joined to its question by id; raises TrainingError when the question is not there."""
+    """Return one row per generation, joined to its question by id; raise TrainingError where one is missing."""
     texts = {question.id: question.question for question in questions}
     for generation in generations:
         if generation.id not in texts:
@@ -43,13 +44,13 @@ def _row(prompt: prompts.Prompt, question: str, answer: str) -> dict:
 
 
 def encode(tokenizer, row: dict) -> dict[str, list[int]]:
-    """Give `input_ids` and `labels` of one row; labels are IGNORED on the prompt and end with the end-of-turn token.
+    """Return `input_ids` and `labels` of one row; labels are IGNORED on the prompt and end with the end-of-turn token.
 
-    Raises TrainingError when the chat template does not begin the whole conversation with the prompt as the engine will
+    Raise TrainingError where the chat template does not begin the whole conversation with the prompt as the engine will
     see it, or does not end the turn with the tokenizer's end-of-sequence token.
     """
-    prompt = tokenizer.apply_chat_template(row["prompt"], add_generation_prompt=True, return_dict=True)["input_ids"]
-    whole = tokenizer.apply_chat_template(row["prompt"] + row["completion"], return_dict=True)["input_ids"]
+    prompt = _ids(tokenizer, row["prompt"], prompt=True)
+    whole = _ids(tokenizer, row["prompt"] + row["completion"], prompt=False)
     if whole[: len(prompt)] != prompt:
         raise TrainingError(
             "the chat template changes the prompt when an answer follows; use a model with another template"
@@ -64,8 +65,13 @@ def encode(tokenizer, row: dict) -> dict[str, list[int]]:
     return {"input_ids": whole[:end], "labels": [IGNORED] * len(prompt) + whole[len(prompt) : end]}
 
 
+def _ids(tokenizer, messages: list[dict], *, prompt: bool) -> list[int]:
+    text = chat_template.render(tokenizer, messages, prompt=prompt)
+    return tokenizer.encode(text, add_special_tokens=False)  # the template has written them
+
+
 def encode_all(tokenizer, rows: Sequence[dict], max_length: int) -> tuple[list[dict], dict[str, int]]:
-    """Give the rows of at most `max_length` tokens, encoded, and the counts that training.json records."""
+    """Return the rows of at most `max_length` tokens, encoded, and the counts that training.json records."""
     encoded = [encode(tokenizer, row) for row in rows]
     kept = [row for row in encoded if len(row["input_ids"]) <= max_length]
     if not kept:

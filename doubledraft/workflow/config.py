@@ -9,7 +9,9 @@ import hashlib
 import importlib.util
 import json
 import math
+import os
 import re
+import shlex
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -35,6 +37,7 @@ MATH_ROWS = {  # rows with exactly these subjects and levels, counted in the rel
     (("algebra",), (1, 2)): {"train": 518, "test": 336},
     (("intermediate_algebra",), (3, 4)): {"train": 641, "test": 443},
 }
+CLOCK_SECONDS = 5.0  # by which the clocks of two machines may differ
 RECORDS = ("results/study.json", "data/study.json")  # each says which study made what lies beside it
 MADE = (  # by any study
     "results/*/*.json*",
@@ -94,6 +97,19 @@ def check_folder(name: str, folder: str | Path = ".") -> None:
                 f"{folder / record} says that study {owner!r} made what is here, and the config is of study {name!r}: "
                 f"run it in a folder of its own with `--directory PATH`, or set the key `study` to {owner!r} to go on "
                 "here"
+            )
+
+
+def check_dates(files: Iterable[str | Path], now: float) -> None:
+    """Refuse inputs dated after `now` (seconds since 1970), as a wrong clock or an archive leaves them.
+
+    Snakemake would take what a job makes of them for older than they are, and remove it when the job is done.
+    """
+    for file in sorted(str(file) for file in files):
+        if os.path.exists(file) and (ahead := os.path.getmtime(file) - now) > CLOCK_SECONDS:
+            raise StudyError(
+                f"{file} is dated {ahead / 3600:.1f} h in the future, so that Snakemake would remove what is made of "
+                f"it: `touch {shlex.quote(file)}`, after a look at the clock of this machine"
             )
 
 

@@ -1,10 +1,10 @@
 """Which code a rule depends on, as one short hash: editing that code reruns the rule, editing a comment does not.
 
 Snakemake tracks only the script file of a rule, and ours are thin. So the library is parsed (never imported: a dry run
-stays light) and followed from the modules that a rule names, definition by definition: `from doubledraft.records import
-Trace` depends on the class Trace and on what it uses, not on the other records in that module. A module that is
-imported as a module counts whole. Imports inside functions count too. The library imports from itself by `from` and its
-full name only (`tests/test_imports.py` holds it), which is what is followed here.
+stays light) and followed from what a rule names, definition by definition: `from doubledraft.records import Trace`
+depends on the class Trace and on what it uses, not on the other records in that module. A module that is imported as a
+module counts whole. Imports inside functions count too. The library imports from itself by `from` and its full name
+only (`tests/test_imports.py` holds it), which is what is followed here.
 """
 
 import ast
@@ -22,15 +22,15 @@ PREFIX = f"{PACKAGE.name}."
 ALL = "*"  # in the place of a name: every definition of a module
 
 
-def of(*modules: str, files: Iterable[str] = (), packages: Iterable[str] = ()) -> str:
-    """Return a hash of all library code that these modules use, of other files, and of the versions of packages.
+def of(*names: str, files: Iterable[str] = (), packages: Iterable[str] = ()) -> str:
+    """Return a hash of all library code that these names use, of other files, and of the versions of packages.
 
-    Modules are named relative to the library, as in "training.finetune". `files` are glob patterns of files of the
-    library that the code reads, "templates/*"; `packages` are the distributions that decide what the code makes. Raise
-    ValueError for the name of a package of the library, whose modules would be missed, and FileNotFoundError for a name
-    or pattern without a file.
+    A name is that of a definition, "training.finetune.train_target", or of a module with all its definitions. `files`
+    are glob patterns of files of the library that the code reads, "templates/*"; `packages` are the distributions that
+    decide what the code makes. Raise ValueError for the name of a package of the library, whose modules would be
+    missed, and FileNotFoundError for a name or pattern that stands for nothing.
     """
-    digest, used = hashlib.sha256(), sorted(reached(*modules))
+    digest, used = hashlib.sha256(), sorted(reached(*names))
     for module, name in used:
         for statement in _parsed(module).statements.get(name, ()):
             digest.update(f"{module} {name}\n{_code(statement)}\n".encode())
@@ -47,21 +47,28 @@ def of(*modules: str, files: Iterable[str] = (), packages: Iterable[str] = ()) -
     return digest.hexdigest()[:12]
 
 
-def reached(*modules: str) -> set[tuple[str, str]]:
-    """Return (module, name) of every top-level definition that the code of these modules uses, directly or not.
+def reached(*names: str) -> set[tuple[str, str]]:
+    """Return (module, definition) of all code that these names use, directly or not.
 
-    The name "" stands for the statements of a module that define nothing, which run whenever it is imported.
+    The definition "" stands for the statements of a module that define nothing, which run whenever it is imported.
     """
-    found, queue = set(), []
-    for module in modules:
-        if PACKAGE.joinpath(*module.split(".")).is_dir():
-            raise ValueError(f"{module} is a package of the library: name the modules of it that the rule uses")
-        queue += _whole(module)
+    found, queue = set(), [used for name in names for used in _named(name)]
     while queue:
         if (used := queue.pop()) not in found:
             found.add(used)
             queue += _uses(*used)
     return found
+
+
+def _named(name: str) -> list[tuple[str, str]]:
+    if PACKAGE.joinpath(*name.split(".")).is_dir():
+        raise ValueError(f"{name} is a package of the library: name what the rule uses of it")
+    if _file(name).exists():
+        return _whole(name)
+    module, _, definition = name.rpartition(".")
+    if module and _file(module).exists() and definition in _parsed(module).statements:
+        return [(module, definition)]
+    raise FileNotFoundError(f"{name}: the library has no such module or definition")
 
 
 @dataclass

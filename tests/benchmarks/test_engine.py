@@ -48,7 +48,7 @@ class LLM:
 
 @pytest.fixture
 def target(tiny_model, tmp_path) -> Path:
-    """Give the folder of the tiny model with a setting of its own that no arm may follow."""
+    """Return the folder of the tiny model with a generation setting that no arm may follow."""
     folder = shutil.copytree(tiny_model, tmp_path / "target")
     (folder / "generation_config.json").write_text('{"eos_token_id": 2, "repetition_penalty": 2.0}')
     return folder
@@ -56,7 +56,7 @@ def target(tiny_model, tmp_path) -> Path:
 
 @pytest.fixture
 def command(target, tiny_draft, tmp_path) -> list[str]:
-    """Give a command line of the benchmark."""
+    """Return a command line of the benchmark."""
     questions, prompt = tmp_path / "test.jsonl", tmp_path / "prompt.yaml"
     asked = [
         Question(id=f"q{index}", scenario="easy", split="test", question="4 * 6 = ?", answer="24", steps=["4 * 6 = 24"])

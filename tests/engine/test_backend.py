@@ -71,7 +71,7 @@ def folder(request, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module", params=KERNELS)
 def pair(request, folder) -> tuple[Backend, torch.nn.Module]:
-    """Give our model, run by either kernel, and transformers' own, of one architecture."""
+    """Return our model, run by either kernel, and transformers' own, of one architecture."""
     from transformers import AutoModelForCausalLM
 
     ours = create_backend(folder, "float32", "cpu", kernel=request.param)

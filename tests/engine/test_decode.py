@@ -52,14 +52,14 @@ def expected(tiny_model) -> list[list[int]]:
 
 @cache
 def reference(folder: Path):
-    """Give transformers' own model."""
+    """Return transformers' own model."""
     from transformers import AutoModelForCausalLM
 
     return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
 
 
 def generate(folder: Path, prompt: list[int], tokens: int, stop: int | None = None) -> list[int]:
-    """Give what Hugging Face generate emits."""
+    """Return what Hugging Face generate emits."""
     model = reference(folder)
     model.generation_config.eos_token_id = stop
     ids = torch.tensor([prompt])
@@ -268,7 +268,7 @@ def test_a_broken_greedy_rule_is_seen(target, drafts, expected, monkeypatch, pla
 
 
 def small(seed: int) -> tuple[Backend, object]:
-    """Give a random model of three tokens, and the transformers model that it was made from."""
+    """Return a random model of three tokens, and the transformers model that it was made from."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     config = LlamaConfig(
@@ -321,7 +321,7 @@ def check_sampling(proposer, length, settings: Sampling, stop: int | None = None
 
 
 def exact_answers(model, prompt: list[int], settings: Sampling, stop: int | None) -> dict[tuple[int, ...], float]:
-    """Give the probability of every possible answer of 5 tokens, or fewer where one ends with `stop`."""
+    """Return the probability of every possible answer of 5 tokens, or fewer where one ends with `stop`."""
     answers = {(): 1.0}
     for _ in range(5):
         longer = {}
@@ -364,7 +364,7 @@ def test_a_draft_that_is_the_target_is_kept_when_sampling_too(target, length: in
 
 
 def _judged_by(shift_p: int, shift_q: int):
-    """Give the accept rule with the distributions of other places."""
+    """Return the accept rule with the distributions of other places."""
 
     def accept(p, q, drafted, lengths, generator) -> Acceptance:
         moved = q if q is None else q.roll(shift_q, 1)  # None where nothing was drafted

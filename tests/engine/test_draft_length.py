@@ -50,7 +50,7 @@ def test_confident_tokens_are_drafted_further_than_unsure_ones():
 def test_with_one_confidence_it_comes_to_the_best_length_of_the_cost_model(alpha: float, cost: float):
     """Every token has the same chance, so the rule must find the optimum that `speculation` has in closed form."""
     random = torch.Generator().manual_seed(0)
-    rule, lengths = AdaptiveLength(longest=32), []
+    rule, lengths = AdaptiveLength(), []
     for _ in range(2000):
         lengths.append(draft(rule, SURE))
         kept = int((torch.rand(lengths[-1], generator=random) < alpha).cumprod(0).sum())

@@ -12,7 +12,8 @@ from doubledraft.inference import generate
 from doubledraft.inference.hugging_face import HuggingFacePair
 from doubledraft.inference.job import Asked, Job
 from doubledraft.inference.native_engine import NativeEngine
-from doubledraft.inference.tokenizing import load_tokenizer, stop_ids
+from doubledraft.inference.tokenizing import stop_ids
+from doubledraft.models.inspect import load_tokenizer
 from doubledraft.records import Generation
 from tests.helpers.small_job import small_job
 
@@ -60,6 +61,7 @@ def test_ours_takes_the_steps_of_hugging_face_s_assisted_generation(tmp_path, ti
             assert row.drafted > row.accepted, "nothing was refused, so nothing was tested"
 
 
+@pytest.mark.slow
 def test_three_engines_agree(tmp_path, tiny_model, tiny_draft):
     cross_check.run(job(tmp_path, tiny_model, tiny_draft, 3), {"seed": 17}, out=str(tmp_path / "check.json"))
     found = json.loads((tmp_path / "check.json").read_text())

@@ -1,10 +1,10 @@
-"""Figures of speed experiments are ratios of totals, paired, with their spread."""
+"""Results of speed experiments are ratios of totals, paired, with their spread."""
 
 import pytest
 
 from doubledraft.engine.decoding_metrics import Answer, DecodingStep, Metrics, StepTime
 from doubledraft.evaluation.arms import Timing
-from doubledraft.evaluation.experiments import figures, samples
+from doubledraft.evaluation.experiments import Spread, samples, summarize
 from doubledraft.evaluation.interleave import BASELINE
 from doubledraft.records import Question
 
@@ -31,26 +31,26 @@ TIMINGS = [
 
 
 def test_a_speedup_is_a_ratio_of_totals_with_the_spread_of_the_repeats():
-    baseline, near = figures(TIMINGS, seed=1)
-    assert (baseline["experiment"], near["experiment"]) == (BASELINE, "near")
-    assert near["speedup"]["value"] == pytest.approx((4 + 5 + 1 + 1) / (2 + 2 + 0.5 + 1.5))
-    assert near["speedup"]["n"] == near["n"] == 2 and near["repeats"] == 2, "questions are resampled, not repeats"
-    assert near["speedup_of_repeats"] == pytest.approx({"median": 1.8571428, "min": 6 / 3.5, "max": 5 / 2.5})
-    assert near["tokens_per_second"] == pytest.approx({"median": 2.0571428, "min": 6 / 3.5, "max": 6 / 2.5})
-    assert baseline["speedup"]["value"] == 1
+    baseline, near = summarize(TIMINGS, seed=1)
+    assert (baseline.experiment, near.experiment) == (BASELINE, "near")
+    assert near.speedup.value == pytest.approx((4 + 5 + 1 + 1) / (2 + 2 + 0.5 + 1.5))
+    assert near.speedup.n == near.n == 2 and near.repeats == 2, "questions are resampled, not repeats"
+    assert near.speedup_of_repeats == Spread(pytest.approx(1.8571428), pytest.approx(6 / 3.5), pytest.approx(5 / 2.5))
+    assert near.tokens_per_second == Spread(pytest.approx(2.0571428), pytest.approx(6 / 3.5), pytest.approx(6 / 2.5))
+    assert baseline.speedup.value == 1
 
 
 def test_acceptance_counts_up_to_the_first_refusal_and_steps_count_the_prompts_pass():
-    baseline, near = figures(TIMINGS, seed=1)
-    assert near["tokens_per_step"]["value"] == pytest.approx(3 / 2) and baseline["tokens_per_step"]["value"] == 1
-    assert near["acceptance_rate"]["value"] == near["order_independent_agreement"]["value"] == 0.5
-    assert near["mean_draft_length"] == 2
-    assert baseline["acceptance_rate"] is None and baseline["mean_draft_length"] is None, "a share of nothing"
+    baseline, near = summarize(TIMINGS, seed=1)
+    assert near.tokens_per_step.value == pytest.approx(3 / 2) and baseline.tokens_per_step.value == 1
+    assert near.acceptance_rate.value == near.order_independent_agreement.value == 0.5
+    assert near.mean_draft_length == 2
+    assert baseline.acceptance_rate is None and baseline.mean_draft_length is None, "a share of nothing"
 
 
 def test_a_question_counts_as_identical_only_if_every_repeat_gave_the_baselines_tokens():
-    baseline, near = figures(TIMINGS, seed=1)
-    assert near["identical_rate"]["value"] == 0.5 and baseline["identical_rate"]["value"] == 1
+    baseline, near = summarize(TIMINGS, seed=1)
+    assert near.identical_rate.value == 0.5 and baseline.identical_rate.value == 1
 
 
 def test_samples_have_every_timed_answer_under_its_questions_name():

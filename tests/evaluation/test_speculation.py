@@ -207,9 +207,10 @@ def test_what_assumes_k_tokens_in_every_step_is_null_where_steps_drafted_fewer(r
     assert found.acceptance_rate.value > 0 and found.mean_draft_length <= 3, "what was counted stays"
 
 
-def test_a_last_draft_that_the_token_cap_cut_short_does_not_vary_the_length():
+def test_drafts_that_the_token_cap_cut_short_do_not_vary_the_length():
     at_cap = replace(SHORT, finish_reason="length")
     assert metrics([row(), at_cap]).reason is None
+    assert metrics([row(), at_cap], adaptive=True).reason == "the draft length adapts"
 
 
 def test_speedup_counts_the_time_of_a_batch_once():

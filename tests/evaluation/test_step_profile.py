@@ -71,4 +71,13 @@ def test_a_trace_names_steps_and_passes_and_the_models_are_as_before(target, arm
     events = json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
     assert {"step", "draft: forward passes", *PASSES} <= {event.get("name") for event in events}
     assert [path.name for path in tmp_path.iterdir()] == ["trace.json"]
-    assert not {"forward", "logits"} & vars(target).keys()
+    assert not {"forward", "logits", "greedy_draft"} & vars(target).keys()
+
+
+def test_a_draft_is_not_one_cuda_graph_while_its_passes_are_timed(tiny_model, tiny_draft, monkeypatch):
+    monkeypatch.setattr(bandwidth, "ARRAY_BYTES", 2**20)
+    target, draft = (create_backend(folder, "float32", "cpu", kernel="graphs") for folder in (tiny_model, tiny_draft))
+    arm = Arm("near", DraftModel(draft), FixedLength(LENGTH))
+    found = profile(target, [arm], PROMPT, TOKENS, repeats=1)["arms"]["near"]
+    assert 1 < parts(found)["draft: heads"]["calls_per_step"] <= LENGTH
+    assert {key[0] for cache in draft._pool for key in cache.graphs} == {"forward"}

@@ -1,6 +1,7 @@
 """The arms of a cell are timed in turns by real engines side by side, and every attempt is kept."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -8,11 +9,10 @@ import pytest
 from doubledraft.evaluation.interleave import BASELINE, CONTROL, SPECULATIVE, orders, summarize
 from doubledraft.evaluation.runs import check_comparable, load
 from doubledraft.evaluation.time_arms import run, time_in_turns
-from doubledraft.inference import generate
 from doubledraft.inference.job import Asked, Job
-from doubledraft.inference.tokenizing import load_tokenizer
 from doubledraft.records import Generation, Question, read_records
 from doubledraft.summaries import json_file
+from doubledraft.summaries.cell_metrics import AttemptMetrics
 from doubledraft.summaries.timing_file import TimingFile
 from tests.helpers.small_job import small_job
 
@@ -80,8 +80,8 @@ def test_one_arm_alone_is_timed_without_a_draft_and_without_a_control(tiny_model
 
 def test_restarted_engines_answer_as_resident_ones(native, tiny_model, tiny_draft, tmp_path):
     asked = jobs(tmp_path, tiny_model, tiny_draft, engine="native", concurrency=1)
-    found = timed(tmp_path, asked, residency="restart", blocks=2)
-    assert found.residency == "restart" and len(found.attempts[0].turns) == 6
+    found = timed(tmp_path, asked, residency="restart")
+    assert found.residency == "restart" and len(found.attempts[0].turns) == 9
     for name, job in asked.items():
         before = [row.token_ids for row in read_records(native[0][name].out, Generation)]
         assert [row.token_ids for row in read_records(job.out, Generation)] == before
@@ -91,44 +91,73 @@ def test_restarted_engines_answer_as_resident_ones(native, tiny_model, tiny_draf
 
 
 class Scripted:
-    """Engines that take as long as they are told: seconds of a batch by name and by attempt."""
+    """Engines whose answers take as long as they are told, by attempt and arm."""
 
-    def __init__(self, jobs: dict[str, Job], seconds: dict[str, list[float]], turns: int) -> None:
-        self.jobs, self._seconds, self._turns = jobs, seconds, turns
-        self._taken = 0
+    def __init__(self, jobs: dict[str, Job], seconds: Callable[[int, str], float]) -> None:
+        self.jobs, self._seconds = jobs, seconds
+        plans = [orders(ARMS, BLOCKS, jobs[BASELINE].seed + attempt) for attempt in range(3)]
+        self._plan = iter([(number, arm) for number, plan in enumerate(plans) for order in plan for arm in order])
 
     def turn(self, name: str) -> "Scripted":
-        """Return itself; every third turn of the baseline's is not told from the control's."""
-        self._name, self._attempt = name, self._taken // self._turns
-        self._taken += 1
+        """Go on to the next turn of the plan."""
+        self._now = next(self._plan)
+        assert name == (BASELINE if self._now[1] == CONTROL else self._now[1])
         return self
 
     def call(self, method: str, batch: list[Asked]) -> tuple[list[Generation], float]:
+        """Answer with two tokens."""
         assert method == "answer"
-        pace = self._seconds[self._name]
-        seconds = pace[self._attempt] if isinstance(pace, list) else pace
-        if callable(seconds):
-            seconds = seconds(self._taken)
-        rows = [
-            Generation(
-                id=question.id, prompt_tokens=2, token_ids=[1, 2], text="", finish_reason="stop", batch=0,
-                batch_seconds=0.0,
-            )
-            for question in batch
-        ]  # fmt: skip
-        return rows, seconds
+        made = {"token_ids": [1, 2], "text": "", "finish_reason": "stop", "batch": 0, "batch_seconds": 0.0}
+        return [Generation(id=asked.id, prompt_tokens=1, **made) for asked in batch], self._seconds(*self._now)
 
 
-def scripted(tmp_path: Path, model: Path, *paces) -> Scripted:
-    asked = jobs(tmp_path, model, None, engine="native", concurrency=1)
-    return Scripted(asked, {BASELINE: list(paces), SPECULATIVE: [1.0] * len(paces)}, turns=12)
-
-
+BLOCKS = 4
 QUESTIONS = [Asked(f"q{number}", [1]) for number in range(8)]
 
 
-def test_an_unsteady_cell_is_timed_again_until_it_is_steady(tmp_path, tiny_model):
-    slowing = lambda turn: 2.0 + turn / 100  # noqa: E731
-    engines = scripted(tmp_path, tiny_model, 2.0, 2.0)
-    attempts, rows = time_in_turns(engines, QUESTIONS, blocks=4, retimes=2)
-    assert len(attempts) == 1 and summarize(attempts[0], 17).steady and len(rows[SPECULATIVE]) == 8
+def attempts(folder: Path, seconds: Callable[[int, str], float], retimes: int = 2) -> list[AttemptMetrics]:
+    """Time scripted engines; give what each attempt told."""
+    scripted = Scripted(jobs(folder, folder, None, engine="native", concurrency=1), seconds)
+    found, rows = time_in_turns(scripted, QUESTIONS, blocks=BLOCKS, retimes=retimes)
+    assert {name: len(answers) for name, answers in rows.items()} == {BASELINE: 8, SPECULATIVE: 8}
+    return [summarize(attempt, seed=17) for attempt in found]
+
+
+def test_a_steady_cell_is_timed_once(tmp_path):
+    (found,) = attempts(tmp_path, lambda attempt, arm: 1.0 if arm == SPECULATIVE else 2.0)
+    assert found.steady and found.speedup.value == 2
+
+
+def test_an_unsteady_cell_is_timed_again_until_it_is_steady(tmp_path):
+    found = attempts(tmp_path, lambda attempt, arm: 3.0 if arm == CONTROL and attempt == 0 else 2.0)
+    assert [each.steady for each in found] == [False, True]
+    assert found[0].order != found[1].order, "the order is drawn anew"
+
+
+@pytest.mark.parametrize("retimes", [0, 2])
+def test_a_cell_that_stays_unsteady_is_timed_as_often_as_the_config_says(tmp_path, retimes):
+    found = attempts(tmp_path, lambda attempt, arm: 3.0 if arm == CONTROL else 2.0, retimes)
+    assert [each.steady for each in found] == [False] * (retimes + 1)
+
+
+def test_one_block_cannot_tell_and_is_not_timed_again(tmp_path):
+    scripted = Scripted(jobs(tmp_path, tmp_path, None, engine="native", concurrency=8), lambda attempt, arm: 1.0)
+    found, _ = time_in_turns(scripted, QUESTIONS, blocks=BLOCKS, retimes=2)
+    assert len(found) == 1 and not summarize(found[0], seed=17).steady
+
+
+# vLLM
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["draft_model", "ngram"])
+def test_vllm_s_engines_take_turns_too(method, tiny_model, tiny_draft, repeating_model, tmp_path):
+    drafted = method == "draft_model"
+    asked = jobs(tmp_path, tiny_model if drafted else repeating_model, tiny_draft if drafted else None)
+    found = timed(tmp_path, asked)
+    assert [len(turn.seconds) for turn in found.attempts[0].turns] == [1] * 9
+    questions = read_records(asked[BASELINE].questions, Question)
+    plain, speculative = (load(job.out, job.run_out, questions, job.questions) for job in asked.values())
+    check_comparable(plain, speculative)
+    assert [row.token_ids for row in plain.rows] == [row.token_ids for row in speculative.rows]
+    assert sum(row.accepted for row in speculative.rows) > 0

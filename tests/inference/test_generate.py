@@ -61,7 +61,7 @@ def runs(tiny_model, tiny_draft, repeating_model, tmp_path_factory) -> dict[str,
 
 
 def greedy(folder: Path, asked: dict) -> list[list[int]]:
-    """Give the answers of transformers to the questions of a job."""
+    """Return the answers of transformers to the questions of a job."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -74,6 +74,7 @@ def greedy(folder: Path, asked: dict) -> list[list[int]]:
     return answers
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["draft_model", "ngram"])
 def test_speculation_gives_the_tokens_of_greedy_decoding_elsewhere(runs, method, tiny_model, repeating_model):
     rows, run = runs[method]
@@ -83,18 +84,21 @@ def test_speculation_gives_the_tokens_of_greedy_decoding_elsewhere(runs, method,
     assert [row.token_ids for row in rows] == greedy(model, run["job"])
 
 
+@pytest.mark.slow
 def test_speculation_gives_the_answers_of_plain_decoding(runs):
     baseline, speculative = runs["baseline"][0], runs["draft_model"][0]
     assert [row.token_ids for row in speculative] == [row.token_ids for row in baseline]
     assert [row.text for row in speculative] == [row.text for row in baseline]
 
 
+@pytest.mark.slow
 def test_gap_of_the_two_best_tokens_is_noted_where_an_answer_differs_from_the_baseline_s(runs):
     gaps = [row.top2_gap for row in runs["draft_model"][0]]
     assert math.isfinite(gaps[0]) and gaps[0] >= 0
     assert gaps[1:] == [None] * 5, "no other answer has a token that differs, though one is cut"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["draft_model", "ngram"])
 def test_accepted_tokens_and_steps_account_for_the_emitted_ones(runs, method):
     for row in runs[method][0]:
@@ -103,12 +107,14 @@ def test_accepted_tokens_and_steps_account_for_the_emitted_ones(runs, method):
         assert max(row.accepted_per_step, default=0) <= K
 
 
+@pytest.mark.slow
 def test_baseline_takes_one_step_a_token_and_drafts_nothing(runs):
     for row in runs["baseline"][0]:
         assert row.steps == len(row.token_ids)
         assert row.drafted is row.accepted is row.accepted_per_step is None
 
 
+@pytest.mark.slow
 def test_rows_of_a_batch_share_its_time_and_no_request_takes_longer(runs):
     for rows, _ in runs.values():
         assert [row.batch for row in rows] == [0, 0, 1, 1, 2, 2]
@@ -117,11 +123,13 @@ def test_rows_of_a_batch_share_its_time_and_no_request_takes_longer(runs):
         assert all(0 < row.time_to_first_token <= row.latency <= row.batch_seconds for row in rows)
 
 
+@pytest.mark.slow
 def test_an_answer_that_does_not_end_is_cut_at_the_cap(runs):
     for row in runs["baseline"][0]:
         assert (len(row.token_ids) == TOKENS) == (row.finish_reason == "length")
 
 
+@pytest.mark.slow
 def test_run_file_says_how_the_rows_were_made(runs):
     costs = {method: run["step_seconds"] for method, (_, run) in runs.items()}
     assert costs["baseline"]["target"] > 0
@@ -134,6 +142,7 @@ def test_run_file_says_how_the_rows_were_made(runs):
         assert run["environment"]["VLLM_NO_USAGE_STATS"] == "1"
 
 
+@pytest.mark.slow
 def test_killed_run_leaves_no_process_and_the_next_one_continues(tiny_model, tmp_path):
     changes = {"resume": True, "concurrency": 1, "warmup": 0, "max_tokens": 200, "max_model_len": 512}
     asked = small_job(tmp_path, tiny_model, "distill", questions=12, **changes)
@@ -207,7 +216,7 @@ def wait_until(condition, seconds: float = 1800.0) -> None:
 
 
 def processes_with(word: str) -> list[str]:
-    """Give the command lines that contain a word, our own left out."""
+    """Return the command lines that contain a word, our own left out."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:

@@ -10,7 +10,8 @@ from doubledraft.engine.load import create_backend
 from doubledraft.engine.proposers import NGram
 from doubledraft.engine.sampling import Sampling
 from doubledraft.inference.load_pair import OptionError, Pair, load_pair
-from doubledraft.inference.tokenizing import load_tokenizer, prompt_ids, stop_ids
+from doubledraft.inference.tokenizing import prompt_ids, stop_ids
+from doubledraft.models.inspect import load_tokenizer
 
 PAGE = Path(__file__).parents[2] / "docs" / "python.md"
 QUESTION = "Nina has 4 boxes with 6 pencils each."

@@ -3,7 +3,6 @@
 Tiny random models in float32, so that both modes must agree to the token, and with transformers too.
 """
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +16,8 @@ from doubledraft.inference.host import Local
 from doubledraft.inference.job import Job
 from doubledraft.inference.native_engine import NativeEngine
 from doubledraft.records import Generation, read_records, write_records
+from doubledraft.summaries import json_file
+from doubledraft.summaries.run_file import RunFile
 from tests.helpers.small_job import small_job
 
 K = 3
@@ -25,13 +26,13 @@ IDS = [f"q{number}" for number in range(6)]
 
 
 def job(folder: Path, model: Path, name: str, **changes) -> Job:
-    """Give a job of ours over six questions; it drafts unless told otherwise."""
+    """Return a job of ours over six questions; it drafts unless told otherwise."""
     ours = {"engine": "native", "mode": "speculative", "max_tokens": TOKENS}
     return small_job(folder, model, name, questions=len(IDS), **ours | changes)
 
 
 def read(job: Job) -> Run:
-    return Run(job.out, read_records(job.out, Generation), json.loads(Path(job.run_out).read_text()))
+    return Run(job.out, read_records(job.out, Generation), json_file.read(job.run_out, RunFile))
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +58,7 @@ def test_speculation_gives_the_tokens_of_greedy_decoding_elsewhere(made, name, t
     folder = {"drafted": tiny_model, "ngram": repeating_model}[name]
     model, rows = AutoModelForCausalLM.from_pretrained(folder), made[name].rows
     assert sum(row.drafted for row in rows) > sum(row.accepted for row in rows) > 0, "vacuous"
-    asked = generate.ask(Job(**made[name].info["job"]), AutoTokenizer.from_pretrained(folder))
+    asked = generate.ask(Job(**made[name].info.job), AutoTokenizer.from_pretrained(folder))
     for question, row in zip(asked, rows, strict=True):
         ids = torch.tensor([question.token_ids])
         output = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=TOKENS, do_sample=False)
@@ -69,21 +70,22 @@ def test_both_modes_may_be_compared_and_scored_as_vllm_s_are(made):
     check_comparable(plain, drafted)
     assert [row.token_ids for row in plain.rows] == [row.token_ids for row in drafted.rows]
     assert [row.id for row in drafted.rows] == IDS and drafted.rows[0].text
-    figures = speculation.figures(drafted, seed=17)
-    assert figures["self_check"]["explained_by_trimming"]
-    assert figures["acceptance_definition"] == f"accepted/drafted, prefix count, native {__version__}"
-    speedup = speculation.speedup(plain, drafted, figures, seed=17)
-    assert speedup["predicted"] > 0 and speedup["bound"] > 0
-    found = speculation.bandwidth(plain, drafted)
-    assert all(found[kind]["bytes_per_second"] > 0 for kind in ("target", "draft", "verify"))
+    found = speculation.speculation_metrics(drafted, seed=17)
+    assert 0 <= found.self_check.excess <= found.self_check.trimmable
+    assert found.acceptance_definition == f"accepted/drafted, prefix count, native {__version__}"
+    assert found.reason is None and speculation.speedup(plain, drafted, found, seed=17).predicted > 0
+    rate = sum(len(row.token_ids) for row in drafted.rows) / sum(drafted.batches)
+    assert 0 < rate < speculation.bound_tokens_per_second(drafted)
+    read = speculation.bandwidth_metrics(plain, drafted)
+    assert all(step.bytes_per_second > 0 for step in (read.target, read.draft, read.verify))
 
 
 def test_plain_decoding_takes_one_step_a_token_and_drafts_nothing(made):
     for row in made["plain"].rows:
         assert row.steps == len(row.token_ids)
         assert row.drafted == 0 and row.accepted_per_step == []
-    costs = made["plain"].info["step_seconds"]
-    assert costs["target"] > 0 and costs["draft"] is costs["verify"] is None
+    costs = made["plain"].info.step_seconds
+    assert costs.target > 0 and costs.draft is costs.verify is None
 
 
 def test_rows_of_a_batch_share_its_time_and_none_takes_longer(made):
@@ -103,11 +105,11 @@ def test_every_drafted_token_is_told_with_what_became_of_it(made):
 
 def test_classes_of_tokens_add_up_to_all_of_them(made):
     for name in ("drafted", "ngram"):
-        rows, counts = made[name].rows, made[name].info["token_classes"].values()
-        assert sum(count["drafted"] for count in counts) == sum(row.drafted for row in rows)
-        assert sum(count["accepted"] for count in counts) == sum(row.accepted for row in rows)
-        assert sum(count["agreed"] for count in counts) == sum(sum(map(sum, row.agreed)) for row in rows)
-    assert made["plain"].info["token_classes"] is None
+        rows, counts = made[name].rows, made[name].info.token_classes.values()
+        assert sum(count.drafted for count in counts) == sum(row.drafted for row in rows)
+        assert sum(count.accepted for count in counts) == sum(row.accepted for row in rows)
+        assert sum(count.agreed for count in counts) == sum(sum(map(sum, row.agreed)) for row in rows)
+    assert made["plain"].info.token_classes is None
 
 
 def test_the_gap_of_the_two_best_tokens_is_noted_where_an_answer_differs_from_the_baseline_s(
@@ -128,4 +130,4 @@ def test_a_process_of_its_own_answers_as_this_one(made, tmp_path, tiny_model):
     measure.run(own)
     assert [row.token_ids for row in read(own).rows] == [row.token_ids for row in made["plain"].rows]
     info = read(own).info
-    assert (info["engine"], info["version"], info["kernel"]) == ("native", __version__, "compiled"), "needs a compiler"
+    assert (info.engine, info.version, info.kernel) == ("native", __version__, "compiled"), "needs a compiler"

@@ -5,7 +5,7 @@ from doubledraft.records import Generation, read_records
 
 
 def row(id: str) -> Generation:
-    """Give an answer to a question."""
+    """Return an answer to a question."""
     return Generation(id=id, prompt_tokens=1, token_ids=[1], text=id, finish_reason="stop", batch=0, batch_seconds=1.0)
 
 

@@ -44,7 +44,8 @@ def test_a_question_is_put_by_the_chat_template_and_without_one_as_it_is(tokeniz
     assert plain.decode(prompt_ids(plain, messages)) == "Solve.\n\n4 * 6 = ?"
 
 
-def test_an_answer_ends_at_the_tokens_that_either_file_names(tokenizer, tmp_path):
-    assert stop_ids(tmp_path, tokenizer) == {2}
+def test_an_answer_ends_at_the_tokens_of_tokenizer_and_config(tokenizer, tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "llama", "eos_token_id": [2, 207]}')
+    assert stop_ids(tmp_path, tokenizer) == {2, 207}
     (tmp_path / "generation_config.json").write_text('{"eos_token_id": [0, 2]}')
     assert stop_ids(tmp_path, tokenizer) == {0, 2}

@@ -67,7 +67,7 @@ def test_nothing_is_written_when_one_split_asks_for_too_many(tmp_path):
 
 def test_a_question_in_both_splits_is_an_error():
     train, test = (generate.generate("easy", split, 5, 1, "s") for split in ("train", "test"))
-    with pytest.raises(ValueError, match="1 questions stand in both train and test"):
+    with pytest.raises(ValueError, match="1 questions are in both train and test"):
         questions.check_disjoint(train + test[:1], test, "s")
 
 

@@ -6,6 +6,7 @@ Run:
 import hashlib
 import json
 import logging
+import os
 from pathlib import Path
 
 import pytest
@@ -66,7 +67,7 @@ REFUSED = {  # fault: content, line of the message, reason in it
     "NaN": (with_line(2, question("NaN")), 2, "NaN is not JSON"),
     "doubled key": (with_line(2, question('"a", "question": "b"')), 2, "a key stands twice"),
     "no object": (with_line(2, b'["a", "b"]\n'), 2, "expected an object, found list"),
-    "one array of rows": (json.dumps(ROWS).encode(), 1, "expected an object, found list"),
+    "one array of rows": (json.dumps(ROWS).encode(), 1, "a JSON array; write one object per line"),
     "missing column": (with_line(2, b'{"question": "a"}\n'), 2, "field 'answer' should be text"),
     "empty question": (with_line(2, question('" "')), 2, "field 'question' should be text that is not empty"),
     "number for text": (with_line(2, question("7")), 2, "field 'question' should be text that is not empty, found 7"),
@@ -117,7 +118,7 @@ def test_a_line_separator_inside_text_ends_no_line(read):
 def test_an_id_that_stands_twice_is_refused(tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_text('{"id": "x", "question": "a", "answer": 1}\n\n{"id": "x", "question": "b", "answer": 2}\n')
-    with pytest.raises(RecordError, match=r"rows.jsonl:3: id 'x' stands twice"):
+    with pytest.raises(RecordError, match=r"rows.jsonl:3: id 'x' occurs twice"):
         read_own("train", "s", path)
 
 
@@ -187,7 +188,7 @@ def test_a_row_of_parquet_is_named_by_its_number(tmp_path):
 
 
 def test_a_folder_without_the_split_says_where_it_looked(tmp_path):
-    with pytest.raises(ValueError, match=r"has no test rows of 'main'; looked for main/test-\*.parquet, main/test.js"):
+    with pytest.raises(ValueError, match=r"has no test rows of 'main'; looked for main/test-\*.parquet, data"):
         files.local_files(layouts(tmp_path)["hub"], ["main"], "test")
 
 
@@ -202,3 +203,35 @@ def test_a_folder_that_holds_a_split_twice_is_refused(tmp_path):
 def test_a_path_that_is_no_folder_is_refused(tmp_path):
     with pytest.raises(ValueError, match="is not a folder; give a folder, or one file a split"):
         files.local_files(tmp_path / "rows.jsonl", ["main"], "train")
+
+
+@pytest.mark.parametrize("layout", ["main/train-0.parquet", "data/train-00000-of-00001.parquet", "train-0.parquet"])
+def test_parquet_is_found_as_the_hub_lays_it_out(tmp_path, layout):
+    import pyarrow
+    from pyarrow import parquet
+
+    (tmp_path / layout).parent.mkdir(exist_ok=True)
+    parquet.write_table(pyarrow.Table.from_pylist(ROWS), tmp_path / layout)
+    assert [question.answer for question in read_gsm8k("train", "s", tmp_path).questions] == ["3", "4", "5", "6"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("rows.jsonl.gz", b"\x1f\x8b\x08", r"\.gz files are not read"),
+        ("rows.jsonl", b"\x1f\x8b\x08", "a compressed file; unpack it"),
+        ("rows.csv", b"question,answer\n1+1,2\n", r"\.csv files are not read"),
+        ("rows.jsonl", b'[{"question": "1+1?", "answer": "2"}]', "a JSON array; write one object per line"),
+        ("rows.json", b'[{"question": "1+1?", "answer": "2"}]', "a JSON array; write one object per line"),
+    ],
+)
+def test_another_format_is_refused_with_those_that_are_read(tmp_path, name, content, reason):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(RecordError, match=rf"{name}.*{reason}.*expected JSON lines \(\.jsonl\), one JSON object"):
+        files.read([tmp_path / name])
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "rows.jsonl")
+    with pytest.raises(RecordError, match=r"rows\.jsonl: not a regular file; expected JSON lines"):
+        read_own("test", "s", tmp_path / "rows.jsonl")

@@ -3,10 +3,12 @@
 Every rule, and the steps that train and decode, are in tests/study/test_crash_matrix.py (`make test-crash`).
 """
 
+import os
 import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from doubledraft.workflow import locks
 from tests.helpers import miniature
 from tests.helpers.faults import ROOT, Run, differences, ended, fill, half_written, run, small_disk
 
+pytestmark = pytest.mark.slow
 TRAIN, LAST = "data/questions/apples/train.jsonl", "data/questions/apples/manifest.json"
 
 
@@ -51,6 +54,16 @@ def test_run_killed_while_and_after_writing_is_taken_up_by_the_same_command(aske
     assert differences(tmp_path, uninterrupted) == [] and half_written(tmp_path) == []
     again = run(tmp_path, *asked)
     assert "Nothing to be done" in again.text and "was killed (" not in again.text
+
+
+def test_inputs_from_the_future_stop_a_run_before_any_work(tmp_path):
+    config = miniature.build(tmp_path / "inputs")
+    ahead = time.time() + 7200
+    for file in (tmp_path / "inputs").rglob("*.jsonl"):
+        os.utime(file, (ahead, ahead))
+    told = run(tmp_path / "study", "--configfile", str(config), "--", LAST)
+    assert told.code != 0 and re.search(r"\.jsonl is dated 2\.0 h in the future", told.text), told.text
+    assert not (tmp_path / "study" / TRAIN).exists()
 
 
 def test_second_run_is_refused_with_the_process_of_the_first_and_cannot_unlock_it(asked, uninterrupted, tmp_path):

@@ -24,6 +24,7 @@ SMALL = {  # rules for which the defaults of profiles/slurm are meant: an hour, 
     "audit_traces",
     "analyze_traces",
     "check_pair",
+    "draw_loss",
     "score",
     "score_untrained",
 }
@@ -90,6 +91,7 @@ def test_the_timed_rules_take_a_whole_workstation():
 # dry runs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", ["config.yaml", "qwen3.yaml", "qwen2.5.yaml"])
 def test_slurm_gets_a_whole_request_for_every_rule_of_a_study(config, tmp_path):
     resources = planned("slurm", *EVERYTHING, "--configfile", f"config/{config}", "--directory", str(tmp_path))
@@ -102,6 +104,7 @@ def test_slurm_gets_a_whole_request_for_every_rule_of_a_study(config, tmp_path):
         assert (asked.get("slurm_extra") == "--exclusive") == (rule in TIMED), rule
 
 
+@pytest.mark.slow
 def test_both_timed_runs_of_a_cell_are_one_slurm_job(tmp_path):
     command = ("-n", "--workflow-profile", "profiles/slurm", "--directory", str(tmp_path))
     text = snakemake(*command, "results/cot_hard/metrics.json", "results/cod_hard/metrics.json", folder=ROOT).text
@@ -110,6 +113,7 @@ def test_both_timed_runs_of_a_cell_are_one_slurm_job(tmp_path):
     assert [set(group) for group in groups] == [TIMED, TIMED]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["gpu", "slurm"])
 def test_a_model_over_several_gpus_asks_for_so_many_and_a_training_for_one(name, tmp_path):
     spread = ("--config", "engine={tensor_parallel: 2}", "--directory", str(tmp_path))
@@ -119,6 +123,7 @@ def test_a_model_over_several_gpus_asks_for_so_many_and_a_training_for_one(name,
     assert gpus == {rule: "1" if rule.startswith("train_") else "2" for rule in ON_GPU}
 
 
+@pytest.mark.slow
 def test_a_model_over_more_gpus_than_there_are_is_refused_before_any_job(tmp_path):
     spread = ("--config", "engine={tensor_parallel: 2}", "--directory", str(tmp_path))
     outcome = snakemake("-n", "--workflow-profile", "profiles/gpu", *spread, folder=ROOT)
@@ -159,6 +164,7 @@ def overlapping(ran: list[dict]) -> list[tuple[dict, dict]]:
     return [(a, b) for a, b in combinations(ran, 2) if a["began"] < b["ended"] and b["began"] < a["ended"]]
 
 
+@pytest.mark.slow
 def test_independent_cells_use_several_gpus_at_once_and_each_job_its_own(ran):
     together = overlapping(ran)
     assert [{a["rule"], b["rule"]} for a, b in together].count({"train_target"}) == 1, (
@@ -167,6 +173,7 @@ def test_independent_cells_use_several_gpus_at_once_and_each_job_its_own(ran):
     assert all({a["gpus"], b["gpus"]} == {"0", "1"} for a, b in together)
 
 
+@pytest.mark.slow
 def test_nothing_runs_beside_a_timed_job(ran):
     assert sorted(job["rule"] for job in ran if job["rule"] in TIMED) == sorted([*TIMED, *TIMED])
     assert not [pair for pair in overlapping(ran) if {job["rule"] for job in pair} & TIMED]

@@ -58,6 +58,7 @@ def test_a_full_disk_is_found_before_anything_is_written(tmp_path):
     assert not (tmp_path / "venv").exists()
 
 
+@pytest.mark.slow
 def test_a_missing_package_index_is_said_and_leaves_no_environment_that_passes_for_whole(tmp_path):
     nowhere = {
         "PIP_INDEX_URL": "http://127.0.0.1:9/simple",
@@ -72,6 +73,7 @@ def test_a_missing_package_index_is_said_and_leaves_no_environment_that_passes_f
     assert not (tmp_path / "venv" / "bin" / "snakemake").exists()
 
 
+@pytest.mark.slow
 def test_an_unfinished_environment_is_made_anew(tmp_path):
     venv = tmp_path / "venv"
     venv.mkdir()
@@ -89,6 +91,7 @@ def test_an_environment_of_these_pins_is_left_as_it_is(tmp_path):
     assert install(venv, PYTHON="/nowhere/python").returncode == 0, "nothing should be looked for when nothing is to do"
 
 
+@pytest.mark.slow
 def test_the_command_is_put_where_it_is_missing_without_a_network_and_runs_from_any_folder(tmp_path):
     venv = tmp_path / "venv"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", venv], check=True)

