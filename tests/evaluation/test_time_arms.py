@@ -78,6 +78,7 @@ def test_one_arm_alone_is_timed_without_a_draft_and_without_a_control(tiny_model
     assert len(read_records(alone[BASELINE].out, Generation)) == 6
 
 
+@pytest.mark.slow
 def test_restarted_engines_answer_as_resident_ones(native, tiny_model, tiny_draft, tmp_path):
     asked = jobs(tmp_path, tiny_model, tiny_draft, engine="native", concurrency=1)
     found = timed(tmp_path, asked, residency="restart")
