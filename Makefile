@@ -3,6 +3,8 @@ PYTHON ?= python3.11
 BUILD ?= $(or $(shell cat .venv/build 2>/dev/null),cpu)
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest -q
+BESIDE := -n 2 --dist loadscope --no-loadscope-reorder
+HERE := not registry and not crash and not slurm
 
 .PHONY: env demo quick test test-registry test-crash test-slurm lint docs lock
 
@@ -12,16 +14,14 @@ env: ## the environment, from envs/$(BUILD).txt: BUILD=cpu or gpu, else the buil
 demo: env ## one cell of the default study, for real
 	$(BIN)/snakemake --cores 1 results/cod_hard/metrics.json
 
-QUICK := $(PYTEST) -n 2 --dist loadscope -m 'not slow and not registry and not crash and not slurm'
-quick: env ## every test without training, vLLM or long runs of Snakemake: 90 seconds on two cores
-	$(QUICK)
+quick: env ## every test without training, vLLM or whole runs of Snakemake: 90 seconds on two cores
+	$(PYTEST) $(BESIDE) -m 'not slow and $(HERE)'
 
 test: lint ## style, and every test that needs no package index
-	$(QUICK)
-	$(PYTEST) --durations=15 -m 'slow and not registry and not crash and not slurm'
+	$(PYTEST) $(BESIDE) --durations=15 -m '$(HERE)'
 
-test-registry: env ## pins that resolve, and the package in an empty environment; needs a package index
-	$(PYTEST) -m registry
+test-registry: env ## a study with a real model, the package in an empty environment, the pins; needs a package index
+	$(PYTEST) $(BESIDE) --durations=5 -m registry
 
 test-crash: env ## every rule killed at every point; a table at the end
 	$(PYTEST) -m crash tests/study/test_crash_matrix.py

@@ -1,4 +1,4 @@
-"""Lets `python -m doubledraft` be the command line."""
+"""The command line, as `python -m doubledraft`."""
 
 import sys
 

@@ -1,9 +1,9 @@
 """Keys of paid services: read from the environment or from `.env`, and kept out of everything that is written.
 
 A key is an argument of the one call that needs it: never a parameter of a rule, never a field of a record, and a key
-from `.env` is not put into the environment, so no other process inherits it. Clients do not log it, but servers may
-send it back in an error, and tracebacks that show variables show it. So what is logged is searched for it, errors of
-clients end where they are caught (`redact` their text), and its own `repr` is three stars.
+from `.env` is not put into the environment, so no other process inherits it. Clients do not log it, but a server may
+send it back in an error message, and a traceback may print local variables. So every log message is searched for known
+keys, error messages of clients are passed through `redact`, and the `repr` of a key is three stars.
 """
 
 import base64
@@ -19,9 +19,9 @@ VARIABLES = {  # by service; the first that is set wins
     "hub": ("HF_TOKEN",),
 }
 HIDDEN = "***"
-SHORTEST = 8  # characters of a secret; what is shorter stands in for a key where a server wants none
+SHORTEST = 8  # characters of a key that is hidden; shorter ones are placeholders for servers that want none
 
-_forms: set[str] = set()  # all that must not be seen
+_forms: set[str] = set()  # text to replace: keys, and their percent-encoded and base64 forms
 
 
 class MissingKey(RuntimeError):
@@ -29,20 +29,20 @@ class MissingKey(RuntimeError):
 
 
 class BadKey(MissingKey):
-    """A value that is there, and that no header can carry."""
+    """A key that is set but cannot be sent in an HTTP header."""
 
 
 class Key(str):
-    """A key that does not show itself where variables are shown."""
+    """A key whose `repr` hides it, since debuggers and tracebacks print that of local variables."""
 
     def __repr__(self) -> str:
         return HIDDEN
 
 
 def key(name: str) -> str:
-    """Give the key of a service from the environment, else from `.env` in the working directory.
+    """Return the key of a service from the environment, else from `.env` in the working directory.
 
-    From then on no log message of this process shows it. Raises MissingKey, or BadKey at a value that is none.
+    From then on it is hidden in all log messages of this process. Raise MissingKey, or BadKey for an impossible value.
     """
     from dotenv import dotenv_values
 
@@ -64,7 +64,7 @@ def key(name: str) -> str:
 
 
 def hide(value: str) -> None:
-    """Let no log message of this process show a value, nor its percent-encoded or base64 form."""
+    """Replace a value, and its percent-encoded and base64 forms, in all later log messages of this process."""
     if len(value) < SHORTEST:
         return
     if not _forms:
@@ -80,7 +80,7 @@ def redact(text: str) -> str:
 
 
 def _searched(make: Callable[..., logging.LogRecord]) -> Callable[..., logging.LogRecord]:
-    """Wrap what makes log records: handlers and loggers that are added later get searched ones too."""
+    """Return a factory of log records that redacts them, so that loggers and handlers added later are covered too."""
 
     def made(*args: object, **kwargs: object) -> logging.LogRecord:
         record = make(*args, **kwargs)

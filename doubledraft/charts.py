@@ -1,4 +1,4 @@
-"""Charts that several pages share: one quantity a row, with its interval; a colour per type, a marker per scenario."""
+"""Charts that several pages share: one value per row with its interval; a colour per type, a marker per scenario."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MARKERS = "os^DvP*X"
-LABEL = 36  # characters of a row's label; a longer one would leave no room for the figure
+LABEL = 36  # characters of a row's label; a longer one would leave no room for the plot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,18 +30,18 @@ class Dot:
 
 
 def colours(types: Iterable[str]) -> dict[str, str]:
-    """Give every reasoning type its colour: CoT and CoD always theirs, others in order of name."""
+    """Return a colour for every reasoning type: always the same for CoT and CoD, the others by order of name."""
     order = ["cot", "cod", *sorted(set(types) - {"cot", "cod"})]
     return {name: COLOURS[index % len(COLOURS)] for index, name in enumerate(order)}
 
 
 def markers(scenarios: Iterable[str]) -> dict[str, str]:
-    """Give every scenario its marker, in order of first appearance."""
+    """Return a marker for every scenario, by order of first appearance."""
     return {name: MARKERS[index % len(MARKERS)] for index, name in enumerate(dict.fromkeys(scenarios))}
 
 
 def count_text(counts: Iterable[int | None], unit: str = "questions a cell") -> str:
-    """Say how many observations stand behind a figure's points."""
+    """Return how many observations each point of a chart summarises, as text: "n = 40 to 60 questions a cell"."""
     known = sorted({count for count in counts if count is not None})
     if not known:
         return ""
@@ -88,7 +88,7 @@ def dots_figure(
 
 
 def _limits(dots: list[Dot], reference: float | None, share: bool) -> tuple[float, float | None]:
-    """Start at 0, but where no effect is a value of its own, just below it: distance from there is what is read."""
+    """Return the limits of the x axis: from 0, or from below the reference, as the distance from it is what matters."""
     if reference is None:
         return 0, 1.0 if share else None
     least = min([reference, *(dot.value if dot.low is None else dot.low for dot in dots)])

@@ -1,6 +1,6 @@
-"""What a config may say, by a JSON schema in YAML; every message names the key, the value and what was expected.
+"""Checks a config against a JSON schema in YAML; every message names the key, the value and what was expected.
 
-Shape only: what keys mean together is checked by whoever reads them.
+Only the shape is checked here: how keys must fit together is checked by the code that reads them.
 """
 
 import difflib
@@ -14,7 +14,7 @@ from doubledraft import yaml_files
 
 
 def problems(config: dict, schema: str | Path) -> list[str]:
-    """Say what the schema, a YAML file, does not allow; text in the config that spells a value becomes that value."""
+    """Return what the schema file does not allow; text in the config that spells a value becomes that value."""
     from jsonschema import Draft202012Validator, validators
 
     whole = Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int)
@@ -30,7 +30,7 @@ def problems(config: dict, schema: str | Path) -> list[str]:
 
 
 def _read_text(config: dict, path: list) -> None:
-    """Turn text into the value it spells: `--config a='{b: 1}'` gives text only, and YAML reads 1e-3 as text."""
+    """Turn text into the value it spells: all values of `--config a='{b: 1}'` are text, and YAML reads 1e-3 as text."""
     try:
         value = yaml_files.parse(reduce(getitem, path, config), key(path))
     except yaml_files.YamlError:  # it spells nothing
@@ -77,12 +77,12 @@ def _expected(error: object) -> str:
 
 
 def key(path: Iterable[object]) -> str:
-    """Write the path to a value as messages do: `benchmark.limit`."""
+    """Return the path to a value as messages show it: `benchmark.limit`."""
     return ".".join(str(part) for part in path)
 
 
 def file_problems(file: str | Path) -> list[str]:
-    """Say why a YAML file is no config, whatever its keys: what `yaml_files` refuses, and keys that would run code."""
+    """Return why a YAML file is refused as a config, whatever its keys: see `yaml_files`, and keys that run code."""
     try:
         value = yaml_files.read(file)
     except yaml_files.YamlError as error:

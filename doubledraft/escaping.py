@@ -1,6 +1,6 @@
-"""Text from models and files, shown as what it is: it moves no cursor, adds no element and runs as no formula.
+"""Escapes text from models and files for terminals, CSV and Markdown; HTML pages are escaped by their templates.
 
-HTML pages are escaped by their templates; the rest is here.
+Untrusted text must not move a cursor, forge a log line, add markup or run as a formula of a spreadsheet.
 """
 
 import re
@@ -13,7 +13,7 @@ HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}  # Unicode categories that p
 
 
 def visible(text: str) -> str:
-    """Give the text with every character that hides or moves others written as an escape; line feeds stay."""
+    """Return the text with every invisible or control character written as an escape; line feeds stay."""
     return "".join(
         character.encode("unicode_escape").decode()
         if character != "\n" and unicodedata.category(character) in HIDDEN
@@ -23,7 +23,7 @@ def visible(text: str) -> str:
 
 
 def csv_cell(value: object) -> object:
-    """Give a value as a CSV cell that no spreadsheet takes for a formula; None is an empty cell."""
+    """Return a value as a CSV cell that no spreadsheet takes for a formula; None is an empty cell."""
     if not isinstance(value, str):
         return "" if value is None else value
     text = visible(value)
@@ -32,6 +32,6 @@ def csv_cell(value: object) -> object:
 
 
 def markdown(text: object) -> str:
-    """Write text so that Markdown shows it as it is: no HTML, no links, no table cells of its own."""
+    """Return text that Markdown shows literally: without HTML, links or table cells of its own."""
     text = re.sub(r"\s+", " ", str(text))
     return re.sub(r"([\\`*\[\]|~])", r"\\\1", escape(text, quote=False))

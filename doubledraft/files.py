@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all, and errors that say what could not be written and what to do."""
+"""Writes files and folders whole or not at all; errors name what could not be written and what to do."""
 
 import errno
 import json
@@ -11,12 +11,12 @@ from typing import TextIO
 
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 NOT_OURS = {errno.EROFS, errno.EACCES, errno.EPERM}
-LITTLE = 2**20  # bytes free: some libraries say of a full disk only that a write failed
+LITTLE = 2**20  # free bytes that count as a full disk: some libraries only report that a write failed
 
 
 @contextmanager
 def whole_path(path: str | Path) -> Iterator[Path]:
-    """Give a path to write a file at, beside `path`, which it takes when the block ends without an error."""
+    """Yield a path beside `path` to write to; the file is renamed to `path` when the block ends without an error."""
     path = Path(path)
     partial = path.with_name(f".{path.name}.partial")
     with naming(path):
@@ -39,7 +39,7 @@ def whole_file(path: str | Path) -> Iterator[TextIO]:
 
 @contextmanager
 def whole_directory(path: str | Path) -> Iterator[Path]:
-    """Give an empty folder beside `path` that takes its name only when the block ends without an error."""
+    """Yield an empty folder beside `path` that is renamed to `path` when the block ends without an error."""
     path = Path(path)
     partial = path.with_name(f".{path.name}.partial")
     with naming(path):
@@ -76,7 +76,7 @@ def naming(path: str | Path) -> Iterator[None]:
 
 
 def _to_disk(path: Path) -> None:
-    """Wait until a file, or the names in a folder, would outlive a loss of power."""
+    """Wait until a file, or the entries of a folder, are on disk and would survive a power failure."""
     file = os.open(path, os.O_RDONLY)
     try:
         os.fsync(file)

@@ -18,7 +18,7 @@ MEMORY = Path("/proc/meminfo")
 
 
 def own_cores() -> list[int]:
-    """Give the CPUs this process may use, one per physical core, no more than the container's quota pays for."""
+    """Return the CPUs this process may use, one per physical core, at most as many as the container's quota allows."""
     cores = {}
     for cpu in sorted(os.sched_getaffinity(0)):
         siblings = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
@@ -27,14 +27,14 @@ def own_cores() -> list[int]:
 
 
 def use_own_cores() -> None:
-    """Let torch use every core it may: Snakemake sets OMP_NUM_THREADS to the job's threads, one with `--cores 1`."""
+    """Set torch's threads to the cores it may use: Snakemake sets OMP_NUM_THREADS to 1 under `--cores 1`."""
     import torch
 
     torch.set_num_threads(len(own_cores()))
 
 
 def device() -> str:
-    """Give the name that torch has for where models run here: the GPU if there is one."""
+    """Return the torch device that models run on here: "cuda" where there is a GPU, else "cpu"."""
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
@@ -51,6 +51,6 @@ def available_memory() -> int:
 
 
 def _quota() -> int | None:
-    """Give the whole CPUs of the cgroup's time quota, None without one."""
+    """Return the whole CPUs of the cgroup's CPU time quota, None without one."""
     quota, period = CPU_QUOTA.read_text().split() if CPU_QUOTA.exists() else ("max", "1")
     return None if quota == "max" else max(1, round(int(quota) / int(period)))

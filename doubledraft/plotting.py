@@ -1,9 +1,8 @@
-"""The style of every figure, and the figures of one step: the audit of traces and the loss of a training.
+"""The style of every figure.
 
 One restrained style: n under every figure, Okabe and Ito's palette, which colour-blind readers can tell apart, and text
-that still reads at the width of a phone. Equal values give equal bytes: no dates, fixed ids, the font that travels with
-matplotlib, and no text read as mathematics. The report's figures are in `figures.py`, so that an edit there reruns no
-training.
+that is readable at the width of a phone. Equal values give equal bytes: no dates, fixed ids, the font that ships with
+matplotlib, and no text parsed as mathematics.
 """
 
 from collections.abc import Iterator
@@ -55,7 +54,7 @@ STYLE = {
 def canvas(
     path: str | Path, height: float, *, width: float = WIDTH, **grid: object
 ) -> "Iterator[tuple[Figure, object]]":
-    """Give a figure and its axes in the house style; without an error it is saved at `path`, whole or not at all."""
+    """Yield a figure and its axes in this style; it is saved at `path` when the block ends without an error."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
@@ -73,6 +72,6 @@ def note(figure: "Figure", text: str) -> None:
 
 
 def nothing(axes: "Axes") -> None:
-    """Say in place of a figure that there is nothing to draw."""
+    """Write into an empty figure that there is nothing to draw."""
     axes.set_axis_off()
     axes.text(0.5, 0.5, "Nothing measured yet", ha="center", va="center", transform=axes.transAxes)

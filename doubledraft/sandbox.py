@@ -1,6 +1,6 @@
-"""What a process gives up before it works on text from elsewhere: writing files, sockets, processes, memory, time.
+"""Defence in depth for a process that parses untrusted text: limits on files, sockets, processes, memory and CPU time.
 
-Nothing of that text should ever run as code; this is for the day it does, and for text that merely takes for ever.
+Untrusted text is never run as code. These limits hold if that ever fails, and stop text that takes too long to parse.
 """
 
 import os
@@ -16,7 +16,7 @@ REFUSED = re.compile(  # audit events, see https://docs.python.org/3.11/library/
 
 
 def confine(*, memory_bytes: int, cpu_seconds: int | None = None) -> None:
-    """Limit this process for the rest of its life: address space in all, CPU time from now on, and what it may do."""
+    """Limit this process for good: its address space, its CPU time from now on, and the operations it may perform."""
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     if cpu_seconds is not None:
         used = resource.getrusage(resource.RUSAGE_SELF)
@@ -26,11 +26,11 @@ def confine(*, memory_bytes: int, cpu_seconds: int | None = None) -> None:
 
 
 def address_space() -> int:
-    """Give the bytes of address space that this process has now."""
+    """Return the bytes of address space that this process has mapped."""
     return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 
 
 def _refuse(event: str, arguments: tuple[object, ...]) -> None:
     writes = event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
     if writes or REFUSED.fullmatch(event):
-        raise PermissionError(f"text from elsewhere asked for {event}")
+        raise PermissionError(f"refused in the sandbox for untrusted text: {event}")

@@ -142,7 +142,7 @@ def median_interval(values: Sequence[float]) -> Interval | None:
 
 
 def mcnemar(only_first: int, only_second: int) -> float | None:
-    """Return the two-sided exact p-value that two paired yes-or-no outcomes are equally often yes; None where no pair differs.
+    """Return the exact two-sided p-value of paired yes-or-no outcomes being yes equally often; None if no pair differs.
 
     Only discordant pairs count: under the hypothesis they split like a fair coin (McNemar 1947, exact form).
     """

@@ -1,7 +1,7 @@
-"""YAML as values and nothing else: no tag that makes objects, no key twice, no alias that stands for a whole library.
+"""Loads YAML as plain values. Rejects tags, duplicate keys and alias bombs, with the line.
 
-Written out, nine lines of aliases of aliases are a thousand million values; a key that stands twice is the last one in
-silence. Both are refused by line before a value is made.
+PyYAML keeps the last of two equal keys without a word, and nine lines of nested aliases expand to 10^9 values; both
+are found before any value is constructed.
 """
 
 import re
@@ -10,12 +10,12 @@ from pathlib import Path
 import yaml
 from yaml.constructor import SafeConstructor
 
-MAX_BYTES = 1 << 20  # of a file; the largest shipped has some 7 kB
+MAX_BYTES = 1 << 20  # of a file; the largest of this project has some 7 kB
 NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 NAMES = ("tag:yaml.org,2002:str", "tag:yaml.org,2002:merge")  # of a key; 2024, no, on and null are others
 SURPRISING = re.compile(r"[-+]?(?:0[0-7_]+|[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?)")  # octal, base 60
 HALF_CHARACTER = re.compile("[\ud800-\udfff]")
-MAX_VALUES = 20_000  # in a file with its aliases written out; the largest shipped has some 300
+MAX_VALUES = 20_000  # in a file with its aliases expanded; the largest of this project has some 300
 
 
 class YamlError(ValueError):
@@ -23,7 +23,7 @@ class YamlError(ValueError):
 
 
 def read(path: str | Path) -> object:
-    """Give the value of a YAML file; raises YamlError naming the line, OSError where there is no file."""
+    """Return the value of a YAML file; raise YamlError naming the line, OSError where it cannot be read."""
     content = Path(path).read_bytes()
     if len(content) > MAX_BYTES:
         raise YamlError(f"{path}:1: expected at most {MAX_BYTES:,} bytes of YAML, found {len(content):,}")
@@ -31,7 +31,7 @@ def read(path: str | Path) -> object:
 
 
 def parse(content: str | bytes, path: str) -> object:
-    """Give the value of YAML text; raises YamlError, with `path` as where it stands."""
+    """Return the value of YAML text; raise YamlError with `path`, which only serves messages, and the line."""
     try:
         node = yaml.compose(content, yaml.SafeLoader)
         if node is None:
@@ -48,7 +48,7 @@ def parse(content: str | bytes, path: str) -> object:
 
 
 def _count(node: yaml.Node, counted: dict[int, int | None], path: str) -> int:
-    """Give the values that a node stands for with all aliases written out; refuse keys that stand twice on the way."""
+    """Return how many values a node expands to, aliases included; refuse duplicate keys on the way."""
     where = f"{path}:{node.start_mark.line + 1}"
     if id(node) in counted:
         if (known := counted[id(node)]) is None:

@@ -1,4 +1,4 @@
-"""The analysis of the traces: needs every trace set and the target's tokenizer; gives a page, its numbers and figures."""
+"""The analysis of the traces: needs every trace set and the target's tokenizer; makes a page, its numbers and figures."""
 
 
 rule analyze_traces:

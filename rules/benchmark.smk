@@ -1,4 +1,4 @@
-"""Measuring: needs merged models and test questions; gives raw generations and the metrics of every cell."""
+"""Measuring: needs merged models and test questions; makes raw generations and the metrics of every cell."""
 
 
 rule time_arms:
@@ -25,19 +25,16 @@ rule time_arms:
         limit=config["benchmark"]["limit"],
         concurrency=config["benchmark"]["concurrency"],
         warmup=config["benchmark"]["warmup"],
-        max_model_len=config["benchmark"]["max_model_len"],
         max_tokens=lookup("types/{type}/max_tokens", within=config),
-        dtype=config["models"]["dtype"],
         engine=config["benchmark"]["engine"],
-        vllm=config["engine"],
-        seed=config["seed"],
+        shared=SHARED,
         code=code("evaluation.time_arms.run", ENGINE_MODULE, *CLOCK_MODULES, packages=ENGINE),
     script:
         "../scripts/time_arms.py"
 
 
 rule generate_untrained:
-    """Answer the test questions with the base target, shown a few examples of the type, with enough tokens to finish."""
+    """Answer the test questions with the base target and few-shot examples of the type, with enough tokens to finish."""
     input:
         questions="data/questions/{scenario}/test.jsonl",
         model=f"data/models/{config['models']['target']}",
@@ -55,17 +52,14 @@ rule generate_untrained:
         concurrency=config["untrained"]["concurrency"],
         max_tokens=config["untrained"]["max_tokens"],
         thinking=lambda wildcards: THINKING[wildcards.thinking],
-        max_model_len=config["benchmark"]["max_model_len"],
-        dtype=config["models"]["dtype"],
-        vllm=config["engine"],
-        seed=config["seed"],
+        shared=SHARED,
         code=code("inference.generate.run", "inference.vllm_engine", packages=VLLM),
     script:
         "../scripts/generate_untrained.py"
 
 
 rule cross_check:
-    """Compare three engines on the trained pair of a cell, in float32; no other rule needs it, so it is made on demand."""
+    """Compare three engines on the trained pair of a cell, in float32; on demand, as no other rule needs it."""
     input:
         questions="data/questions/{scenario}/test.jsonl",
         model="results/{type}_{scenario}/target_merged",
@@ -81,10 +75,8 @@ rule cross_check:
     params:
         draft_length=config["benchmark"]["draft_length"],
         limit=config["benchmark"]["limit"],
-        max_model_len=config["benchmark"]["max_model_len"],
         max_tokens=lookup("types/{type}/max_tokens", within=config),
-        vllm=config["engine"],
-        seed=config["seed"],
+        shared=SHARED | {"dtype": "float32"},
         settings=cell_settings,
         code=code("evaluation.cross_check.run", "inference.native_engine", "inference.vllm_engine", packages=VLLM),
     script:
@@ -124,7 +116,7 @@ rule score:
 
 
 rule score_untrained:
-    """Grade the base target's answers, one mode for each way of asking."""
+    """Grade the base target's answers and compute its metrics, for each type and thinking mode."""
     input:
         questions="data/questions/{scenario}/test.jsonl",
         manifest="data/questions/{scenario}/manifest.json",

@@ -28,11 +28,11 @@ RUN_LOCK = "results/.run.lock"  # held by the run that makes things in this fold
 
 
 def job_locks():
-    """Give the locks of the jobs that ran in this folder, each beside its log."""
+    """Return the lock files of the jobs that ran in this folder, each beside its log."""
     return sorted(Path("results").glob("**/logs/.*.lock"))
 
 
-if workflow.is_main_process:  # a job of a run has nothing to settle
+if workflow.is_main_process:  # once per run: a job of it skips this
     busy = locks.run_at_work(RUN_LOCK) or locks.jobs_at_work(job_locks())
     if busy and "--unlock" in sys.argv:
         raise WorkflowError(f"not unlocked: {busy}")
@@ -53,20 +53,28 @@ SCENARIOS = list(config["scenarios"])
 CONDENSED = [name for name, type in config["types"].items() if type.get("condense")]
 PRUNED = [name for name, source in config["models"]["sources"].items() if source["source"] == "prune"]
 FETCHED = [name for name in config["models"]["sources"] if name not in PRUNED]
-# What a chat template is told of thinking, by what the names of an untrained model's files say of it.
+# `enable_thinking` of the chat template (None: not set), by the suffix of an untrained model's file names.
 THINKING = {"": None, "_thinking_enabled": True, "_thinking_disabled": False}
-ASKED = {  # how untrained models are asked: the names of their files, and the type of each
-    f"{type}{end}": type for type in TYPES for end, said in THINKING.items() if said in config["untrained"]["thinking"]
+ASKED = {  # the type of each file of an untrained model's answers, by the name of the file
+    f"{type}{end}": type
+    for type in TYPES
+    for end, value in THINKING.items()
+    if value in config["untrained"]["thinking"]
 }
 TRAINED = [f"{type}_{scenario}" for type in TYPES for scenario in SCENARIOS]
 CELLS = TRAINED + [f"untrained_{scenario}" for scenario in SCENARIOS]
-ENGINE_MODULE = f"inference.{config['benchmark']['engine']}_engine"  # of the library: what the trained models answer by
+ENGINE_MODULE = f"inference.{config['benchmark']['engine']}_engine"  # the library's module of the timed engine
 CLOCK_MODULES = ["inference.vllm_step_clock"] if config["benchmark"]["engine"] == "vllm" else []  # loaded by its name
 ARMS = config["benchmark"]["arms"]  # that are timed: the target alone, and with the draft
 DRAFTING = (  # how the arm with the draft drafts; None where it is not timed
     {key: config["benchmark"][key] for key in ("method", "draft_length")} if "speculative" in ARMS else None
 )
 ROLES = ["target", "draft"] if study.needs_draft(config) else ["target"]  # the models that are trained
+SHARED = config["engine"] | {  # settings of every job in which a model answers
+    "max_model_len": config["benchmark"]["max_model_len"],
+    "dtype": config["models"]["dtype"],
+    "seed": config["seed"],
+}
 MODELS_FIRST = 1  # above the priority 0 of every other rule
 ALL_CORES = 1024  # clamped to --cores: nothing runs beside a job that trains or is timed, unless a profile says less
 
@@ -83,7 +91,7 @@ DRAWING = ["matplotlib"]
 
 
 def one_of(names):
-    """Give the wildcard constraint that admits exactly these names, and nothing where there are none."""
+    """Return the wildcard constraint that matches exactly these names, and nothing where there are none."""
     return "|".join(re.escape(name) for name in names) or "(?!)"
 
 
@@ -100,17 +108,17 @@ def code(*modules, files=(), packages=()):
 
 
 def beside(path):
-    """Give a path of the config, which is relative to the Snakefile, as seen from the working directory."""
+    """Return a path of the config, which is relative to the Snakefile, relative to the working directory."""
     return os.path.relpath(Path(workflow.basedir, Path(path).expanduser()))
 
 
 def prompt_file(wildcards):
-    """Give the prompt file of a type."""
+    """Return the prompt file of a type."""
     return beside(config["types"][wildcards.type]["prompt"])
 
 
 def question_spec(wildcards):
-    """Give a scenario of the config, with the paths in it as seen from the working directory."""
+    """Return a scenario's entry of the config, its paths relative to the working directory."""
     spec = config["scenarios"][wildcards.scenario]
     if isinstance(spec.get("path"), dict):
         return spec | {"path": {split: beside(path) for split, path in spec["path"].items()}}
@@ -118,64 +126,64 @@ def question_spec(wildcards):
 
 
 def question_files(wildcards):
-    """Give the local question files or folder of a scenario; none where the source is the hub or the generator."""
+    """Return the local question files or folder of a scenario; none where the source is the hub or the generator."""
     path = question_spec(wildcards).get("path", [])
     return list(path.values()) if isinstance(path, dict) else path
 
 
 def teacher_role(wildcards):
-    """Give the prompt by which a paid teacher writes a type; None where it is not asked."""
+    """Return which prompt of `teacher.prompts` a paid teacher gets for a type; None where it is not asked."""
     return teacher_settings.role(config, wildcards.get("type", "cot"))
 
 
 def teacher_prompt(wildcards):
-    """Give the prompt file of a paid teacher; none where it is not asked."""
+    """Return the prompt file of a paid teacher; none where it is not asked."""
     role = teacher_role(wildcards)
     return beside(config["teacher"]["prompts"][role]) if role else []
 
 
 def teacher_traced(wildcards):
-    """Give what traces depend on of the section `teacher`; nothing where a rule condenses."""
+    """Return the part of the section `teacher` that traces depend on; nothing where a rule condenses."""
     used = wildcards.get("type", "cot") == "cot" or teacher_role(wildcards)
     return teacher_settings.traced(config["teacher"]) if used else {}
 
 
 def teacher_limits(wildcards, threads):
-    """Give what the traces do not depend on. A param that is a function of `threads` reruns nothing when it changes."""
+    """Return the rest of that section. Snakemake does not rerun a job for a param that is a function of `threads`."""
     return teacher_settings.limits(config["teacher"])
 
 
 def report_to(wildcards, threads):
-    """Give where losses are sent, which decides nothing of what is trained: as `teacher_limits`, it reruns nothing."""
+    """Return where losses are sent; it does not decide the weights, so it reruns nothing, as in `teacher_limits`."""
     return config["train"]["report_to"]
 
 
 def trace_source(wildcards):
-    """Give what a condensed type is made of: chains of thought, or questions where the teacher answers anew."""
+    """Return what a condensed type is made from: chains of thought, or questions where the teacher answers anew."""
     if config["types"][wildcards.type].get("by") == "independent":
         return "data/questions/{scenario}/train.jsonl"
     return "data/cot/{scenario}/traces.jsonl"
 
 
 def ledgers(wildcards):
-    """Give the ledgers of what was paid so far."""
+    """Return the ledgers of what was paid so far."""
     return sorted(map(str, Path("data/ledger").glob("*.jsonl")))
 
 
 def model_spec(wildcards):
-    """Give a model of the config, with the path in it as seen from the working directory."""
+    """Return a model's entry of the config, its path relative to the working directory."""
     spec = config["models"]["sources"][wildcards.model]
     return spec | {"path": beside(spec["path"])} if "path" in spec else spec
 
 
 def model_files(wildcards):
-    """Give the files of a model that comes from a local folder; none where the source is a wheel or the hub."""
+    """Return the files of a model that comes from a local folder; none where the source is a wheel or the hub."""
     path = model_spec(wildcards).get("path")
     return sorted(map(str, Path(path).glob("*.*"))) if path else []
 
 
 def parent_model(wildcards):
-    """Give the folder of the model that a pruned model is cut from."""
+    """Return the folder of the model that a pruned model is cut from."""
     return f"data/models/{config['models']['sources'][wildcards.model]['of']}"
 
 
@@ -187,23 +195,23 @@ def draft_model(wildcards):
 
 
 def cell_settings(wildcards):
-    """Give the part of the config that a cell depends on, for its provenance."""
+    """Return the part of the config that a cell depends on, for its provenance."""
     return study.cell_settings(config, wildcards.get("type", "untrained"), wildcards.scenario, PROMPTS)
 
 
 def trace_settings(wildcards):
-    """Give the part of the config that a set of traces depends on, for the provenance of its audit."""
+    """Return the part of the config that a set of traces depends on, for the provenance of its audit."""
     return study.trace_settings(config, wildcards.type, wildcards.scenario, PROMPTS)
 
 
 def cell_hashes(wildcards):
-    """Give the hash of the part of the config that each cell depends on."""
+    """Return for each cell the hash of the part of the config that it depends on."""
     settings = {cell: study.cell_settings(config, *cell.split("_", 1), PROMPTS) for cell in CELLS}
     return {cell: provenance.config_hash(part) for cell, part in settings.items()}
 
 
 def report_metrics(wildcards):
-    """Give the metrics that the report is made from: those that exist, and those asked for in the same command."""
+    """Return the metrics that the report is made from: those that exist, and those requested in the same command."""
     targets = workflow.dag_settings.targets if workflow.is_main_process else {"results/report/report.html"}
     paths = collect("results/{cell}/metrics.json", cell=CELLS)
     if not targets or "all" in targets:
@@ -215,13 +223,13 @@ def report_metrics(wildcards):
 
 
 def missing_cells(wildcards):
-    """Say of every cell that the report is made without why it is missing."""
+    """Return for every cell without metrics the reason why it is missing."""
     measured = {Path(path).parent.name for path in report_metrics(wildcards)}
     return {cell: failures.why(*logs_towards(cell)) for cell in CELLS if cell not in measured}
 
 
 def logs_towards(cell):
-    """Give the logs of the steps of a cell, and those of the steps that it shares with other cells."""
+    """Return the logs of the jobs of one cell alone, and those of jobs that it shares with other cells."""
     type, scenario = cell.split("_", 1)
     shared = [f"fetch_questions_{scenario}", *(f"fetch_model_{model}" for model in FETCHED)]
     if type != "untrained":
@@ -231,14 +239,14 @@ def logs_towards(cell):
 
 
 def report_asked(wildcards):
-    """Give what a teacher was asked for the traces of the report's cells, where their traces are there or to be made."""
+    """Return the records of what a teacher was asked for the report's cells, where there are or will be traces."""
     metrics = {Path(path).parent.name: path for path in report_metrics(wildcards)}
     paths = {cell: "data/{}/{}/asked.json".format(*cell.split("_", 1)) for cell in metrics if cell in TRAINED}
     return [path for cell, path in paths.items() if os.path.exists(path) or not os.path.exists(metrics[cell])]
 
 
 def asks_teacher(job):
-    """Tell whether a job of this run asks a paid teacher."""
+    """Return whether a job asks a paid teacher."""
     return job.rule.name in ("write_cot", "summarize_cod") and teacher_role(job.wildcards) is not None
 
 
@@ -253,7 +261,7 @@ onstart:
         raise WorkflowError(escaping.visible(str(error))) from None
     if any(map(asks_teacher, workflow.dag.needrun_jobs())):  # ask for the key now, not hours into the run
         try:
-            ask.key(teacher_settings.settings(config["teacher"]))
+            ask.key(teacher_settings.read_settings(config["teacher"]))
         except api_keys.MissingKey as error:
             raise WorkflowError(str(error)) from None
 

@@ -1,4 +1,4 @@
-"""Questions: needs the config only; gives the training and test questions of every scenario."""
+"""Questions: needs the config only; makes the training and test questions of every scenario."""
 
 
 rule record_study:
@@ -16,7 +16,7 @@ rule record_study:
 
 
 rule fetch_questions:
-    """Write a scenario's questions, split so that no test question is trained on, and what was left out for that."""
+    """Write a scenario's questions, split so that no test question is trained on, and which were left out for that."""
     input:
         study=ancient("results/study.json"),
         files=question_files,

@@ -1,7 +1,7 @@
-"""Base models: needs the config only; gives Hugging Face folders with a manifest, and the proof that the pair fits.
+"""Base models: needs the config only; makes Hugging Face folders with a manifest, and a check that the pair fits.
 
-Their priority puts them before any training: a pair that does not fit stops the study first, and yet the pair is no
-input of the target's training, which another draft, or none, does not change.
+Their priority puts them before any training, so that a pair that does not fit stops the study at once. The check is no
+input of the target's training, which does not depend on the draft.
 """
 
 

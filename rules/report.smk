@@ -1,8 +1,8 @@
-"""The report: needs metrics; gives one table and one page for all cells, and says which are missing."""
+"""The report: needs metrics; makes one table and one page for all cells, and lists those that are missing."""
 
 
 rule report:
-    """Draw the table, the page and the figures from the metrics that exist or are asked for in the same command."""
+    """Draw the table, the page and the figures from the metrics that exist or are requested in the same command."""
     input:
         metrics=report_metrics,
         asked=report_asked,

@@ -1,8 +1,8 @@
-"""Traces: needs questions; gives the teacher's chains of thought, their condensed drafts, an audit of both, and a price."""
+"""Traces: needs questions; makes the teacher's chains of thought, their condensed drafts, an audit of both, a price."""
 
 
 rule estimate_traces:
-    """Say what a paid teacher would charge for the traces of a type, without a key and without asking it."""
+    """Estimate what a paid teacher would charge for the traces of a type, without a key and without asking it."""
     input:
         questions="data/questions/{scenario}/train.jsonl",
         prompt=teacher_prompt,
@@ -21,7 +21,7 @@ rule estimate_traces:
 
 
 rule write_cot:
-    """Let the teacher write a chain of thought for every training question, and drop those that end in a wrong answer."""
+    """Have the teacher write a chain of thought for every training question, and drop those with a wrong answer."""
     input:
         questions="data/questions/{scenario}/train.jsonl",
         prompt=teacher_prompt,
@@ -41,7 +41,7 @@ rule write_cot:
 
 
 rule summarize_cod:
-    """Condense the same verified chains of thought, by the rule of a type or by the teacher; or let it answer anew."""
+    """Condense the same verified chains of thought, by the rule of a type or by the teacher; or have it answer anew."""
     input:
         source=trace_source,
         prompt=teacher_prompt,
@@ -66,7 +66,7 @@ rule summarize_cod:
 
 
 rule audit_traces:
-    """Count what was kept and dropped and why, what it cost, tokens, steps, words a step, and compliance with the rule."""
+    """Count traces kept and dropped and why, cost, tokens, steps, words per step, and compliance with the rule."""
     input:
         traces="data/{type}/{scenario}/traces.jsonl",
         dropped="data/{type}/{scenario}/dropped.jsonl",

@@ -1,4 +1,4 @@
-"""Training: needs traces and base models; gives the two adapters of a cell, the set that joins them, and merged models."""
+"""Training: needs traces and base models; makes the two adapters of a cell, the distilled set, and merged models."""
 
 
 rule train_target:
@@ -29,7 +29,7 @@ rule train_target:
 
 
 rule distill:
-    """Let the trained target answer the training questions, and keep the answers that finish and are right."""
+    """Answer the training questions with the trained target, and keep the answers that finish and are right."""
     input:
         questions="data/questions/{scenario}/train.jsonl",
         model="results/{type}_{scenario}/distill_merged",
@@ -46,10 +46,7 @@ rule distill:
         progress="results/{type}_{scenario}/progress/distill.jsonl",
         concurrency=config["distill"]["concurrency"],
         max_tokens=lookup("types/{type}/max_tokens", within=config),
-        max_model_len=config["benchmark"]["max_model_len"],
-        dtype=config["models"]["dtype"],
-        vllm=config["engine"],
-        seed=config["seed"],
+        shared=SHARED,
         code=code("training.distill.run", "inference.vllm_engine", packages=VLLM + GRADING),
     script:
         "../scripts/distill.py"
@@ -85,15 +82,15 @@ rule train_draft:
 
 
 rule merge_target:
-    """Merge the target's adapter into its base model, once to distil and once to measure."""
+    """Merge the target's adapter into its base model, once for distilling and once for measuring."""
     input:
         model=f"data/models/{config['models']['target']}",
         adapter="results/{type}_{scenario}/target_adapter",
         questions="data/questions/{scenario}/train.jsonl",
         prompt=prompt_file,
     output:
-        # Two short-lived copies, not one that both users share: Snakemake reruns every user of a temporary file that
-        # it has to make again, so with one copy a new draft length would distil and train the draft again.
+        # Two temporary copies rather than one for both uses: Snakemake reruns every user of a temporary file that it
+        # has to make again, so with one copy a new draft length would distil and train the draft again.
         merged=temp(directory("results/{type}_{scenario}/{use}_merged")),
     log:
         "results/{type}_{scenario}/logs/merge_{use}.log",

@@ -1,4 +1,4 @@
-"""Let the trained target answer the training questions, and keep the answers that finish and are right."""
+"""Answer the training questions with the trained target, and keep the answers that finish and are right."""
 
 from doubledraft.inference.job import Job
 from doubledraft.training import distill
@@ -19,10 +19,7 @@ if __name__ == "__main__":
             run_out=f"{snakemake.params.progress}.run.json",
             concurrency=snakemake.params.concurrency,
             max_tokens=snakemake.params.max_tokens,
-            max_model_len=snakemake.params.max_model_len,
-            dtype=snakemake.params.dtype,
-            seed=snakemake.params.seed,
-            **snakemake.params.vllm,
+            **snakemake.params.shared,
         ),
         distilled=snakemake.output.distilled,
         run_out=snakemake.output.run,

@@ -1,4 +1,4 @@
-"""Say what the traces of a type would cost, before anything is paid."""
+"""Estimate what the traces of a type would cost, before anything is paid."""
 
 from doubledraft.traces import estimate
 from doubledraft.workflow.jobs import log_to

@@ -21,9 +21,6 @@ if __name__ == "__main__":
             limit=snakemake.params.limit,
             concurrency=snakemake.params.concurrency,
             max_tokens=snakemake.params.max_tokens,
-            max_model_len=snakemake.params.max_model_len,
-            dtype=snakemake.params.dtype,
-            seed=snakemake.params.seed,
-            **snakemake.params.vllm,
+            **snakemake.params.shared,
         )
     )

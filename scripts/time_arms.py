@@ -24,12 +24,9 @@ if __name__ == "__main__":
             concurrency=snakemake.params.concurrency,
             warmup=snakemake.params.warmup,
             max_tokens=snakemake.params.max_tokens,
-            max_model_len=snakemake.params.max_model_len,
-            dtype=snakemake.params.dtype,
-            seed=snakemake.params.seed,
             engine=snakemake.params.engine,
             **settings,
-            **snakemake.params.vllm,
+            **snakemake.params.shared,
         )
         for (mode, settings), (out, run_out) in zip(modes.items(), outputs, strict=True)
     }

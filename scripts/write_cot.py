@@ -1,4 +1,4 @@
-"""Let the teacher write chains of thought, and keep the verified ones."""
+"""Have the teacher write chains of thought, and keep the verified ones."""
 
 from doubledraft.traces import write
 from doubledraft.workflow.jobs import log_to

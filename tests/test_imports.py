@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[1]
 LIBRARY = ROOT / "doubledraft"
 MODULES = sorted(file for file in LIBRARY.rglob("*.py") if file.name != "__init__.py")
 INITS = sorted(LIBRARY.rglob("__init__.py"))
+DOCUMENTED = [*MODULES, *INITS, *sorted((ROOT / "scripts").glob("*.py"))]
 MOST_MODULES = 17  # in one folder
 MAY_IMPORT = {  # package: those that it may import besides itself, the root, which imports none, and `summaries`
     "": set(),
@@ -98,3 +99,12 @@ def test_a_package_is_small_and_its_init_is_a_docstring_that_names_its_modules(i
         assert len(tree.body) == 1, "an import here would run for every module of the package, and count for none"
         missing = sorted(name for name in modules if name not in text)
         assert not missing, f"{init.relative_to(ROOT)} has no line on {', '.join(missing)}"
+
+
+@pytest.mark.parametrize("file", DOCUMENTED, ids=lambda file: str(file.relative_to(ROOT)))
+def test_docstrings_say_what_comes_back(file):
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            word = (ast.get_docstring(node) or "").partition(" ")[0]
+            where = f"{file.relative_to(ROOT)}:{getattr(node, 'lineno', 1)}"
+            assert word not in ("Give", "Gives", "Say", "Says", "Tell", "Tells"), f"{where}: begins with {word}"

@@ -10,7 +10,15 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from doubledraft.cli.options import add_draft_length, add_models, add_prompt_file, at_least_one, at_least_zero, load
+from doubledraft.cli.options import (
+    add_draft_length,
+    add_models,
+    add_prompt_file,
+    at_least_one,
+    at_least_zero,
+    load,
+    refuse_unwritable,
+)
 from doubledraft.engine.decode import checked_prompts
 from doubledraft.engine.draft_length import by_setting
 from doubledraft.engine.proposers import NoDraft
@@ -36,6 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Print the comparison, and write it with metrics and samples into the folder, if one is named."""
+    if options.out:
+        refuse_unwritable(options.out)
     questions = read_questions(options.data, limit=options.limit, graded=True)
     pair = load(options)
     texts = [question.question for question in questions]

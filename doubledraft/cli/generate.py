@@ -17,6 +17,7 @@ from doubledraft.cli.options import (
     as_sampling,
     at_least_one,
     load,
+    standard_input,
 )
 from doubledraft.engine.decoding_metrics import Metrics
 from doubledraft.escaping import visible
@@ -38,8 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Answer on standard output, with one line of metrics on standard error."""
     sampling = as_sampling(options)
+    question = standard_input() if options.prompt == "-" else options.prompt
     pair = load(options)
-    question = sys.stdin.read() if options.prompt == "-" else options.prompt
     [prompt] = pair.token_ids([question], options.prompt_file, few_shot=options.few_shot)
     settings = {"draft_length": options.draft_length, "sampling": sampling, "seed": options.seed}
     pieces, shown, coloured = Pieces(pair.tokenizer), 0, _has_colours()

@@ -6,6 +6,7 @@ status 2, as for a misspelt option. Any other exception is a bug, and keeps its 
 """
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from doubledraft.api_keys import MissingKey
 from doubledraft.cli import benchmark, card, check, evaluate, generate, profile, push
 from doubledraft.engine.kv_cache import CacheFull
 from doubledraft.evaluation.experiments import ExperimentError
+from doubledraft.files import NO_ROOM
 from doubledraft.inference.load_pair import OptionError
 from doubledraft.models.folder import ModelError
 from doubledraft.prompts import PromptError
@@ -38,6 +40,11 @@ REFUSED, STOPPED = 2, 130  # exit status; 130 is that of shells after Ctrl-C
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand, by default that of the process's arguments; return the exit status."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if reason := _unusable(arguments):
+        if sys.stderr:
+            sys.stderr.write(f"doubledraft: {reason}\n")
+        return REFUSED
     options = _parser().parse_args(arguments)
     try:
         options.run(options)
@@ -48,9 +55,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("\n")
         return STOPPED
-    except BrokenPipeError:  # the reader closed the pipe: drop what Python still buffers
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # the reader closed the pipe
+        _drop_output()
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        _drop_output()
+        notes = "; ".join([str(error), *getattr(error, "__notes__", [])])
+        sys.stderr.write(f"doubledraft {options.command}: {notes}\n")
+        return REFUSED
     return 0
+
+
+def _unusable(arguments: Sequence[str]) -> str | None:
+    """Return why nothing can be printed or understood; make the streams replace what a terminal cannot show."""
+    if sys.stdout is None or sys.stderr is None:
+        return "standard output or standard error is closed: redirect it to a file or to /dev/null"
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    undecoded = next((argument for argument in arguments if not argument.isascii() and _undecodable(argument)), None)
+    return None if undecoded is None else f"the argument {ascii(undecoded)} is not {sys.getfilesystemencoding()} text"
+
+
+def _undecodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # Python keeps bytes of other encodings as lone surrogates
+        return True
+    return False
+
+
+def _drop_output() -> None:
+    """Drop what Python still buffers, which it would try to write once more at the end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parser() -> argparse.ArgumentParser:

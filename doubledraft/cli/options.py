@@ -1,6 +1,9 @@
 """Options that subcommands share: target and draft, prompt, draft length, sampling."""
 
 import argparse
+import sys
+from pathlib import Path
+from tempfile import TemporaryFile
 
 from doubledraft.engine.draft_length import LONGEST_DRAFT
 from doubledraft.engine.proposers import NGram
@@ -10,9 +13,10 @@ from doubledraft.inference.load_pair import OptionError, Pair, load_pair
 
 def add_models(parser: argparse.ArgumentParser) -> None:
     """Add the options for the models and the device."""
-    parser.add_argument("--model", required=True, metavar="FOLDER", help="the target: a folder, or a name on the hub")
+    model = {"type": not_empty, "metavar": "FOLDER"}
+    parser.add_argument("--model", required=True, help="the target: a folder, or a name on the hub", **model)
     drafting = parser.add_mutually_exclusive_group()
-    drafting.add_argument("--draft", metavar="FOLDER", help="the draft model: a folder, or a name on the hub")
+    drafting.add_argument("--draft", help="the draft model: a folder, or a name on the hub", **model)
     drafting.add_argument("--ngram", action="store_true", help="draft by n-gram lookup in the text so far")
     parser.add_argument(
         "--draft-vocabulary",
@@ -60,7 +64,7 @@ def add_sampling(parser: argparse.ArgumentParser) -> None:
         "--top-p", type=float, default=1.0, help="draw from the nucleus of this probability; default: 1"
     )
     parser.add_argument("--top-k", type=int, help="draw from the k most probable tokens; default: all")
-    parser.add_argument("--seed", type=int, default=0, help="of the draws; default: 0")
+    parser.add_argument("--seed", type=seed, default=0, help="of the draws; default: 0")
 
 
 def as_sampling(options: argparse.Namespace) -> Sampling:
@@ -90,6 +94,40 @@ def _at_least(least: int, text: str) -> int:
     if not text.isdecimal() or int(text) < least:
         raise argparse.ArgumentTypeError(f"expected {least} or more, found {text!r}")
     return int(text)
+
+
+def seed(text: str) -> int:
+    """Parse a seed of torch's generators, an integer of 0 or more in 63 bits."""
+    if not text.isdecimal() or int(text) >= 2**63:
+        raise argparse.ArgumentTypeError(f"expected 0 to {2**63 - 1}, found {text!r}")
+    return int(text)
+
+
+def not_empty(text: str) -> str:
+    """Parse a name or path of at least one character."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError(f"expected a folder or a name, found {text!r}")
+    return text
+
+
+def standard_input() -> str:
+    """Read standard input; raise OptionError where it is closed, or no text."""
+    if sys.stdin is None:
+        raise OptionError("--prompt -: standard input is closed")
+    try:
+        return sys.stdin.read()
+    except UnicodeDecodeError as error:
+        raise OptionError(f"--prompt -: standard input is not {error.encoding} text: {error.reason}") from None
+
+
+def refuse_unwritable(folder: str) -> None:
+    """Make the folder of --out, and raise OptionError where no file can be written into it."""
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OptionError(f"--out {folder}: no file can be written there: {error.strerror}") from None
 
 
 def load(options: argparse.Namespace) -> Pair:

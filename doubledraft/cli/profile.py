@@ -8,9 +8,18 @@ bandwidth. `--trace` also writes single kernels, for chrome://tracing or ui.perf
 import argparse
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 from doubledraft import provenance
-from doubledraft.cli.options import add_draft_length, add_models, add_prompt_file, at_least_one, at_least_two, load
+from doubledraft.cli.options import (
+    add_draft_length,
+    add_models,
+    add_prompt_file,
+    at_least_one,
+    at_least_two,
+    load,
+    refuse_unwritable,
+)
 from doubledraft.cli.text_table import columns
 from doubledraft.engine.decode import checked_prompts
 from doubledraft.engine.draft_length import by_setting
@@ -44,6 +53,8 @@ def run(options: argparse.Namespace) -> None:
     """Print the tables, and write trace and measurements where asked."""
     if options.trace and options.trace.endswith(".gz"):
         raise OptionError(f"--trace {options.trace}: traces are not compressed, so leave .gz out")
+    if options.out:
+        refuse_unwritable(Path(options.out).parent)
     pair = load(options)
     asked = pair.token_ids([options.prompt], options.prompt_file, few_shot=options.few_shot)
     [prompt] = checked_prompts(pair.target, asked, options.max_tokens)

@@ -139,7 +139,7 @@ def checked_prompts(target: Backend, input_ids: Sequence[Sequence[int]], max_new
         raise ValueError(f"expected prompts and at least 1 new token, found {len(prompts)} and {max_new_tokens}")
     for index, prompt in enumerate(prompts):
         if not prompt or not 0 <= min(prompt) <= max(prompt) < target.vocabulary:
-            raise ValueError(
+            raise ModelError(
                 f"prompt {index} should be token ids from 0 to {target.vocabulary - 1}, found {prompt!r:.80}"
             )
         if len(prompt) + max_new_tokens > target.max_positions:

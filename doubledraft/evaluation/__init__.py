@@ -1,9 +1,10 @@
 """What runs are worth: accuracy, acceptance, speed.
 
 score         the metrics of a cell of the study
-runs          a run's rows and their grades
-speculation   speedup, its cost model and its bound
-acceptance    acceptance, expected tokens, best K, from counts
+grade         the metrics of a run, from its graded answers
+runs          a run's answers and run file, and which runs may be compared
+speculation   what a draft did, speedup, bandwidth and bound of runs
+acceptance    acceptance, the cost model and the best K, from counts
 samples       rows for people: samples.csv, comparison.txt
 interleave    arms in turns, block by block: the plan, and what the times tell
 time_arms     a cell's engines through that plan: rows, run files, timing.json

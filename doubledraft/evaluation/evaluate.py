@@ -13,10 +13,11 @@ from doubledraft.engine.decoding_metrics import by_token_class, together
 from doubledraft.engine.draft_length import AdaptiveLength
 from doubledraft.engine.lossless import top2_gap
 from doubledraft.engine.proposers import DraftModel
-from doubledraft.evaluation import score
 from doubledraft.evaluation.arms import Arm, Timing, measure, plain
+from doubledraft.evaluation.grade import grade
 from doubledraft.evaluation.interleave import BASELINE, SPECULATIVE
 from doubledraft.evaluation.runs import Graded, Run
+from doubledraft.evaluation.score import compare
 from doubledraft.inference.bandwidth import read_bandwidth
 from doubledraft.records import Generation, Question, first_difference
 from doubledraft.summaries.cell_metrics import CellMetrics
@@ -47,10 +48,8 @@ def evaluate(target: Backend, draft: Arm | None, task: Task, seed: int) -> tuple
     runs = {arm.name: _run(target, arm, [t for t in timings if t.arm == arm.name], task, bandwidth) for arm in arms}
     if draft:
         runs[SPECULATIVE] = _with_gaps(target, task, runs[BASELINE], runs[SPECULATIVE])
-    graded = {name: score.grade(run, task.questions, None, seed) for name, run in runs.items()}
-    compared = (
-        score.compare(graded[BASELINE], graded[SPECULATIVE], seed) if draft else {BASELINE: graded[BASELINE].metrics}
-    )
+    graded = {name: grade(run, task.questions, None, seed) for name, run in runs.items()}
+    compared = compare(graded[BASELINE], graded[SPECULATIVE], seed) if draft else {BASELINE: graded[BASELINE].metrics}
     metrics = CellMetrics(
         cell=task.name,
         type=None,

@@ -1,9 +1,9 @@
-"""Compare two pieces of LaTeX with sympy; runs in the worker process alone (doubledraft.answers_worker).
+"""Compare two pieces of LaTeX with sympy; used in the worker process only (doubledraft.grading.worker).
 
-The text is parsed by a grammar (latex2sympy2_extended) and compared by math-verify. Its word alone is not enough to
-call two answers equal: it drops differences below 15 digits, finds any two equations without solutions equal, and is
-not symmetric. So numbers and values at a few points must agree to 100 digits, sets must be equal from both sides, and
-equations and inequalities are compared here: they are equal when one is a multiple of the other.
+The text is parsed by the grammar of math-verify (latex2sympy2_extended), and refused where the grammar dropped part of
+it. math-verify compares sets and what has no values. It rounds to 15 digits, finds any two equations without solutions
+equal, and is not symmetric; so expressions are compared by their values, sets from both sides, and two equations or
+inequalities are equal when one is a multiple of the other.
 """
 
 import re
@@ -30,7 +30,7 @@ POINTS = ("-29/13", "17/11", "36/97", "-71/97", "211/17")  # values of variables
 
 
 def compare(gold: str, prediction: str) -> bool:
-    """Compare two pieces of LaTeX without dollar signs; raises Undecided when one of them cannot be parsed."""
+    """Compare two pieces of LaTeX without dollar signs; raise Undecided when one of them cannot be parsed."""
     imaginary = any(IMAGINARY.search(text) for text in (gold, prediction))
     one, other = (_read(name, text, imaginary) for name, text in (("gold answer", gold), ("prediction", prediction)))
     return _same(one, other)
@@ -65,7 +65,7 @@ def _read(name: str, text: str, imaginary: bool) -> "Basic":
 
 
 def _complete(text: str, found: "Basic") -> bool:
-    """Tell whether the parsed expression has the letters of the text: the grammar drops some, and adds others."""
+    """Return whether the parsed expression has the letters of the text: the grammar drops some, and adds others."""
     from sympy import Symbol
     from sympy.core.function import AppliedUndef
 
@@ -101,7 +101,7 @@ def _verified(one: "Basic", other: "Basic") -> bool:
 
 
 def _same_relation(one: "Relational", other: "Relational") -> bool:
-    """Tell whether one relation is the other multiplied by a constant, a positive one for an inequality."""
+    """Return whether one relation is the other multiplied by a constant, a positive one for an inequality."""
     from sympy import Eq, Ge, Gt, Ne, fraction, simplify, together
 
     if isinstance(one, (Gt, Ge)):
@@ -170,7 +170,7 @@ def _exact(expression: "Expr") -> tuple["Expr", bool]:
 
 
 def _rounds(decimal: "Expr", exact: "Expr") -> bool:
-    """Tell whether the value of `decimal` gives that of `exact` by the rule on precision."""
+    """Return whether the value of `decimal` gives that of `exact` by the rule on precision."""
     from sympy import nsimplify
 
     values = [nsimplify(number.doit().evalf(DIGITS), rational=True) for number in (decimal, exact)]

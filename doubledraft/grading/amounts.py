@@ -72,7 +72,7 @@ def read_amount(text: str) -> Amount | None:
 
 
 def _value(whole: str, top: str, bottom: str, power: str, cycle: str) -> Fraction | None:
-    """Give the exact value; None where it divides by zero."""
+    """Return the exact value; None where it divides by zero."""
     if cycle:
         digits = len(top.partition(".")[2])
         start = Fraction(f"{top.partition('.')[0]}{top.partition('.')[2]}" or "0")
@@ -107,7 +107,7 @@ def read_unit(text: str) -> str | None:
 
 
 def _may_be_variables(text: str, words: str) -> bool:
-    """Tell whether letters may be variables: one alone, or two (three without a space) that are no known unit."""
+    """Return whether letters may be variables: one alone, or two (three without a space) that are no known unit."""
     first, *others = re.findall("[A-Za-z]+", RATE.sub("rate", words))
     few = 2 if text.startswith(" ") else 3
     short = len(first) <= few and first.casefold() not in SHORT
@@ -134,6 +134,6 @@ def same_amount(gold: Amount, prediction: Amount) -> bool:
 
 
 def rounds_to(decimal: Fraction, exact: Fraction) -> bool:
-    """Tell whether a decimal gives, rounded, a number that has no decimal form so short; 0 gives none."""
+    """Return whether a decimal is, rounded, a number that has no decimal form of so few places; 0 never is."""
     short = (exact * 10**DECIMALS).denominator == 1
     return not short and round(decimal, DECIMALS) == round(exact, DECIMALS) != 0

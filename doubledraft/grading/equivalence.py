@@ -1,8 +1,8 @@
-r"""Decide whether two answers are equal, by the rules that doubledraft.answers states.
+r"""Decide whether two answers are equal, by the rules that doubledraft.grading.grader states.
 
-Answers are taken apart (doubledraft.answer_parts), numbers, units and words compared, exactly and fast. What is left,
-one piece of algebra at a time, is put to a function `algebra(gold, prediction)` that the caller gives: in the worker
-process that is doubledraft.algebra, in the parent it raises NeedsAlgebra, so that nothing slow or hostile runs there.
+Answers are taken apart (doubledraft.grading.parts); numbers, units and words are compared exactly and fast. What is
+left, one piece of algebra at a time, goes to a function `algebra(gold, prediction)` of the caller. In the worker process
+that is doubledraft.grading.algebra.compare; in the parent it raises NeedsAlgebra: nothing slow or hostile runs there.
 """
 
 import re
@@ -49,7 +49,7 @@ class NeedsAlgebra(Exception):
 
 
 def same(gold: str, prediction: str, algebra: Algebra) -> bool:
-    """Compare two answers; raises Undecided, and whatever `algebra` raises."""
+    """Compare two answers; raise Undecided where the rules do not decide, and whatever `algebra` raises."""
     if gold != prediction and (END_TOKEN.search(gold) or END_TOKEN.search(prediction)):
         raise Undecided("a special token of a model")
     return _same(plain(gold), plain(prediction), algebra)
@@ -130,7 +130,7 @@ def _most_open(outcomes: list[bool | Exception]) -> Exception:
 
 
 def _partners(fits: list[list[bool]]) -> bool:
-    """Tell whether every row can have a column of its own that fits it (bipartite matching)."""
+    """Return whether each row can have a column of its own that fits it (bipartite matching)."""
     row_of: dict[int, int] = {}
 
     def place(row: int, tried: set[int]) -> bool:
@@ -205,6 +205,6 @@ def _same_words(gold: str, prediction: str) -> bool:
 
 
 def _words(text: str) -> list[str]:
-    """Give the words, numbers and signs of a text, without articles and punctuation."""
+    """Return the words, numbers and signs of a text, without articles and punctuation."""
     words = TOKEN.findall(re.sub(r"\\(?:text|mathrm|mbox)\b", " ", text).casefold())
     return [word for word in words if word not in ("the", "a", "an")] or words

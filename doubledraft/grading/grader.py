@@ -2,40 +2,45 @@ r"""Find the final answer in a text, and decide whether it equals the gold answe
 
 Extraction
   strict   the text after `####` on the last line that starts with it: the format that the prompts ask for.
-  lenient  that, else the last balanced `\boxed{}` or `\fbox{}`, else what follows the last "answer is", else the
-           formula or number that stands last. Of several boxes the last counts; boxes with nothing but a comma, "and"
-           or "or" between them are one list.
-  Thoughts in `<think>` are no answer, in either reading; unclosed ones hide the rest.
+  lenient  any recognisable final answer, by the grammar of doubledraft.grading.endings: a mark, a box, a closing
+           sentence or the last value of the text, with everything that is joined to it.
+  Neither looks at thoughts in `<think>` (unclosed ones hide the rest), behind an end-of-sequence token, or at another
+  question that the model goes on to ask itself.
 
 Equivalence
   empty      An empty or missing prediction equals nothing.
-  writing    Spaces, `$`, boxes, `\left`, `\text{}`, a final full stop and the case of words do not matter; `\dfrac`,
-             `½`, `x²`, `√2`, Unicode signs and digits of any script are read as their plain forms.
+  writing    Spaces, `$`, boxes, fonts, colours, sizes of brackets, quotes, final punctuation and the case of words do
+             not matter; `\dfrac`, `\frac\pi2`, `½`, `x²`, `√2`, Unicode signs and digits of any script are read as
+             their plain forms. An upright letter is a variable, but for m, g, s, h and l behind a number.
   numbers    Exact: `3/4`, `\frac{3}{4}`, `0.75` and `.75` are one number, `1 1/2` is `3/2`, `1,234` is `1234`,
-             `3.2 \times 10^5` and `3.2e5` are `320000`, `0.\overline{3}` is `1/3`. Number bases and dates must be the
-             same as they stand.
+             `3.2 \times 10^5` and `3.2e5` are `320000`, `0.\overline{3}` and `0.333...` are `1/3`, `3 fourths` is
+             `3/4`. However small a difference is, it counts. Number bases and dates must be the same as written.
   precision  Two decimals are equal only when exactly so. A decimal equals a number that has no decimal form of six
              places when both round to the same six, and not to 0: `0.333333` is `1/3`, `0.33` is not, and no decimal
              but `0.125` is `1/8`. Coefficients are exact.
   percent    A sign on one side only is a unit or a hundredth: `50%` equals `50` and `0.5`. On both sides it drops out.
   units      A unit or currency on one side is ignored; two units must be the same (`cm` and `centimeters` are), since
              nothing is converted. A single letter behind a number is a variable, and so are two without a space.
+             Words that may change a number (`million`, `less than`) or are unknown leave the pair undecided.
   order      `(a, b)` and `[a, b)` keep their order and their brackets, a ratio `a : b` its order. Bare lists (`2, 3`,
              `2 and 3`), sets, unions and the two values of `a \pm b` are unordered. A tuple against a bare list: same
-             order.
-  names      `x = 5` equals `5`, but not `y = 5`. `x = 1, y = 2` against `1, 2`: same order. `3 * 5 = 15` is `15`.
-  relations  `x > 3` equals `(3, \infty)`, `x < 1 or x > 3` the union. Equations and inequalities are equal when one
-             is a multiple of the other.
+             order. `81,256` is a list where the other side is one, and a number elsewhere.
+  names      `x = 5`, `|AB| = 5` and `\frac{AB}{CD} = 5` equal `5`, but `x = 5` not `y = 5`. `x = 1, y = 2` against
+             `1, 2`: same order. `3 * 5 = 15` is `15`.
+  relations  `x > 3` equals `(3, \infty)`, `x < 1 or x > 3` the union, `x \ne 1` the reals without 1. Equations and
+             inequalities are equal when one is a multiple of the other.
   words      Equal when they are the same but for case and articles.
-  algebra    Everything else is read as LaTeX by a grammar and compared by math-verify and by values.
-  undecided  with its reason, when a side cannot be parsed (words against a number, `2/3x`), is too long, too deep or
-             too large, or takes too much time or memory. Text is never evaluated as code.
+  algebra    Everything else is parsed as LaTeX by a grammar. Expressions are equal when their values are, those with
+             variables at several points where both sides are defined; sets and the like are compared by math-verify.
+  undecided  with its reason, when a side cannot be parsed (words against a number, `2/3x`), has what the grammar drops
+             (`\approx`, dots, transposes), is too long, too deep or too large, or takes too much time or memory. Text
+             is never evaluated as code.
 
-A verdict does not depend on which side is the gold answer.
+A verdict does not depend on which side is the gold answer. docs/grading.md has the choices that can be argued.
 
-Numbers, words and lists of them are compared in this process (doubledraft.equivalence). Algebra goes to a process of
-its own (doubledraft.answers_worker) with a wall and a memory limit for each comparison: a hostile answer costs its own
-row only.
+Numbers, words and lists of them are compared in this process (doubledraft.grading.equivalence). Algebra goes to a
+process of its own (doubledraft.grading.worker) with a wall and a memory limit for each comparison: a hostile answer
+costs its own row only.
 """
 
 import json
@@ -80,10 +85,10 @@ class Judgement:
 
 
 class Grader:
-    """Compares answers; as a context manager it owns one worker process, started when the first algebra comes."""
+    """Compares answers; as a context manager it owns one worker process, started by the first algebra."""
 
     def __init__(self, wall_seconds: float = WALL_SECONDS) -> None:
-        """Give every comparison that goes to the worker `wall_seconds`."""
+        """Limit each comparison in the worker to `wall_seconds`."""
         self._wall_seconds = wall_seconds
         self._worker: subprocess.Popen[bytes] | None = None
 
@@ -94,7 +99,7 @@ class Grader:
         self._stop()
 
     def grade(self, gold: str, prediction: str | None) -> Judgement:
-        """Say whether the prediction equals the gold answer, by the rules at the top of this module."""
+        """Return whether the prediction equals the gold answer, by the rules at the top of this module."""
         if not prediction or not prediction.strip():
             return Judgement(Verdict.different)
         if max(len(gold), len(prediction)) > MAX_LENGTH:
@@ -127,12 +132,12 @@ class Grader:
         return worker
 
     def _read(self, seconds: float) -> bytes:
-        """Read a line of the worker; raises RuntimeError when none comes, which no answer can bring about."""
+        """Read a line of the worker; raise RuntimeError when none comes, which no answer can cause."""
         ready, _, _ = select.select([self._worker.stdout], [], [], seconds)
         line = self._worker.stdout.readline() if ready else b""
         if not line:
             self._stop()
-            raise RuntimeError(f"the grading process gave no line within {seconds:g} s; its messages stand above")
+            raise RuntimeError(f"the grading process did not reply within {seconds:g} s; see its messages above")
         return line
 
     def _stop(self) -> None:

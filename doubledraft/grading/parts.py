@@ -1,7 +1,7 @@
 r"""Take an answer apart: its name, the items of a list, tuple, set, ratio or union, the solutions of inequalities.
 
-The texts are those of doubledraft.notation.plain. Nothing is computed here: a part is again a text, and what the parts
-are worth is for doubledraft.equivalence to say.
+The texts are those of doubledraft.grading.notation.plain. Nothing is computed here: a part is again a text, which
+doubledraft.grading.equivalence compares.
 """
 
 import re
@@ -71,13 +71,13 @@ def _named_tuples(text: str) -> list[str]:
 
 
 def named(text: str) -> tuple[str | None, str]:
-    """Give (name, value) of `x=5`, (None, text) of a text without a name."""
+    """Return (name, value) of `x=5`, (None, text) of a text without a name."""
     match = NAMED.fullmatch(text)
     return (match[1], match[2]) if match else (None, text)
 
 
 def name_several(items: list[str]) -> bool:
-    """Tell whether the items name different variables, as in `x = 1, y = 2`."""
+    """Return whether the items name different variables, as in `x = 1, y = 2`."""
     return len({match[1] for item in items if (match := NAMED.fullmatch(item))}) > 1
 
 
@@ -118,7 +118,7 @@ def split(text: str, separator: re.Pattern[str] = SEPARATOR) -> list[str]:
 
 
 def _branches(item: str) -> list[str]:
-    r"""Give the two values of `a \pm b`; those of a set are its own matter."""
+    r"""Return the two values of `a \pm b`; a set is split later."""
     signs = len(PLUS_MINUS.findall(item))
     if not signs or item.startswith(("{", "\\{")):
         return [item]
@@ -128,7 +128,7 @@ def _branches(item: str) -> list[str]:
 
 
 def solutions(text: str) -> tuple[str | None, str] | None:
-    r"""Give (variable, set): `x<1 or x≥3` is ("x", "(-\infty,1)\cup[3,\infty)"); None when that cannot be said."""
+    r"""Return (variable, set): `x<1 or x≥3` is ("x", "(-\infty,1)\cup[3,\infty)"); None for other relations."""
     if not RELATION.search(text):
         return named(text)
     words = {re.sub(r"[^a-z]|text", "", match[0]) for match in SEPARATOR.finditer(text)}
@@ -151,7 +151,7 @@ def _without(points: str) -> str | None:
 
 
 def _interval(part: str) -> tuple[str, str] | None:
-    r"""Give (variable, interval) of `x<3`, `3>x` or `1<x≤3`; None when it is none of these."""
+    r"""Return (variable, interval) of `x<3`, `3>x` or `1<x≤3`; None when it is none of these."""
     tokens = re.split("([<>≤≥≠])", part)
     if len(tokens) == 3 and tokens[1] == "≠":
         name, point = tokens[::2] if VARIABLE.fullmatch(tokens[0]) else tokens[::-2]

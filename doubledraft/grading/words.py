@@ -50,9 +50,10 @@ class Undecided(Exception):
 
 
 def same_unit(one: str, other: str) -> bool:
-    """Tell whether two units are the same word; words behind the same unit do not count.
+    """Return whether two units are the same word; words behind the same unit do not count.
 
-    A missing unit fits any that is known to be one; Undecided is raised for other words, which may change the number.
+    A missing unit fits any known one. Raise Undecided for a missing unit against unknown words, which may change the
+    number.
     """
     if not one or not other:
         if (one or other) and not _known(one or other):
@@ -70,13 +71,13 @@ def _same_word(one: str, other: str) -> bool:
 
 
 def _known(unit: str) -> bool:
-    """Tell whether one of the words is a unit, or looks like one."""
+    """Return whether one of the words is a unit, or looks like one."""
     words = re.findall(r"[A-Za-z]+", unit)
     return any(word in SHORT or any(pattern.fullmatch(word) for pattern in (SINGULAR, PLURAL, MEGA)) for word in words)
 
 
 def normal_unit(words: str) -> str:
-    """Give a unit in one way of writing: `Square feet` and `ft^{2}` both as `ft^2`."""
+    """Return a unit in its one spelling: `Square feet` and `ft^{2}` both as `ft^2`."""
     words = re.sub(r"[{}]", "", words).replace("/", " per ").replace(".", "")
     words = " ".join(word if MEGA.fullmatch(word) else word.casefold() for word in words.split())
     words = re.sub(r"\b(?:square|sq) (\w+)", r"\1^2", re.sub(r"\bcubic (\w+)", r"\1^3", words))

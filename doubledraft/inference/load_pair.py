@@ -21,6 +21,7 @@ from doubledraft.engine.load import create_backend
 from doubledraft.engine.proposers import DraftModel, NoDraft, Proposer, check_vocabulary
 from doubledraft.engine.sampling import Sampling
 from doubledraft.inference.tokenizing import prompt_ids, stop_ids
+from doubledraft.models.folder import ModelError
 from doubledraft.models.inspect import load_tokenizer
 
 if TYPE_CHECKING:
@@ -68,7 +69,10 @@ class Pair:
             raise OptionError("the prompt is empty: expected a question")
         prompt = prompts.load(prompt_file) if prompt_file else None
         asked = [prompts.messages(prompt, question, few_shot=few_shot) for question in questions]
-        return [prompt_ids(self.tokenizer, messages) for messages in asked]
+        ids = [prompt_ids(self.tokenizer, messages) for messages in asked]
+        if not all(ids):
+            raise ModelError(f"{self.target.name}: its chat template renders nothing: use another model")
+        return ids
 
     def text(self, token_ids: Sequence[int]) -> str:
         """Return the text of an answer."""

@@ -34,7 +34,7 @@ def load_model(folder: str | Path, **options: object) -> "PreTrainedModel":
         model, found = AutoModelForCausalLM.from_pretrained(
             folder, output_loading_info=True, ignore_mismatched_sizes=True, **{"dtype": "auto"} | options
         )
-    except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         reason = str(error).strip().split("\n")[0]
         raise ModelError(f"{folder}: transformers cannot build a causal language model of it: {reason:.300}") from None
     if missing := sorted(found["missing_keys"]):

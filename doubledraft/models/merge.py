@@ -1,8 +1,8 @@
-"""Adapter into base model: merged in float32, checked against the adapter's own logits, then cast.
+"""An adapter merged into its base model in float32, checked against base + adapter, then cast.
 
-The check is what makes a merged folder trustworthy: on a few prompts the merged float32 logits must equal base +
-adapter within a tolerance, and the rounding that the cast adds is measured and recorded. An adapter trained on 4-bit
-weights merges into the 16-bit base it came from. Needs memory for the whole model in float32.
+On a few prompts the merged float32 logits must equal those of base + adapter within a tolerance; the rounding that the
+cast adds is measured and recorded. An adapter trained on 4-bit weights is merged into the 16-bit base it came from.
+Memory for the whole model in float32 is needed.
 """
 
 from collections.abc import Sequence

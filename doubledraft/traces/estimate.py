@@ -1,8 +1,8 @@
-"""What the traces of a type will cost, said before anything is paid: no key, no network, no reply needed.
+"""What the traces of a type will cost, estimated before anything is paid, without key or network.
 
-The low end asks every question once and gets replies as long as the solutions that the questions came with (of full
+The low end asks every question once and expects replies as long as the solutions that the questions came with (of full
 length where they have none); thoughts come on top. The high end asks every question as often as `teacher.attempts`
-allows, every reply of full length. What a reply really costs is in the ledger.
+allows, every reply of full length. What replies really cost is in the ledger.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,9 +14,8 @@ from doubledraft.log import log
 from doubledraft.records import Question, read_records
 from doubledraft.traces.draft_rule import Rule
 from doubledraft.traces.teacher import budget, ledger, messages, prompt
-from doubledraft.traces.teacher import settings as section
 from doubledraft.traces.teacher.messages import Request
-from doubledraft.traces.teacher.settings import Settings
+from doubledraft.traces.teacher.settings import Settings, read_settings, traced
 
 FREE = {
     "requests": 0,
@@ -44,11 +43,11 @@ def write(
 ) -> None:
     """Estimate what asking the questions of a file by `prompt_file` costs; all is zero where no `role` is asked.
 
-    `ledgers` are those of the whole study: what they say was spent counts against the budget.
+    `ledgers` are those of the whole study: what was spent by them counts against the budget.
     """
     found = FREE
     if role:
-        settings = section.settings(teacher)
+        settings = read_settings(teacher)
         rows, template = read_records(questions, Question), prompt.load(prompt_file, role)
         bounds = Rule(**rule) if rule else None
         found = describe(rows, template, role, bounds, settings, [ledger.read(path) for path in ledgers])
@@ -58,7 +57,7 @@ def write(
         )
         if not found["allowed"]:
             log.warning("the first round could cost %.2f USD: teacher.budget refuses it", found["usd_first_round"])
-    write_json(out, {"teacher": section.traced(teacher)} | found)
+    write_json(out, {"teacher": traced(teacher)} | found)
 
 
 def describe(

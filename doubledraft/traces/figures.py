@@ -69,7 +69,7 @@ def _histogram(
 
 
 def draw(found: Mapping, folder: Path) -> list[str]:
-    """Draw the figures of an analysis (`trace_analysis.analyze`) into a folder; give their file names."""
+    """Draw the figures of an analysis (`analyze.analyze`) into a folder; return their file names."""
     sets, pairs = found["sets"], found["pairs"]
     drawn = {"lengths.png": lambda path: lengths_figure(sets, path)}
     if any(entry["compliant"] for entry in sets):

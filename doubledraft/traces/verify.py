@@ -1,8 +1,6 @@
-"""Traces between the teacher and the training: keep the verified ones, condense them, measure the form of an answer.
+"""Which traces are kept: those whose own answer line equals the gold answer; every other is dropped with a reason.
 
-A trace is kept only when its own answer line equals the gold answer. Its condensed form is made of that same row, so
-the two styles differ in their words and not in their content. Every row is either kept or dropped with a reason; the
-steps that write files are in doubledraft.writing.
+A condensed type is made of the kept rows, so the two styles differ in their words and not in their content.
 """
 
 from collections.abc import Sequence
@@ -13,7 +11,7 @@ from doubledraft.grading.grader import Grader, Verdict
 from doubledraft.records import Question, Trace
 
 NO_ANSWER = "no answer"
-SEVERAL_ANSWERS = "several answer lines"  # which of them ends the steps is anyone's guess
+SEVERAL_ANSWERS = "several answer lines"  # ambiguous: any of them could be the final answer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +23,7 @@ class Dropped:
 
 
 def answer_fault(grader: Grader, gold: str, text: str) -> str | None:
-    """Say why a text does not end its steps in one answer line that equals the gold answer; None where it does."""
+    """Return why a text does not end its steps in one answer line that equals the gold answer; None where it does."""
     if sum(line.lstrip().startswith("####") for line in without_thoughts(text).split("\n")) > 1:
         return SEVERAL_ANSWERS
     answer = extract_strict(text)

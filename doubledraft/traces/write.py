@@ -1,9 +1,9 @@
-"""The steps that write traces: chains of thought, their condensed drafts, and what asking a paid teacher would cost.
+"""The steps that write traces: chains of thought, and their condensed drafts.
 
 Chains of thought are kept only where they end in the gold answer. A condensed type is made in one of three ways (`by`):
-`rule` condenses the same row by rule (doubledraft.condense); `teacher` lets the teacher condense it and holds the reply
-against doubledraft.condensing; `independent` lets the teacher answer the question anew and keeps what ends in the gold
-answer, whatever its form. The last is the way of the published study, in which style is confounded with content.
+`rule` condenses the same row by rule (`condense`); `teacher` lets the teacher condense it and checks the reply by
+`draft_rule.fault`; `independent` lets the teacher answer the question anew and keeps what ends in the gold answer,
+whatever its form. The last is the way of the published study, in which style is confounded with content.
 """
 
 from collections import Counter
@@ -18,9 +18,8 @@ from doubledraft.records import Question, Trace, read_records, write_records
 from doubledraft.traces.condense import condense_all
 from doubledraft.traces.draft_rule import Rule, ending_at_answer, fault
 from doubledraft.traces.teacher import ask, oracle, prompt
-from doubledraft.traces.teacher import settings as section
 from doubledraft.traces.teacher.ask import Fault
-from doubledraft.traces.teacher.settings import Settings
+from doubledraft.traces.teacher.settings import Settings, read_settings
 from doubledraft.traces.verify import NO_ANSWER, SEVERAL_ANSWERS, Dropped, answer_fault, keep_verified
 
 NOTHING_ASKED = {
@@ -34,7 +33,7 @@ NOTHING_ASKED = {
 
 
 class TooFewTraces(ValueError):
-    """Fewer rows are kept than the study wants; the message counts why."""
+    """Fewer rows are kept than the study asks for; the message counts the reasons."""
 
 
 def write_cot(
@@ -55,7 +54,7 @@ def write_cot(
     if teacher["name"] == oracle.NAME:
         made = (*keep_verified(oracle.write_traces(rows), rows), NOTHING_ASKED)
     else:
-        made = _answered(rows, "cot", prompt.load(prompt_file, "solve"), {}, ledger, section.settings(teacher))
+        made = _answered(rows, "cot", prompt.load(prompt_file, "solve"), {}, ledger, read_settings(teacher))
     _write(*made, traces, dropped, asked, teacher.get("min_yield", 0))
 
 
@@ -79,7 +78,7 @@ def summarize(
     if by == "rule":
         made = (*condense_all(read_records(source, Trace), type, Rule(**rule)), NOTHING_ASKED)
         return _write(*made, traces, dropped, asked, 0)
-    settings = section.settings(teacher)
+    settings = read_settings(teacher)
     if by == "teacher":
         template = prompt.load(prompt_file, "condense")
         made = _condensed(read_records(source, Trace), type, template, Rule(**rule), ledger, settings)

@@ -3,6 +3,6 @@
 distill      the trained target's own answers
 rows         texts to tokens and labels
 finetune     a training run, resumable
-checkpoints  which checkpoints are whole, and whose
-loss_figure  the picture of a loss
+checkpoints  which checkpoints are complete, and of which run
+loss_figure  the drawing of a loss
 """

@@ -1,8 +1,7 @@
-"""Checkpoints of a training run that may be killed: which run they belong to, and which of them are whole.
+"""Checkpoints of a training run that may be killed: which run they belong to, and which of them are complete.
 
-A checkpoint is sealed after its last byte with the sha256 of every file, so one that a kill or a full disk tore is
-known and skipped. Those of other settings or other rows are removed: they would be continued into a result nobody
-asked for.
+Each file's sha256 is stored when a checkpoint is complete, so checkpoints that a kill or a full disk cut short are
+skipped. Those of other settings or other rows are deleted, since continuing them would mix two runs.
 """
 
 import json
@@ -18,7 +17,7 @@ SEAL = "sealed.json"
 
 
 def folder_of_run(root: Path, identity: dict) -> Path:
-    """Give the folder below `root` for the run that `identity` (plain values) describes; those of other runs go."""
+    """Return the folder below `root` for the run that `identity` (plain values) describes; delete those of others."""
     folder = root / config_hash(identity)
     for other in root.glob("*"):
         if other != folder:
@@ -29,12 +28,12 @@ def folder_of_run(root: Path, identity: dict) -> Path:
 
 
 def seal(folder: Path) -> None:
-    """Write the list of a checkpoint's files and their sha256, by which it is known as whole."""
+    """Store the sha256 of every file of a checkpoint, which marks it as complete."""
     write_json(folder / SEAL, {file.name: sha256(file) for file in sorted(folder.iterdir()) if file.is_file()})
 
 
 def newest_whole_checkpoint(folder: Path) -> str | None:
-    """Give the newest checkpoint whose files are all as written; torn ones are removed with a warning."""
+    """Return the newest checkpoint whose files are as they were sealed; delete incomplete ones with a warning."""
     found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]), reverse=True)
     for checkpoint in found:
         try:
@@ -45,6 +44,6 @@ def newest_whole_checkpoint(folder: Path) -> str | None:
         if not changed:
             log.info("continuing from %s", checkpoint)
             return str(checkpoint)
-        log.warning("%s is torn and is skipped: %s", checkpoint, changed[0])
+        log.warning("%s is incomplete and is skipped: %s", checkpoint, changed[0])
         shutil.rmtree(checkpoint)
     return None

@@ -1,7 +1,8 @@
 """The distilled set: the trained target's own answers to the training questions, those that are finished and right.
 
-Answers are appended to a progress file as they come, so a rerun continues where the last one stopped. Once all are
-there they are graded, and the rest is dropped and counted: a draft is to learn what the target says when it is right.
+Answers are appended to a progress file as they come, so a rerun continues where the last one stopped. When all are
+there they are graded; wrong and unfinished ones are dropped and counted, so that the draft learns the target's correct
+answers.
 """
 
 from collections import Counter
@@ -18,7 +19,7 @@ from doubledraft.summaries.run_file import RunFile
 
 
 def run(job: Job, distilled: str | Path, run_out: str | Path) -> None:
-    """Answer by `job`, whose outputs are the progress files; write the rows kept, and the run file with the counts."""
+    """Run `job`, whose outputs are the progress files; write the rows that are kept, and the run file with counts."""
     generate.run(job)
     rows = read_records(job.out, Generation)
     gold = {question.id: question.answer for question in read_records(job.questions, Question)}
@@ -34,7 +35,7 @@ def run(job: Job, distilled: str | Path, run_out: str | Path) -> None:
 
 
 def keep(rows: list[Generation], scores: list[Score]) -> tuple[list[Generation], Counter[str]]:
-    """Give the rows that finished with the right answer in the asked-for format, and count the others by reason."""
+    """Return the rows that finished with the right answer in the asked-for format, and count the others by reason."""
     kept, dropped = [], Counter()
     for row, score in zip(rows, scores, strict=True):
         if reason := _reason(row, score):
@@ -45,7 +46,7 @@ def keep(rows: list[Generation], scores: list[Score]) -> tuple[list[Generation],
 
 
 def _reason(row: Generation, score: Score) -> str | None:
-    """Say why a row is no good, None when it is."""
+    """Return why a row is not kept, None where it is."""
     if row.finish_reason == "length":
         return "truncated"
     if score.strict is None:

@@ -1,7 +1,7 @@
 """LoRA training of the target and of the draft: unsloth, then TRL's SFTTrainer, then PEFT; one path for CPU and GPU.
 
-The rows come encoded (`training_rows.py`), so the trainer has no say in what counts. Checkpoints live outside the
-output folder (`checkpoints.py`), so that a killed run goes on where it was; the adapter and the loss curve appear
+The rows come encoded (`rows.py`), so the trainer does not choose the tokens that count in the loss. Checkpoints are
+kept outside the output folder (`checkpoints.py`), so that a killed run continues; the adapter and the loss curve appear
 when complete.
 """
 
@@ -20,7 +20,7 @@ from doubledraft.files import naming, whole_directory, whole_file
 from doubledraft.log import log
 from doubledraft.machine import OFFLINE, use_own_cores
 from doubledraft.models.folder import sha256
-from doubledraft.models.safety import refuse_unsafe
+from doubledraft.models.inspect import inspect
 from doubledraft.records import Generation, Question, Trace, read_records
 from doubledraft.summaries import json_file
 from doubledraft.summaries.provenance import recorded
@@ -31,13 +31,13 @@ from doubledraft.training.rows import TrainingError, encode_all, rows_from_gener
 # every matrix of a decoder layer
 LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 WARM_UP = 0.05  # share of the steps in which the learning rate rises
-CHECKPOINTS = 4  # saved a run, evenly spaced
-WHERE = ("rows", "out", "checkpoints", "loss_csv")  # of the arguments of `train`, what is no setting
+CHECKPOINTS = 4  # saved per run, evenly spaced
+PATH_ARGUMENTS = ("rows", "out", "checkpoints", "loss_csv")  # of train(), left out of the run's identity
 CSV_COLUMNS = ("step", "epoch", "loss", "learning_rate")
 
 
 def train_target(*, base, traces, prompt, out, **settings) -> None:
-    """Train the target's adapter on a trace file, asked with the benchmark's own prompt; settings as in `train`."""
+    """Train the target's adapter on a trace file, with the prompt of the benchmark; settings as in `train`."""
     rows = rows_from_traces(read_records(traces, Trace), prompts.load(prompt))
     train(base, rows, out, **settings)
 
@@ -73,9 +73,9 @@ def train(
 
     `checkpoints` is a folder of this run alone, removed when all is written. A step sees batch * accumulate rows.
     """
-    settings = {name: value for name, value in locals().items() if name not in WHERE}
+    settings = {name: value for name, value in locals().items() if name not in PATH_ARGUMENTS}
     _check(load_in_4bit)
-    refuse_unsafe(base)
+    inspect(base)
     folder = folder_of_run(Path(checkpoints), _identity(settings, rows))
     with tempfile.TemporaryDirectory(prefix="unsloth.") as compiled:
         _set_switches(compiled)
@@ -101,7 +101,7 @@ def train(
 
 
 def _identity(settings: dict, rows: Sequence[dict]) -> dict:
-    """Give what decides the weights, by which checkpoints are known; where losses are sent does not."""
+    """Return what decides the weights, and so whose checkpoints may be continued; where losses are sent does not."""
     deciding = {name: value for name, value in settings.items() if name not in ("report_to", "run_name")}
     return {**deciding, "base": _fingerprint(settings["base"]), "rows": list(rows)}
 
@@ -211,7 +211,7 @@ def _arguments(folder: Path, settings: dict, rows: int, gpu: bool):
 
 
 def _callback():
-    """Give what runs inside the training: every checkpoint is sealed, every step's loss is logged."""
+    """Return the trainer's callback: it seals every checkpoint and logs the loss of every step."""
     from transformers import TrainerCallback
 
     class Callback(TrainerCallback):

@@ -1,9 +1,9 @@
-"""What Snakemake needs of the library.
+"""What Snakemake needs of the library; nothing here decides a result, and no rule's fingerprint reaches it.
 
-config       what a config must mean, beyond its schema
-fingerprint  which code a rule depends on
-jobs         a job's lock and log
-locks        who is at work in a folder
+config       checks of a config beyond its schema, and which part of it a result depends on
+fingerprint  a hash of the code that a rule depends on
+jobs         the lock and the log of a job
+locks        which run or job is working in a folder
 failures     why a result is missing
-gpus         which GPU a job gets
+gpus         which GPUs a job gets
 """

@@ -1,7 +1,7 @@
-"""What can be known of a study before any job runs: that its config makes sense, and whose the results folder is.
+"""Checks of a study before any job runs: that its config makes sense, and that its folder belongs to it.
 
-Pure functions of the config. The schema says what each key may be; the checks here say what keys mean together. Every
-message names the key, the value found and what was expected.
+Functions of the config alone, but for the folder. The schema restricts each key by itself; the checks here are about
+keys together. Every message names the key, the value found and what was expected.
 """
 
 import copy
@@ -38,8 +38,8 @@ MATH_ROWS = {  # rows with exactly these subjects and levels, counted in the rel
     (("intermediate_algebra",), (3, 4)): {"train": 641, "test": 443},
 }
 CLOCK_SECONDS = 5.0  # by which the clocks of two machines may differ
-RECORDS = ("results/study.json", "data/study.json")  # each says which study made what lies beside it
-MADE = (  # by any study
+RECORDS = ("results/study.json", "data/study.json")  # each names the study that the files beside it belong to
+MADE = (  # patterns of what any study makes
     "results/*/*.json*",
     "results/*_*/*_adapter",
     "data/ledger/*.jsonl",
@@ -47,7 +47,7 @@ MADE = (  # by any study
     "data/models/*/manifest.json",
     "data/*/*/traces.jsonl",
 )
-_TARGETS = (  # what stands in the paths that users ask for: the first pattern that fits counts
+_TARGETS = (  # the config keys of the names in a path that a user asks for; the first pattern that matches counts
     (re.compile(r"results/untrained_([^/]+)/"), ("scenarios",)),
     (re.compile(r"results/([^/_]+)_([^/]+)/"), ("types", "scenarios")),
     (re.compile(r"data/questions/([^/]+)/"), ("scenarios",)),
@@ -61,9 +61,9 @@ class StudyError(ValueError):
 
 
 def check_config(config: dict, schema: str | Path, files: Iterable[str | Path] = ()) -> dict:
-    """Give the config without what is set to null in scenarios and types, or raise StudyError naming the keys at fault.
+    """Return the config without what is set to null in scenarios and types; raise StudyError naming the keys at fault.
 
-    `files` are the YAML files that the config was merged from; what is refused in one of them is told first.
+    `files` are the YAML files that the config was merged from; problems of a file come first in the message.
     """
     _refuse([problem for file in files for problem in config_schema.file_problems(file)])
     config = copy.deepcopy(config)
@@ -81,7 +81,7 @@ def _refuse(problems: list[str]) -> None:
 
 
 def check_folder(name: str, folder: str | Path = ".") -> None:
-    """Refuse a folder whose results or data another study made, or nobody knows which."""
+    """Raise StudyError for a folder whose results or data belong to another study, or to an unknown one."""
     folder = Path(folder)
     owners = {record: _owner(folder / record) for record in RECORDS if (folder / record).exists()}
     made = next((path for pattern in MADE for path in sorted(folder.glob(pattern))), None)
@@ -124,7 +124,7 @@ def _owner(record: Path) -> str:
 
 
 def check_target(path: str, config: dict) -> None:
-    """Refuse a path asked for whose type, scenario or model is not in the config; other paths pass."""
+    """Raise StudyError for a requested path whose type, scenario or model is not in the config."""
     known = {
         "types": list(config["types"]),
         "scenarios": list(config["scenarios"]),
@@ -141,9 +141,9 @@ def check_target(path: str, config: dict) -> None:
 
 
 def prompt_digests(config: dict, folder: str | Path) -> dict[str, str]:
-    """Give the sha256 of every prompt file that is used, found from `folder`, by type or by `teacher.{role}`.
+    """Return the sha256 of every prompt file in use, by type or by `teacher.{role}`; paths are relative to `folder`.
 
-    Raises StudyError where there is no file.
+    Raise StudyError for a file that cannot be read.
     """
     files = {name: (f"types.{name}.prompt", entry["prompt"]) for name, entry in config["types"].items()}
     for role in {role for type in config["types"] for role in section.roles(config, type)}:
@@ -161,9 +161,9 @@ def prompt_digests(config: dict, folder: str | Path) -> dict[str, str]:
 
 
 def cell_settings(config: dict, type: str, scenario: str, prompts: dict[str, str]) -> dict:
-    """Give what a cell's metrics depend on: its part of the config, and the digests of its prompts (`prompt_digests`).
+    """Return what a cell's metrics depend on: its part of the config and the digests of its prompts (`prompt_digests`).
 
-    The type `untrained` stands for the base model, which is asked with the prompts of all types.
+    The type `untrained` stands for the base model, which answers the prompts of all types.
     """
     models, benchmark = config["models"], config["benchmark"]
     types = {name: entry | {"prompt_sha256": prompts[name]} for name, entry in config["types"].items()}
@@ -197,14 +197,14 @@ def needs_draft(config: dict) -> bool:
 
 
 def trace_settings(config: dict, type: str, scenario: str, prompts: dict[str, str]) -> dict:
-    """Give the part of `cell_settings` that traces and their audit depend on: the target too, which counts tokens."""
+    """Return the part of `cell_settings` that traces and their audit depend on; the target's tokenizer counts."""
     settings = cell_settings(config, type, scenario, prompts)
     made = {key: config["types"][type].get(key) for key in ("condense", "by")}
     return {key: settings[key] for key in ("study", "seed", "scenario", "target", "teacher")} | {"type": made}
 
 
 def source_chain(models: dict, name: str) -> list[dict]:
-    """Give where a model comes from: its entry, and the entries it is pruned from, nearest first."""
+    """Return the config entry of a model, then those of the models that it is pruned from, nearest first."""
     entry = models["sources"][name]
     return [{"model": name, **entry}] + (source_chain(models, entry["of"]) if entry["source"] == "prune" else [])
 
@@ -236,7 +236,7 @@ def _check_scenarios(config: dict) -> Iterator[str]:
         for missing in sorted(needed - entry.keys()):
             yield f"{key}.{missing} is missing: source {source} needs it"
         for surplus in sorted(entry.keys() - needed - allowed - COMMON_KEYS):
-            yield f"{key}.{surplus} means nothing to source {source}: remove it; if inherited, set it to null"
+            yield f"{key}.{surplus} is not used by source {source}: remove it; if inherited, set it to null"
         for split, rows in _known_rows(entry).items():
             if entry[split] > rows and not entry.get("allow_fewer"):
                 yield (
@@ -283,7 +283,7 @@ def _check_models(config: dict) -> Iterator[str]:
             yield f"{key}.{missing} is missing: source {entry['source']} needs it"
         allowed = set() if entry["source"] == "prune" else {"pad_vocabulary_to"}
         for surplus in sorted(entry.keys() - needed - allowed - {"source"}):
-            yield f"{key}.{surplus} means nothing to source {entry['source']}: remove it"
+            yield f"{key}.{surplus} is not used by source {entry['source']}: remove it"
         if "of" in entry and entry["of"] not in models["sources"]:
             yield f"{key}.of is {entry['of']!r}: expected a key of models.sources: {names}"
         if "of" in entry and _in_a_circle(models["sources"], name):

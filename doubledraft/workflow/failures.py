@@ -1,7 +1,7 @@
-"""Why a result is missing: read from the logs of the steps towards it, and from the locks beside them.
+"""Finds why a result is missing, from the logs of the jobs that lead to it and from the locks beside them.
 
-A step that fails ends its log with the error (`runtime.log_to`). One that was killed could not, but it left the note in
-its lock. A step that ended well left neither.
+A job that fails writes the error as the last line of its log (`jobs.log_to`). One that was killed could not, but its
+lock file still names it. A job that succeeded leaves neither.
 """
 
 import re
@@ -10,16 +10,16 @@ from pathlib import Path
 
 from doubledraft.workflow import locks
 
-TAIL = 8192  # bytes at the end of a log that are searched; an error is its last line
+TAIL = 8192  # bytes at the end of a log that are searched; the error is the last line
 LONGEST = 300  # characters of an error that are shown; the log has it all
 LAST_WORDS = re.compile(r"^\d\d:\d\d:\d\d failed: (.*)$", re.MULTILINE)
 
 
 def why(own: Sequence[str | Path], shared: Sequence[str | Path]) -> str:
-    """Say in a sentence why a result is missing, with the log to read.
+    """Return in one sentence why a result is missing, with the log to read.
 
-    `own` are the logs of steps made for this result alone, `shared` those that it shares with others; both may name
-    logs that do not exist.
+    `own` are the logs of jobs that serve this result alone, `shared` those of jobs that serve others too; both may
+    contain logs that do not exist.
     """
     own, shared = (sorted(map(Path, paths), key=_written, reverse=True) for paths in (own, shared))
     for log in (*own, *shared):
@@ -31,7 +31,7 @@ def why(own: Sequence[str | Path], shared: Sequence[str | Path]) -> str:
 
 
 def failure(log: str | Path) -> str | None:
-    """Say how the step that wrote a log failed: by which error, or killed; None where it did not, or still works."""
+    """Return how the job that wrote a log failed: its error, or that it was killed; None if it did not, or runs."""
     lock = locks.of_job(log)
     if locks.holder(lock):
         return None

@@ -33,7 +33,7 @@ def of(*names: str, files: Iterable[str] = (), packages: Iterable[str] = ()) -> 
     digest, used = hashlib.sha256(), sorted(reached(*names))
     for module, name in used:
         for statement in _parsed(module).statements.get(name, ()):
-            digest.update(f"{module} {name}\n{_code(statement)}\n".encode())
+            digest.update(f"{module} {name}\n{''.join(_code(statement).parts)}\n".encode())
     for module in sorted({module for module, _ in used}):
         if (source := _file(module).with_suffix(".cpp")).exists():  # that the module compiles
             digest.update(source.read_bytes())
@@ -122,13 +122,12 @@ def _imported(node: ast.Import | ast.ImportFrom) -> Iterator[tuple[str, ast.stmt
 def _uses(module: str, name: str) -> frozenset[tuple[str, str]]:
     parsed = _parsed(module)
     used = {(module, ""), *_definitions(parsed.imported.get(name))}
-    for node in (node for statement in parsed.statements.get(name, ()) for node in ast.walk(statement)):
-        if isinstance(node, ast.Name):
-            own = (module, node.id) if node.id in parsed.statements else None
-            used.update(_definitions(own or parsed.imported.get(node.id)))
-        elif isinstance(node, ast.Import | ast.ImportFrom):
-            for _, _, target in _imported(node):
-                used.update(_definitions(target))
+    for code in map(_code, parsed.statements.get(name, ())):
+        for other in code.names:
+            own = (module, other) if other in parsed.statements else None
+            used.update(_definitions(own or parsed.imported.get(other)))
+        for _, _, target in (found for node in code.imports for found in _imported(node)):
+            used.update(_definitions(target))
     return frozenset(used)
 
 
@@ -142,20 +141,54 @@ def _whole(module: str) -> list[tuple[str, str]]:
     return [(module, name) for name in _parsed(module).statements]
 
 
+@dataclass
+class _Code:
+    parts: list[str] = field(default_factory=list)  # what counts, as text
+    names: set[str] = field(default_factory=set)
+    imports: list[ast.Import | ast.ImportFrom] = field(default_factory=list)
+
+    def add(self, value: object) -> None:
+        """Add a node with all that it is made of but docstrings: text and names in one pass, for dry runs' sake."""
+        if isinstance(value, ast.AST):
+            if isinstance(value, ast.Name):
+                self.names.add(value.id)
+            elif isinstance(value, ast.Import | ast.ImportFrom):
+                self.imports.append(value)
+            self.parts.append(f"{type(value).__name__}(")
+            for key in value._fields:
+                if key != "ctx":  # load or store, which the place tells
+                    self.add(_without_docstring(value) if key == "body" else getattr(value, key, None))
+            self.parts.append(")")
+        elif isinstance(value, list):
+            self.parts.append("[")
+            for each in value:
+                self.add(each)
+            self.parts.append("]")
+        else:
+            self.parts.append(f"{value!r},")
+
+
+def _without_docstring(node: ast.AST) -> object:
+    documented = isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+    return node.body[1:] if documented and ast.get_docstring(node, clean=False) is not None else node.body
+
+
 @cache
-def _code(statement: ast.stmt) -> str:
+def _code(statement: ast.stmt) -> _Code:
     """Return a top-level statement as text without comments, layout, docstrings and optional fields of a dataclass.
 
     A field that is None unless somebody fills it changes no output by itself: the code that fills or reads it does, and
     counts in the fingerprint of every rule that runs it. Otherwise one more field in a record would rerun everything.
     """
-    for node in ast.walk(statement):
-        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and ast.get_docstring(node):
-            del node.body[0]
+    code = _Code()
     if isinstance(statement, ast.ClassDef) and any("dataclass" in ast.dump(mark) for mark in statement.decorator_list):
-        required = [part for part in statement.body if not _optional_field(part)]
+        optional = [part for part in statement.body if _optional_field(part)]
+        required = [part for part in statement.body if part not in optional]
+        code.add(optional)  # for the names alone
+        code.parts.clear()
         statement = ast.ClassDef(**dict(ast.iter_fields(statement)) | {"body": required})
-    return ast.dump(statement)
+    code.add(statement)
+    return code
 
 
 def _optional_field(part: ast.stmt) -> bool:

@@ -1,9 +1,9 @@
-"""Which GPUs a job works on, where a machine has several.
+"""Assigns GPUs to jobs, where a machine has several.
 
-Snakemake counts GPUs and makes jobs wait for one, but hands out no device: every job would take the first it sees. So a
-job takes its own, by a lock on a file per device that the kernel lets go of however the job ends; jobs of two runs on
-one machine keep apart by the same files. Locks go by what identifies a device on its machine, not by its number: where
-a scheduler hands out devices (SLURM), a job sees only its own, perhaps all jobs as number 0.
+Snakemake counts GPUs and makes jobs wait for one, but assigns no device: every job would use the first one. So a job
+locks one file per device that it takes; the kernel releases the lock however the job ends, and jobs of two runs on one
+machine respect the same files. A lock file is named after the UUID of its device, not its index: where a scheduler
+assigns devices (SLURM), a job sees only its own, and each job may see it as number 0.
 """
 
 import fcntl
@@ -21,13 +21,13 @@ _held: list[int] = []  # locked files, open as long as this process lives
 
 
 class GpuError(RuntimeError):
-    """GPUs that were asked for and are not there; the message says what to change."""
+    """More GPUs were requested than can be used; the message says what to change."""
 
 
 def take_gpus(count: int) -> None:
-    """Let this process and those it starts see `count` GPUs that no other job has; waits for them, does nothing for 0.
+    """Reserve `count` GPUs for this process and its children, waiting until they are free; do nothing for 0.
 
-    Raises GpuError where this process may not use so many. CUDA must not have started yet.
+    Sets CUDA_VISIBLE_DEVICES, so CUDA must not be initialised yet. Raise GpuError where fewer are visible.
     """
     if not count:
         return
@@ -35,7 +35,7 @@ def take_gpus(count: int) -> None:
     if len(devices) < count:
         raise GpuError(
             f"this step needs {count} GPUs and may use {len(devices)} ({', '.join(devices) or 'none'}): lower "
-            "engine.tensor_parallel, or say how many there are with --resources gpu=N (0 for none) or a profile"
+            "engine.tensor_parallel, or set the number of GPUs with --resources gpu=N (0 for none) or a profile"
         )
     if not (mine := _lock(devices, count)):
         log.info("waiting for %d of the GPUs %s, which other jobs have", count, ", ".join(devices))
@@ -48,7 +48,7 @@ def take_gpus(count: int) -> None:
 
 
 def visible_gpus() -> dict[str, str]:
-    """Give the devices that this process may use: how CUDA_VISIBLE_DEVICES names each, and what identifies it."""
+    """Return the devices that this process may use: their names in CUDA_VISIBLE_DEVICES, with their UUIDs."""
     try:
         listed = subprocess.run(LIST, capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError) as error:
@@ -60,7 +60,7 @@ def visible_gpus() -> dict[str, str]:
 
 
 def _lock(devices: dict[str, str], count: int) -> dict[str, int]:
-    """Lock `count` devices and give the open files, or none at all: who waits holds nothing that another waits for."""
+    """Lock `count` devices and return the open files, or lock none: a waiting job must not block another."""
     folder = Path(tempfile.gettempdir(), f"doubledraft-gpus-{os.getuid()}")
     folder.mkdir(mode=0o700, exist_ok=True)
     locked = {}

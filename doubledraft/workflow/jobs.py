@@ -1,4 +1,4 @@
-"""What every job of the workflow does first: it takes its lock, and sends what it prints to its log."""
+"""The start of every job of the workflow: it takes its lock and redirects its output to its log."""
 
 import logging
 import os
@@ -12,10 +12,10 @@ from doubledraft.workflow import locks
 
 
 def log_to(path: str | Path) -> None:
-    """Send all that this process and its children print to `path`, and the package's messages to the terminal too.
+    """Redirect all output of this process and its children to `path`, the package's log to the terminal too.
 
-    The first thing that a job does: it holds the lock beside its log from here to its end, so that no other process can
-    make the same files meanwhile; raises locks.Busy where one does.
+    A job calls this first. It then holds the lock beside its log until it ends, so that no other process makes the same
+    files; raise locks.Busy where one does.
     """
     locks.hold(locks.of_job(path))
     terminal = os.fdopen(os.dup(sys.stderr.fileno()), "w")
@@ -33,13 +33,13 @@ def log_to(path: str | Path) -> None:
 
 
 def _say_last(kind: type[BaseException], error: BaseException, trace: types.TracebackType | None) -> None:
-    """End a job that failed: the traceback goes to the log, the error itself to the terminal too."""
+    """Report an uncaught exception: the traceback goes to the log, and the error as one line to the terminal too."""
     sys.__excepthook__(kind, error, trace)
     log.error("failed: %s", error_text(error))  # as doubledraft.workflow.failures reads it
 
 
 class _Plain(logging.Formatter):
-    """Shows text of models and files as text: it cannot colour the terminal, nor look like a line of the log."""
+    """Escapes control characters, so that untrusted text can neither steer a terminal nor forge a log line."""
 
     def format(self, record: logging.LogRecord) -> str:
         return visible(super().format(record)).replace("\n", "\n    ")

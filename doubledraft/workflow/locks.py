@@ -1,11 +1,11 @@
-"""Who is at work in a study's folder: one run at a time, and no run beside a job that outlived its own.
+"""Locks of a study's folder: one run at a time, and no run while a job of a killed run is still working.
 
-Whoever works holds a lock on a small file (flock) for as long as the process lives. The kernel lets go of it however
-the process ends, so a lock that is held proves that its holder lives, and nobody has to guess. Snakemake's own locks
-are plain files, which a killed run leaves behind: they are removed where that run is proven dead, and nowhere else.
+Every run and job holds a lock (flock) on a small file for as long as its process lives. The kernel releases it however
+the process ends, so a held lock proves that its holder is alive. Snakemake's own locks are plain files, which a killed
+run leaves behind: they are removed where that run is proven dead, and only there.
 
-Where the proof cannot be had (another machine, jobs on a cluster, a file system without locks), the user is told what
-to look at and which command to give.
+Where there is no proof (another machine, jobs on a cluster, a file system without locks), the message tells the user
+what to check and which command to run.
 """
 
 import atexit
@@ -22,17 +22,17 @@ from datetime import datetime
 from pathlib import Path
 
 log = logging.getLogger("doubledraft")
-PATIENCE = 1.0  # seconds: somebody who only looks whether a lock is held holds it for a moment
+PATIENCE = 1.0  # seconds to wait for a lock: a process that only checks it holds it for a moment
 BOOT = Path("/proc/sys/kernel/random/boot_id")
 UNSUPPORTED = {errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS}
 
 
 class Busy(RuntimeError):
-    """Somebody else holds the lock; the message says who, and what to do."""
+    """Another process holds the lock; the message names it and says what to do."""
 
 
 def hold(path: str | Path) -> None:
-    """Hold the lock of a file until this process ends, and note in it who does; raises Busy naming another holder."""
+    """Lock a file until this process ends, and write its id into it; raise Busy naming another holder."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
@@ -43,23 +43,23 @@ def hold(path: str | Path) -> None:
         if error.errno not in UNSUPPORTED:
             raise
         log.warning("%s: this file system has no locks, so take care that nobody else works here", path)
-        return  # without a note, so that nothing is ever proven by it
+        return  # without a note, so that nothing is ever concluded from the file
     if not taken:
         os.close(file)
         raise Busy(f"another process is at work: {_noted(path)} holds {path}; wait for it to end, or stop it with kill")
     me = {"process": os.getpid(), "host": platform.node(), "boot": BOOT.read_text().strip()}
     os.ftruncate(file, 0)
     os.pwrite(file, json.dumps(me | {"since": datetime.now().isoformat(" ", "seconds")}).encode(), 0)
-    atexit.register(os.ftruncate, file, 0)  # a note that stays tells of a kill
+    atexit.register(os.ftruncate, file, 0)  # so a note without a lock means that its process was killed
 
 
 def of_job(log_file: str | Path) -> Path:
-    """Give the lock of the job that writes a log: a hidden file beside it."""
+    """Return the lock file of the job that writes a log: a hidden file beside it."""
     return Path(log_file).with_name(f".{Path(log_file).stem}.lock")
 
 
 def holder(path: str | Path) -> str | None:
-    """Say who holds the lock of a file; None where nobody does."""
+    """Return which process holds the lock of a file, as text; None where none does."""
     try:
         file = os.open(path, os.O_RDONLY)
     except FileNotFoundError:
@@ -77,19 +77,19 @@ def holder(path: str | Path) -> str | None:
 
 
 def was_killed(path: str | Path) -> bool:
-    """Tell whether the last one who held the lock, which nobody holds now, ended without a chance to say so."""
+    """Return whether the last holder of a lock, which is free now, was killed."""
     return _note(path) is not None
 
 
 def run_at_work(run: str | Path) -> str | None:
-    """Say which run works in the folder, by the lock that it holds; None where none does."""
+    """Return a message on the run that is working in the folder; None where none is."""
     if found := holder(run):
         return f"another run is at work in {Path.cwd()}: {found}; wait for it to end, or stop it with kill"
     return None
 
 
 def jobs_at_work(jobs: Iterable[str | Path]) -> str | None:
-    """Say which jobs work in the folder, by the locks that they hold; None where none does."""
+    """Return a message on the jobs that are working in the folder; None where none are."""
     found = [f"{path} ({who})" for path in jobs if (who := holder(path))]
     if not found:
         return None
@@ -100,9 +100,9 @@ def jobs_at_work(jobs: Iterable[str | Path]) -> str | None:
 
 
 def clear_dead(run: str | Path, snakemake: str | Path) -> str | None:
-    """Where nobody is at work: remove the locks that a killed run left in Snakemake's folder, if it is proven dead.
+    """Remove the locks that a killed run left in Snakemake's folder, if it is proven dead; call it when nothing runs.
 
-    Gives what there is to say about it; None where no run was killed.
+    Return a message for the user; None where no run was killed.
     """
     note, locks = _note(run), Path(snakemake, "locks")
     left = locks.is_dir() and any(locks.iterdir())
@@ -121,7 +121,7 @@ def clear_dead(run: str | Path, snakemake: str | Path) -> str | None:
 
 
 def _take(file: int) -> bool:
-    """Take the lock of an open file, and tell whether somebody else did not have it."""
+    """Lock an open file; return False if another process keeps it locked."""
     deadline = time.monotonic() + PATIENCE
     while True:
         try:
@@ -134,7 +134,7 @@ def _take(file: int) -> bool:
 
 
 def _forget(run: str | Path) -> None:
-    """Take the note of a dead run away, since it was told; not that of a run that has come meanwhile."""
+    """Remove the note of a dead run, now reported, unless a new run has locked the file meanwhile."""
     file = os.open(run, os.O_RDWR)
     try:
         if _take(file):
@@ -144,7 +144,7 @@ def _forget(run: str | Path) -> None:
 
 
 def _note(path: str | Path) -> dict | None:
-    """Read who holds a lock, or held it when killed; None where nobody is noted."""
+    """Return the process noted in a lock file, alive or killed; None where none is noted."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):  # not held yet, or killed before it was noted
@@ -160,12 +160,12 @@ def _named(note: dict | None) -> str:
 
 
 def _of_this_machine(note: dict | None) -> bool:
-    """Tell whether a run's end would be seen here; one from before a restart of this machine has ended."""
+    """Return whether a run was on this machine, so that its free lock proves its end; a restart ends all runs."""
     return note is not None and (note["boot"] == BOOT.read_text().strip() or note["host"] == platform.node())
 
 
 def _on_cluster(snakemake: Path) -> list[str]:
-    """Give the cluster's names of jobs that Snakemake submitted and whose end it has not seen."""
+    """Return the cluster's ids of jobs that Snakemake submitted and has not seen end."""
     markers = (path for path in (snakemake / "incomplete").rglob("*") if path.is_file())
     found = [(_note(path) or {}).get("external_jobid") for path in markers]
     return sorted({str(job) for job in found if job})

@@ -54,7 +54,7 @@ def test_all_shapes_of_a_run_are_recorded_before_it_on_the_cache_that_it_takes(m
     target, draft = (GraphedBackend(gpu._random(TINY, options), {}, name) for name in ("target", "draft"))
     with gpu._recordings("cpu") as spent:
         gpu._record(target, draft, options)
-    passes, drafts = ([set(kept.graphs) for kept in backend._kept] for backend in (target, draft))
+    passes, drafts = ([set(kept.graphs) for kept in backend._pool] for backend in (target, draft))
     for longest, of_target, of_draft in zip(options.draft_length, passes, drafts, strict=True):
         lengths = range(1, longest + 1)
         assert {(count, read) for _, count, _, read in of_draft} == {
@@ -63,8 +63,8 @@ def test_all_shapes_of_a_run_are_recorded_before_it_on_the_cache_that_it_takes(m
         assert of_target == {("forward", width) for width in range(1, longest + 2)}
     assert len(spent) == sum(map(len, passes + drafts)) and min(spent) > 0
     gpu._timed_runs(target, draft, options)
-    assert passes == [set(kept.graphs) for kept in target._kept]
-    assert drafts == [set(kept.graphs) for kept in draft._kept]
+    assert passes == [set(kept.graphs) for kept in target._pool]
+    assert drafts == [set(kept.graphs) for kept in draft._pool]
 
 
 def test_the_hosts_time_is_what_the_steps_leave_of_the_wall_time():
@@ -134,7 +134,7 @@ def test_a_run_that_is_cut_off_leaves_what_it_measured(run, monkeypatch, capsys)
     def cut(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(gpu, "_said", cut)
+    monkeypatch.setattr(gpu, "_imposed_tokens", cut)
     with pytest.raises(KeyboardInterrupt):
         run()
     report = run.report()
@@ -179,7 +179,8 @@ def test_models_that_are_equal_have_no_divergence_and_no_gradient():
 
 
 @pytest.mark.parametrize("chunk", [1, 4, 18, 256])
-def test_the_gradient_in_chunks_is_that_of_the_whole_loss(chunk: int):
+def test_the_gradient_in_chunks_is_that_of_the_whole_loss(chunk: int, monkeypatch):
+    monkeypatch.setattr(gpu, "DTYPE", "float32")
     target, draft = pair()
     loss, found = gradient(target, draft, IDS, chunk)
     draft.zero_grad()

@@ -92,5 +92,5 @@ def test_a_seed_that_no_generator_takes_is_refused_before_a_model_is_loaded(tmp_
 def test_a_row_without_gold_is_refused_by_its_line_before_a_model_is_loaded(tmp_path, capsys):
     data = write(tmp_path, ["24", "13", "", "2"])
     status, out, err = evaluate(capsys, tmp_path / "none", data)
-    assert status == 2 and out == "" and "questions.jsonl:3: expected the gold answer" in err
+    assert status == 2 and out == "" and "questions.jsonl:3: field 'answer'" in err
     assert not (tmp_path / "out").exists()

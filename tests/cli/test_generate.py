@@ -154,6 +154,7 @@ def test_draws_repeat_with_their_seed_and_a_bad_temperature_is_refused(tiny_mode
     assert status == 2 and "temperature should be 0" in err
 
 
+@pytest.mark.slow
 def test_a_process_of_its_own_prints_the_answer_and_then_its_metrics(tiny_model, expected):
     command = [sys.executable, "-m", "doubledraft", "generate", "--model", tiny_model, "--prompt", QUESTION]
     settings = ["--max-tokens", "24", "--dtype", "float32", "--device", "cpu"]

@@ -35,7 +35,7 @@ def pair(tiny_model, tiny_draft) -> tuple[Backend, Backend]:
 def test_answers_are_those_of_plain_decoding(pair, plain, length):
     target, draft = pair
     for proposer in (draft, target):
-        for _ in range(2):  # the second run is lent what the first one recorded
+        for _ in range(2):  # the second run reuses the graphs of the first
             ids, metrics = speculative_decode(target, proposer, PROMPTS, NEW, draft_length=length)
             assert ids == plain
         figures = summary(metrics)
@@ -49,7 +49,7 @@ def test_what_an_earlier_run_left_in_a_cache_is_not_seen(pair, plain):
         assert speculative_decode(target, draft, [prompt], NEW)[0] == [answer]
 
 
-def test_a_cache_is_lent_again_with_its_graphs_once_its_run_is_over(pair):
+def test_a_cache_is_reused_with_its_graphs_once_its_run_is_over(pair):
     target, _ = pair
     one, two = target.new_cache(1, 30), target.new_cache(1, 30)
     assert one.keys.data_ptr() != two.keys.data_ptr()
@@ -59,7 +59,7 @@ def test_a_cache_is_lent_again_with_its_graphs_once_its_run_is_over(pair):
     gc.collect()
     again = target.new_cache(1, 40)
     assert again.keys.data_ptr() == place and again.lengths.tolist() == [0] and again.longest == 0
-    assert [len(kept.graphs) for kept in target._kept] == [1, 0]
+    assert [len(kept.graphs) for kept in target._pool] == [1, 0]
 
 
 def test_a_draft_that_answers_again_takes_the_cache_of_its_first_answer(pair):
@@ -67,7 +67,7 @@ def test_a_draft_that_answers_again_takes_the_cache_of_its_first_answer(pair):
     proposer = DraftModel(draft)
     for _ in range(3):
         speculative_decode(target, proposer, PROMPTS, NEW)
-    assert (len(draft._kept), len(target._kept)) == (1, 1)
+    assert (len(draft._pool), len(target._pool)) == (1, 1)
 
 
 def test_a_full_cache_is_refused_before_anything_is_written(pair):

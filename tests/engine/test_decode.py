@@ -343,6 +343,7 @@ def exact_answers(model, prompt: list[int], settings: Sampling, stop: int | None
     [(Sampling(1.0), None), (Sampling(0.7), 2), (Sampling(1.3, top_k=2), None), (Sampling(1.0, top_p=0.8), None)],
     ids=str,
 )
+@pytest.mark.slow
 @pytest.mark.parametrize("length", [2, 3])
 def test_sampled_answers_are_distributed_as_the_target_says(length: int, settings: Sampling, stop: int | None):
     check_sampling(small(seed=1)[0], length, settings, stop)
@@ -373,6 +374,7 @@ def _judged_by(shift_p: int, shift_q: int):
     return accept
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shifts", [(1, 0), (-1, 0), (0, 1)], ids=["p before", "p after", "q before"])
 def test_distributions_of_another_place_are_seen(monkeypatch, shifts: tuple[int, int]):
     monkeypatch.setattr(decoding, "accept", _judged_by(*shifts))
@@ -405,6 +407,7 @@ def test_a_bonus_token_that_is_not_drawn_from_p_is_seen(monkeypatch):
     ],
     ids=["always passes", "forgets q", "swaps p and q", "is p", "is |p - q|", "is uniform", "counts beyond a refusal"],
 )
+@pytest.mark.slow
 def test_a_broken_sampling_rule_is_seen(monkeypatch, name: str, broken):
     monkeypatch.setattr(sampling, name, broken)
     with pytest.raises(AssertionError):

@@ -23,13 +23,13 @@ ALONE = [[5, 6, 7, 8], [5, 9]]
 
 
 def job(folder: Path, model: Path, draft: Path, length: int) -> Job:
-    """Give a job over three questions, one at a time."""
+    """Return a job over three questions, one at a time."""
     drafting = {"method": "draft_model", "draft": str(draft), "draft_length": length}
     return small_job(folder, model, "cross_check", questions=3, max_tokens=TOKENS, concurrency=1, **drafting)
 
 
 def rows(*answers: list[int], steps: int = 2) -> list[Generation]:
-    """Give an engine's answers to the two questions."""
+    """Return an engine's answers to the two questions."""
     return [
         Generation(
             id=question.id, prompt_tokens=2, token_ids=ids, text="", finish_reason="stop", batch=0, batch_seconds=0.0,

@@ -10,7 +10,7 @@ from doubledraft.records import Question
 
 
 def timing(arm: str, question: int, repeat: int, seconds: float, steps: list[DecodingStep], ids: list[int]) -> Timing:
-    """Give an answer that took `seconds`, a half of them for the prompt."""
+    """Return an answer that took `seconds`, half of them for the prompt."""
     answer = Answer(3, ids, "length", steps)
     times = [StepTime(len(step.drafted), 0.0, seconds / 2 / len(steps)) for step in steps]
     return Timing(arm, question, repeat, seconds, Metrics([answer], seconds / 2, times))

@@ -1,11 +1,12 @@
-"""The rules of equivalence, line by line, and what holds of every pair:
+"""The rules of equivalence, line by line, and what holds of every pair.
 
-The lines are those of the docstring of doubledraft/answers.py. Every pair is graded from both sides.
+The lines are those of the docstring of doubledraft/grading/grader.py. Every pair is graded from both sides.
 """
 
 import ast
 import json
 import random
+from collections import Counter
 from fractions import Fraction
 from itertools import permutations
 from pathlib import Path
@@ -16,6 +17,7 @@ from doubledraft.grading import equivalence
 from doubledraft.grading.amounts import read_amount, split_unit
 from doubledraft.grading.grader import Grader, Judgement, Verdict
 from doubledraft.grading.notation import plain
+from doubledraft.grading.words import Undecided
 
 CASES = [
     case
@@ -122,28 +124,86 @@ def test_the_docstring_has_a_line_for_every_policy():
         assert f"\n  {line} " in answers.__doc__
 
 
-def test_verdicts_of_the_table_do_not_depend_on_the_side_and_only_undecided_has_a_reason(grader):
-    for case in CASES:
-        found = [grader.grade(case["gold"], case["prediction"]), grader.grade(case["prediction"], case["gold"])]
-        if case["prediction"].strip():
-            assert [judgement.verdict for judgement in found] == [case["verdict"]] * 2, case
-        assert all(bool(one.reason) == (one.verdict == Verdict.undecided) for one in found), case
-
-
 def test_every_answer_of_the_table_equals_itself(grader):
     for answer in {text for case in CASES for text in (case["gold"], case["prediction"]) if text.strip()}:
         assert grader.grade(answer, answer) == Judgement(Verdict.equal), answer
 
 
-def test_no_false_equal_and_a_floor_of_recall_over_the_table(grader):
-    found = [(case["verdict"], grader.grade(case["gold"], case["prediction"]).verdict) for case in CASES]
-    assert not [pair for pair in found if pair[1] == Verdict.equal and pair[0] != "equal"]
-    right = [verdict == Verdict.equal for truth, verdict in found if truth == "equal"]
-    assert len(right) > 300 and sum(right) >= 0.98 * len(right)
+INSERTED = "0123456789x,.-+/()[]{}<>=%$ \\^_:"
+BEHIND = [
+    " cm",
+    " apples",
+    "%",
+    "^\\circ",
+    "\\pi",
+    " million",
+    "...",
+    ", 2",
+    " or 3",
+    "_8",
+    "x",
+    " fourths",
+    "\\mathrm{i}",
+]
+BEFORE = ["x=", "y=", "-", "$", "\\pm ", "x<", "(", "[", "\\approx "]
+JOINTS = [", ", " and ", "; ", " \\cup ", ":"]
+
+
+def changed(text: str, pool: list[str], chance: random.Random) -> str:
+    """Return a text with one small change, as between two answers to one question."""
+    place = chance.randrange(len(text) + 1)
+    return chance.choice(
+        [
+            text,
+            chance.choice(pool),
+            text[:place] + text[place + 1 :],
+            text[:place] + chance.choice(INSERTED) + text[place:],
+            text + chance.choice(BEHIND),
+            chance.choice(BEFORE) + text,
+            text + chance.choice(JOINTS) + chance.choice(pool),
+            text.replace(" ", ""),
+        ]
+    )
+
+
+def generated_pairs(count: int, seed: int) -> list[tuple[str, str]]:
+    """Return pairs of answers made from those of the table."""
+    chance = random.Random(seed)
+    pool = sorted({case[side] for case in CASES for side in ("gold", "prediction")})
+    pairs = []
+    for _ in range(count):
+        one = chance.choice(pool)
+        other = changed(chance.choice([one, one, chance.choice(pool)]), pool, chance)
+        pairs.append((changed(one, pool, chance) if chance.random() < 0.3 else one, other))
+    return pairs
+
+
+def outcome(one: str, other: str) -> str:
+    """Return what the rules make of a pair without algebra."""
+
+    def needs_algebra(*_: str) -> bool:
+        raise equivalence.NeedsAlgebra
+
+    try:
+        return str(equivalence.same(one, other, needs_algebra))
+    except (Undecided, equivalence.NeedsAlgebra) as open_question:
+        return type(open_question).__name__
+
+
+def test_thousands_of_generated_pairs_have_the_same_outcome_from_both_sides():
+    found = [(pair, outcome(*pair), outcome(*reversed(pair))) for pair in generated_pairs(4000, seed=11)]
+    assert not [pair for pair, one, other in found if one != other]
+    assert min(Counter(one for _, one, _ in found).values()) > 300, "each outcome should be among them"
+
+
+def test_generated_algebra_has_the_same_verdict_from_both_sides(grader):
+    pairs = [pair for pair in generated_pairs(400, seed=12) if outcome(*pair) == "NeedsAlgebra"][:80]
+    for one, other in pairs:
+        assert grader.grade(one, other).verdict == grader.grade(other, one).verdict, (one, other)
 
 
 def spellings(value: Fraction) -> list[str]:
-    """Give ways to write a number."""
+    """Return ways to write a number."""
     top, bottom = value.numerator, value.denominator
     found = [f"{top}/{bottom}", f"\\frac{{{top}}}{{{bottom}}}", f"${3 * top}/{3 * bottom}$", f"x = {top}/{bottom}"]
     if bottom in (1, 2, 4, 5, 8, 10):
@@ -216,9 +276,7 @@ def test_the_unit_of_algebra_is_split_off_but_not_the_degrees_of_an_angle():
 
 def test_no_module_of_grading_evaluates_text():
     folder = Path(equivalence.__file__).parent
-    for name in ("answers", "answers_worker", "equivalence", "answer_parts", "notation", "amounts", "algebra"):
-        calls = [
-            node.func for node in ast.walk(ast.parse((folder / f"{name}.py").read_text())) if isinstance(node, ast.Call)
-        ]
+    for path in folder.glob("*.py"):
+        calls = [node.func for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
         names = {call.id if isinstance(call, ast.Name) else getattr(call, "attr", "") for call in calls}
-        assert not names & {"eval", "exec", "sympify", "parse_expr", "lambdify", "__import__"}, name
+        assert not names & {"eval", "exec", "sympify", "parse_expr", "lambdify", "__import__"}, path.name

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from doubledraft.grading import worker as answers_worker
+from doubledraft.grading.endings import ENDINGS
 from doubledraft.grading.extract import extract_lenient, extract_strict
 from doubledraft.grading.grader import WALL_SECONDS, Grader, Judgement, Verdict, score
 from doubledraft.records import Generation
@@ -44,11 +45,45 @@ def test_every_case_of_the_table_gets_its_verdict(grader, case):
         assert extract_strict(case["text"]) == case["strict"], "strict extraction"
         prediction = extract_lenient(case["text"])
         assert prediction == case["lenient"], "lenient extraction"
-    assert grader.grade(case["gold"], prediction).verdict == case["verdict"]
+    found = grader.grade(case["gold"], prediction)
+    assert found.verdict == case["verdict"]
+    assert bool(found.reason) == (found.verdict == Verdict.undecided)
+    if prediction and prediction.strip():
+        assert grader.grade(prediction, case["gold"]).verdict == found.verdict, "from the other side"
+
+
+@pytest.mark.parametrize("ending", ENDINGS, ids=lambda ending: ending.name)
+def test_every_way_to_end_an_answer_reads_its_examples(ending):
+    for text, answer in ending.examples.items():
+        assert ending.read(text) == answer
+        assert extract_lenient(text) == answer, "no earlier way should read it otherwise"
+
+
+def test_the_page_on_grading_shows_every_example():
+    page = (Path(__file__).parents[2] / "docs/grading.md").read_text(encoding="utf-8")
+    for ending in ENDINGS:
+        for text, answer in ending.examples.items():
+            shown = text.replace("\n", "⏎")
+            assert f"| {ending.name} | `{shown}` | `{answer}` |" in page
+
+
+@pytest.mark.parametrize(
+    "behind",
+    [
+        "\n\nQuestion: A shop sells 41 hats. How many?\n#### 41",
+        "\n### Problem 2: how many?\n#### 41",
+        "<|im_end|>\n#### 41",
+        "</s>41",
+    ],
+)
+def test_nothing_behind_the_end_of_an_answer_counts(behind):
+    assert extract_strict("20 + 6 = 26\n#### 26" + behind) == "26"
+    assert extract_lenient("The answer is 26." + behind) == "26"
+    assert extract_lenient("Question: how many?\nThe answer is 26.") == "26", "a question before the answer is none"
 
 
 def hostile(case: dict, marker: Path) -> str:
-    """Give the answer of a row of the table."""
+    """Return the answer of a row of the table."""
     if "repeat" in case:
         return case["repeat"][0] * case["repeat"][1]
     return case["answer"].replace("{marker}", str(marker))

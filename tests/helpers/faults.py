@@ -37,7 +37,7 @@ VOLATILE = {  # keys of JSON whose values are times, or say where and when somet
 
 @dataclass(frozen=True)
 class Ended:
-    """How a run ended: its exit code and all it said."""
+    """How a run ended: its exit code and all it printed."""
 
     code: int
     text: str
@@ -65,7 +65,7 @@ class Run:
         )
 
     def held(self) -> int:
-        """Wait until a process of the run stops at the fault; give its id."""
+        """Wait until a process of the run stops at the fault; return its id."""
         deadline = time.monotonic() + PATIENCE
         while not self.sign.exists() or not self.sign.read_text():
             if self.process.poll() is not None:
@@ -96,7 +96,7 @@ class Run:
         return Ended(self.process.wait(PATIENCE), self.said())
 
     def said(self) -> str:
-        """Give what the run has printed."""
+        """Return what the run has printed."""
         size = os.fstat(self.output.fileno()).st_size
         return os.pread(self.output.fileno(), size, 0).decode(errors="replace")  # a seek would move the writers too
 
@@ -116,7 +116,7 @@ def run(folder: Path, *arguments: str, **environment: str) -> Ended:
 
 
 def tree(folder: Path) -> dict[str, str]:
-    """Give the digest of every file of results and data; what is measured in time does not count."""
+    """Return the digest of every file of results and data; what is measured in time does not count."""
     files = (path for name in ("data", "results") for path in sorted((folder / name).rglob("*")) if path.is_file())
     made = (path for path in files if not path.name.endswith(NOT_COMPARED) and not IN_PROGRESS & set(path.parts))
     return {str(path.relative_to(folder)): _digest(path) for path in made}
@@ -164,7 +164,7 @@ def small_disk(folder: Path, megabytes: int):
 
 
 def fill(disk: Path) -> Path:
-    """Take all that is free on a disk; give the file to remove for having it back."""
+    """Take all that is free on a disk; return the file whose removal gives it back."""
     ballast = disk / "ballast"
     with open(ballast, "wb", buffering=0) as file, suppress(OSError):
         while True:

@@ -35,7 +35,7 @@ class Fault:
 
 
 def answer(number: int, text: str | None = None, **candidate: object) -> dict:
-    """Give the response to a request as the service does, 30 tokens in, 15 out."""
+    """Return the response to a request as the service does, 30 tokens in, 15 out."""
     parts = [{"text": text or f"{number} + 0 = {number}\n#### {number}"}]
     candidates = [{"content": {"role": "model", "parts": parts}, "finishReason": "STOP", "index": 0} | candidate]
     usage = {"promptTokenCount": 30, "candidatesTokenCount": 10, "thoughtsTokenCount": 5, "totalTokenCount": 45}
@@ -43,7 +43,7 @@ def answer(number: int, text: str | None = None, **candidate: object) -> dict:
 
 
 def good_rows(requests: list[dict]) -> list[dict]:
-    """Give a good result row for every request, in order."""
+    """Return a good result row for every request, in order."""
     return [{"key": request["key"], "response": answer(number)} for number, request in enumerate(requests)]
 
 
@@ -80,7 +80,7 @@ class GeminiServer(ThreadingHTTPServer):
 
     @property
     def asked(self) -> list[str]:
-        """Give the keys of all requests of all jobs, in order."""
+        """Return the keys of all requests of all jobs, in order."""
         return [json.loads(line)["key"] for job in self.jobs.values() for line in job["lines"].splitlines()]
 
 
@@ -99,7 +99,7 @@ class _Handler(BaseHTTPRequestHandler):
     )
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
     def _handle(self) -> None:
         body = self.rfile.read(int(self.headers.get("content-length", 0)))
@@ -166,7 +166,7 @@ class _Handler(BaseHTTPRequestHandler):
         return self._told(name, states.pop(0) if len(states) > 1 else states[0])
 
     def _list(self, body: bytes) -> tuple:
-        """Give one job a page, the newest first, as the real service splits long lists."""
+        """Return one job a page, the newest first, as the real service splits long lists."""
         own = (json.loads(self._told(name, "BATCH_STATE_RUNNING")[1]) for name in self.server.jobs)
         operations = [*self.server.others, *own][::-1]
         page = int(match[1]) if (match := re.search(r"pageToken=(\d+)", self.path)) else 0

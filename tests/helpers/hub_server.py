@@ -17,7 +17,7 @@ Files = Mapping[str, bytes]  # path in the repository: content
 
 
 def listing(files: Files, folder: str) -> list[dict]:
-    """Give what lies in a folder, as the hub lists it: files with their size, folders without."""
+    """Return what lies in a folder, as the hub lists it: files with their size, folders without."""
     below = {path: len(content) for path, content in files.items() if path.startswith(folder)}
     folders = {path.rpartition("/")[0] for path in below} - {folder}
     found = [{"type": "file", "oid": "0" * 40, "size": size, "path": path} for path, size in below.items()]
@@ -71,7 +71,7 @@ class Shelf:
 
 @contextmanager
 def serve(repositories: Mapping[str, Files], commit: str, shelf: Shelf | None = None) -> Iterator[str]:
-    """Serve data sets by name, each with one commit, which `main` is too, and take models; give the address."""
+    """Serve data sets by name, each with one commit, which `main` is too, and take models; yield the address."""
 
     class Hub(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"

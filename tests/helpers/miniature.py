@@ -35,7 +35,7 @@ def write_questions(path: Path, sums: range) -> None:
 
 
 def build(folder: Path) -> Path:
-    """Write questions, prompts, a model and the config of the study into a folder; give the path of the config."""
+    """Write questions, prompts, a model and the config of the study into a folder; return the path of the config."""
     folder.mkdir(parents=True, exist_ok=True)
     write_questions(folder / "train.jsonl", range(1, 5))
     write_questions(folder / "test.jsonl", range(8, 9))

@@ -28,12 +28,14 @@ STAND_IN = '''    shell:
         """
 '''
 _server = multiprocessing.get_context("forkserver")
-_server.set_forkserver_preload(["snakemake.cli"])
+_server.set_forkserver_preload(  # with what every run imports later
+    ["snakemake.cli", "snakemake.report", "docutils.core", "jsonschema", "nbformat", "smart_open"]
+)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run of Snakemake gave: exit code and everything it printed."""
+    """How a run of Snakemake ended: exit code and everything it printed."""
 
     code: int
     text: str
@@ -46,7 +48,7 @@ class Outcome:
         return Counter({name: int(count) for name, count in rows if name not in ("all", "total")})
 
     def values(self, wildcard: str, rule: str | None = None) -> set[str]:
-        """Give the values that a wildcard takes in the jobs of a dry run, of one rule or of all."""
+        """Return the values that a wildcard takes in the jobs of a dry run, of one rule or of all."""
         blocks = re.findall(r"^(?:local)?rule (\w+):\n((?:    .*\n)+)", self.text, re.MULTILINE)
         chosen = [block for name, block in blocks if rule in (None, name)]
         return {value for block in chosen for value in re.findall(rf"wildcards: .*?\b{wildcard}=([^,\s]+)", block)}

@@ -7,7 +7,7 @@ from doubledraft.records import Question, write_records
 
 
 def small_job(folder: Path, model: Path, name: str, *, questions: int = 6, **changes) -> Job:
-    """Write questions q0, q1, ... and a prompt to a folder; give the job to answer them.
+    """Write questions q0, q1, ... and a prompt to a folder; return the job that answers them.
 
     It decodes plainly, in float32, so that other ways of decoding must agree with it to the token. `name` is the mode
     and the name of the output files; `changes` are other values of the job.

@@ -20,5 +20,5 @@ SETTINGS = Settings(
 
 
 def reply(key: str, finish: Finish = Finish.stop, input_tokens: int = 100, output_tokens: int = 20) -> Reply:
-    """Give a reply to a request."""
+    """Return a reply to a request."""
     return Reply(key=key, finish=finish, text="4", reason=None, input_tokens=input_tokens, output_tokens=output_tokens)

@@ -45,7 +45,7 @@ def build_model(folder: Path, *, layers: int = 2, rows: int | None = None, tied:
 
 
 def build_tokenizer(*, special: Sequence[str] = SPECIAL, template: str = CHATML):
-    """Give a byte-level tokenizer whose first ids are the special tokens; the third ends a turn."""
+    """Return a byte-level tokenizer whose first ids are the special tokens; the third ends a turn."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 

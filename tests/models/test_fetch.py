@@ -25,7 +25,7 @@ IDS = torch.tensor([[1, 50, 60, 70, 2]])
 
 @pytest.fixture
 def copy(tiny_model, tmp_path) -> Path:
-    """Give a copy of the tiny model that a test may spoil."""
+    """Return a copy of the tiny model that a test may spoil."""
     return Path(shutil.copytree(tiny_model, tmp_path / "copy"))
 
 

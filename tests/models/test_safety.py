@@ -171,7 +171,7 @@ def tell(case: str, refusal: pytest.ExceptionInfo, folder: Path) -> None:
 
 @pytest.fixture
 def copy(tiny_model, tmp_path) -> Path:
-    """Give a copy of the tiny model that a test may spoil."""
+    """Return a copy of the tiny model that a test may spoil."""
     return Path(shutil.copytree(tiny_model, tmp_path / "copy"))
 
 

@@ -25,18 +25,18 @@ POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2
 
 
 def with_line(number: int, line: bytes) -> bytes:
-    """Give the good file with one line replaced, line feed and all."""
+    """Return the good file with one line replaced, line feed and all."""
     return b"".join(line if place == number else good for place, good in enumerate(LINES, start=1))
 
 
 def question(text: str) -> bytes:
-    """Give a line whose question is this JSON text."""
+    """Return a line whose question is this JSON text."""
     return b'{"question": ' + text.encode() + b', "answer": "1\\n#### 1"}\n'
 
 
 @pytest.fixture
 def read(tmp_path):
-    """Give a function that reads bytes as the training file of GSM8K, and gives its questions."""
+    """Return a function that reads bytes as the training file of GSM8K and returns its questions."""
 
     def reader(content: bytes) -> list:
         path = tmp_path / "rows.jsonl"
@@ -131,7 +131,7 @@ def test_a_file_that_is_not_there_is_named(tmp_path):
 
 
 def layouts(folder: Path) -> dict[str, Path]:
-    """Write the rows in every layout; give the folders."""
+    """Write the rows in every layout; return the folders."""
     from pyarrow import Table
     from pyarrow.parquet import write_table
 

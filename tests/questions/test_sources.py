@@ -205,7 +205,7 @@ for line in sys.stdin:
 
 
 def repository(name: str, train: list[dict], test: list[dict]) -> dict[str, bytes]:
-    """Give the files of a data set on the hub with one configuration."""
+    """Return the files of a data set on the hub with one configuration."""
     from pyarrow import BufferOutputStream, Table
     from pyarrow.parquet import write_table
 
@@ -219,7 +219,7 @@ def repository(name: str, train: list[dict], test: list[dict]) -> dict[str, byte
 
 @pytest.fixture(scope="module")
 def from_hub(tmp_path_factory):
-    """Give a function that runs readers with the real client against a local hub, and gives what each found.
+    """Return a function that runs readers with the real client against a local hub and returns what each found.
 
     In a process of its own: the client reads its address when it is imported.
     """

@@ -71,7 +71,7 @@ def opened(page: Path, folder: Path) -> str:
 
 
 def poisoned(value: object, text: str) -> object:
-    """Give metrics whose every text, and every name that is not a key of ours, is `text`."""
+    """Return metrics whose every text, and every name that is not a field, is `text`."""
     if isinstance(value, dict):
         named = {"libraries", "level", "subject"}
         return {
@@ -84,15 +84,17 @@ def poisoned(value: object, text: str) -> object:
 
 
 def hostile_report(folder: Path, text: str) -> Path:
-    """Build a report whose names, metrics and logs are all hostile; give its page."""
+    """Build a report whose names, metrics and logs are all hostile; return its page."""
     names = {"cell": f"{text}_{text}", "type": text, "scenario": text}
     path = folder / "metrics.json"
-    made_up.write_json(path, poisoned(made_up.trained("cod", "easy"), text) | names)
+    metrics = poisoned(made_up.trained("cod", "easy"), text) | names
+    metrics["provenance"]["config_hash"] = made_up.CONFIG_HASH  # else the cell is of other settings, and left out
+    made_up.write_json(path, metrics)
     return build(folder, [path], expected=[names["cell"], f"gone_{text}"], study=text) / "report.html"
 
 
 def ran(dom: str) -> bool:
-    """Tell whether a script of the hostile text ran: then its word stands alone, and not only in the text."""
+    """Return whether a script of the hostile text ran: then its word stands alone, and not only in the text."""
     return "RAN" in dom.replace("append('RAN')", "")
 
 

@@ -10,9 +10,9 @@ from doubledraft.questions.wordproblems import generate
 from doubledraft.records import write_records
 from doubledraft.traces import estimate as estimating
 from doubledraft.traces.teacher import messages, prompt
-from doubledraft.traces.teacher import settings as section
 from doubledraft.traces.teacher.ledger import Ledger
 from doubledraft.traces.teacher.messages import Finish, Reply
+from doubledraft.traces.teacher.settings import read_settings
 
 ROOT = Path(__file__).parents[2]
 QUESTIONS = generate.generate("easy", "train", 10, 17, "easy")
@@ -69,7 +69,7 @@ def test_drafts_are_short_and_condensing_sends_the_chain_of_thought(tmp_path):
 
 
 def test_what_is_paid_for_counts_against_the_budget_and_is_not_asked_again(tmp_path):
-    settings = section.settings(TEACHER)
+    settings = read_settings(TEACHER)
     template = prompt.load(prompt_file("solve"), "solve")
     with Ledger(tmp_path / "ledger/cot_easy.jsonl") as ledger:
         for question in QUESTIONS[:4]:

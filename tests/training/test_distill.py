@@ -6,7 +6,7 @@ from doubledraft.training import distill
 
 
 def row(id: str, text: str, finish_reason: str = "stop") -> Generation:
-    """Give an answer to a question."""
+    """Return an answer to a question."""
     return Generation(
         id=id, prompt_tokens=1, token_ids=[1], text=text, finish_reason=finish_reason, batch=0, batch_seconds=1.0
     )

@@ -79,7 +79,7 @@ def in_process(model: Path, *folders: Path, die_at: int | None = None) -> subpro
 
 @pytest.fixture(scope="module")
 def trained(tiny_model, tmp_path_factory) -> tuple[Path, Path, str]:
-    """Give a run left alone, and the same run killed, its newest checkpoint torn and run again, with that log."""
+    """Return a run left alone, and the same run killed, its newest checkpoint torn and run again, with that log."""
     straight, killed = (tmp_path_factory.mktemp(name) for name in ("straight", "killed"))
     first = in_process(tiny_model, straight, killed, die_at=KILLED_AT)
     assert first.returncode == -signal.SIGKILL, first.stderr[-3000:]

@@ -59,7 +59,7 @@ TYPE = {"prompt": "config/prompts/cod.yaml", "max_tokens": 96}
         ("scenarios/extra", {"source": "generated", "train": 1, "test": 1}, "scenarios.extra.difficulty is missing"),
         ("scenarios/extra", {"source": "jsonl", "train": 1, "test": 1}, "scenarios.extra.path is missing"),
         ("scenarios/extra", {"source": "math", "train": 1, "test": 1}, "scenarios.extra.levels is missing"),
-        ("scenarios/extra", MATH | {"difficulty": "easy"}, "scenarios.extra.difficulty means nothing to source math"),
+        ("scenarios/extra", MATH | {"difficulty": "easy"}, "scenarios.extra.difficulty is not used by source math"),
         ("scenarios/extra", MATH | {"train": 519}, "scenarios.extra.train is 519: math has only 518"),
         ("scenarios/extra", {"source": "gsm8k", "train": 9, "test": 1320}, "scenarios.extra.test is 1320"),
         (

@@ -1,8 +1,8 @@
 """Easy questions: stories in whole numbers, solved in two or three sums from the times tables.
 
-Every number of the tuple stands in the text, and every sum has a line of its own. A story of two sums opens with a line
-that restates what is given, so that each solution can be drafted in three lines or more. Numbers are taken away digit
-by digit: a ten that has to be broken up is what a small target fails at first.
+Every number of the tuple is in the text, and every sum has a line of its own. A story of two sums opens with a line
+that restates what is given, so that each solution can be drafted in three lines or more. No subtraction needs a borrow,
+which is what a small target fails at first.
 """
 
 import random
@@ -23,7 +23,7 @@ SMALL = range(2, 21)
 
 
 def _plain(total: int, taken: int) -> bool:
-    """Whether a number can be taken away digit by digit, 2 or more being left: 28 - 15, not 25 - 18."""
+    """Whether a subtraction needs no borrow and leaves 2 or more: 28 - 15, not 25 - 18."""
     return total >= taken + 2 and total % 10 >= taken % 10
 
 

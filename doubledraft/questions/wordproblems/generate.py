@@ -1,10 +1,10 @@
-"""The generator behind the default study: word problems and algebra of three difficulties, from seeds, answers exact.
+"""The generator of the default study's questions: word problems and algebra of three difficulties, answers exact.
 
 Question `i` of a split depends on the difficulty, the split, the seed and `i` alone, so a larger count extends a
-smaller one. Every round asks each template once, in an order of its own. The number tuples of a template are divided
-between the splits by a hash that ignores their order: one bucket of five is test, so a template is never tested with
-numbers that it was trained with, not even in another order. A tuple is used at most once in a split; what that allows
-is the capacity.
+smaller one. Every round uses each template once, in an order of its own. The number tuples of a template are divided
+between the splits by a hash that ignores their order, one bucket of five being test: a template is never tested with
+numbers that it was trained with, not even in another order. A tuple is used at most once per split, which limits the
+number of questions (`capacity`).
 """
 
 import hashlib
@@ -23,12 +23,12 @@ BUCKETS = 5  # one of them is test
 
 
 def generate(difficulty: str, split: str, count: int, seed: int, scenario: str) -> list[Question]:
-    """Give `count` questions of a difficulty; raises ValueError when that is more than there are."""
+    """Return `count` questions of a difficulty; raise ValueError where there are fewer."""
     available = capacity(difficulty, split)
     if count > available:
         raise ValueError(
             f"scenario {scenario!r}: {count} {split} questions asked for, but difficulty {difficulty!r} "
-            f"can give {available}; ask for at most {available}"
+            f"has {available}; ask for at most {available}"
         )
     templates = _templates(difficulty)
     numbers = {kind.name: _shuffled(kind, split, seed) for kind in templates}
@@ -56,7 +56,7 @@ def generate(difficulty: str, split: str, count: int, seed: int, scenario: str) 
 
 
 def capacity(difficulty: str, split: str) -> int:
-    """Say how many questions a difficulty can give for a split, each template asked equally often."""
+    """Return how many different questions a difficulty has for a split, each template used equally often."""
     templates = _templates(difficulty)
     return len(templates) * min(len(numbers_of(kind, split)) for kind in templates)
 

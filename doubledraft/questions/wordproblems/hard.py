@@ -1,7 +1,7 @@
 """Hard questions: systems, quadratics, polynomials, sequences and functions, with answers that may be algebraic.
 
 They are harder by the number of steps and by their algebra, not by arithmetic, which a small target is worst at: three
-to five steps, most numbers in one or two digits, and an answer that can be an expression, a fraction or a list.
+to five steps, most numbers of one or two digits, and answers that can be an expression, a fraction or a list.
 """
 
 import random

@@ -1,7 +1,7 @@
 """Medium questions: one unknown, expressions, percent, averages, slopes; whole, negative and fraction answers.
 
-What is added to the easy questions is algebra: an equation is turned step by step, a sign may be negative, a quotient
-may not come out whole. The numbers are smaller in return, since a small target fails at sums in two digits first.
+They add algebra to the easy questions: equations are solved step by step, numbers may be negative, quotients may be
+fractions. The numbers are smaller in return, since a small target fails at sums of two digits first.
 """
 
 import random
@@ -13,7 +13,7 @@ SIGNED = [n for n in range(-5, 6) if n]  # -5 to 5 without 0
 
 
 def _move(constant: int) -> tuple[str, str]:
-    """Say how a constant leaves one side of an equation, and what that does to the other side."""
+    """Describe how a constant leaves one side of an equation, and return what it adds to the other side."""
     return (f"Subtract {constant} from", f"- {constant}") if constant > 0 else (f"Add {-constant} to", f"+ {-constant}")
 
 

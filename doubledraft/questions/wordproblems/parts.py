@@ -1,8 +1,8 @@
-"""What word-problem templates are made of: the template, lists of words, how numbers and polynomials are written.
+"""What word-problem templates share: the template, lists of words, the notation of numbers and polynomials.
 
-A template is a list of number tuples and a writer. The writer gets a source of words (names, nouns) and one tuple, and
-gives the phrasings of the question, the solution steps and the answer. Numbers are listed rather than drawn, so that
-train and test can divide them, and everyone can count how many questions a template is good for.
+A template is a list of number tuples and a writer. The writer takes a source of words (names, nouns) and one tuple, and
+returns the phrasings of the question, the solution steps and the answer. Numbers are listed rather than drawn, so that
+train and test can divide them and the number of different questions is known.
 """
 
 import random
@@ -26,7 +26,7 @@ GOODS = ["notebooks", "pens", "cups", "caps", "candles", "scarves", "puzzles", "
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A question in several phrasings, with its solution: one line of prose a step, the answer as a plain string."""
+    """A question in several phrasings, with its solution: one line of prose per step, the answer as a plain string."""
 
     texts: list[str]
     steps: list[str]
@@ -48,7 +48,7 @@ def template(numbers: Iterable[tuple[int, ...]]) -> Callable[[Callable[..., Prob
 
 
 def two_people(words: random.Random) -> list[str]:
-    """Give two different names."""
+    """Return two different names."""
     return words.sample(PEOPLE, 2)
 
 
@@ -66,14 +66,14 @@ def polynomial(coefficients: Sequence[int], variable: str = "x") -> str:
 
 
 def ratio(numerator: int, denominator: int) -> "Rational":
-    """Give an exact quotient in lowest terms; it prints as `3/4`, or as `3` when whole."""
+    """Return an exact quotient in lowest terms; it prints as `3/4`, or as `3` when whole."""
     from sympy import Rational
 
     return Rational(numerator, denominator)
 
 
 def multiply(left: Sequence[int], right: Sequence[int]) -> list[int]:
-    """Give the coefficients of the product of two polynomials, highest power first."""
+    """Return the coefficients of the product of two polynomials, highest power first."""
     from sympy import Poly, Symbol
 
     x = Symbol("x")

@@ -1,8 +1,8 @@
 """What asking a paid teacher costs: estimated before it is asked, and capped at `teacher.budget`.
 
-No network and no tokenizer of the service is needed. A likely cost counts a token for every 3 characters; the most that
-it can cost counts one for every byte, which no tokenizer exceeds, and replies of full length. Only the second is held
-against the cap: money is set aside before a request leaves, and what nobody reported a cost of stays set aside.
+Neither network nor the service's tokenizer is needed. The expected cost counts a token for every 3 characters; the
+upper bound counts one for every byte, which no tokenizer exceeds, and replies of full length. Only the bound is
+compared with the budget: it is set aside before a request is sent, and stays so until the reply reports its usage.
 """
 
 import fcntl
@@ -28,7 +28,7 @@ class BudgetError(TeacherError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """What requests will cost: tokens and USD as expected, and USD at most."""
+    """The cost of requests: tokens and USD as expected, and USD at most."""
 
     requests: int
     input_tokens: int
@@ -38,7 +38,7 @@ class Estimate:
 
 
 def estimate(requests: Sequence[Request], settings: Settings, tokens_per_reply: int | None = None) -> Estimate:
-    """Say what asking these once will cost; `tokens_per_reply` is a guess, None the cap `teacher.max_output_tokens`."""
+    """Estimate the cost of asking these once; `tokens_per_reply` of None means `teacher.max_output_tokens`."""
     output_tokens = len(requests) * (settings.max_output_tokens if tokens_per_reply is None else tokens_per_reply)
     input_tokens = sum(-(-len(text) // CHARACTERS_PER_TOKEN) for request in requests for text in _texts(request))
     return Estimate(
@@ -61,7 +61,7 @@ def check(estimate: Estimate, spent: float, settings: Settings) -> None:
 
 
 def reserve(requests: Sequence[Request], ledger: Ledger, settings: Settings) -> None:
-    """Set aside the most that these requests can cost, or raise BudgetError; counts every ledger of the same folder."""
+    """Set aside the most that these requests can cost, or raise BudgetError; every ledger of the folder counts."""
     with _alone(ledger.path.parent):
         others = [path for path in ledger.path.parent.glob("*.jsonl") if path != ledger.path]
         again = sum(ledger.bounds.get(request.key, 0.0) for request in requests)
@@ -71,12 +71,12 @@ def reserve(requests: Sequence[Request], ledger: Ledger, settings: Settings) -> 
 
 
 def cost_per_kept(usd: float, kept: int) -> float | None:
-    """USD for each trace that was kept, None where none was."""
+    """Return USD per trace that was kept, None where none was."""
     return usd / kept if kept else None
 
 
 def _bound(request: Request, settings: Settings) -> float:
-    """USD that one request costs at most."""
+    """Return the USD that one request costs at most."""
     input_tokens = sum(len(text.encode()) + FRAME_TOKENS for text in _texts(request))
     return cost(input_tokens, settings.max_output_tokens, settings.input_price, settings.output_price)
 
@@ -87,7 +87,7 @@ def _texts(request: Request) -> list[str]:
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Let one process at a time look at what all ledgers of a folder leave, and take from it."""
+    """Lock a folder, so that one process at a time compares its ledgers with the budget and reserves from it."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)

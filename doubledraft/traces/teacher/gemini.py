@@ -1,12 +1,12 @@
 """The teacher `gemini`: one batch job for all questions, at half price and within a day.
 
-A job costs money once it exists, so a kill at any moment must not make a second one. The job's display name is made of
-the content of its requests. The ledger has the intent, then every call that may create the job, then the job's name.
-The outcome of a call may be unknown (a timeout, a kill): then the display name is looked for before another is made.
-What a job gave is recorded before the job is closed, and a key that was asked for is never asked for again: the caller
-asks for missing rows under a new attempt.
+A job costs money once it exists, so a kill at any moment must not make a second one. The job's display name is a digest
+of its requests. The ledger records the intent, then every call that may create the job, then the job's name. Where the
+outcome of a call is unknown (a timeout, a kill), the display name is searched for before another job is made. The
+results of a job are recorded before it is closed, and a key is sent once only: the caller asks for missing rows under a
+new attempt.
 
-The client calls a job done in four states only and knows nothing of states to come, so DECISIONS is ours.
+The client treats only four states as final and does not know future ones, so DECISIONS lists them here.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from enum import StrEnum
 
 from doubledraft.log import log
 from doubledraft.traces.teacher import budget, gemini_format
-from doubledraft.traces.teacher.gemini_client import TIMEOUT, TRIES, Job, Service, ServiceError
+from doubledraft.traces.teacher.gemini_client import TIMEOUT, TRIES, BatchJob, Service, ServiceError
 from doubledraft.traces.teacher.gemini_format import Rows
 from doubledraft.traces.teacher.ledger import Batch, Ledger
 from doubledraft.traces.teacher.messages import Reply, Request, TeacherError
@@ -31,11 +31,9 @@ LOG_SECONDS = 600.0
 class Decision(StrEnum):
     """What to do about a job in some state."""
 
-    start = (
-        "start"  # wait; after teacher.pending_hours cancel, which costs nothing, so that its rows are asked for anew
-    )
+    start = "start"  # wait; after teacher.pending_hours cancel, which costs nothing; the rows are asked for anew
     wait = "wait"  # wait; after teacher.deadline_hours stop, and the same command goes on waiting: rows are paid for
-    gather = "gather"  # take the rows that are there; the others have no reply
+    gather = "gather"  # read the rows that are there; the others have no reply
 
 
 DECISIONS = {
@@ -63,10 +61,10 @@ def ask(
     poll_seconds: float = 30.0,
     sleep: Callable[[float], None] = time.sleep,
 ) -> list[Reply]:
-    """Give the reply to every request that has one, in order, from the ledger or by one batch job for all others.
+    """Return the reply to every request that has one, in order, from the ledger or by one batch job for all others.
 
-    First ends the jobs that an earlier run left open. A request without a reply came back missing: ask for it under its
-    next attempt. Raises BudgetError before anything is sent, and TeacherError when the job cannot be followed further.
+    Jobs that an earlier run left open are ended first. A request without a reply came back missing: ask for it under
+    its next attempt. Raise BudgetError before anything is sent, and TeacherError where a job cannot be followed on.
     """
     if ledger.open or _never_asked(requests, ledger):
         with Service(settings, key, sleep) as service:
@@ -79,7 +77,7 @@ def ask(
 
 
 def _never_asked(requests: Sequence[Request], ledger: Ledger) -> list[Request]:
-    """Give the requests that were in no job; those that came back missing were."""
+    """List the requests that were in no job yet; those that came back missing were in one."""
     return [request for request in requests if request.key not in ledger.replies.keys() | ledger.ended]
 
 
@@ -109,7 +107,7 @@ class _Run:
         self._end(batch)
 
     def resume(self, batch: Batch) -> None:
-        """End a job that an earlier run left open, or forget the intent where no job was created."""
+        """End a job that an earlier run left open, or drop the intent where no job was created."""
         if batch.job or self._found(batch):
             log.info("going on with %s, %d requests", batch.job, len(batch.keys))
             self._end(batch)
@@ -117,7 +115,7 @@ class _Run:
             self._abandon(batch)
 
     def _create(self, batch: Batch) -> None:
-        """Create the job; looks for it before each further call, since a call that failed may have created it."""
+        """Create the job; search for it before each retry, since a call that failed may have created it."""
         for attempt in range(1, TRIES + 1):
             self._ledger.add("call", batch=batch.name)
             try:
@@ -137,7 +135,7 @@ class _Run:
                 return
 
     def _found(self, batch: Batch) -> bool:
-        """Look for the job of a call whose outcome is unknown, until it would be listed for sure."""
+        """Search for the job of a call whose outcome is unknown, until it would certainly be listed."""
         while batch.called is not None:
             if job := self._service.find(batch.name):
                 self._ledger.add("job", batch=batch.name, job=job.name)
@@ -149,12 +147,12 @@ class _Run:
         return False
 
     def _abandon(self, batch: Batch) -> None:
-        """Forget an intent that created no job, so that its keys may be asked for again."""
+        """Drop an intent that created no job, so that its keys may be asked for again."""
         self._ledger.add("abandon", batch=batch.name)
         self._service.delete(batch.file)
 
     def _end(self, batch: Batch) -> None:
-        """Wait for a job to end, record what it gave, and close it."""
+        """Wait for a job to end, record its replies, and close it."""
         job = self._job_at_end(batch)
         rows = self._rows(batch, job) if job.file else Rows(counts=Counter(missing=len(batch.keys)))
         known = self._ledger.replies
@@ -174,8 +172,8 @@ class _Run:
         self._ledger.add("end", batch=batch.name, counts=dict(counts), ran=ran)
         self._service.delete(batch.file)
 
-    def _job_at_end(self, batch: Batch) -> Job:
-        """Follow a job until its rows can be gathered, by DECISIONS."""
+    def _job_at_end(self, batch: Batch) -> BatchJob:
+        """Poll a job until its rows can be gathered, by DECISIONS."""
         spoken = self._ledger.clock()
         while True:
             job = self._look(batch)
@@ -190,8 +188,8 @@ class _Run:
             self._check_patience(batch, job, now)
             self._sleep(self._poll_seconds)
 
-    def _check_patience(self, batch: Batch, job: Job, now: float) -> None:
-        """Cancel a job that does not start in time; raises TeacherError where waiting longer makes no sense."""
+    def _check_patience(self, batch: Batch, job: BatchJob, now: float) -> None:
+        """Cancel a job that does not start in time; raise TeacherError where waiting longer makes no sense."""
         age = now - batch.created
         later = "the job stays open, and the same command goes on with it"
         if job.state not in DECISIONS:
@@ -210,13 +208,13 @@ class _Run:
                 f"{self._settings.deadline_hours:g}); {later}: raise teacher.deadline_hours to wait longer"
             )
 
-    def _look(self, batch: Batch) -> Job:
+    def _look(self, batch: Batch) -> BatchJob:
         try:
             return self._service.get(batch.job)
         except ServiceError as error:
             raise self._gone(batch, error) from None
 
-    def _rows(self, batch: Batch, job: Job) -> Rows:
+    def _rows(self, batch: Batch, job: BatchJob) -> Rows:
         """Fetch and read the results; a line that cannot be read is fetched once more, as a transfer may cut it."""
         try:
             rows = gemini_format.read(self._service.download(job.file), batch.keys)
@@ -227,7 +225,7 @@ class _Run:
             raise self._gone(batch, error) from None
 
     def _gone(self, batch: Batch, error: ServiceError) -> TeacherError:
-        """Give the error to raise; a job or file that the service no longer has is closed, else no run could go on."""
+        """Return the error to raise; close a job that the service no longer has, else no later run could continue."""
         if error.code != 404:
             return TeacherError(f"{error}; {batch.job} stays open, and the same command goes on with it")
         self._close(batch, Counter(missing=len(batch.keys)), ran=True)

@@ -1,8 +1,8 @@
 """The calls of Gemini's Batch API that a job needs, by Google's client, and what happens when one of them fails.
 
-The client never tries again by itself: a second create would be a second job. Here every call but `create` is tried
-again, with growing and jittered waits, as late as the service asks for, for a bounded time; errors that stay end at the
-first call. Errors of the client never leave this module: their frames and responses hold the key.
+The client's own retries are off: a second create would be a second job. Here every call but `create` is retried, with
+growing and jittered waits no shorter than the service asks for, for a bounded time; other errors are raised at once.
+Errors of the client never leave this module: their frames and responses hold the key.
 """
 
 import io
@@ -18,7 +18,7 @@ from doubledraft.traces.teacher import retry_after
 from doubledraft.traces.teacher.messages import TeacherError
 from doubledraft.traces.teacher.settings import Settings
 
-SERVICE = "https://generativelanguage.googleapis.com"  # said out loud: the client takes another from the environment
+SERVICE = "https://generativelanguage.googleapis.com"  # explicit: the client would take another from the environment
 API_VERSION = "v1beta"  # where Google documents the batch methods; the client's default is v1
 TIMEOUT = 120.0  # seconds of one call
 TRIES = 12  # of one call, while its errors pass
@@ -46,13 +46,13 @@ class ServiceError(TeacherError):
 
     @property
     def refused(self) -> bool:
-        """Tell whether the call certainly had no effect: the service said no, and not that it failed on the way."""
+        """Whether the call certainly had no effect: the service refused it, rather than failed on the way."""
         return not self.passes and self.code is not None and 400 <= self.code < 500
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
-    """A batch job as the service tells it; `state` is without its prefix, `file` names the results."""
+class BatchJob:
+    """A batch job as the service reports it; `state` is without its prefix, `file` names the results."""
 
     name: str
     batch: str | None  # the display name
@@ -81,41 +81,41 @@ class Service:
         self._client.close()
 
     def upload(self, data: bytes, name: str) -> str:
-        """Upload request lines and give the service's name of the file."""
+        """Upload request lines and return the service's name of the file."""
         config = {"display_name": name, "mime_type": "jsonl"}
         return self._patiently("upload", lambda: self._client.files.upload(file=io.BytesIO(data), config=config)).name
 
-    def create(self, name: str, file: str) -> Job:
+    def create(self, name: str, file: str) -> BatchJob:
         """Create the job of an uploaded file, in exactly one call."""
         config = {"display_name": name}
         return _job(_once("create", lambda: self._client.batches.create(model=self._model, src=file, config=config)))
 
-    def find(self, name: str) -> Job | None:
+    def find(self, name: str) -> BatchJob | None:
         """Find a job by its display name."""
         jobs = self._patiently("list", lambda: list(self._client.batches.list(config={"page_size": 100})))
         return next((_job(job) for job in jobs if job.display_name == name), None)
 
-    def get(self, name: str) -> Job:
-        """Ask how a job is."""
+    def get(self, name: str) -> BatchJob:
+        """Return a job as it is now."""
         return _job(self._patiently("get", lambda: self._client.batches.get(name=name)))
 
     def cancel(self, name: str) -> None:
-        """Ask the service to end a job."""
+        """Ask the service to cancel a job."""
         self._patiently("cancel", lambda: self._client.batches.cancel(name=name))
 
     def download(self, file: str) -> bytes:
-        """Give the content of a result file."""
+        """Return the content of a result file."""
         return self._patiently("download", lambda: self._client.files.download(file=file))
 
     def delete(self, file: str) -> None:
-        """Delete an uploaded file; the service does so itself after two days, so a failure is only said."""
+        """Delete an uploaded file; the service does so itself after two days, so a failure is only logged."""
         try:
             _once("delete", lambda: self._client.files.delete(name=file))
         except ServiceError as error:
             log.info("%s", error)
 
     def pause(self, attempt: int, error: ServiceError) -> float:
-        """Wait after the failure of an attempt, counted from 1, and give the seconds; raises an error that stays."""
+        """Wait after the failure of an attempt, counted from 1; return the seconds, or raise an error that stays."""
         wait = error.wait if error.wait is not None else min(FIRST_WAIT * 2 ** (attempt - 1), LONGEST_WAIT)
         wait *= random.uniform(1, 1.25)  # never earlier than the service asks for
         if not error.passes or attempt == TRIES or wait > PATIENCE:
@@ -137,7 +137,7 @@ class Service:
 
 
 def _once(what: str, call: Callable[[], Result]) -> Result:
-    """Call the service once; the client's error is gone when ServiceError is raised, and nothing points to it."""
+    """Call the service once; ServiceError is raised without a reference to the client's error."""
     import httpx
     import httpx2
     from google.genai import errors
@@ -161,20 +161,20 @@ def _once(what: str, call: Callable[[], Result]) -> Result:
 
 
 def _wait(error: Exception) -> float | None:
-    """Seconds that the service asks to wait, in the header Retry-After or in the error's details, None without them."""
+    """Return the seconds to wait that the header Retry-After or the error's details name, None without them."""
     headers = getattr(error.response, "headers", None) or {}
     value = headers.get("retry-after") or _retry_delay(error.details)
     return retry_after.seconds(value.removesuffix("s")) if value else None
 
 
 def _retry_delay(details: object) -> str | None:
-    """Give `retryDelay` of google.rpc.RetryInfo, a string like 34s."""
+    """Return `retryDelay` of google.rpc.RetryInfo, a string like 34s."""
     error = details.get("error", details) if isinstance(details, dict) else {}
     infos = error.get("details", []) if isinstance(error, dict) else []
     return next((info["retryDelay"] for info in infos if isinstance(info, dict) and "retryDelay" in info), None)
 
 
-def _job(job: object) -> Job:
+def _job(job: object) -> BatchJob:
     state = "UNSPECIFIED" if job.state is None else str(job.state.value)
     file = job.dest.file_name if job.dest else None
-    return Job(job.name, job.display_name, state.removeprefix("JOB_STATE_").removeprefix("BATCH_STATE_"), file)
+    return BatchJob(job.name, job.display_name, state.removeprefix("JOB_STATE_").removeprefix("BATCH_STATE_"), file)

@@ -1,8 +1,8 @@
-"""What a paid teacher was asked, what it answered and what that cost: one append-only file a type and scenario.
+"""What a paid teacher was asked, what it answered and what that cost: one append-only file per type and scenario.
 
-Every event is one JSON line, on disk before the next step is taken, so a kill at any moment loses at most the line that
-was being written. The file is no output of the workflow, so it outlives failed jobs. All numbers are folded from the
-events; nothing else is stored. One process owns a ledger; others may read it meanwhile.
+Every event is one JSON line, on disk before anything else is done, so a kill at any moment loses at most the line that
+was being written. The file is no output of the workflow, so failed jobs do not remove it. All numbers are computed from
+the events; nothing else is stored. One process owns a ledger; others may read it meanwhile.
 """
 
 import fcntl
@@ -42,19 +42,19 @@ class Batch:
 
 @dataclass(slots=True)
 class Account:
-    """What the events of one ledger add up to."""
+    """The sums over the events of one ledger."""
 
     path: Path
     replies: dict[str, Reply] = field(default_factory=dict)
-    bounds: dict[str, float] = field(default_factory=dict)  # USD at most of requests whose cost nobody reported
+    bounds: dict[str, float] = field(default_factory=dict)  # upper bound in USD of requests without a reported cost
     open: dict[str, Batch] = field(default_factory=dict)  # batches that have not ended, by name
     ended: set[str] = field(default_factory=set)  # keys of batches that have; those without a reply stay without one
     spent: float = 0.0  # USD, from the usage that came with replies and the prices of their time
-    counts: Counter = field(default_factory=Counter)  # rows of results that gave no reply, by what was wrong
+    counts: Counter = field(default_factory=Counter)  # result rows without a reply, by what was wrong
 
     @property
     def committed(self) -> float:
-        """USD spent, and the most that requests without a reported cost can add."""
+        """USD spent, plus the most that requests without a reported cost can add."""
         return self.spent + sum(self.bounds.values())
 
     def _copy(self) -> "Account":
@@ -117,7 +117,7 @@ class Account:
 
 
 class Ledger(Account):
-    """A ledger that this process owns and adds to; `clock` gives the time of events, in seconds since 1970."""
+    """A ledger that this process owns and adds to; `clock()` is the time of events in seconds since 1970."""
 
     def __init__(self, path: str | Path, clock: Callable[[], float] = time) -> None:
         super().__init__(Path(path))
@@ -142,7 +142,7 @@ class Ledger(Account):
         self.record_all([reply], settings)
 
     def record_all(self, replies: Iterable[Reply], settings: Settings) -> None:
-        """Record replies, each with what a token of it costs, in one write; keys that were sent back stay out."""
+        """Record replies in one write, each with its prices; an API key that a server echoed is redacted."""
         prices = {"input_price": settings.input_price, "output_price": settings.output_price}
         self._append([{"event": "reply", "reply": asdict(_redacted(reply))} | prices for reply in replies])
 
@@ -151,7 +151,7 @@ class Ledger(Account):
         self._append([{"event": event} | values])
 
     def _append(self, events: list[dict]) -> None:
-        """Write events in one piece; an event that could not be read again raises before anything is written."""
+        """Write events in one piece, after a trial that they can be read again."""
         now = datetime.fromtimestamp(self.clock(), UTC).isoformat(timespec="milliseconds")
         events = [{"time": now} | event for event in events]
         lines = "".join(json.dumps(event, allow_nan=False) + "\n" for event in events).encode()
@@ -209,7 +209,7 @@ def _fold_file(account: Account) -> int:
     """Fold the events of an account's file and return their size in bytes.
 
     What an earlier run was writing when it died stands last and is left out: half a line, or a line that is no event.
-    Raises LedgerError naming a bad line that others follow.
+    Raise LedgerError naming a bad line that others follow.
     """
     *lines, torn = account.path.read_bytes().split(b"\n")
     size = 0

@@ -1,7 +1,7 @@
 """Requests to a paid teacher and its replies, joined by their key and by nothing else.
 
-A key is the question's id, the attempt, and a digest of everything that is sent, so a changed prompt or model asks anew
-and an unchanged one is never paid for twice.
+A key is the question's id, the attempt, and a digest of everything that is sent, so a changed prompt or model is a new
+request and an unchanged one is never paid for twice.
 """
 
 import hashlib
@@ -39,7 +39,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """One answer of a teacher, with the usage that it reported; raises ValueError for counts that are none."""
+    """One answer of a teacher, with the usage that it reported; raise ValueError for counts that are none."""
 
     key: str
     finish: Finish

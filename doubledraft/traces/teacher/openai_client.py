@@ -9,7 +9,7 @@ Servers differ in the shape of their replies. The body is therefore parsed here 
 a completion holds becomes one `Reply`, of finish `failed` where no text is found in it. Usage that is missing or no
 whole number is recorded as unknown, and the request is charged at the most that it could have cost.
 
-A request without any completion after all its retries gives a failed reply that is not recorded: the next run sends it
+A request without any completion after all its retries is a failed reply that is not recorded: the next run sends it
 again. After more of those in a row than requests in flight, the server is taken to be down. What a timed-out try cost
 is not reported; money set aside for a request is freed only by a reply with its usage.
 """

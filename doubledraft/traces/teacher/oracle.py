@@ -1,6 +1,6 @@
 """The offline teacher: a trace is the solution that the question came with, one step a line, then the answer line.
 
-It knows nothing that the question does not carry, costs nothing, and gives the same bytes every time.
+It uses only what the question carries, costs nothing, and is deterministic.
 """
 
 from doubledraft.records import Question, Trace
@@ -9,11 +9,11 @@ NAME = "oracle"
 
 
 class NoSolution(ValueError):
-    """A question that carries no worked steps, so that this teacher has nothing to write."""
+    """A question without worked steps, so that this teacher has nothing to write."""
 
 
 def write_traces(questions: list[Question]) -> list[Trace]:
-    """Write one CoT trace a question, in order; raises NoSolution naming the first question without steps."""
+    """Return one CoT trace per question, in order; raise NoSolution naming the first question without steps."""
     return [_trace(question) for question in questions]
 
 

@@ -1,7 +1,7 @@
-"""Prompt files of paid teachers: a system and a user text with places such as `{question}` to fill.
+"""Prompt files of paid teachers: a system and a user text with placeholders such as `{question}`.
 
-Only the places named here are filled, all at once, so braces of LaTeX stay as they are and a question that has the
-name of a place in it is not filled itself.
+Only the placeholders named here are filled, in one pass, so braces of LaTeX stay as they are and a placeholder inside a
+question is not filled.
 """
 
 import re
@@ -18,14 +18,14 @@ PLACE = re.compile(r"\{(question|solution|min_steps|max_steps|max_words)\}")
 
 @dataclass(frozen=True, slots=True)
 class TeacherPrompt:
-    """How a teacher is asked, before the places are filled."""
+    """A teacher's prompt with its placeholders."""
 
     system: str
     user: str
 
 
 def load(path: str | Path, role: str) -> TeacherPrompt:
-    """Read the prompt file of a role (solve, condense, independent); raises PromptError naming the file and the key."""
+    """Read the prompt file of a role (solve, condense, independent); raise PromptError naming the file and the key."""
     try:
         value = yaml_files.read(path)
     except yaml_files.YamlError as error:
@@ -42,7 +42,7 @@ def load(path: str | Path, role: str) -> TeacherPrompt:
 
 
 def messages(prompt: TeacherPrompt, values: Mapping[str, object]) -> list[dict[str, str]]:
-    """Build the chat messages of one request; places without a value stay as they are."""
+    """Build the chat messages of one request; placeholders without a value stay as they are."""
 
     def filled(text: str) -> str:
         return PLACE.sub(lambda place: str(values.get(place[1], place[0])), text)

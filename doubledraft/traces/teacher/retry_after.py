@@ -5,7 +5,7 @@ from email.utils import parsedate_to_datetime
 
 
 def seconds(value: str) -> float | None:
-    """Read the header Retry-After, a number of seconds or a date; None for anything else."""
+    """Return the seconds of the header Retry-After, a number or a date; None for anything else."""
     if value.isdecimal() or value.replace(".", "", 1).isdecimal():
         return float(value)
     try:

@@ -1,8 +1,8 @@
 """The config section `teacher`: which of its keys a teacher uses, and which of them its traces depend on.
 
-`oracle` uses its name only, so what the section says of paid teachers reruns nothing of a study without one. Of a paid
-one, limits (money, time, requests in flight, the yield) decide whether traces are made and not what is in them: a
-changed limit makes nothing again.
+`oracle` uses its name only, so keys of paid teachers rerun nothing in a study without one. Limits of a paid teacher
+(money, time, requests in flight, the yield) decide whether traces are made and not what is in them, so a changed limit
+reruns nothing.
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,7 +17,7 @@ ROLES = {"teacher": "condense", "independent": "independent"}  # by a type's `by
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """How a paid teacher is asked, what it costs, and when to give up (config key `teacher`)."""
+    """How a paid teacher is asked, its prices, and its limits (config key `teacher`)."""
 
     name: str  # gemini | openai
     model: str
@@ -34,45 +34,45 @@ class Settings:
 
 
 def used(teacher: Mapping) -> dict:
-    """Give the keys that mean something to the teacher that the section names."""
+    """Return the keys that the teacher of the section uses."""
     if teacher["name"] == "oracle":
         return {"name": "oracle"}
     return {key: value for key, value in teacher.items() if key not in UNUSED[teacher["name"]]}
 
 
 def role(config: Mapping, type: str) -> str | None:
-    """Give the prompt (a key of teacher.prompts) by which a paid teacher writes a type; None where none is asked."""
+    """Return the prompt (a key of teacher.prompts) by which a paid teacher writes a type; None where none is asked."""
     if config["teacher"]["name"] == "oracle":
         return None
     return "solve" if type == "cot" else ROLES.get(config["types"][type].get("by"))
 
 
 def roles(config: Mapping, type: str) -> list[str]:
-    """Give all prompts of a paid teacher that a type's traces come from: its own, and that of what it condenses."""
+    """List the prompts that a type's traces depend on: its own, and that of the traces that it condenses."""
     own = role(config, type)
     first = role(config, "cot") if own != "independent" else None
     return [name for name in dict.fromkeys((first, own)) if name]
 
 
 def traced(teacher: Mapping) -> dict:
-    """Give what traces depend on, of a checked section."""
+    """Return the keys of a checked section that traces depend on."""
     return {key: teacher[key] for key in TRACED if key in teacher}
 
 
 def limits(teacher: Mapping) -> dict:
-    """Give what may change without making traces again, of a checked section."""
+    """Return the keys of a checked section that may change without making traces again."""
     return {key: teacher[key] for key in LIMITS if key in teacher}
 
 
-def settings(teacher: Mapping) -> Settings:
-    """Give what a paid teacher is asked with, of its `traced` keys and `limits` together."""
+def read_settings(teacher: Mapping) -> Settings:
+    """Return the settings of a paid teacher, from its `traced` keys and its `limits` together."""
     flat = dict.fromkeys(field.name for field in fields(Settings))
     flat |= {key: value for key, value in teacher.items() if key in flat}
     return Settings(**flat | {"input_price": teacher["price"]["input"], "output_price": teacher["price"]["output"]})
 
 
 def problems(config: Mapping) -> Iterator[str]:
-    """Say what makes no sense in the section, and in what types want of it."""
+    """Iterate over what is contradictory in the section, or between it and the types."""
     teacher = config["teacher"]
     for key in NEEDED if teacher["name"] != "oracle" else ():
         parent, _, child = key.rpartition(".")

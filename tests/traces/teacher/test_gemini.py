@@ -131,7 +131,7 @@ def test_where_jobs_cannot_be_listed_no_second_one_is_made(study):
 
 
 def _other(name: str, **metadata: object) -> dict:
-    """Give a job of another user of the account, as the service lists it."""
+    """Return a job of another user of the account, as the service lists it."""
     return {"name": "batches/x1", "metadata": {"displayName": name, "state": "BATCH_STATE_SUCCEEDED"} | metadata}
 
 
