@@ -1,4 +1,4 @@
-"""Templates, filled in: HTML is escaped, Markdown has the filter `md`, a name without a value is an error."""
+"""Fills templates: values are escaped in HTML, Markdown has the filter `md`, and a name without a value is an error."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path

@@ -1,8 +1,8 @@
-"""A module of the library in a process of its own, which answers over a pipe and never outlives its parent.
+"""Runs a module of the library in a child process, which answers over a pipe and never outlives its parent.
 
-An engine wants its environment set before Python starts, keeps memory and threads until its process ends, and starts
-processes of its own. So it gets a session for itself: the whole group is killed when the parent is done with it, and
-the kernel ends it when the parent dies without a chance to do so.
+An engine needs its environment set before Python starts, keeps memory and threads until its process ends, and starts
+processes of its own. So it runs in a session of its own: the parent kills the whole group when it is done, and the
+kernel terminates the child when the parent is killed.
 """
 
 import ctypes
@@ -32,8 +32,8 @@ def import_path() -> dict[str, str]:
 class Child:
     """`python -m module` with more environment variables, and a pipe to it; `close` kills all that it started.
 
-    The module's log messages come through this process's log while it is waited for; all else that it prints goes to
-    our standard error. It need not read its input at once: the pipe waits without using a core.
+    The module's log messages appear in this process's log while it waits for a reply; everything else that it prints
+    goes to our standard error.
     """
 
     def __init__(self, module: str, environment: dict[str, str]) -> None:
@@ -86,7 +86,7 @@ class Child:
 
     def close(self) -> None:
         """Kill the child and its group, unless they have ended."""
-        with suppress(ProcessLookupError):  # nobody is left in it
+        with suppress(ProcessLookupError):  # the group has ended
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
         self._pipe.close()
@@ -94,7 +94,7 @@ class Child:
 
 
 class Parent:
-    """In a child: the way to its parent. The package's log goes there too."""
+    """The child's end of the pipe to its parent, to which the package's log goes too."""
 
     def __init__(self) -> None:
         """Take the pipe named on the command line, which processes started from here do not inherit."""

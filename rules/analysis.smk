@@ -23,7 +23,7 @@ rule analyze_traces:
         settings={
             "seed": config["seed"],
             "traces": [
-                study.trace_settings(config, type, scenario, PROMPTS) for type in TYPES for scenario in SCENARIOS
+                settings.trace_settings(config, type, scenario, PROMPTS) for type in TYPES for scenario in SCENARIOS
             ],
         },
         code=code("traces.analyze.write", files=["templates/traces.md.j2"], packages=TOKENIZING + DRAWING),

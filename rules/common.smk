@@ -13,12 +13,12 @@ from doubledraft import api_keys, escaping, provenance
 from doubledraft.traces.teacher import ask
 from doubledraft.traces.teacher import settings as teacher_settings
 from doubledraft.workflow import config as study
-from doubledraft.workflow import failures, fingerprint, locks
+from doubledraft.workflow import failures, fingerprint, folder, locks, settings
 
 try:
     config = study.check_config(config, schema=f"{workflow.basedir}/config/schema.yaml", files=workflow.configfiles)
-    study.check_folder(config["study"])
-    PROMPTS = study.prompt_digests(config, workflow.basedir)
+    folder.check_folder(config["study"])
+    PROMPTS = settings.prompt_digests(config, workflow.basedir)
     for argument in sys.argv[1:]:  # Snakemake would say of a misspelt scenario only that no rule makes the path
         study.check_target(argument, config)
 except study.StudyError as error:
@@ -69,7 +69,7 @@ ARMS = config["benchmark"]["arms"]  # that are timed: the target alone, and with
 DRAFTING = (  # how the arm with the draft drafts; None where it is not timed
     {key: config["benchmark"][key] for key in ("method", "draft_length")} if "speculative" in ARMS else None
 )
-ROLES = ["target", "draft"] if study.needs_draft(config) else ["target"]  # the models that are trained
+ROLES = ["target", "draft"] if settings.needs_draft(config) else ["target"]  # the models that are trained
 SHARED = config["engine"] | {  # settings of every job in which a model answers
     "max_model_len": config["benchmark"]["max_model_len"],
     "dtype": config["models"]["dtype"],
@@ -189,25 +189,25 @@ def parent_model(wildcards):
 
 def draft_model(wildcards):
     """Return the merged draft of a cell; nothing where no draft model is timed."""
-    if not study.needs_draft(config):
+    if not settings.needs_draft(config):
         return []
     return f"results/{wildcards.type}_{wildcards.scenario}/draft_merged"
 
 
 def cell_settings(wildcards):
     """Return the part of the config that a cell depends on, for its provenance."""
-    return study.cell_settings(config, wildcards.get("type", "untrained"), wildcards.scenario, PROMPTS)
+    return settings.cell_settings(config, wildcards.get("type", "untrained"), wildcards.scenario, PROMPTS)
 
 
 def trace_settings(wildcards):
     """Return the part of the config that a set of traces depends on, for the provenance of its audit."""
-    return study.trace_settings(config, wildcards.type, wildcards.scenario, PROMPTS)
+    return settings.trace_settings(config, wildcards.type, wildcards.scenario, PROMPTS)
 
 
 def cell_hashes(wildcards):
     """Return for each cell the hash of the part of the config that it depends on."""
-    settings = {cell: study.cell_settings(config, *cell.split("_", 1), PROMPTS) for cell in CELLS}
-    return {cell: provenance.config_hash(part) for cell, part in settings.items()}
+    parts = {cell: settings.cell_settings(config, *cell.split("_", 1), PROMPTS) for cell in CELLS}
+    return {cell: provenance.config_hash(part) for cell, part in parts.items()}
 
 
 def report_metrics(wildcards):
@@ -255,8 +255,8 @@ onstart:
         locks.hold(RUN_LOCK)
         if busy := locks.jobs_at_work(job_locks()):
             raise locks.Busy(busy)
-        study.check_folder(config["study"])  # another study may have come first since this one was read
-        study.check_dates({file for job in workflow.dag.needrun_jobs() for file in job.input}, time.time())
+        folder.check_folder(config["study"])  # another study may have come first since this one was read
+        folder.check_dates({file for job in workflow.dag.needrun_jobs() for file in job.input}, time.time())
     except (locks.Busy, study.StudyError) as error:
         raise WorkflowError(escaping.visible(str(error))) from None
     if any(map(asks_teacher, workflow.dag.needrun_jobs())):  # ask for the key now, not hours into the run

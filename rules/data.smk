@@ -30,6 +30,6 @@ rule fetch_questions:
     params:
         spec=question_spec,
         seed=config["seed"],
-        code=code("questions.fetch.fetch"),
+        code=code("questions.fetch.fetch", packages=GRADING),
     script:
         "../scripts/fetch_questions.py"

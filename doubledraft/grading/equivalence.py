@@ -1,8 +1,9 @@
 r"""Decide whether two answers are equal, by the rules that doubledraft.grading.grader states.
 
 Answers are taken apart (doubledraft.grading.parts); numbers, units and words are compared exactly and fast. What is
-left, one piece of algebra at a time, goes to a function `algebra(gold, prediction)` of the caller. In the worker process
-that is doubledraft.grading.algebra.compare; in the parent it raises NeedsAlgebra: nothing slow or hostile runs there.
+left, one piece of algebra at a time, goes to a function `algebra(gold, prediction)` of the caller. In the worker
+process that is doubledraft.grading.algebra.compare; in the parent it raises NeedsAlgebra: nothing slow or hostile runs
+there.
 """
 
 import re
@@ -40,7 +41,7 @@ BASE = re.compile(r"(-?)\(?(\d[\dA-F]*)\)?_\{?(?:\\text\{)?(\w+)\}*")
 
 PRODUCTS = re.compile(r"(?!no|on|[a-z]{2} (?:no|on))[a-z]{2} [a-z]{2}")  # `xy` and `yx`
 MOST_ITEMS = 20  # of an unordered list that have no equal text on the other side
-THOUSANDS = re.compile(r"\d{1,3}(?:,\d{3})+")
+THOUSANDS = re.compile(r"\d{1,3}(?:,[1-9]\d\d)+")  # which may also be a list
 CLOSED_INFINITY = re.compile(r"\[-\\infty|\\infty\]")
 
 

@@ -42,8 +42,7 @@ FUNCTIONS = "arcsin|arccos|arctan|sinh|cosh|tanh|sin|cos|tan|cot|sec|csc|log|ln|
 FUNCTION = re.compile(FUNCTIONS)
 UNIT_LETTERS = "mgshlLCF"  # behind a number the upright ones are units; all others are variables
 DECORATION = re.compile(r"\\(?:text)?color *\{\w+\}|\\underline(?![A-Za-z])")
-BOXED = re.compile(r"\\(?:boxed|fbox) *(?=\{)")
-PAIRS = (("**", "**"), ('"', '"'), ("'", "'"), ("`", "`"), ("\\text{", "}"), ("\\boxed{", "}"))
+PAIRS = (("**", "**"), ('"', '"'), ("'", "'"), ("`", "`"), ("\\text{", "}"), ("\\boxed{", "}"), ("\\fbox{", "}"))
 PERCENT = re.compile(r" ?(?:\\text ?\{ ?per ?cent ?\}|(?<![A-Za-z])per ?cent(?![A-Za-z])|\\%)")
 ROOT = re.compile(r"(?:√|(?<![\\A-Za-z])sqrt) ?(?:(\d+(?:\.\d+)?|[A-Za-z](?![A-Za-z]))|(?=[({]))")
 TOKEN = re.compile(r"\\[A-Za-z]+|\\.|\d+|.", re.DOTALL)
@@ -51,7 +50,6 @@ OPENED = str.maketrans(")]", "([")
 ARGUMENTS = {"\\frac": 2, "\\binom": 2, "\\sqrt": 1, "^": 1, "_": 1}
 REWRITTEN = (  # (pattern, replacement), in this order
     (r"\\[dtc](frac|binom)(?![A-Za-z])", r"\\\1"),
-    (r"\\(begin|end) ?\{[bB]matrix\}", r"\\\1{pmatrix}"),
     (r"\\langle(?![A-Za-z])", "("),
     (r"\\rangle(?![A-Za-z])", ")"),
     (r"\\degree(?![A-Za-z])", r"^\\circ"),
@@ -65,7 +63,7 @@ REWRITTEN = (  # (pattern, replacement), in this order
     (r"\\([gl]eq)slant(?![A-Za-z])", r"\\\1"),
     (r"(?<![A-Za-z])([apAP])\.([mM])(?![A-Za-z])\.?", r"\1\2"),
 )
-SPACES = ((r" (?=\\)", ""), (r" ?([^\w\s\\}]) ?", r"\1"), (r" ?\}(?: (?!\w))?", "}"))
+SPACES = ((r" (?=\\)", ""), (r" ?([^\w\s\\}]) ?", r"\1"))
 
 
 def plain(text: str) -> str:
@@ -74,7 +72,7 @@ def plain(text: str) -> str:
     text = REPEATING.sub(lambda match: f"{match[1]}\\overline{{{match[2] or match[3]}}}", text)
     text = formulas_bare(PRICE.sub("$", NO_SPACE.sub("", text)))
     text = _fonts(DECORATION.sub("", text)).replace("\\$", "$")
-    text = PERCENT.sub("%", LISTED.sub(";", SPACE.sub(" ", BOXED.sub(r"\\boxed", text))))
+    text = PERCENT.sub("%", LISTED.sub(";", SPACE.sub(" ", text)))
     while (inner := _unwrapped(text)) != text:
         text = inner
     text = ROOT.sub(lambda match: f"\\sqrt{{{match[1]}}}" if match[1] else "\\sqrt", text.replace("\\boxed", ""))
@@ -163,7 +161,7 @@ def _sequence(tokens: deque[str], until: str = "") -> str:
             inner = _sequence(tokens, "}")
             bare = re.fullmatch("[A-Za-z]|\\d+", inner) and not (written and written[-1].startswith("\\"))
             written.append(inner if bare else f"{{{inner}}}")
-        elif token == until.translate(OPENED):
+        elif token == until.translate(OPENED):  # a bracket of the kind that ends the argument
             written.append(token + _sequence(tokens, until) + until)
         else:
             written.append(token + _arguments(token, tokens, subscript_of=written[-1] if written else ""))

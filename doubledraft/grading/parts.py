@@ -35,9 +35,8 @@ COLON, UNION = re.compile(r":"), re.compile(r"\\cup(?![A-Za-z]) ?")
 UNION_SIGN = "\\cup"
 BRACKETS = ("()", "[]", "(]", "[)", "{}")
 REALS = re.compile(r"\\(?:mathbb\{R\}|R(?![A-Za-z]))|(?:all |the )*real numbers", re.IGNORECASE)
-LEFT_OUT = re.compile(r"(?:\\mathbb\{R\}|\(-\\infty,\\infty\)) ?\\setminus ?\\\{(?P<points>[^{}]*)\\\}")
 NOT_IN = re.compile(r"(\w)\\notin ?\\\{([^{},;]*)\\\}")
-PLUS_MINUS, MINUS_PLUS = re.compile(r"\\pm(?![A-Za-z]) ?"), re.compile(r"\\mp(?![A-Za-z]) ?")
+PLUS_MINUS = re.compile(r"\\pm(?![A-Za-z]) ?")
 
 
 def rewritten(text: str) -> str:
@@ -55,8 +54,6 @@ def rewritten(text: str) -> str:
     name, *values = text.split("=")
     if len(values) > 1 and len(split(text)) == 1 and re.fullmatch(NAME, name):  # `x=2+3=5`
         return f"{name}={values[-1]}"
-    if match := LEFT_OUT.fullmatch(text):
-        return _without(match["points"]) or text
     text = REALS.sub(r"(-\\infty,\\infty)", text)
     return text.rpartition("=")[2] if CALCULATION.fullmatch(text) else text
 
@@ -124,7 +121,7 @@ def _branches(item: str) -> list[str]:
         return [item]
     if signs > 1:
         raise Undecided("several signs ± in one value")
-    return [PLUS_MINUS.sub(one, MINUS_PLUS.sub(other, item)) for one, other in ("+-", "-+")]
+    return [PLUS_MINUS.sub(sign, item) for sign in "+-"]
 
 
 def solutions(text: str) -> tuple[str | None, str] | None:

@@ -71,14 +71,26 @@ def build(
     with whole_directory(figures) as folder:
         _draw(rows, folder)
         images = {name: inline(folder / name) for name in CAPTIONS}
-    page = {
+    page = _shown(rows, compared) | {
         "study": tables.visible(study),
-        "rows": rows,
-        "drafted": drafted(rows),
         "expected": len(expected),
         "missing": tables.visible(list(map(list, missing.items()))),
-        "fewer": tables.fewer_questions(rows),
         "costs": costs(asked),
+        "images": images,
+        "folder": Path(figures).name,
+    }
+    for path, template in ((markdown, "report.md.j2"), (html, "report.html.j2")):
+        with whole_file(path) as file:
+            file.write(pages.render(template, page, **FILTERS))
+    log.info("report: %d of %d cells", len(expected) - len(missing), len(expected))
+
+
+def _shown(rows: Sequence[Row], compared: Sequence[findings.Gain]) -> dict[str, object]:
+    """Return what both pages show of the rows."""
+    return {
+        "rows": rows,
+        "drafted": drafted(rows),
+        "fewer": tables.fewer_questions(rows),
         "breakdowns": tables.breakdowns(rows),
         "small": tables.SMALL,
         "conclusions": findings.conclusions(rows, compared),
@@ -88,13 +100,7 @@ def build(
         "together": {(gain.scenario, gain.type): gain for gain in compared},
         "provenance": made_by(rows),
         "captions": CAPTIONS,
-        "images": images,
-        "folder": Path(figures).name,
     }
-    for path, template in ((markdown, "report.md.j2"), (html, "report.html.j2")):
-        with whole_file(path) as file:
-            file.write(pages.render(template, page, **FILTERS))
-    log.info("report: %d of %d cells", len(expected) - len(missing), len(expected))
 
 
 def _current(rows: Sequence[Row], expected: Mapping[str, str]) -> tuple[list[Row], dict[str, str]]:

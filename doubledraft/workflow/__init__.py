@@ -1,6 +1,8 @@
 """What Snakemake needs of the library; nothing here decides a result, and no rule's fingerprint reaches it.
 
-config       checks of a config beyond its schema, and which part of it a result depends on
+config       checks of a config beyond its schema
+folder       checks of a study's folder: whose it is, dates of its files
+settings     which part of a config a result depends on
 fingerprint  a hash of the code that a rule depends on
 jobs         the lock and the log of a job
 locks        which run or job is working in a folder

@@ -1,17 +1,12 @@
-"""Checks of a study before any job runs: that its config makes sense, and that its folder belongs to it.
+"""Checks of a config before any job runs: the schema restricts each key by itself, the checks here keys together.
 
-Functions of the config alone, but for the folder. The schema restricts each key by itself; the checks here are about
-keys together. Every message names the key, the value found and what was expected.
+Functions of the config alone. Every message names the key, the value found and what was expected.
 """
 
 import copy
-import hashlib
 import importlib.util
-import json
 import math
-import os
 import re
-import shlex
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -37,16 +32,6 @@ MATH_ROWS = {  # rows with exactly these subjects and levels, counted in the rel
     (("algebra",), (1, 2)): {"train": 518, "test": 336},
     (("intermediate_algebra",), (3, 4)): {"train": 641, "test": 443},
 }
-CLOCK_SECONDS = 5.0  # by which the clocks of two machines may differ
-RECORDS = ("results/study.json", "data/study.json")  # each names the study that the files beside it belong to
-MADE = (  # patterns of what any study makes
-    "results/*/*.json*",
-    "results/*_*/*_adapter",
-    "data/ledger/*.jsonl",
-    "data/questions/*/*.jsonl",
-    "data/models/*/manifest.json",
-    "data/*/*/traces.jsonl",
-)
 _TARGETS = (  # the config keys of the names in a path that a user asks for; the first pattern that matches counts
     (re.compile(r"results/untrained_([^/]+)/"), ("scenarios",)),
     (re.compile(r"results/([^/_]+)_([^/]+)/"), ("types", "scenarios")),
@@ -80,49 +65,6 @@ def _refuse(problems: list[str]) -> None:
         raise StudyError("\n".join(problems))
 
 
-def check_folder(name: str, folder: str | Path = ".") -> None:
-    """Raise StudyError for a folder whose results or data belong to another study, or to an unknown one."""
-    folder = Path(folder)
-    owners = {record: _owner(folder / record) for record in RECORDS if (folder / record).exists()}
-    made = next((path for pattern in MADE for path in sorted(folder.glob(pattern))), None)
-    if made and not owners:
-        raise StudyError(
-            f"{made} is there, but nothing says which study made it ({' and '.join(RECORDS)} are missing): give this "
-            f"study a folder of its own with `--directory PATH`, or, if {name!r} made it, say so: "
-            f"""echo '{{"study": "{name}"}}' > {folder / RECORDS[0]}"""
-        )
-    for record, owner in owners.items():
-        if owner != name:
-            raise StudyError(
-                f"{folder / record} says that study {owner!r} made what is here, and the config is of study {name!r}: "
-                f"run it in a folder of its own with `--directory PATH`, or set the key `study` to {owner!r} to go on "
-                "here"
-            )
-
-
-def check_dates(files: Iterable[str | Path], now: float) -> None:
-    """Refuse inputs dated after `now` (seconds since 1970), as a wrong clock or an archive leaves them.
-
-    Snakemake would take what a job makes of them for older than they are, and remove it when the job is done.
-    """
-    for file in sorted(str(file) for file in files):
-        if os.path.exists(file) and (ahead := os.path.getmtime(file) - now) > CLOCK_SECONDS:
-            raise StudyError(
-                f"{file} is dated {ahead / 3600:.1f} h in the future, so that Snakemake would remove what is made of "
-                f"it: `touch {shlex.quote(file)}`, after a look at the clock of this machine"
-            )
-
-
-def _owner(record: Path) -> str:
-    try:
-        return json.loads(record.read_text(encoding="utf-8"))["study"]
-    except (ValueError, KeyError, TypeError):
-        raise StudyError(
-            f"""{record} should say which study this folder belongs to, as {{"study": "NAME"}}, and cannot be read: """
-            "write it anew, or run in another folder with `--directory PATH`"
-        ) from None
-
-
 def check_target(path: str, config: dict) -> None:
     """Raise StudyError for a requested path whose type, scenario or model is not in the config."""
     known = {
@@ -138,75 +80,6 @@ def check_target(path: str, config: dict) -> None:
                         f"{path}: config key {key} has no {name!r}: expected one of {', '.join(known[key])}"
                     )
             return
-
-
-def prompt_digests(config: dict, folder: str | Path) -> dict[str, str]:
-    """Return the sha256 of every prompt file in use, by type or by `teacher.{role}`; paths are relative to `folder`.
-
-    Raise StudyError for a file that cannot be read.
-    """
-    files = {name: (f"types.{name}.prompt", entry["prompt"]) for name, entry in config["types"].items()}
-    for role in {role for type in config["types"] for role in section.roles(config, type)}:
-        files[f"teacher.{role}"] = (f"teacher.prompts.{role}", config["teacher"]["prompts"][role])
-    digests = {}
-    for name, (key, path) in files.items():
-        try:
-            digests[name] = hashlib.sha256(Path(folder, path).read_bytes()).hexdigest()
-        except OSError as error:
-            raise StudyError(
-                f"config key {key} is {path!r}: expected a file, relative to the Snakefile, that can be read: "
-                f"{error.strerror}"
-            ) from None
-    return digests
-
-
-def cell_settings(config: dict, type: str, scenario: str, prompts: dict[str, str]) -> dict:
-    """Return what a cell's metrics depend on: its part of the config and the digests of its prompts (`prompt_digests`).
-
-    The type `untrained` stands for the base model, which answers the prompts of all types.
-    """
-    models, benchmark = config["models"], config["benchmark"]
-    types = {name: entry | {"prompt_sha256": prompts[name]} for name, entry in config["types"].items()}
-    settings = {
-        "study": config["study"],
-        "seed": config["seed"],
-        "scenario": config["scenarios"][scenario],
-        "target": source_chain(models, models["target"]),
-        "dtype": models["dtype"],
-        "engine": config["engine"],
-    }
-    if type == "untrained":
-        shared = {key: benchmark[key] for key in ("limit", "max_model_len")}
-        return settings | {"types": types, "untrained": config["untrained"], "benchmark": shared}
-    unused = {"report_to"} | (set() if needs_draft(config) else {"draft"})
-    settings |= {
-        "type": types[type],
-        "teacher": section.traced(section.used(config["teacher"]))
-        | {f"{role}_sha256": prompts[f"teacher.{role}"] for role in section.roles(config, type)},
-        "train": {key: value for key, value in config["train"].items() if key not in unused},
-        "benchmark": benchmark,
-    }
-    if not needs_draft(config):
-        return settings
-    return settings | {"draft": source_chain(models, models["draft"]), "distill": config["distill"]}
-
-
-def needs_draft(config: dict) -> bool:
-    """Return whether a draft model is timed, and so distilled and trained."""
-    return "speculative" in config["benchmark"]["arms"] and config["benchmark"]["method"] != "ngram"
-
-
-def trace_settings(config: dict, type: str, scenario: str, prompts: dict[str, str]) -> dict:
-    """Return the part of `cell_settings` that traces and their audit depend on; the target's tokenizer counts."""
-    settings = cell_settings(config, type, scenario, prompts)
-    made = {key: config["types"][type].get(key) for key in ("condense", "by")}
-    return {key: settings[key] for key in ("study", "seed", "scenario", "target", "teacher")} | {"type": made}
-
-
-def source_chain(models: dict, name: str) -> list[dict]:
-    """Return the config entry of a model, then those of the models that it is pruned from, nearest first."""
-    entry = models["sources"][name]
-    return [{"model": name, **entry}] + (source_chain(models, entry["of"]) if entry["source"] == "prune" else [])
 
 
 def _without_null(entry: dict) -> dict:

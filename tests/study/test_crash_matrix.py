@@ -39,6 +39,7 @@ TARGETS = {  # rule: what is asked for, in the order of the study
     "audit_traces": "data/cod/apples/audit.json",
     "analyze_traces": "results/analysis/analysis.md",
     "train_target": f"{CELL}/target_adapter",
+    "draw_loss": f"{CELL}/target_loss.png",
     "merge_target": f"{CELL}/distill_merged",
     "distill": f"{CELL}/distilled.jsonl",
     "train_draft": f"{CELL}/draft_adapter",
@@ -64,7 +65,7 @@ class Study:
         self.folder.mkdir()
 
     def job(self, target: str) -> tuple[str, list[str]]:
-        """Give the log of the job that makes a target, and the files that it names, in order.
+        """Return the log of the job that makes a target, and the files that it names, in order.
 
         The last one is what to ask for: whoever asks for one before it gets it, whole, though the last may be missing.
         """
@@ -79,7 +80,7 @@ class Study:
 
 @pytest.fixture(scope="session")
 def study(tmp_path_factory) -> Study:
-    """Give the undisturbed study, of which nothing is made yet."""
+    """Return the undisturbed study, of which nothing is made yet."""
     return Study(tmp_path_factory.mktemp("matrix"))
 
 
@@ -91,7 +92,7 @@ def place(study, tmp_path) -> Path:
 
 @pytest.fixture
 def disk(place) -> Iterator[Path]:
-    """Give a small disk of its own."""
+    """Return a small disk of its own."""
     try:
         with small_disk(place, DISK) as folder:
             yield folder

@@ -37,7 +37,7 @@ NAMES = ("Ada", "Ben", "Cleo", "Dan", "Eva", "Finn")
 
 
 def apples(sums: list[tuple[int, int]]) -> str:
-    """Give one question a sum, as a user's file has it."""
+    """Return one question per sum, as rows of a file of the user's own."""
     rows = []
     for number, (have, more) in enumerate(sums):
         name = NAMES[number % len(NAMES)]
@@ -71,13 +71,14 @@ def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory) -> Path:
-    """Give a folder where one cell, its untrained baseline and the report were made."""
+    """Return a folder where one cell, its untrained baseline and the report were made."""
     folder = tmp_path_factory.mktemp("study")
     sums = [(have, more) for have in range(1, 10) for more in range(1, 7)]
     (folder / "train.jsonl").write_text(apples([pair for i, pair in enumerate(sums) if i % 9 != 4]))
     (folder / "test.jsonl").write_text(apples([pair for i, pair in enumerate(sums) if i % 9 == 4]))
     (folder / "study.yaml").write_text(CONFIG.format(train=folder / "train.jsonl", test=folder / "test.jsonl"))
     targets = ["results/cod_apples/metrics.json", "results/untrained_apples/metrics.json", "results/report/report.html"]
+    targets += [f"results/cod_apples/{role}_loss.png" for role in ("target", "draft")]
     result = snakemake(folder, *targets)
     assert result.returncode == 0, result.stderr[-6000:]
     return folder

@@ -23,14 +23,14 @@ TRAIN, LAST = "data/questions/apples/train.jsonl", "data/questions/apples/manife
 
 @pytest.fixture(scope="module")
 def asked(tmp_path_factory) -> tuple[str, ...]:
-    """Give what every run here is asked: the last file of the step that writes the questions of the miniature study."""
+    """Return the arguments of every run here: the last file of the job that writes the miniature study's questions."""
     config = miniature.build(tmp_path_factory.mktemp("inputs"))
     return ("--configfile", str(config), "--", LAST)
 
 
 @pytest.fixture(scope="module")
 def uninterrupted(asked, tmp_path_factory) -> Path:
-    """Give a folder whose run nothing disturbed."""
+    """Return a folder whose run nothing disturbed."""
     folder = tmp_path_factory.mktemp("uninterrupted")
     assert run(folder, *asked).code == 0
     return folder

@@ -46,7 +46,7 @@ with open("ran.jsonl", "a") as file:
 
 
 def profile(name: str) -> dict:
-    """Give a profile as it is written."""
+    """Return a profile as it is written."""
     return yaml.safe_load((ROOT / f"profiles/{name}/profile.yaml").read_text())
 
 
@@ -57,7 +57,7 @@ EVERYTHING = ("all", "results/cod_hard/cross_check.json")  # the one rule that n
 
 
 def planned(name: str, *arguments: str) -> dict[str, dict[str, str]]:
-    """Give the resources of every rule in a dry run with a profile."""
+    """Return the resources of every rule in a dry run with a profile."""
     outcome = snakemake("-n", "--workflow-profile", f"profiles/{name}", *arguments, folder=ROOT)
     assert outcome.code == 0, outcome.text
     blocks = re.findall(r"^( *)(?:local)?rule (\w+):\n((?:\1 +.*\n)+)", outcome.text, re.MULTILINE)
@@ -127,7 +127,7 @@ def test_a_model_over_more_gpus_than_there_are_is_refused_before_any_job(tmp_pat
 
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory) -> list[dict]:
-    """Give what two cells ran, and when, on a made-up machine of two GPUs; steps on a GPU only take it for a while."""
+    """Return what two cells ran, and when, on a made-up machine of two GPUs; jobs on a GPU only hold it for a while."""
     folder = copy_workflow(tmp_path_factory.mktemp("gpus"))
     put_stand_ins(folder)
     (folder / "gpu_step.py").write_text(GPU_STEP)
@@ -151,7 +151,7 @@ def ran(tmp_path_factory) -> list[dict]:
 
 
 def overlapping(ran: list[dict]) -> list[tuple[dict, dict]]:
-    """Give the pairs of jobs that ran at the same time."""
+    """Return the pairs of jobs that ran at the same time."""
     return [(a, b) for a, b in combinations(ran, 2) if a["began"] < b["ended"] and b["began"] < a["ended"]]
 
 

@@ -25,8 +25,10 @@ TIMED = {"merge_target": 6, "merge_draft": 6, "time_arms": 6, **JUDGED}
 DRAFTED = {"train_draft": 6, "draw_loss": 6, **TIMED}
 DISTILLED = {"distill": 6, **DRAFTED, "merge_target": 12}  # merged once to distil and once to be timed
 TRAINED = {"train_target": 6, **DISTILLED, "draw_loss": 12}
-GRADED = {"score_untrained": 3, "write_cot": 3, "summarize_cod": 3, "audit_traces": 6, "analyze_traces": 1, **TRAINED}
-ANSWERED = {"generate_untrained": 6, "score_untrained": 3, **DISTILLED}
+UNTRAINED = {"generate_untrained": 6, "score_untrained": 3}
+ANSWERED = {**UNTRAINED, **DISTILLED}
+TRACED = {"write_cot": 3, "summarize_cod": 3, "audit_traces": 6, "analyze_traces": 1}
+GRADED = {"fetch_questions": 3, **UNTRAINED, **TRACED, **TRAINED}  # a gold that does not equal itself is no question
 COD = {rule: -(-count // 2) for rule, count in TRAINED.items()}  # one type of two; the report is one
 CONDENSED = {"summarize_cod": 3, "audit_traces": 3, "analyze_traces": 1, "score_untrained": 3, **COD}
 SCORED = {**JUDGED, "score_untrained": 3}
@@ -90,7 +92,7 @@ EDITS = [
     Edit("a template of the report", {"report": 1}, "doubledraft/templates/report.md.j2", r"\Z", "\nedited\n"),
     Edit(
         "a formula of acceptance",
-        SCORED,
+        JUDGED,
         "doubledraft/evaluation/acceptance.py",
         r"range\(draft_length \+ 1\)",
         "range(draft_length + 2)",

@@ -32,7 +32,7 @@ def command_named(folder: Path, name: str, body: str) -> Path:
 
 
 def with_free_disk(folder: Path, kilobytes: int = 99_999_999) -> str:
-    """Give a PATH on which `df` finds this much free space, whatever this machine has."""
+    """Return a PATH on which `df` finds this much free space, whatever this machine has."""
     command_named(folder / "bin", "df", f"echo Filesystem; echo /dev/x 9 9 {kilobytes} 50% /")
     return f"{folder / 'bin'}:{os.environ['PATH']}"
 

@@ -52,7 +52,7 @@ def configured(folder: Path, model: Path | None = None, **teacher) -> Path:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory) -> Path:
-    """Give a folder in which stand-ins made the traces of a paid teacher."""
+    """Return a folder in which stand-ins made the traces of a paid teacher."""
     folder = copy_workflow(tmp_path_factory.mktemp("made"))
     put_stand_ins(folder)
     first = snakemake("--configfile", str(configured(folder)), "--", *TARGETS, folder=folder)
@@ -144,7 +144,7 @@ def test_a_missing_key_stops_a_run_before_its_first_job_and_no_dry_run(tmp_path)
 
 
 def solutions() -> dict[str, Trace]:
-    """Give the solution of every question of the study by the question's text."""
+    """Return the solution of every question of the study by the question's text."""
     asked = generate.generate("easy", "train", COUNT, 17, "easy")
     return {trace.question: trace for trace in oracle.write_traces(asked)}
 

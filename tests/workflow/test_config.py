@@ -2,36 +2,14 @@
 
 import copy
 import importlib
-import os
-import subprocess
-from pathlib import Path
 
 import pytest
-import yaml
 
-from doubledraft.provenance import config_hash
 from doubledraft.workflow import config as study
-
-CONFIG = Path(__file__).parents[2] / "config"
-SCHEMA = CONFIG / "schema.yaml"
-DEFAULT = yaml.safe_load((CONFIG / "config.yaml").read_text())
-
-
-def changed(path: str, value: object) -> dict:
-    """Give the default config with one key set."""
-    config = copy.deepcopy(DEFAULT)
-    *parents, last = path.split("/")
-    place = config
-    for key in parents:
-        place = place[key]
-    place[last] = value
-    return config
-
+from tests.helpers.default_config import DEFAULT, PAID, SCHEMA, changed, paid
 
 MATH = {"source": "math", "subjects": ["algebra"], "levels": [2, 1], "train": 518, "test": 336}
 RULE = {"min_steps": 3, "max_steps": 5, "max_words": 5}
-PAID = DEFAULT["teacher"] | {"name": "openai", "model": "tiny", "price": {"input": 1, "output": 2}, "budget": 3}
-PROMPTS = study.prompt_digests(DEFAULT, CONFIG.parent)
 TYPE = {"prompt": "config/prompts/cod.yaml", "max_tokens": 96}
 
 
@@ -177,16 +155,6 @@ def test_a_count_that_is_no_whole_number_is_refused_by_its_key(value):
         study.check_config(changed("scenarios/easy/train", value), SCHEMA)
 
 
-def test_an_input_from_the_future_is_refused_with_the_command_that_mends_it(tmp_path):
-    now, files = 1_800_000_000.0, [tmp_path / name for name in ("old.yaml", "a new.yaml", "none.yaml")]
-    for file, seconds in zip(files[:2], (0, 7200), strict=True):
-        file.touch()
-        os.utime(file, (now + seconds, now + seconds))
-    study.check_dates([files[0], files[2]], now)
-    with pytest.raises(study.StudyError, match=rf"a new\.yaml is dated 2\.0 h in the future.*`touch '{files[1]}'`"):
-        study.check_dates(files, now)
-
-
 def test_null_leaves_a_scenario_out_and_an_inherited_key_too():
     config = changed("scenarios/medium", None)
     config["scenarios"]["hard"] |= MATH | {"difficulty": None}
@@ -208,47 +176,6 @@ def test_config_given_is_left_as_it_was():
     before = copy.deepcopy(config)
     study.check_config(config, SCHEMA)
     assert config == before
-
-
-@pytest.mark.parametrize("record", study.RECORDS)
-def test_folder_of_another_study_is_refused_by_both_names(tmp_path, record):
-    study.check_folder("mine", tmp_path)
-    record = tmp_path / record
-    record.parent.mkdir()
-    record.write_text('{"study": "default"}')
-    study.check_folder("default", tmp_path)
-    with pytest.raises(study.StudyError, match=r"study\.json .*'default'.*'mine'.*--directory"):
-        study.check_folder("mine", tmp_path)
-    record.write_text("{")
-    with pytest.raises(study.StudyError, match=r"study\.json .* cannot be read"):
-        study.check_folder("mine", tmp_path)
-
-
-@pytest.mark.parametrize(
-    "made",
-    [
-        "data/ledger/cot_easy.jsonl",
-        "data/questions/easy/train.jsonl",
-        "data/models/small/manifest.json",
-        "results/cod_easy/metrics.json",
-        "results/cod_easy/target_adapter/adapter_model.safetensors",
-    ],
-)
-def test_folder_with_what_nobody_owns_is_refused_until_somebody_does(tmp_path, made):
-    (tmp_path / made).parent.mkdir(parents=True)
-    (tmp_path / made).touch()
-    with pytest.raises(study.StudyError, match=r"nothing says which study made it .*--directory") as caught:
-        study.check_folder("mine", tmp_path)
-    (tmp_path / "results").mkdir(exist_ok=True)
-    subprocess.run(str(caught.value).partition("say so: ")[2], shell=True, check=True)
-    study.check_folder("mine", tmp_path)
-
-
-def test_a_folder_with_logs_and_files_of_the_user_is_nobodys(tmp_path):
-    for file in ("results/logs/record_study.log", "results/.run.lock", "data/README.md", "data/raw/mine/train.jsonl"):
-        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / file).touch()
-    study.check_folder("mine", tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -283,67 +210,7 @@ def test_target_of_the_config_and_anything_else_passes(path):
     study.check_target(path, DEFAULT)
 
 
-def test_settings_of_a_cell_hold_what_it_depends_on_and_no_more():
-    cell = study.cell_settings(DEFAULT, "cod", "hard", PROMPTS)
-    assert [part["model"] for part in cell["draft"]] == ["smollm2-135m-4l", "smollm2-135m"]
-    assert cell["benchmark"]["draft_length"] == DEFAULT["benchmark"]["draft_length"]
-    assert "report_to" not in cell["train"] and "easy" not in str(cell)
-    untrained = study.cell_settings(DEFAULT, "untrained", "hard", PROMPTS)
-    assert "draft_length" not in untrained["benchmark"] and "train" not in untrained
-
-
-def test_settings_of_a_cell_without_a_draft_model_hold_nothing_of_one():
-    cell = study.cell_settings(changed("benchmark/method", "ngram"), "cod", "hard", PROMPTS)
-    assert not {"draft", "distill"} & cell.keys() and "draft" not in cell["train"]
-    assert "target" in cell["train"]
-
-
-def test_another_text_of_a_prompt_gives_its_cells_another_hash_and_no_other(tmp_path):
-    (tmp_path / "config/prompts").mkdir(parents=True)
-    for name in ("cot", "cod"):
-        (tmp_path / f"config/prompts/{name}.yaml").write_text("system: Think.\n")
-    before = study.prompt_digests(DEFAULT, tmp_path)
-    (tmp_path / "config/prompts/cod.yaml").write_text("system: Draft.\n")
-    after = study.prompt_digests(DEFAULT, tmp_path)
-
-    def changes(type: str) -> bool:
-        one, other = (config_hash(study.cell_settings(DEFAULT, type, "hard", digests)) for digests in (before, after))
-        return one != other
-
-    assert changes("cod") and changes("untrained") and not changes("cot")
-
-
-def test_prompt_file_that_is_not_there_is_named_by_its_key(tmp_path):
-    with pytest.raises(study.StudyError, match=r"types\.cot\.prompt is 'config/prompts/cot\.yaml'.*No such file"):
-        study.prompt_digests(DEFAULT, tmp_path)
-
-
-def paid(**changes: object) -> dict:
-    """Give the default config with a paid teacher that condenses."""
-    config = changed("teacher", PAID | changes)
-    config["types"]["cod"]["by"] = "teacher"
-    return study.check_config(config, SCHEMA)
-
-
 def test_a_teacher_keeps_only_the_keys_that_mean_something_to_it():
     assert study.check_config(changed("teacher", PAID | {"name": "oracle"}), SCHEMA)["teacher"] == {"name": "oracle"}
     assert "pending_hours" not in paid()["teacher"] and "concurrency" in paid()["teacher"]
     assert "concurrency" not in paid(name="gemini")["teacher"]
-
-
-def test_cells_depend_on_what_makes_the_traces_and_not_on_limits():
-    def settings(config: dict, type: str = "cod") -> str:
-        return config_hash(study.cell_settings(config, type, "hard", study.prompt_digests(config, CONFIG.parent)))
-
-    assert settings(paid()) == settings(paid(budget=9, min_yield=0, concurrency=1, price={"input": 0, "output": 0}))
-    assert settings(paid()) != settings(paid(model="other"))
-    cell = study.cell_settings(paid(), "cod", "hard", study.prompt_digests(paid(), CONFIG.parent))
-    assert {"solve_sha256", "condense_sha256"} < cell["teacher"].keys() and "budget" not in cell["teacher"]
-    cell = study.cell_settings(paid(), "cot", "hard", study.prompt_digests(paid(), CONFIG.parent))
-    assert "condense_sha256" not in cell["teacher"]
-
-
-def test_a_prompt_of_the_teacher_that_is_not_there_is_named_by_its_key():
-    config = paid(prompts=PAID["prompts"] | {"condense": "config/prompts/nope.yaml"})
-    with pytest.raises(study.StudyError, match=r"teacher\.prompts\.condense is 'config/prompts/nope\.yaml'"):
-        study.prompt_digests(config, CONFIG.parent)

@@ -13,7 +13,7 @@ STUDIES = ("config.yaml", "qwen3.yaml", "qwen2.5.yaml")
 
 
 def merged(name: str) -> dict:
-    """Give a study's config, merged as Snakemake merges it."""
+    """Return a study's config, merged as Snakemake merges it."""
     config = load_configfile(ROOT / "config/config.yaml")
     update_config(config, load_configfile(ROOT / "config" / name))
     return config

@@ -21,7 +21,7 @@ sys.stdin.read()
 
 @pytest.fixture
 def machine(tmp_path):
-    """Give a function that starts a job on a machine of three GPUs and waits for the devices that it sees."""
+    """Return a function that starts a job on a machine of three GPUs and waits for the devices that it sees."""
     program = tmp_path / "nvidia-smi"
     program.write_text("#!/bin/sh\nprintf '0, GPU-a\\n1, GPU-b\\n2, GPU-c\\n'\n")
     program.chmod(0o755)
@@ -50,7 +50,7 @@ def machine(tmp_path):
 
 
 def devices(job: subprocess.Popen) -> str:
-    """Give the CUDA_VISIBLE_DEVICES that a job ended up with."""
+    """Return the CUDA_VISIBLE_DEVICES that a job ended up with."""
     return job.stdout.readline().split()[0]
 
 

@@ -22,7 +22,7 @@ HOLD = (
 
 @contextmanager
 def held(path: Path):
-    """Let another process hold a lock; gives the process."""
+    """Start a process that holds a lock, and return it."""
     with subprocess.Popen([sys.executable, "-c", HOLD, path], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "on\n"
         yield process

@@ -1,8 +1,8 @@
 """`profiles/slurm` on a real SLURM of two nodes; needs root and the packages that cluster.sh names.  make test-slurm
 
-Two studies go through the profile. A cell of the default study with stand-ins for its steps (tests/helpers/running.py) meets
-what happens on clusters: one job is cancelled, one loses its node. The miniature study is real, questions to a trained
-adapter on a tiny random model, and is held against a run on this machine alone.
+Two studies go through the profile. A cell of the default study with stand-ins for its steps (tests/helpers/running.py)
+meets what happens on clusters: one job is cancelled, one loses its node. The miniature study is real, questions to a
+trained adapter on a tiny random model, and is held against a run on this machine alone.
 """
 
 import os
@@ -55,7 +55,7 @@ def scontrol(*arguments: str) -> str:
 
 
 def jobs(folder: Path) -> list[dict[str, str]]:
-    """Give all that SLURM knows of the jobs of a folder, oldest first."""
+    """Return all that SLURM knows of the jobs of a folder, oldest first."""
     lines = scontrol("show", "job", "--oneliner").splitlines()
     known = [dict(re.findall(r"(\w+)=(\S*)", line)) for line in lines]
     mine = [job for job in known if job.get("WorkDir") == str(folder)]
@@ -92,7 +92,7 @@ class Login:
 
 
 def megabytes(job: dict[str, str]) -> float:
-    """Give the memory that a job asked for."""
+    """Return the memory that a job asked for."""
     number, unit = re.fullmatch(r"([\d.]+)([MG])", job["MinMemoryNode"]).groups()
     return float(number) * {"M": 1, "G": 1024}[unit]
 
@@ -102,7 +102,7 @@ def megabytes(job: dict[str, str]) -> float:
 
 @pytest.fixture(scope="module")
 def cell(tmp_path_factory) -> Path:
-    """Give the folder of a cell whose first training was cancelled and whose distillation lost its node."""
+    """Return the folder of a cell whose first training was cancelled and whose distillation lost its node."""
     folder = copy_workflow(tmp_path_factory.mktemp("cell"))
     put_stand_ins(folder)
     step = "echo gpu ${{CUDA_VISIBLE_DEVICES-}} > {log}; while test -e hold.{rule}; do sleep 0.2; done"
@@ -191,7 +191,7 @@ class Miniature:
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory) -> Miniature:
-    """Give the miniature study, after both runs."""
+    """Return the miniature study, after both runs."""
     inputs, bin, *folders = map(tmp_path_factory.mktemp, ("inputs", "bin", "slurm", "here"))
     smi = bin / "nvidia-smi"  # lists the GPU of slurm.conf, as a driver would; torch finds none and trains without
     smi.write_text("#!/bin/sh\necho 0, GPU-made-up\n")

@@ -1,0 +1,76 @@
+"""The part of a config that a result depends on, as its provenance records it."""
+
+import hashlib
+from pathlib import Path
+
+from doubledraft.traces.teacher import settings as section
+from doubledraft.workflow.config import StudyError
+
+
+def prompt_digests(config: dict, folder: str | Path) -> dict[str, str]:
+    """Return the sha256 of every prompt file in use, by type or by `teacher.{role}`; paths are relative to `folder`.
+
+    Raise StudyError for a file that cannot be read.
+    """
+    files = {name: (f"types.{name}.prompt", entry["prompt"]) for name, entry in config["types"].items()}
+    for role in {role for type in config["types"] for role in section.roles(config, type)}:
+        files[f"teacher.{role}"] = (f"teacher.prompts.{role}", config["teacher"]["prompts"][role])
+    digests = {}
+    for name, (key, path) in files.items():
+        try:
+            digests[name] = hashlib.sha256(Path(folder, path).read_bytes()).hexdigest()
+        except OSError as error:
+            raise StudyError(
+                f"config key {key} is {path!r}: expected a file, relative to the Snakefile, that can be read: "
+                f"{error.strerror}"
+            ) from None
+    return digests
+
+
+def cell_settings(config: dict, type: str, scenario: str, prompts: dict[str, str]) -> dict:
+    """Return what a cell's metrics depend on: its part of the config and the digests of its prompts (`prompt_digests`).
+
+    The type `untrained` stands for the base model, which answers the prompts of all types.
+    """
+    models, benchmark = config["models"], config["benchmark"]
+    types = {name: entry | {"prompt_sha256": prompts[name]} for name, entry in config["types"].items()}
+    settings = {
+        "study": config["study"],
+        "seed": config["seed"],
+        "scenario": config["scenarios"][scenario],
+        "target": source_chain(models, models["target"]),
+        "dtype": models["dtype"],
+        "engine": config["engine"],
+    }
+    if type == "untrained":
+        shared = {key: benchmark[key] for key in ("limit", "max_model_len")}
+        return settings | {"types": types, "untrained": config["untrained"], "benchmark": shared}
+    unused = {"report_to"} | (set() if needs_draft(config) else {"draft"})
+    settings |= {
+        "type": types[type],
+        "teacher": section.traced(section.used(config["teacher"]))
+        | {f"{role}_sha256": prompts[f"teacher.{role}"] for role in section.roles(config, type)},
+        "train": {key: value for key, value in config["train"].items() if key not in unused},
+        "benchmark": benchmark,
+    }
+    if not needs_draft(config):
+        return settings
+    return settings | {"draft": source_chain(models, models["draft"]), "distill": config["distill"]}
+
+
+def needs_draft(config: dict) -> bool:
+    """Return whether a draft model is timed, and so distilled and trained."""
+    return "speculative" in config["benchmark"]["arms"] and config["benchmark"]["method"] != "ngram"
+
+
+def trace_settings(config: dict, type: str, scenario: str, prompts: dict[str, str]) -> dict:
+    """Return the part of `cell_settings` that traces and their audit depend on; the target's tokenizer counts."""
+    settings = cell_settings(config, type, scenario, prompts)
+    made = {key: config["types"][type].get(key) for key in ("condense", "by")}
+    return {key: settings[key] for key in ("study", "seed", "scenario", "target", "teacher")} | {"type": made}
+
+
+def source_chain(models: dict, name: str) -> list[dict]:
+    """Return the config entry of a model, then those of the models that it is pruned from, nearest first."""
+    entry = models["sources"][name]
+    return [{"model": name, **entry}] + (source_chain(models, entry["of"]) if entry["source"] == "prune" else [])
