@@ -137,9 +137,7 @@ class Grader:
         line = self._worker.stdout.readline() if ready else b""
         if not line:
             self._stop()
-            raise RuntimeError(
-                f"the grading process ended or did not reply within {seconds:g} s; see its messages above"
-            )
+            raise RuntimeError(f"the grading process ended, or was silent for {seconds:g} s; see its log above")
         return line
 
     def _stop(self) -> None:
