@@ -23,7 +23,7 @@ MOST_DIGITS = 300  # that may cancel before two values count as equal
 ENOUGH = 3  # points at which values must agree
 IMAGINARY = re.compile(r"(?<![\\A-Za-z])i(?![A-Za-z])|\\sqrt\{-")
 DROPPED = re.compile(  # by the grammar, without notice
-    r"['\"]|\\(?:approx|simeq|sim|dots|cdots|pmod|bmod|lnot)(?![A-Za-z])|\d_|\^\{?(?:T|\\top)\}?(?![A-Za-z])"
+    r"['\"]|\\(?:approx|simeq|sim|dots|cdots|[pb]?mod|lnot)(?![A-Za-z])|\d(?:\^\{[^{}]*\})?_|\^\{?(?:T|\\top)\}?(?![A-Za-z])"
 )
 COMMAND = re.compile(r"\\(?:begin|end)\{\w+\}|\\mathbb\{R\}|\\[A-Za-z]+")
 POINTS = ("-29/13", "17/11", "36/97", "-71/97", "211/17")  # values of variables, rational, of both signs

@@ -68,7 +68,7 @@ SPACES = ((r" (?=\\)", ""), (r" ?([^\w\s\\}]) ?", r"\1"))
 
 def plain(text: str) -> str:
     """Return an answer in its one spelling: plain signs and digits, no wrappers, no spaces but between words."""
-    text = DOTS.sub(r"\\dots ", _characters(text)).replace("{,}", ",")
+    text = DOTS.sub(r"\\dots ", _characters(text).replace("{,}", ","))
     text = REPEATING.sub(lambda match: f"{match[1]}\\overline{{{match[2] or match[3]}}}", text)
     text = formulas_bare(PRICE.sub("$", NO_SPACE.sub("", text)))
     text = _fonts(DECORATION.sub("", text)).replace("\\$", "$")
@@ -111,6 +111,7 @@ def _characters(text: str) -> str:
     text = AREA.sub(r"\\text{ \1}\2", text)
     text = re.sub("[¼-¾⅐-⅞]", lambda match: " " + unicodedata.normalize("NFKC", match[0]).replace("\u2044", "/"), text)
     text = re.sub("[⁰¹²³⁴-⁹⁺⁻ⁿ]+", lambda match: f"^{{{match[0].translate(SUPERSCRIPTS)}}}", text)
+    text = re.sub(r"^\s*~", r"\\approx ", text)  # elsewhere a space
     text = unicodedata.normalize("NFKC", THOUSANDS.sub(",", text.translate(PLAIN)))
     return text.translate(PLAIN)
 

@@ -17,8 +17,9 @@ CHANGING = re.compile(  # words that change the number before them, or join it t
     rf"\b(?:{'|'.join([*NUMBERS, *(f'{word}s?' for word in FRACTIONS)])}|\w*(?:[bmr]illion|dred|sand)ths?"
     r"|\w*[bmrt]illions?|hundreds?|thousands?|tens|dozens?|scores?|gross|couples?|quarters?|myriads?|lakhs?|crores?"
     r"|googol\w*|mln|bn|double|twice|thrice|and|or|not|no|to|of|below|above|plus|minus|negative|positive|less|fewer|than"
-    r"|at|times(?! as\b|$)|over|by|versus|vs|point|basis|percentage|remainder|modulo|mod|choose|factorial|squared|cubed"
-    r"|root|power|imaginary|complex|pi|sqrt|sin|cos|tan|cot|log|exp|alpha|beta|gamma|delta|theta|lambda|sigma|phi|omega)\b"
+    r"|at|times(?! as\b|$)|over|by|versus|vs|point|basis|percentage|reciprocals?|inverses?|remainder|modulo|mod|choose"
+    r"|factorial|squared|cubed|root|power|imaginary|complex|pi|sqrt|sin|cos|tan|cot|log|exp"
+    r"|alpha|beta|gamma|delta|theta|lambda|sigma|phi|omega)\b"
 )
 PLURAL = re.compile(r"[a-z]{2,}(?<![sui])s\b")  # `apples`, but no `gross`, `minus`, `basis`
 CURRENCY = {

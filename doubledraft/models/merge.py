@@ -15,7 +15,7 @@ from doubledraft.log import log
 from doubledraft.machine import use_own_cores
 from doubledraft.models import chat_template
 from doubledraft.models.folder import ITEM_BYTES, ModelError, copy_tokenizer, read_config, require_space, write_manifest
-from doubledraft.models.inspect import load_model
+from doubledraft.models.inspect import load_model, load_tokenizer
 from doubledraft.models.safety import refuse_unsafe, refuse_unsafe_adapter
 from doubledraft.records import Question, read_records
 
@@ -52,7 +52,6 @@ def merge(
     """
     import torch
     from peft import PeftModel
-    from transformers import AutoTokenizer
 
     use_own_cores()
     refuse_unsafe(base)
@@ -61,9 +60,8 @@ def merge(
     if model.config.tie_word_embeddings:
         _refuse_tied(base, adapter)
     require_space(Path(out).parent, model.num_parameters() * ITEM_BYTES[dtype], f"{out}")
-    tokenizer = AutoTokenizer.from_pretrained(base)
-    rendered = [chat_template.render(tokenizer, messages, prompt=True) for messages in prompts]
-    inputs = [tokenizer(text, add_special_tokens=False, return_tensors="pt") for text in rendered]
+    tokenizer = load_tokenizer(base)
+    inputs = [_encoded(tokenizer, messages) for messages in prompts]
     model = PeftModel.from_pretrained(model, adapter).eval()
     expected = _logits(model, inputs)
     model = model.merge_and_unload()
@@ -100,6 +98,11 @@ def _refuse_tied(base: str | Path, adapter: str | Path) -> None:
             "tie_word_embeddings, so that merging would change head and embedding at once: train the adapter without "
             "it, or untie the base model first"
         )
+
+
+def _encoded(tokenizer, messages: Sequence[dict[str, str]]) -> dict:
+    text = chat_template.render(tokenizer, messages, prompt=True)
+    return tokenizer(text, add_special_tokens=False, return_tensors="pt")
 
 
 def _logits(model, inputs: Sequence[dict]) -> "list[torch.Tensor]":

@@ -20,7 +20,7 @@ from doubledraft.files import naming, whole_directory, whole_file
 from doubledraft.log import log
 from doubledraft.machine import OFFLINE, use_own_cores
 from doubledraft.models.folder import sha256
-from doubledraft.models.inspect import inspect
+from doubledraft.models.safety import refuse_unsafe
 from doubledraft.records import Generation, Question, Trace, read_records
 from doubledraft.summaries import json_file
 from doubledraft.summaries.provenance import recorded
@@ -75,7 +75,7 @@ def train(
     """
     settings = {name: value for name, value in locals().items() if name not in PATH_ARGUMENTS}
     _check(load_in_4bit)
-    inspect(base)
+    refuse_unsafe(base)  # not `inspect`: unsloth must be imported before transformers, and fetch has inspected it
     folder = folder_of_run(Path(checkpoints), _identity(settings, rows))
     with tempfile.TemporaryDirectory(prefix="unsloth.") as compiled:
         _set_switches(compiled)

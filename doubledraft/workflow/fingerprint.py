@@ -143,12 +143,12 @@ def _whole(module: str) -> list[tuple[str, str]]:
 
 @dataclass
 class _Code:
-    parts: list[str] = field(default_factory=list)  # what counts, as text
+    parts: list[str] = field(default_factory=list)  # the text to hash
     names: set[str] = field(default_factory=set)
     imports: list[ast.Import | ast.ImportFrom] = field(default_factory=list)
 
     def add(self, value: object) -> None:
-        """Add a node with all that it is made of but docstrings: text and names in one pass, for dry runs' sake."""
+        """Append a node and its children without docstrings, text and names in one pass: dry runs wait for it."""
         if isinstance(value, ast.AST):
             if isinstance(value, ast.Name):
                 self.names.add(value.id)
@@ -156,7 +156,7 @@ class _Code:
                 self.imports.append(value)
             self.parts.append(f"{type(value).__name__}(")
             for key in value._fields:
-                if key != "ctx":  # load or store, which the place tells
+                if key != "ctx":  # load or store, which follows from the position
                     self.add(_without_docstring(value) if key == "body" else getattr(value, key, None))
             self.parts.append(")")
         elif isinstance(value, list):
@@ -184,7 +184,7 @@ def _code(statement: ast.stmt) -> _Code:
     if isinstance(statement, ast.ClassDef) and any("dataclass" in ast.dump(mark) for mark in statement.decorator_list):
         optional = [part for part in statement.body if _optional_field(part)]
         required = [part for part in statement.body if part not in optional]
-        code.add(optional)  # for the names alone
+        code.add(optional)  # for the names only
         code.parts.clear()
         statement = ast.ClassDef(**dict(ast.iter_fields(statement)) | {"body": required})
     code.add(statement)
