@@ -9,7 +9,16 @@ import numpy as np
 import pytest
 
 from doubledraft import stats
-from doubledraft.stats import Interval, as_json, mcnemar, mean_interval, median_interval, percentiles, ratio_interval, wilson
+from doubledraft.stats import (
+    Interval,
+    as_json,
+    mcnemar,
+    mean_interval,
+    median_interval,
+    percentiles,
+    ratio_interval,
+    wilson,
+)
 
 
 def test_wilson_equals_published_example():
