@@ -10,6 +10,7 @@ import ctypes
 import math
 import os
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -124,6 +125,9 @@ def _set_switches(compiled: str) -> None:
     """Set what unsloth and the hub client read when imported; unsloth writes code to `compiled`, not the cwd."""
     switches = {**OFFLINE, "UNSLOTH_COMPILE_LOCATION": compiled}
     os.environ.update(switches)
+    # unsloth tries whether vLLM's extension loads. On CPU it is built for AVX-512, and other processors end the process
+    # with an illegal instruction (vLLM itself picks another file there). None makes it a module that is not installed.
+    sys.modules.setdefault("vllm._C", None)
     log.info("environment of the training: %s", switches)
 
 

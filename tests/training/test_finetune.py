@@ -117,7 +117,7 @@ def test_a_killed_run_ends_with_the_very_weights_of_one_left_alone(trained):
     straight, killed, log = trained
     a, b = (load_file(folder / "adapter/adapter_model.safetensors") for folder in (straight, killed))
     assert a.keys() == b.keys() and all(a[name].equal(b[name]) for name in a)
-    assert "checkpoint-6 is torn" in log and "continuing from" in log and f"step 4 of {STEPS}" in log
+    assert "checkpoint-6 is incomplete" in log and "continuing from" in log and f"step 4 of {STEPS}" in log
     assert f"step 3 of {STEPS}" not in log, "the run began anew instead of going on from checkpoint-3"
 
 
