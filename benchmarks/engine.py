@@ -26,7 +26,7 @@ from doubledraft.engine.load import create_backend
 from doubledraft.engine.lossless import differences
 from doubledraft.engine.proposers import NGram, NoDraft
 from doubledraft.evaluation.acceptance import summary
-from doubledraft.evaluation.interleave import take_turns
+from doubledraft.evaluation.arms import take_turns
 from doubledraft.files import write_json
 from doubledraft.inference.bandwidth import read_bandwidth
 from doubledraft.inference.host import Host

@@ -1,6 +1,7 @@
 """The machine that a process runs on: its cores, its device, and the switches that keep libraries offline."""
 
 import os
+import re
 from pathlib import Path
 
 OFFLINE = {  # models are fetched by their own rule; nothing else may reach out or send statistics
@@ -12,6 +13,8 @@ OFFLINE = {  # models are fetched by their own rule; nothing else may reach out 
     "TOKENIZERS_PARALLELISM": "false",
 }
 CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+MEMORY_LIMIT, MEMORY_STAT = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.stat")
+MEMORY = Path("/proc/meminfo")
 
 
 def own_cores() -> list[int]:
@@ -35,6 +38,16 @@ def device() -> str:
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def available_memory() -> int:
+    """Return the bytes that new processes may take: those that are available, within the container's limit."""
+    free = 1024 * int(re.search(r"^MemAvailable: +(\d+) kB$", MEMORY.read_text(), re.MULTILINE)[1])
+    limit = MEMORY_LIMIT.read_text().strip() if MEMORY_LIMIT.exists() else "max"
+    if limit == "max":
+        return free
+    held = int(re.search(r"^anon (\d+)$", MEMORY_STAT.read_text(), re.MULTILINE)[1])  # caches of files make room
+    return max(0, min(free, int(limit) - held))
 
 
 def _quota() -> int | None:

@@ -1,62 +1,36 @@
 """Measuring: needs merged models and test questions; makes raw generations and the metrics of every cell."""
 
 
-rule generate_baseline:
-    """Answer the test questions with the trained target alone, timed."""
-    input:
-        questions="data/questions/{scenario}/test.jsonl",
-        model="results/{type}_{scenario}/target_merged",
-        prompt=prompt_file,
-        # Not read: it makes the two timed runs follow each other, since the speed of a shared machine drifts.
-        after=ancient(draft_adapter),
-    output:
-        generations="results/{type}_{scenario}/baseline.jsonl",
-        run="results/{type}_{scenario}/baseline_run.json",
-    log:
-        "results/{type}_{scenario}/logs/generate_baseline.log",
-    threads: ALL_CORES
-    resources:
-        gpu=config["engine"]["tensor_parallel"],
-    params:
-        limit=config["benchmark"]["limit"],
-        concurrency=config["benchmark"]["concurrency"],
-        warmup=config["benchmark"]["warmup"],
-        max_tokens=lookup("types/{type}/max_tokens", within=config),
-        engine=config["benchmark"]["engine"],
-        shared=SHARED,
-        code=code("inference.measure.run", ENGINE_MODULE, *CLOCK_MODULES, packages=ENGINE),
-    script:
-        "../scripts/generate_baseline.py"
-
-
-rule generate_speculative:
-    """Answer the same questions with the same target while the draft proposes tokens, timed."""
+rule time_arms:
+    """Answer the test questions with the target alone and with the draft in turns, block by block, timed."""
     input:
         questions="data/questions/{scenario}/test.jsonl",
         model="results/{type}_{scenario}/target_merged",
         draft=draft_model,
         prompt=prompt_file,
-        baseline="results/{type}_{scenario}/baseline.jsonl",
     output:
-        generations="results/{type}_{scenario}/speculative.jsonl",
-        run="results/{type}_{scenario}/speculative_run.json",
+        generations=collect("results/{{type}}_{{scenario}}/{arm}.jsonl", arm=ARMS),
+        runs=collect("results/{{type}}_{{scenario}}/{arm}_run.json", arm=ARMS),
+        timing="results/{type}_{scenario}/timing.json",
     log:
-        "results/{type}_{scenario}/logs/generate_speculative.log",
+        "results/{type}_{scenario}/logs/time_arms.log",
     threads: ALL_CORES
     resources:
         gpu=config["engine"]["tensor_parallel"],
     params:
-        method=config["benchmark"]["method"],
-        draft_length=config["benchmark"]["draft_length"],
+        drafting=DRAFTING,
+        blocks=config["benchmark"]["blocks"],
+        retimes=config["benchmark"]["retimes"],
+        residency=config["benchmark"]["residency"],
         limit=config["benchmark"]["limit"],
         concurrency=config["benchmark"]["concurrency"],
         warmup=config["benchmark"]["warmup"],
         max_tokens=lookup("types/{type}/max_tokens", within=config),
         engine=config["benchmark"]["engine"],
         shared=SHARED,
-        code=code("inference.measure.run", ENGINE_MODULE, *CLOCK_MODULES, packages=ENGINE),
+        code=code("evaluation.time_arms.run", ENGINE_MODULE, *CLOCK_MODULES, packages=ENGINE),
     script:
-        "../scripts/generate_speculative.py"
+        "../scripts/time_arms.py"
 
 
 rule generate_untrained:
@@ -110,14 +84,13 @@ rule cross_check:
 
 
 rule score:
-    """Grade both runs of a cell and compute its metrics, each with its interval."""
+    """Grade the runs of a cell and compute its metrics, each with its interval."""
     input:
         questions="data/questions/{scenario}/test.jsonl",
         manifest="data/questions/{scenario}/manifest.json",
-        baseline="results/{type}_{scenario}/baseline.jsonl",
-        baseline_run="results/{type}_{scenario}/baseline_run.json",
-        speculative="results/{type}_{scenario}/speculative.jsonl",
-        speculative_run="results/{type}_{scenario}/speculative_run.json",
+        generations=collect("results/{{type}}_{{scenario}}/{arm}.jsonl", arm=ARMS),
+        runs=collect("results/{{type}}_{{scenario}}/{arm}_run.json", arm=ARMS),
+        timing="results/{type}_{scenario}/timing.json",
     output:
         metrics="results/{type}_{scenario}/metrics.json",
         samples="results/{type}_{scenario}/samples.csv",

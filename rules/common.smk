@@ -65,7 +65,11 @@ TRAINED = [f"{type}_{scenario}" for type in TYPES for scenario in SCENARIOS]
 CELLS = TRAINED + [f"untrained_{scenario}" for scenario in SCENARIOS]
 ENGINE_MODULE = f"inference.{config['benchmark']['engine']}_engine"  # the library's module of the timed engine
 CLOCK_MODULES = ["inference.vllm_step_clock"] if config["benchmark"]["engine"] == "vllm" else []  # loaded by its name
-ROLES = ["target"] if config["benchmark"]["method"] == "ngram" else ["target", "draft"]  # the models that are trained
+ARMS = config["benchmark"]["arms"]  # that are timed: the target alone, and with the draft
+DRAFTING = (  # how the arm with the draft drafts; None where it is not timed
+    {key: config["benchmark"][key] for key in ("method", "draft_length")} if "speculative" in ARMS else None
+)
+ROLES = ["target", "draft"] if settings.needs_draft(config) else ["target"]  # the models that are trained
 SHARED = config["engine"] | {  # settings of every job in which a model answers
     "max_model_len": config["benchmark"]["max_model_len"],
     "dtype": config["models"]["dtype"],
@@ -184,17 +188,10 @@ def parent_model(wildcards):
 
 
 def draft_model(wildcards):
-    """Return the merged draft of a cell; nothing where the method proposes tokens without a model."""
-    if config["benchmark"]["method"] == "ngram":
+    """Return the merged draft of a cell; nothing where no draft model is timed."""
+    if not settings.needs_draft(config):
         return []
     return f"results/{wildcards.type}_{wildcards.scenario}/draft_merged"
-
-
-def draft_adapter(wildcards):
-    """Return the draft adapter of a cell; nothing where the method proposes tokens without a model."""
-    if config["benchmark"]["method"] == "ngram":
-        return []
-    return f"results/{wildcards.type}_{wildcards.scenario}/draft_adapter"
 
 
 def cell_settings(wildcards):

@@ -1,4 +1,4 @@
-"""Grade both runs of a cell and compute its metrics."""
+"""Grade the runs of a cell and compute its metrics."""
 
 from doubledraft.evaluation import score
 from doubledraft.workflow.jobs import log_to
@@ -11,10 +11,9 @@ if __name__ == "__main__":
         scenario=snakemake.params.scenario,
         questions=snakemake.input.questions,
         manifest=snakemake.input.manifest,
-        baseline=snakemake.input.baseline,
-        speculative=snakemake.input.speculative,
-        baseline_run=snakemake.input.baseline_run,
-        speculative_run=snakemake.input.speculative_run,
+        generations=snakemake.input.generations,
+        runs=snakemake.input.runs,
+        timing=snakemake.input.timing,
         rule=snakemake.params.rule,
         limit=snakemake.params.limit,
         seed=snakemake.params.seed,

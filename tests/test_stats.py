@@ -165,3 +165,23 @@ def test_mcnemar_is_a_coin_test_of_the_discordant_pairs():
     assert mcnemar(0, 5) == pytest.approx(2 / 2**5)
     assert mcnemar(3, 3) == 1
     assert mcnemar(0, 0) is None
+
+
+def test_a_ratio_over_blocks_is_wider_than_its_percentiles_and_symmetric_in_the_logarithm():
+    above, below = [4.0, 5.0, 6.0, 5.0], [2.0, 2.5, 2.0, 3.0]
+    found = stats.block_ratio_interval(above, below, seed=1)
+    assert found.value == 20 / 9.5 and found.n == 4
+    assert found.value / found.low == pytest.approx(found.high / found.value)
+    narrow = ratio_interval(above, below, seed=1)
+    assert found.low < narrow.low and narrow.high < found.high
+
+
+def test_blocks_that_took_no_time_are_refused():
+    with pytest.raises(ValueError, match="positive finite"):
+        stats.block_ratio_interval([1.0, 0.0], [1.0, 1.0], seed=1)
+
+
+def test_equal_blocks_have_an_interval_without_width_and_one_block_has_none():
+    equal = stats.block_ratio_interval([2.0, 2.0], [1.0, 1.0], seed=1)
+    assert (equal.low, equal.high) == pytest.approx((2, 2)) and equal.low <= 2 <= equal.high
+    assert stats.block_ratio_interval([2.0], [1.0], seed=1) == Interval(2.0, None, None, 1)

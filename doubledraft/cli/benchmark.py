@@ -16,8 +16,8 @@ from doubledraft.cli.text_table import columns
 from doubledraft.engine.decode import checked_prompts
 from doubledraft.engine.proposers import NGram, Proposer
 from doubledraft.evaluation import experiments
+from doubledraft.evaluation.arms import measure
 from doubledraft.evaluation.experiments import Experiment
-from doubledraft.evaluation.interleave import measure
 from doubledraft.files import whole_file, write_json
 from doubledraft.inference.load_pair import Pair, load_draft, load_pair
 from doubledraft.number_text import number_text, quantity_text

@@ -23,8 +23,9 @@ from doubledraft.engine.decode import checked_prompts
 from doubledraft.engine.draft_length import by_setting
 from doubledraft.engine.proposers import NoDraft
 from doubledraft.evaluation import samples
+from doubledraft.evaluation.arms import Arm
 from doubledraft.evaluation.evaluate import Task, evaluate
-from doubledraft.evaluation.interleave import SPECULATIVE, Arm
+from doubledraft.evaluation.interleave import SPECULATIVE
 from doubledraft.questions.data_sets import read_questions
 from doubledraft.summaries import json_file
 

@@ -24,7 +24,8 @@ from doubledraft.cli.text_table import columns
 from doubledraft.engine.decode import checked_prompts
 from doubledraft.engine.draft_length import by_setting
 from doubledraft.engine.proposers import NoDraft, Proposer
-from doubledraft.evaluation.interleave import BASELINE, SPECULATIVE, Arm, plain
+from doubledraft.evaluation.arms import Arm, plain
+from doubledraft.evaluation.interleave import BASELINE, SPECULATIVE
 from doubledraft.evaluation.step_profile import profile, trace
 from doubledraft.files import write_json
 from doubledraft.inference.load_pair import OptionError

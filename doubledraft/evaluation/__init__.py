@@ -6,7 +6,9 @@ runs          a run's answers and run file, and which runs may be compared
 speculation   what a draft did, speedup, bandwidth and bound of runs
 acceptance    acceptance, the cost model and the best K, from counts
 samples       rows for people: samples.csv, comparison.txt
-interleave    times ways of answering in turn
+interleave    arms in turns, block by block: the plan, and what the times tell
+time_arms     a cell's engines through that plan: rows, run files, timing.json
+arms          ways of answering by our own engine, in turn at each question
 evaluate      a pair on a data set, outside a study
 experiments   a benchmark file: drafts, lengths, data sets
 step_profile  where the time of a decoding step goes

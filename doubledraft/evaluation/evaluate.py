@@ -1,6 +1,6 @@
 """Quality and speed of a target on a data set, plain and with a draft, in one process: the metrics of a study's cell.
 
-Questions are answered greedily, one at a time, with and without the draft in turn (`interleave`). Answers are graded as
+Questions are answered greedily, one at a time, with and without the draft in turn (`arms`). Answers are graded as
 in a study, and the metrics have the form and the definitions of `metrics.json`, so that they compare with a cell's.
 """
 
@@ -13,8 +13,9 @@ from doubledraft.engine.decoding_metrics import by_token_class, together
 from doubledraft.engine.draft_length import AdaptiveLength
 from doubledraft.engine.lossless import top2_gap
 from doubledraft.engine.proposers import DraftModel
+from doubledraft.evaluation.arms import Arm, Timing, measure, plain
 from doubledraft.evaluation.grade import grade
-from doubledraft.evaluation.interleave import BASELINE, SPECULATIVE, Arm, Timing, measure, plain
+from doubledraft.evaluation.interleave import BASELINE, SPECULATIVE
 from doubledraft.evaluation.runs import Graded, Run
 from doubledraft.evaluation.score import compare
 from doubledraft.inference.bandwidth import read_bandwidth

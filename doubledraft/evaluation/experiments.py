@@ -19,7 +19,8 @@ from doubledraft.engine.decoding_metrics import together
 from doubledraft.engine.draft_length import by_setting
 from doubledraft.engine.proposers import Proposer
 from doubledraft.evaluation.acceptance import summary
-from doubledraft.evaluation.interleave import BASELINE, Arm, Timing, plain
+from doubledraft.evaluation.arms import Arm, Timing, plain
+from doubledraft.evaluation.interleave import BASELINE
 from doubledraft.records import Question
 from doubledraft.stats import Interval, ratio_interval, wilson
 from doubledraft.summaries.run_file import StepSeconds

@@ -1,103 +1,118 @@
-"""Times ways of answering in turn: one request at a time, all arms on a question before the next question.
+"""Arms of a cell timed in turns, block by block: who answers when, and what the times tell.
 
-A machine that slows down so slows all arms alike; which arm is first changes from question to question. Every arm first
-answers some warm-up questions, which are not timed: they compile code and touch memory. An adaptive draft length
-belongs to its arm and keeps its statistics across questions.
+Runs that follow one another compare the machine of now with the machine of minutes ago. Here every arm answers a block
+of questions before any arm goes on to the next block, so a machine that slows down slows them all. The order of the
+arms is drawn anew for each pair of blocks and mirrored in the second one (ABBA), which cancels a steady drift. One arm,
+the control, is the baseline once more: if its ratio to the baseline is not 1, neither is the speedup to be trusted.
+
+Blocks, each with its questions, are the unit of the statistics: a block has both its share of easy and long questions
+and its seconds of the machine. Questions alone would leave the machine out (0.7 to 0.9 of such 95 % intervals hold the
+truth on a drifting machine); questions resampled within resampled blocks would count them twice (0.98 to 0.99).
 """
 
-import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import fields
+from statistics import fmean
 from typing import TypeVar
 
-from doubledraft.engine.backend import Backend
-from doubledraft.engine.decode import speculative_decode
-from doubledraft.engine.decoding_metrics import Answer, Metrics
-from doubledraft.engine.draft_length import DraftLength, FixedLength
-from doubledraft.engine.proposers import NoDraft, Proposer
-from doubledraft.records import Generation
+import numpy as np
 
-Answered = TypeVar("Answered")
-BASELINE, SPECULATIVE = "baseline", "speculative"  # names of arms where there is one draft
+from doubledraft.stats import Interval, block_ratio_interval, mcnemar
+from doubledraft.summaries.cell_metrics import AttemptMetrics, TimingMetrics
+from doubledraft.summaries.timing_file import Attempt, TimingFile, Turn
 
-
-@dataclass(frozen=True, slots=True)
-class Arm:
-    """A way of answering: who drafts, and how many tokens per step."""
-
-    name: str
-    proposer: Proposer
-    draft_length: DraftLength
+BASELINE, SPECULATIVE, CONTROL = "baseline", "speculative", "control"
+Unit = TypeVar("Unit")
 
 
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """One answer of one arm."""
-
-    arm: str
-    question: int  # index
-    repeat: int
-    seconds: float  # wall time of the call, the prompt's pass included
-    metrics: Metrics
-
-    @property
-    def answer(self) -> Answer:
-        """What was emitted, step by step."""
-        return self.metrics.answers[0]
-
-    def as_generation(self, id: str, text: str = "") -> Generation:
-        """Return the answer as the record that every engine of the study writes."""
-        return replace(
-            self.answer.as_generation(id, batch=self.question, batch_seconds=self.seconds, text=text),
-            time_to_first_token=self.metrics.prefill_seconds,
-            latency=self.metrics.seconds,
-        )
+def blocks_of(units: Sequence[Unit], count: int) -> list[Sequence[Unit]]:
+    """Return at most `count` runs of consecutive units whose sizes differ by one at most, none of them empty."""
+    count = min(count, len(units))
+    edges = [round(len(units) * at / count) for at in range(count + 1)]
+    return [units[start:end] for start, end in zip(edges[:-1], edges[1:], strict=True)]
 
 
-def plain() -> Arm:
-    """Return the arm that drafts nothing."""
-    return Arm(BASELINE, NoDraft(), FixedLength(1))
+def orders(arms: Sequence[str], blocks: int, seed: int) -> list[list[str]]:
+    """Return the order of the arms in each block: at random in every other block, and mirrored in the one after it."""
+    generator, found = np.random.default_rng(seed), []
+    while len(found) < blocks:
+        order = [arms[at] for at in generator.permutation(len(arms))]
+        found += [order, order[::-1]]
+    return found[:blocks]
 
 
-def measure(
-    target: Backend,
-    arms: Sequence[Arm],
-    prompts: Sequence[Sequence[int]],
-    max_new_tokens: int,
-    *,
-    stop_ids: Collection[int] = (),
-    repeats: int = 1,
-    warmup: int = 1,
-) -> list[Timing]:
-    """Answer every prompt by every arm of our engine, greedily, in turns as `take_turns` has them."""
-
-    def answering(arm: Arm) -> Callable[[Sequence[int]], Metrics]:
-        settings = {"draft_length": arm.draft_length, "stop_ids": stop_ids}
-        return lambda prompt: speculative_decode(target, arm.proposer, [prompt], max_new_tokens, **settings)[1]
-
-    turns = take_turns({arm.name: answering(arm) for arm in arms}, prompts, repeats=repeats, warmup=warmup)
-    return [Timing(*turn) for turn in turns]
+def timing_metrics(timing: TimingFile, seed: int) -> TimingMetrics:
+    """Return what the times of a cell tell in its last attempt, and in those before it."""
+    *earlier, last = (summarize(attempt, seed) for attempt in timing.attempts)
+    return TimingMetrics(
+        **{field.name: getattr(last, field.name) for field in fields(last)},
+        residency=timing.residency,
+        peak_memory_gib=timing.peak_memory_gib,
+        earlier=earlier,
+    )
 
 
-def take_turns(
-    arms: Mapping[str, Callable[[Sequence[int]], Answered]],
-    prompts: Sequence[Sequence[int]],
-    *,
-    repeats: int,
-    warmup: int,
-) -> Iterator[tuple[str, int, int, float, Answered]]:
-    """Answer every prompt by every arm, `repeats` times; `warmup` prompts come before and are not timed.
+def summarize(attempt: Attempt, seed: int) -> AttemptMetrics:
+    """Return what the times of an attempt tell; comparisons with an arm that took no turn are None."""
+    blocks = 1 + max(turn.block for turn in attempt.turns)
+    order = [[turn.arm for turn in attempt.turns if turn.block == block] for block in range(blocks)]
+    baseline, speculative = (_block_seconds(attempt, arm) for arm in (BASELINE, SPECULATIVE))
+    ratios = [one / other for one, other in zip(baseline, speculative, strict=True)] if speculative else None
+    control = control_ratio(attempt, seed)
+    return AttemptMetrics(
+        blocks=blocks,
+        order=order,
+        speedup=speculative and block_ratio_interval(baseline, speculative, seed),
+        block_speedups=ratios,
+        sign_test=ratios and mcnemar(sum(ratio > 1 for ratio in ratios), sum(ratio < 1 for ratio in ratios)),
+        control=control,
+        drift=_rank_correlation(_seconds_per_token(attempt, blocks)),
+        autocorrelation=ratios and _autocorrelation(np.log(ratios)),
+        steady=control and holds(control, 1),
+    )
 
-    Yields arm, index of the prompt, repeat, wall seconds, and what the arm returned.
-    """
-    for answer in arms.values():
-        for prompt in prompts[:warmup]:
-            answer(prompt)
-    names = list(arms)
-    for repeat in range(repeats):
-        for index, prompt in enumerate(prompts):
-            first = (repeat + index) % len(names)
-            for name in (*names[first:], *names[:first]):
-                began = time.perf_counter()
-                answered = arms[name](prompt)
-                yield name, index, repeat, time.perf_counter() - began, answered
+
+def control_ratio(attempt: Attempt, seed: int) -> Interval | None:
+    """Return the time of the baseline / of the baseline once more; None where there was no control."""
+    control = _block_seconds(attempt, CONTROL)
+    return block_ratio_interval(_block_seconds(attempt, BASELINE), control, seed) if control else None
+
+
+def holds(interval: Interval, value: float) -> bool:
+    """Return whether a value lies in an interval, which one without ends cannot show."""
+    return interval.low is not None and interval.low <= value <= interval.high
+
+
+def _block_seconds(attempt: Attempt, arm: str) -> list[float] | None:
+    return [sum(turn.seconds) for turn in _turns(attempt, arm)] or None
+
+
+def _turns(attempt: Attempt, arm: str) -> list[Turn]:
+    return sorted((turn for turn in attempt.turns if turn.arm == arm), key=lambda turn: turn.block)
+
+
+def _seconds_per_token(attempt: Attempt, blocks: int) -> list[float]:
+    """Return the time of a token in each block, the mean over its arms, none of which counts more for being slower."""
+    pace = {arm: _pace(attempt, arm) for arm in {turn.arm for turn in attempt.turns}}
+    overall = {arm: fmean(values) for arm, values in pace.items()}
+    return [fmean(pace[arm][block] / overall[arm] for arm in pace) for block in range(blocks)]
+
+
+def _pace(attempt: Attempt, arm: str) -> list[float]:
+    return [sum(turn.seconds) / sum(turn.tokens) for turn in _turns(attempt, arm)]
+
+
+def _rank_correlation(values: Sequence[float]) -> float | None:
+    """Return Spearman's correlation of values with their place; None where there are too few, or all are equal."""
+    from scipy.stats import spearmanr
+
+    if len(set(values)) < 2:
+        return None
+    return float(spearmanr(range(len(values)), values).statistic)
+
+
+def _autocorrelation(values: np.ndarray) -> float | None:
+    """Return the correlation of each value with the next one (lag 1); None where all are equal."""
+    around = values - values.mean()
+    total = (around**2).sum()
+    return float((around[:-1] * around[1:]).sum() / total) if total > 0 else None

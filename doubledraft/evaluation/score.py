@@ -11,13 +11,14 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
-from doubledraft.evaluation import samples, speculation
+from doubledraft.evaluation import interleave, samples, speculation
 from doubledraft.evaluation.grade import grade, share
+from doubledraft.evaluation.interleave import BASELINE, SPECULATIVE
 from doubledraft.evaluation.runs import Graded, Run, check_comparable, load
 from doubledraft.log import log
 from doubledraft.provenance import config_hash
 from doubledraft.records import Question, Score, first_difference, read_records
-from doubledraft.stats import mcnemar
+from doubledraft.stats import mcnemar, ratio_interval
 from doubledraft.summaries import json_file
 from doubledraft.summaries.cell_metrics import (
     CellMetrics,
@@ -25,9 +26,11 @@ from doubledraft.summaries.cell_metrics import (
     GapAtDifference,
     LosslessMetrics,
     QuestionCounts,
+    TimingMetrics,
     VerdictChanges,
 )
 from doubledraft.summaries.provenance import CellProvenance, RunProvenance, of_cell, recorded
+from doubledraft.summaries.timing_file import TimingFile
 
 
 def score_cell(
@@ -37,10 +40,9 @@ def score_cell(
     scenario: str,
     questions: str,
     manifest: str,
-    baseline: str,
-    speculative: str,
-    baseline_run: str,
-    speculative_run: str,
+    generations: Sequence[str],
+    runs: Sequence[str],
+    timing: str,
     rule: Mapping[str, int] | None,
     limit: int | None,
     seed: int,
@@ -49,16 +51,18 @@ def score_cell(
     out_samples: str,
     out_comparison: str,
 ) -> None:
-    """Score a trained cell on the first `limit` questions: metrics, samples and the page that compares both runs.
+    """Score a trained cell on the first `limit` questions: metrics, samples and the page that compares its runs.
 
-    `manifest` is that of the scenario's questions, with how many were asked for and how many there were. Raise
-    ComparisonError where the runs may not be compared, CounterError where the counters cannot be true.
+    `generations` and `runs` are of the baseline and, where it was timed, of the speculative run; `timing` is the file
+    of their turns. `manifest` is that of the scenario's questions, with how many were asked for and how many there
+    were. Raise ComparisonError where the runs may not be compared, CounterError where the counters cannot be true.
     """
     asked = read_records(questions, Question)[:limit]
-    plain_run = load(baseline, baseline_run, asked, questions)
-    drafted_run = load(speculative, speculative_run, asked, questions)
-    check_comparable(plain_run, drafted_run)
-    plain, drafted = (grade(run, asked, rule, seed) for run in (plain_run, drafted_run))
+    loaded = [load(path, run_path, asked, questions) for path, run_path in zip(generations, runs, strict=True)]
+    if len(loaded) > 1:
+        check_comparable(*loaded)
+    modes = {run.info.mode: grade(run, asked, rule, seed) for run in loaded}
+    timed = interleave.timing_metrics(json_file.read(timing, TimingFile), seed)
     metrics = CellMetrics(
         cell=cell,
         type=type,
@@ -66,10 +70,13 @@ def score_cell(
         n=len(asked),
         questions=_asked_and_got(manifest),
         questions_hash=_questions_hash(asked),
-        **compare(plain, drafted, seed),
-        provenance=_provenance([plain_run, drafted_run], settings),
+        **(compare(*modes.values(), seed, timed) if SPECULATIVE in modes else {BASELINE: modes[BASELINE].metrics}),
+        timing=timed,
+        provenance=_provenance([mode.run for mode in modes.values()], settings),
     )
-    _write(metrics, asked, {"baseline": plain, "speculative": drafted}, out_metrics, out_samples, out_comparison)
+    _write(metrics, asked, modes, out_metrics, out_samples, out_comparison)
+    if timed.steady is False:
+        log.warning("%s: the machine was not steady; its speedup may be off by more than its interval", cell)
 
 
 def score_untrained(
@@ -111,14 +118,19 @@ def score_untrained(
     _write(metrics, asked, modes, out_metrics, out_samples, out_comparison)
 
 
-def compare(baseline: Graded, speculative: Graded, seed: int) -> dict[str, object]:
-    """Return the fields of CellMetrics that come from a run without and a run with the draft."""
+def compare(baseline: Graded, speculative: Graded, seed: int, timing: TimingMetrics | None = None) -> dict[str, object]:
+    """Return the fields of CellMetrics that come from a run without and a run with the draft.
+
+    `timing` is of arms that took turns by blocks; without it the runs are compared batch by batch.
+    """
     speculated = speculation.speculation_metrics(speculative.run, seed)
+    by_batch = ratio_interval(baseline.run.batches, speculative.run.batches, seed)
+    measured = (timing.speedup, "block") if timing else (by_batch, "batch")
     return {
         "baseline": baseline.metrics,
         "speculative": speculative.metrics,
         "speculation": speculated,
-        "speedup": speculation.speedup(baseline.run, speculative.run, speculated, seed),
+        "speedup": speculation.speedup(baseline.run, speculative.run, speculated, *measured),
         "bandwidth": speculation.bandwidth_metrics(baseline.run, speculative.run),
         "lossless": lossless_metrics(baseline, speculative),
     }

@@ -115,9 +115,8 @@ def _steps_inferred(info: EngineRun) -> bool:
     return info.engine == "vllm" and info.method == "ngram"
 
 
-def speedup(baseline: Run, speculative: Run, speculated: SpeculationMetrics, seed: int) -> Speedup:
-    """Return the measured speedup, paired by batch, beside what the cost model predicts from measured step times."""
-    measured = ratio_interval(baseline.batches, speculative.batches, seed)
+def speedup(baseline: Run, speculative: Run, speculated: SpeculationMetrics, measured: Interval, unit: str) -> Speedup:
+    """Return the measured speedup, whose `n` counts `unit`, beside what the cost model predicts from step times."""
     draft_cost, verify_cost = _step_costs(baseline, speculative)
     length, alpha = speculated.draft_length, speculated.per_token_acceptance
     predicted = predicted_from_alpha = best = None
@@ -130,7 +129,7 @@ def speedup(baseline: Run, speculative: Run, speculated: SpeculationMetrics, see
         measured.low,
         measured.high,
         measured.n,
-        unit="batch",
+        unit=unit,
         baseline_seconds=sum(baseline.batches),
         speculative_seconds=sum(speculative.batches),
         predicted=predicted,

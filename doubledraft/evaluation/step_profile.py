@@ -21,7 +21,7 @@ from doubledraft.engine.clock import now, seconds
 from doubledraft.engine.decode import stream
 from doubledraft.engine.decoding_metrics import Metrics
 from doubledraft.engine.proposers import DraftModel
-from doubledraft.evaluation.interleave import Arm
+from doubledraft.evaluation.arms import Arm
 from doubledraft.files import whole_path
 from doubledraft.inference.bandwidth import read_bandwidth
 

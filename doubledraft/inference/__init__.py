@@ -2,8 +2,9 @@
 
 job              the settings of a run
 generate         answers a file of questions, and writes rows and run file
-measure          the same, timed: step costs, bandwidth, token classes
+measure          what else is measured of a timed run: step costs, bandwidth, token classes
 host             an engine kept alive in a child process
+residency        several of them on one machine, of which one answers at a time
 vllm_engine      vLLM as an engine
 vllm_step_clock  step times inside vLLM
 native_engine    doubledraft.engine as an engine

@@ -11,7 +11,7 @@ in `measure`, which this module does not import: an edit there leaves distilled 
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,21 +35,18 @@ UNMEASURED = {  # fields of the run file of anything but a timed run
     "read_bytes_per_second": None,
     "token_classes": None,
 }
-Measured = tuple[list[Generation], dict[str, object]]  # the rows, with what was found of them, and values of UNMEASURED
-Measure = Callable[[Job, Host | Local, list[Asked], list[Generation]], Measured]
 
 
-def run(job: Job, measure: Measure | None = None) -> None:
+def run(job: Job) -> None:
     """Answer the questions by the job's engine in a process of its own, and write rows and run file.
 
-    `measure` is called with the engine once all is answered. Raise JobError for a job that cannot be run, and
-    RuntimeError where the engine fails.
+    Raise JobError for a job that cannot be run, and RuntimeError where the engine fails.
     """
     with Host(job) as engine:
-        answer(job, engine, measure)
+        answer(job, engine)
 
 
-def answer(job: Job, engine: Host | Local, measure: Measure | None = None) -> None:
+def answer(job: Job, engine: Host | Local) -> None:
     """Answer the questions by a running engine, as in `run`."""
     tokenizer = load_tokenizer(job.model)
     asked = ask(job, tokenizer)
@@ -57,14 +54,23 @@ def answer(job: Job, engine: Host | Local, measure: Measure | None = None) -> No
     answered = {row.id for row in rows}
     remaining = [question for question in asked if question.id not in answered]
     for batch in _timed(job, engine, remaining, 1 + max((row.batch for row in rows), default=-1)):
-        done = [replace(row, text=tokenizer.decode(row.token_ids, skip_special_tokens=True)) for row in batch]
+        done = with_texts(batch, tokenizer)
         rows += done
         if job.resume:
             resume.append(job.out, done)
-    rows, found = measure(job, engine, asked, rows) if measure else (rows, UNMEASURED)
+    write(job, engine, rows, UNMEASURED)
+
+
+def write(job: Job, engine: Host | Local, rows: list[Generation], measured: Mapping[str, object]) -> None:
+    """Write the rows, unless they are there already, and the run file, whose fields of UNMEASURED are given."""
     if not job.resume:
         write_records(job.out, rows)
-    json_file.write(job.run_out, RunFile(**_description(job, engine, rows), **found))
+    json_file.write(job.run_out, RunFile(**_description(job, engine, rows), **measured))
+
+
+def with_texts(rows: Sequence[Generation], tokenizer) -> list[Generation]:
+    """Return rows with the text of their token ids."""
+    return [replace(row, text=tokenizer.decode(row.token_ids, skip_special_tokens=True)) for row in rows]
 
 
 def ask(job: Job, tokenizer) -> list[Asked]:
@@ -98,18 +104,29 @@ def ask(job: Job, tokenizer) -> list[Asked]:
 
 def _timed(job: Job, engine: Host | Local, asked: list[Asked], first: int) -> Iterator[list[Generation]]:
     """Answer in batches, leaving text empty; `first` is the index of the first batch."""
-    for batch in batches(asked[: job.warmup], job.concurrency):
-        engine.call("answer", batch)
+    warm_up(job, engine, asked)
     start = spoken = time.perf_counter()
     done = tokens = 0
     for index, batch in enumerate(batches(asked, job.concurrency), start=first):
-        rows, seconds = engine.call("answer", batch)
-        yield [replace(row, batch=index, batch_seconds=seconds) for row in rows]
+        rows = answer_batch(engine, batch, index)
+        yield rows
         now = time.perf_counter()
         done, tokens = done + len(rows), tokens + sum(len(row.token_ids) for row in rows)
         if done == len(asked) or now - spoken > LOG_SECONDS:
             spoken, left = now, (now - start) * (len(asked) / done - 1)
             log.info("%d of %d answered, %.1f tokens/s, %.0f s left", done, len(asked), tokens / (now - start), left)
+
+
+def warm_up(job: Job, engine: Host | Local, asked: Sequence[Asked]) -> None:
+    """Answer the first questions once, so that code is compiled and memory is touched before the clock counts."""
+    for batch in batches(asked[: job.warmup], job.concurrency):
+        engine.call("answer", batch)
+
+
+def answer_batch(engine: Host | Local, batch: Sequence[Asked], index: int) -> list[Generation]:
+    """Answer questions together and return their rows, timed, without text; `index` is that of the batch."""
+    rows, seconds = engine.call("answer", batch)
+    return [replace(row, batch=index, batch_seconds=seconds) for row in rows]
 
 
 def batches(asked: Sequence[Asked], size: int) -> list[Sequence[Asked]]:

@@ -42,7 +42,7 @@ class Job:
     method: str = "none"  # none | draft_model | ngram
     draft: str = ""  # folder of the draft; draft_model only
     draft_length: int = 0  # K
-    baseline: str = ""  # generations to find the first differences from
+    sleeps: bool = False  # vLLM on GPU: its memory can be lent to another engine while it waits
     resume: bool = False  # append to `out` batch by batch, and continue what an earlier run left there
 
     def __post_init__(self) -> None:

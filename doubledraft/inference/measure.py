@@ -4,6 +4,7 @@ The cost of a decoding step; where an answer differs from the baseline's, the ga
 first difference, which tells a tie of roundings from a bug; and the machine's read bandwidth, which no step can exceed.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from doubledraft import machine
@@ -12,25 +13,24 @@ from doubledraft.inference.bandwidth import bytes_per_pass, read_bandwidth
 from doubledraft.inference.host import Host, Local
 from doubledraft.inference.job import Asked, Job
 from doubledraft.log import log
-from doubledraft.records import Generation, first_difference, read_records
+from doubledraft.records import Generation, first_difference
 from doubledraft.summaries.run_file import PassBytes, StepSeconds, TokenCounts
 
 CLOCKED_BATCHES = 3  # batches that are answered again with step times on
 
 
-def run(job: Job) -> None:
-    """Answer the questions as `generate.run` does, and measure; both are in the files that it writes."""
-    generate.run(job, measure)
-
-
 def measure(
-    job: Job, engine: Host | Local, asked: list[Asked], rows: list[Generation]
+    job: Job,
+    engine: Host | Local,
+    asked: Sequence[Asked],
+    rows: list[Generation],
+    baseline: Sequence[Generation] | None = None,
 ) -> tuple[list[Generation], dict[str, object]]:
-    """Return the rows, with the gaps at their first differences, and the measured fields of the run file."""
+    """Return the rows, with the gaps where they first differ from the baseline's, and the costs in the run file."""
     costs, _ = engine.call("step_seconds", generate.batches(asked, job.concurrency)[:CLOCKED_BATCHES])
     log.info("seconds per step: %s", ", ".join(f"{name} {value:.4f}" for name, value in costs.items() if value))
-    if job.baseline:
-        rows = _with_gaps(engine, asked, rows, read_records(job.baseline, Generation))
+    if baseline:
+        rows = _with_gaps(engine, asked, rows, baseline)
     models = {"target": job.model, "draft": job.draft}
     classes, _ = engine.call("token_classes", rows)
     return rows, {
@@ -45,7 +45,7 @@ def measure(
 
 
 def _with_gaps(
-    engine: Host | Local, asked: list[Asked], rows: list[Generation], baseline: list[Generation]
+    engine: Host | Local, asked: Sequence[Asked], rows: list[Generation], baseline: Sequence[Generation]
 ) -> list[Generation]:
     """Set `top2_gap` of rows that differ from the baseline's: the gap of the two best tokens where they first do."""
     plain = {row.id: row.token_ids for row in baseline}

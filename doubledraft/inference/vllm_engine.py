@@ -45,6 +45,7 @@ class VllmEngine:
             enforce_eager=job.enforce_eager,
             enable_prefix_caching=False,
             async_scheduling=False,
+            enable_sleep_mode=job.sleeps,
             disable_log_stats=False,  # else requests have no times
             **_clock(job),
             **_drafting(job),
@@ -77,6 +78,14 @@ class VllmEngine:
 
     def token_classes(self, rows: Sequence[Generation]) -> None:
         """Return None: vLLM does not report which tokens it drafted."""
+
+    def sleep(self) -> None:
+        """Move the weights to the host's memory and drop keys and values, so that another engine has the GPU."""
+        self._llm.sleep(level=1)
+
+    def wake(self) -> None:
+        """Move the weights back to the GPU."""
+        self._llm.wake_up()
 
     def _ask(self, prompts: Sequence[list[int]], **sampling) -> list:
         """Return vLLM's RequestOutput of every prompt, in order, decoded greedily."""

@@ -187,8 +187,10 @@ def _answer_columns(answers: RunMetrics) -> dict[str, object]:
 
 def _speculation_columns(metrics: CellMetrics) -> dict[str, object]:
     spec, speedup, bandwidth = metrics.speculation, metrics.speedup, metrics.bandwidth
+    timing = metrics.timing
     quantities = {
         "speedup": speedup,
+        "control": timing and timing.control,
         "acceptance_rate": spec.acceptance_rate,
         "tokens_per_step": spec.tokens_per_step,
         "order_independent_agreement": spec.order_independent_agreement,
@@ -205,6 +207,8 @@ def _speculation_columns(metrics: CellMetrics) -> dict[str, object]:
         "draft_cost": speedup.draft_cost,
         "verify_cost": speedup.verify_cost,
         "best_draft_length": speedup.best_draft_length,
+        "steady": timing and timing.steady,
+        "attempts": timing and 1 + len(timing.earlier),
         "bytes_per_second": bandwidth.target and bandwidth.target.bytes_per_second,
         "read_bytes_per_second": bandwidth.read_bytes_per_second,
         **_spread(positions),

@@ -2,6 +2,7 @@
 
 cell_metrics      metrics.json: what the runs of a cell were worth
 run_file          *_run.json: how a file of answers was made
+timing_file       timing.json: how long every block of questions took each arm
 trace_audit       audit.json: what a set of traces is like
 training_summary  training.json: how an adapter was trained
 provenance        what made a result, a part of all of them

@@ -128,7 +128,7 @@ class SpeculationMetrics:
 class Speedup(Interval):
     """Total wall time of the baseline / of the speculative run, beside what the cost model predicts."""
 
-    unit: str  # what `n` counts and the bootstrap resamples: batches of requests in flight together
+    unit: str  # what `n` counts and the bootstrap resamples: block | batch, of requests in flight together
     baseline_seconds: float
     speculative_seconds: float
     predicted: float | None  # E / (v + K c) with the measured tokens per step as E; null where a time is, or K varies
@@ -136,6 +136,30 @@ class Speedup(Interval):
     draft_cost: float | None  # c: time of a drafted token / of a plain target step
     verify_cost: float | None  # v: time of a verification / of a plain target step
     best_draft_length: int | None  # K of the largest predicted speedup; 0 where drafting never pays
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptMetrics:
+    """What the times of the blocks tell, in one attempt to time the arms in turns."""
+
+    blocks: int
+    order: list[list[str]]  # arms of each block, as they took turns
+    speedup: Interval | None  # total time of the baseline / of the speculative arm; null where there is one arm
+    block_speedups: list[float] | None  # the same of each block
+    sign_test: float | None  # exact two-sided p-value that blocks are as often slower with the draft as faster
+    control: Interval | None  # A/A: total time of the baseline / of the baseline once more, which should be 1
+    drift: float | None  # Spearman's correlation of block number and time per token, all arms alike
+    autocorrelation: float | None  # lag 1, of the log ratios of blocks, which the interval takes as independent
+    steady: bool | None  # true only if the control's interval holds 1; null where there is one arm
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimingMetrics(AttemptMetrics):
+    """What the times of the blocks tell, in the last attempt, whose answers and times are those of the cell."""
+
+    residency: str  # how the engines shared the machine: both | sleep | restart
+    peak_memory_gib: float  # of the engines that were loaded at the same time, together
+    earlier: list[AttemptMetrics]  # attempts that were not steady and were timed again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,6 +234,7 @@ class CellMetrics:
     speculative: RunMetrics | None = None  # with the draft; null, like what follows, where nothing was drafted
     speculation: SpeculationMetrics | None = None
     speedup: Speedup | None = None
+    timing: TimingMetrics | None = None  # of the arms' turns; null where the arms took turns at each question
     bandwidth: BandwidthMetrics | None = None
     lossless: LosslessMetrics | None = None
     prompts: dict[str, RunMetrics] | None = None  # of an untrained cell, by how it was asked

@@ -9,10 +9,17 @@ from dataclasses import MISSING, fields, is_dataclass
 from doubledraft.files import write_json
 from doubledraft.summaries.cell_metrics import CellMetrics
 from doubledraft.summaries.run_file import RunFile
+from doubledraft.summaries.timing_file import TimingFile
 from doubledraft.summaries.trace_audit import TraceAudit
 from doubledraft.summaries.training_summary import TrainingSummary
 
-FILES = {"metrics.json": CellMetrics, "run.json": RunFile, "audit.json": TraceAudit, "training.json": TrainingSummary}
+FILES = {
+    "metrics.json": CellMetrics,
+    "run.json": RunFile,
+    "timing.json": TimingFile,
+    "audit.json": TraceAudit,
+    "training.json": TrainingSummary,
+}
 NAMES = {str: "string", int: "integer", float: "number", bool: "boolean", types.NoneType: "null"}
 FIELD = re.compile(r"^    (\w+): [^#\n]*#\s*(.*)$", re.MULTILINE)
 

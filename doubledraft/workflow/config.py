@@ -188,6 +188,11 @@ def _check_lengths(config: dict) -> Iterator[str]:
 
 
 def _check_engine(config: dict) -> Iterator[str]:
+    if config["benchmark"]["residency"] == "sleep" and config["benchmark"]["engine"] != "vllm":
+        yield (
+            "config key benchmark.residency is 'sleep', which is vLLM's, but benchmark.engine is "
+            f"{config['benchmark']['engine']!r}: expected both, restart or auto, or benchmark.engine vllm"
+        )
     spread = config["engine"]["tensor_parallel"]
     if config["benchmark"]["engine"] == "native" and spread > 1:
         yield (

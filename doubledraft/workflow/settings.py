@@ -45,7 +45,7 @@ def cell_settings(config: dict, type: str, scenario: str, prompts: dict[str, str
     if type == "untrained":
         shared = {key: benchmark[key] for key in ("limit", "max_model_len")}
         return settings | {"types": types, "untrained": config["untrained"], "benchmark": shared}
-    unused = {"report_to"} | ({"draft"} if benchmark["method"] == "ngram" else set())
+    unused = {"report_to"} | (set() if needs_draft(config) else {"draft"})
     settings |= {
         "type": types[type],
         "teacher": section.traced(section.used(config["teacher"]))
@@ -53,9 +53,14 @@ def cell_settings(config: dict, type: str, scenario: str, prompts: dict[str, str
         "train": {key: value for key, value in config["train"].items() if key not in unused},
         "benchmark": benchmark,
     }
-    if benchmark["method"] == "ngram":
+    if not needs_draft(config):
         return settings
     return settings | {"draft": source_chain(models, models["draft"]), "distill": config["distill"]}
+
+
+def needs_draft(config: dict) -> bool:
+    """Return whether a draft model is timed, and so distilled and trained."""
+    return "speculative" in config["benchmark"]["arms"] and config["benchmark"]["method"] != "ngram"
 
 
 def trace_settings(config: dict, type: str, scenario: str, prompts: dict[str, str]) -> dict:

@@ -3,8 +3,9 @@
 import pytest
 
 from doubledraft.engine.decoding_metrics import Answer, DecodingStep, Metrics, StepTime
+from doubledraft.evaluation.arms import Timing
 from doubledraft.evaluation.experiments import Spread, samples, summarize
-from doubledraft.evaluation.interleave import BASELINE, Timing
+from doubledraft.evaluation.interleave import BASELINE
 from doubledraft.records import Question
 
 

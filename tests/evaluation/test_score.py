@@ -93,17 +93,43 @@ def info(mode="baseline", **values):
     } | values
 
 
+TIMES = {"baseline": SECONDS, "speculative": [1.0, 1.0, 2.0, 1.0], "control": SECONDS}
+
+
+def attempt(times, arms):
+    """Make an attempt with a block for each question."""
+    arms = [*arms, *(["control"] if "speculative" in arms else [])]
+    blocks = range(len(times["baseline"]))
+    return {
+        "turns": [
+            {"block": block, "arm": arm, "seconds": [times[arm][block]], "tokens": [len(IDS[block])]}
+            for block in blocks
+            for arm in arms
+        ]
+    }
+
+
 @pytest.fixture
 def score(tmp_path):
     """Score a cell from rows; return metrics.json as read back."""
     (tmp_path / "manifest.json").write_text(json.dumps(MANIFEST))
 
     def score(
-        baseline=None, speculative=None, baseline_run=None, speculative_run=None, rule=RULE, limit=None, asked=ASKED
+        baseline=None,
+        speculative=None,
+        baseline_run=None,
+        speculative_run=None,
+        rule=RULE,
+        limit=None,
+        asked=ASKED,
+        arms=("baseline", "speculative"),
+        times=(TIMES,),
     ):
         write_records(tmp_path / "test.jsonl", asked)
         write_records(tmp_path / "baseline.jsonl", baseline or rows())
         write_records(tmp_path / "speculative.jsonl", speculative or rows([1.0, 1.0, 2.0, 1.0], counters=COUNTERS))
+        made = {"residency": "both", "peak_memory_gib": 3.0, "provenance": MEASURED}
+        (tmp_path / "timing.json").write_text(json.dumps(made | {"attempts": [attempt(each, arms) for each in times]}))
         (tmp_path / "baseline_run.json").write_text(json.dumps(baseline_run or info()))
         (tmp_path / "speculative_run.json").write_text(json.dumps(speculative_run or info("speculative")))
         scoring.score_cell(
@@ -112,10 +138,9 @@ def score(tmp_path):
             scenario="easy",
             questions=str(tmp_path / "test.jsonl"),
             manifest=str(tmp_path / "manifest.json"),
-            baseline=str(tmp_path / "baseline.jsonl"),
-            speculative=str(tmp_path / "speculative.jsonl"),
-            baseline_run=str(tmp_path / "baseline_run.json"),
-            speculative_run=str(tmp_path / "speculative_run.json"),
+            generations=[str(tmp_path / f"{arm}.jsonl") for arm in arms],
+            runs=[str(tmp_path / f"{arm}_run.json") for arm in arms],
+            timing=str(tmp_path / "timing.json"),
             rule=rule,
             limit=limit,
             seed=17,
@@ -223,8 +248,34 @@ def test_speedup_stands_beside_its_prediction(score):
     speedup = score()["speedup"]
     assert speedup["value"] == pytest.approx(8 / 5), "the mean of ratios would be 1.5"
     assert speedup["low"] <= speedup["value"] <= speedup["high"]
-    assert (speedup["n"], speedup["unit"]) == (4, "batch")
+    assert (speedup["n"], speedup["unit"]) == (4, "block")
     assert speedup["predicted"] == pytest.approx((20 / 11) / (0.06 / 0.05 + 3 * 0.01 / 0.05))
+
+
+def test_how_the_arms_took_turns_is_in_the_metrics(score):
+    timing = score()["timing"]
+    assert timing["order"] == [["baseline", "speculative", "control"]] * 4 and timing["blocks"] == 4
+    assert timing["block_speedups"] == [2, 1, 2, 1] and timing["sign_test"] == 0.5
+    assert timing["control"] == {"value": 1, "low": 1, "high": 1, "n": 4} and timing["steady"]
+    assert timing["earlier"] == [] and (timing["residency"], timing["peak_memory_gib"]) == ("both", 3.0)
+
+
+def test_the_last_attempt_counts_and_a_machine_that_was_not_steady_is_warned_of(score, caplog):
+    slow = TIMES | {"control": [3 * each for each in SECONDS]}
+    with caplog.at_level("WARNING", logger="doubledraft"):
+        metrics = score(times=(TIMES, slow))
+    assert not metrics["timing"]["steady"] and metrics["timing"]["control"]["value"] == pytest.approx(1 / 3)
+    assert [attempt["steady"] for attempt in metrics["timing"]["earlier"]] == [True]
+    assert "cod_easy: the machine was not steady" in caplog.text
+
+
+def test_the_target_alone_has_metrics_of_what_there_is(score, tmp_path):
+    metrics = score(arms=["baseline"])
+    assert metrics["baseline"]["n"] == 4 and metrics["timing"]["blocks"] == 4
+    absent = ("speculative", "speculation", "speedup", "lossless")
+    assert {metrics[name] for name in absent} == {None}
+    assert metrics["timing"]["speedup"] is metrics["timing"]["steady"] is None
+    assert "cod_easy: 4 questions" in (tmp_path / "comparison.txt").read_text()
 
 
 def test_what_an_engine_tells_of_its_drafts_and_steps_is_in_the_metrics(score, tmp_path):

@@ -9,6 +9,7 @@ from doubledraft.evaluation import acceptance, speculation
 from doubledraft.evaluation.acceptance import CounterError
 from doubledraft.evaluation.runs import Run
 from doubledraft.records import Generation
+from doubledraft.stats import ratio_interval
 from doubledraft.summaries.cell_metrics import CounterCheck, SpeculationMetrics, Speedup, StepReading
 from doubledraft.summaries.run_file import EngineRun, PassBytes, StepSeconds, TokenCounts
 
@@ -164,7 +165,8 @@ def metrics(rows, **changes) -> SpeculationMetrics:
 
 
 def sped_up(plain: Run, drafted: Run) -> Speedup:
-    return speculation.speedup(plain, drafted, speculation.speculation_metrics(drafted, 0), seed=0)
+    measured = ratio_interval(plain.batches, drafted.batches, seed=0)
+    return speculation.speedup(plain, drafted, speculation.speculation_metrics(drafted, 0), measured, "batch")
 
 
 def test_metrics_are_ratios_of_totals():

@@ -7,7 +7,8 @@ import pytest
 from doubledraft.engine.draft_length import FixedLength
 from doubledraft.engine.load import create_backend
 from doubledraft.engine.proposers import DraftModel, NGram
-from doubledraft.evaluation.interleave import BASELINE, Arm, plain
+from doubledraft.evaluation.arms import Arm, plain
+from doubledraft.evaluation.interleave import BASELINE
 from doubledraft.evaluation.step_profile import DRAFT_REST, TARGET_REST, profile, trace
 from doubledraft.inference import bandwidth
 

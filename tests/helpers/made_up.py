@@ -106,6 +106,25 @@ def provenance(**changes: object) -> dict:
     return MADE | studied | {"scored": dict(MADE), "runs": [run()]} | changes
 
 
+def timing(speedup: float, control: float = 1.0) -> dict:
+    """Return made-up times of turns, steady where `control`, the baseline / the baseline once more, is near 1."""
+    orders = [["baseline", "speculative", "control"], ["control", "speculative", "baseline"]]
+    return {
+        "blocks": 8,
+        "order": orders * 4,
+        "speedup": around(speedup, 0.07, 8),
+        "block_speedups": [speedup] * 8,
+        "sign_test": 0.0078125,
+        "control": around(control, 0.02, 8),
+        "drift": 0.1,
+        "autocorrelation": -0.1,
+        "steady": abs(control - 1) <= 0.02,
+        "residency": "both",
+        "peak_memory_gib": 3.1,
+        "earlier": [],
+    }
+
+
 def trained(type: str, scenario: str) -> dict:
     """Return made-up metrics of a trained cell."""
     place = SCENARIOS.index(scenario)
@@ -145,9 +164,10 @@ def trained(type: str, scenario: str) -> dict:
             "self_check": {"accepted_plus_steps": 7020, "emitted": 7000, "excess": 20, "trimmable": 31},
         },
         "speedup": around(speedup, 0.07)
-        | {"unit": "batch", "baseline_seconds": seconds, "speculative_seconds": seconds / speedup}
+        | {"unit": "block", "baseline_seconds": seconds, "speculative_seconds": seconds / speedup}
         | {"predicted": speedup + 0.05, "predicted_from_alpha": speedup + 0.06}
         | {"draft_cost": 0.2, "verify_cost": 1.3, "best_draft_length": 4},
+        "timing": timing(speedup),
         "bandwidth": {
             "read_bytes_per_second": 18.7e9,
             "target": {"bytes": 269000000, "seconds": 0.02, "bytes_per_second": 13.4e9, "share": 0.72},

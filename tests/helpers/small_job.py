@@ -2,8 +2,11 @@
 
 from pathlib import Path
 
+from doubledraft.inference import generate, measure
+from doubledraft.inference.host import Host, Local
 from doubledraft.inference.job import Job
-from doubledraft.records import Question, write_records
+from doubledraft.models.inspect import load_tokenizer
+from doubledraft.records import Generation, Question, read_records, write_records
 
 
 def small_job(folder: Path, model: Path, name: str, *, questions: int = 6, **changes) -> Job:
@@ -44,3 +47,10 @@ def small_job(folder: Path, model: Path, name: str, *, questions: int = 6, **cha
         enforce_eager=True,
     )
     return Job(**settings | changes)
+
+
+def measured(job: Job, engine: Host | Local, baseline: list[Generation] | None = None) -> None:
+    """Answer a job by a running engine and measure what it costs, as when arms are timed, but in one go."""
+    generate.answer(job, engine)
+    asked, rows = generate.ask(job, load_tokenizer(job.model)), read_records(job.out, Generation)
+    generate.write(job, engine, *measure.measure(job, engine, asked, rows, baseline))

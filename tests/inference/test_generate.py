@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 
 from doubledraft import provenance
-from doubledraft.inference import generate, measure
+from doubledraft.inference import generate
+from doubledraft.inference.host import Host
 from doubledraft.inference.job import Job, JobError
-from doubledraft.records import Generation, read_records, write_records
-from tests.helpers.small_job import small_job
+from doubledraft.records import Generation, read_records
+from tests.helpers.small_job import measured, small_job
 from tests.helpers.tiny_models import CHATML, build_tokenizer
 
 ROOT = Path(__file__).parents[2]
@@ -45,15 +46,14 @@ def runs(tiny_model, tiny_draft, repeating_model, tmp_path_factory) -> dict[str,
             "draft_model",
             method="draft_model",
             draft=str(tiny_draft),
-            baseline=f"{folder}/altered.jsonl",
             **drafted,
         ),
         "ngram": small_job(folder, repeating_model, "ngram", method="ngram", **drafted),
     }
     for name, each in jobs.items():
-        measure.run(each)
-        if name == "baseline":
-            write_records(folder / "altered.jsonl", altered(read_records(each.out, Generation)))
+        plain = read_records(baseline.out, Generation) if name == "draft_model" else None
+        with Host(each) as engine:
+            measured(each, engine, baseline=plain and altered(plain))
     return {
         name: (read_records(each.out, Generation), json.loads(Path(each.run_out).read_text()))
         for name, each in jobs.items()

@@ -11,14 +11,15 @@ import pytest
 from doubledraft import __version__
 from doubledraft.evaluation import speculation
 from doubledraft.evaluation.runs import Run, check_comparable
-from doubledraft.inference import generate, measure
-from doubledraft.inference.host import Local
+from doubledraft.inference import generate
+from doubledraft.inference.host import Host, Local
 from doubledraft.inference.job import Job
 from doubledraft.inference.native_engine import NativeEngine
-from doubledraft.records import Generation, read_records, write_records
+from doubledraft.records import Generation, read_records
+from doubledraft.stats import ratio_interval
 from doubledraft.summaries import json_file
 from doubledraft.summaries.run_file import RunFile
-from tests.helpers.small_job import small_job
+from tests.helpers.small_job import measured, small_job
 
 K = 3
 TOKENS = 40
@@ -42,11 +43,11 @@ def made(tiny_model, tiny_draft, repeating_model, tmp_path_factory) -> dict[str,
     drafting = {"method": "draft_model", "draft": str(tiny_draft), "draft_length": K}
     jobs = {
         "plain": job(folder, tiny_model, "plain", mode="baseline"),
-        "drafted": job(folder, tiny_model, "drafted", baseline=f"{folder}/plain.jsonl", **drafting),
+        "drafted": job(folder, tiny_model, "drafted", **drafting),
         "ngram": job(folder, repeating_model, "ngram", method="ngram", draft_length=K),
     }
     for each in jobs.values():
-        generate.answer(each, Local(NativeEngine(each)), measure.measure)
+        measured(each, Local(NativeEngine(each)))
     return {name: read(each) for name, each in jobs.items()}
 
 
@@ -74,7 +75,8 @@ def test_both_modes_may_be_compared_and_scored_as_vllm_s_are(made):
     found = speculation.speculation_metrics(drafted, seed=17)
     assert 0 <= found.self_check.excess <= found.self_check.trimmable
     assert found.acceptance_definition == f"accepted/drafted, prefix count, native {__version__}"
-    assert found.reason is None and speculation.speedup(plain, drafted, found, seed=17).predicted > 0
+    measured = ratio_interval(plain.batches, drafted.batches, seed=17)
+    assert found.reason is None and speculation.speedup(plain, drafted, found, measured, "batch").predicted > 0
     rate = sum(len(row.token_ids) for row in drafted.rows) / sum(drafted.batches)
     assert 0 < rate < speculation.bound_tokens_per_second(drafted)
     read = speculation.bandwidth_metrics(plain, drafted)
@@ -119,9 +121,8 @@ def test_the_gap_of_the_two_best_tokens_is_noted_where_an_answer_differs_from_th
     rows = made["plain"].rows
     ids = rows[0].token_ids
     changed = [ids[0], ids[1] + 1, *ids[2:]]
-    write_records(tmp_path / "baseline.jsonl", [replace(rows[0], token_ids=changed), *rows[1:]])
-    again = job(tmp_path, tiny_model, "again", method="ngram", draft_length=K, baseline=f"{tmp_path}/baseline.jsonl")
-    generate.answer(again, Local(NativeEngine(again)), measure.measure)
+    again = job(tmp_path, tiny_model, "again", method="ngram", draft_length=K)
+    measured(again, Local(NativeEngine(again)), baseline=[replace(rows[0], token_ids=changed), *rows[1:]])
     gaps = [row.top2_gap for row in read(again).rows]
     assert gaps[0] > 0 and gaps[1:] == [None] * 5
 
@@ -129,7 +130,8 @@ def test_the_gap_of_the_two_best_tokens_is_noted_where_an_answer_differs_from_th
 @pytest.mark.slow
 def test_a_process_of_its_own_answers_as_this_one(made, tmp_path, tiny_model):
     own = job(tmp_path, tiny_model, "own", mode="baseline")
-    measure.run(own)
+    with Host(own) as engine:
+        measured(own, engine)
     assert [row.token_ids for row in read(own).rows] == [row.token_ids for row in made["plain"].rows]
     info = read(own).info
     assert (info.engine, info.version, info.kernel) == ("native", __version__, "compiled"), "needs a compiler"

@@ -6,6 +6,7 @@ All metrics here are made up (tests/helpers/made_up.py).
 import csv
 import json
 import re
+from dataclasses import asdict, fields
 from functools import reduce
 from html.parser import HTMLParser
 from operator import getitem
@@ -23,6 +24,7 @@ from doubledraft.report import findings, tables
 from doubledraft.report.tables import ReportError
 from doubledraft.stats import wilson
 from doubledraft.summaries import json_file
+from doubledraft.summaries.cell_metrics import AttemptMetrics
 from doubledraft.summaries.provenance import recorded
 from doubledraft.summaries.run_file import PassBytes, RunFile, StepSeconds
 from tests.helpers import made_up
@@ -45,6 +47,9 @@ class Page(HTMLParser):
 
     def handle_data(self, data):
         self.text += data
+
+
+ATTEMPT = [field.name for field in fields(AttemptMetrics)]
 
 
 def read_table(out: Path) -> dict[tuple[str, str], dict[str, str]]:
@@ -175,6 +180,29 @@ def test_combined_gain_is_brevity_times_speculation_with_an_interval(whole):
     assert float(row["combined_gain_low"]) <= combined <= float(row["combined_gain_high"])
     assert int(row["combined_gain_n"]) == made_up.QUESTIONS
     assert not read_table(whole)["cot_hard", "cot"]["combined_gain"], "CoT is what the others are compared with"
+
+
+def test_a_cell_that_was_not_steady_says_so_on_both_pages_and_in_the_table(tmp_path):
+    slowed = made_up.trained("cod", "easy") | {"timing": made_up.timing(1.3, control=0.91)}
+    slowed["timing"]["earlier"] = [{key: slowed["timing"][key] for key in ATTEMPT}]
+    out = build(tmp_path, [made_up.write_cell(tmp_path, slowed), *made_up.write_grid(tmp_path, ["cot_easy"])])
+    said = "cod_easy: the machine was not steady. The target alone, timed twice in turns, took 0.91"
+    for page in ("report.md", "report.html"):
+        text = " ".join((out / page).read_text().split()).replace("\\_", "_")
+        assert said in text and "the last of 2 attempts" in text and "cot_easy: the machine" not in text
+    rows = read_table(out)
+    assert (rows["cod_easy", "cod"]["steady"], rows["cod_easy", "cod"]["attempts"]) == ("False", "2")
+    assert rows["cod_easy", "cod"]["control"] == "0.91" and rows["cot_easy", "cot"]["steady"] == "True"
+
+
+def test_a_cell_of_the_target_alone_is_in_the_report_without_a_speedup(tmp_path):
+    alone = made_up.trained("cod", "easy")
+    alone |= dict.fromkeys(("speculative", "speculation", "speedup", "bandwidth", "lossless"))
+    alone["timing"] |= dict.fromkeys(("speedup", "block_speedups", "sign_test", "control", "autocorrelation", "steady"))
+    out = build(tmp_path, [made_up.write_cell(tmp_path, alone, generations=False)])
+    assert "cod_easy: the machine" not in (out / "report.md").read_text()
+    row = read_table(out)["cod_easy", "cod"]
+    assert row["accuracy_strict"] and not row.get("speedup")
 
 
 def test_ratios_between_cells_have_no_interval_without_the_generations(tmp_path):
@@ -435,8 +463,20 @@ def test_report_reads_what_the_benchmark_writes(tmp_path):
         folder = tmp_path / f"{type}_easy"
         for mode, seconds in (("baseline", 2.0), ("speculative", 1.0)):
             write_run(folder / f"{mode}.jsonl", folder / f"{mode}_run.json", asked, mode, seconds)
-        runs = {f"{mode}{end}": folder / f"{mode}{end}{suffix}" for mode in ("baseline", "speculative")
-                for end, suffix in (("", ".jsonl"), ("_run", ".json"))}  # fmt: skip
+        modes = ("baseline", "speculative")
+        made = {"residency": "both", "peak_memory_gib": 3.0, "provenance": asdict(recorded())}
+        seconds = {"baseline": 2.0, "speculative": 1.0, "control": 2.0}
+        turns = [
+            {"block": block, "arm": arm, "seconds": [took], "tokens": [3]}
+            for block in range(len(asked))
+            for arm, took in seconds.items()
+        ]
+        write_json(folder / "timing.json", made | {"attempts": [{"turns": turns}]})
+        runs = {
+            "generations": [folder / f"{mode}.jsonl" for mode in modes],
+            "runs": [folder / f"{mode}_run.json" for mode in modes],
+            "timing": folder / "timing.json",
+        }
         rule = made_up.RULE if type == "cod" else None
         score.score_cell(
             cell=f"{type}_easy", type=type, scenario="easy", rule=rule, **runs, **common, **outputs(folder)

@@ -152,7 +152,7 @@ def test_a_second_invocation_has_nothing_to_do(study):
 
 
 def test_the_engine_run_can_be_repeated_by_hand_from_the_log(study):
-    log = (study / "results/cod_apples/logs/generate_baseline.log").read_text()
+    log = (study / "results/cod_apples/logs/time_arms.log").read_text()
     for switch in (
         "VLLM_CPU_KVCACHE_SPACE",
         "HF_HUB_OFFLINE",
@@ -175,7 +175,7 @@ def test_a_new_draft_length_reruns_the_measuring_and_nothing_else(study):
     )
     assert result.returncode == 0, result.stderr
     jobs = {line.split()[0] for line in (result.stdout + result.stderr).split("\n") if line.strip()}
-    assert "generate_speculative" in jobs and not jobs & {"train_target", "train_draft", "distill", "fetch_model"}
+    assert "time_arms" in jobs and not jobs & {"train_target", "train_draft", "distill", "fetch_model"}
 
 
 def test_results_of_this_study_refuse_another(study):

@@ -17,7 +17,7 @@ RULES = dict(re.findall(r"^rule (\w+):\n((?:(?:    .*)?\n)+)", TEXT, re.MULTILIN
 LOCAL = {name for name, text in RULES.items() if "    localrule: True\n" in text}
 ALL_CORES = {name for name, text in RULES.items() if "    threads: ALL_CORES\n" in text}
 ON_GPU = {name for name, text in RULES.items() if re.search(r"^        gpu=", text, re.MULTILINE)}
-TIMED = {"generate_baseline", "generate_speculative"}
+TIMED = {"time_arms"}
 SMALL = {  # rules for which the defaults of profiles/slurm are meant: an hour, 8 GB, one core, no GPU
     "fetch_questions",
     "estimate_traces",
@@ -102,15 +102,6 @@ def test_slurm_gets_a_whole_request_for_every_rule_of_a_study(config, tmp_path):
         assert ("gpu" in asked) == (rule in ON_GPU), rule
         assert int(asked["mem_mb"]) >= 8000 and int(asked["runtime"]) >= 60, rule
         assert (asked.get("slurm_extra") == "--exclusive") == (rule in TIMED), rule
-
-
-@pytest.mark.slow
-def test_both_timed_runs_of_a_cell_are_one_slurm_job(tmp_path):
-    command = ("-n", "--workflow-profile", "profiles/slurm", "--directory", str(tmp_path))
-    text = snakemake(*command, "results/cot_hard/metrics.json", "results/cod_hard/metrics.json", folder=ROOT).text
-    blocks = re.findall(r"Group job .*\n((?:(?: .*)?\n)+)", text)
-    groups = [re.findall(r"^ +rule (\w+):", block, re.MULTILINE) for block in blocks]
-    assert [set(group) for group in groups] == [TIMED, TIMED]
 
 
 @pytest.mark.slow

@@ -21,7 +21,7 @@ PASS = "doubledraft/engine/cpu_pass.cpp"
 NATIVE = "benchmark={engine: native}"
 JUDGED = {"score": 6, "report": 1}
 # Merged models are gone after a run, so what is timed merges again; both runs of a cell are timed on one copy.
-TIMED = {"merge_target": 6, "merge_draft": 6, "generate_baseline": 6, "generate_speculative": 6, **JUDGED}
+TIMED = {"merge_target": 6, "merge_draft": 6, "time_arms": 6, **JUDGED}
 DRAFTED = {"train_draft": 6, "draw_loss": 6, **TIMED}
 DISTILLED = {"distill": 6, **DRAFTED, "merge_target": 12}  # merged once to distil and once to be timed
 TRAINED = {"train_target": 6, **DISTILLED, "draw_loss": 12}

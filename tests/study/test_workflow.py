@@ -26,8 +26,7 @@ GRID = {
     "distill": 6,
     "train_draft": 6,
     "merge_draft": 6,
-    "generate_baseline": 6,
-    "generate_speculative": 6,
+    "time_arms": 6,
     "generate_untrained": 6,
     "score": 6,
     "score_untrained": 3,
@@ -76,6 +75,15 @@ def test_ngram_needs_no_draft(tmp_path):
     assert outcome.code == 0, outcome.text
     assert not {"train_draft", "merge_draft", "distill", "check_pair", "prune_model"} & set(outcome.jobs)
     assert outcome.values("model") == {"smollm2-135m"}
+
+
+def test_the_target_alone_is_timed_without_a_draft(tmp_path):
+    alone = ("--config", "benchmark={arms: [baseline]}")
+    outcome = snakemake("-n", "--directory", str(tmp_path), "results/cod_hard/metrics.json", *alone, folder=ROOT)
+    assert outcome.code == 0, outcome.text
+    assert not {"train_draft", "merge_draft", "distill", "check_pair", "prune_model"} & set(outcome.jobs)
+    assert outcome.jobs["time_arms"] == outcome.jobs["score"] == 1
+    assert "speculative" not in outcome.text
 
 
 @pytest.mark.parametrize(("profile", "gpus"), [("default", "0"), ("gpu", "1")])
@@ -144,7 +152,7 @@ def test_draft_learning_rate_merges_no_target_to_distil(grid):
 
 def test_method_without_a_draft_measures_again_and_trains_nothing(grid):
     outcome = snakemake("-n", "--config", "benchmark={method: ngram}", folder=grid)
-    measured = ("merge_target", "generate_baseline", "generate_speculative", "score")
+    measured = ("merge_target", "time_arms", "score")
     assert outcome.jobs == dict.fromkeys(measured, 6) | {"report": 1}
 
 
@@ -195,13 +203,13 @@ def test_merged_models_are_gone_after_a_run(made):
     assert not list(made.glob("results/*/*_merged"))
 
 
-def test_merged_models_are_kept_with_notemp_and_then_draft_length_reruns_one_mode(grid, tmp_path):
+def test_merged_models_are_kept_with_notemp_and_then_draft_length_only_times_again(grid, tmp_path):
     kept = ("--directory", str(tmp_path), "results/cod_easy/metrics.json")
     assert snakemake("--notemp", *kept, folder=grid).code == 0
     found = {path.name for path in tmp_path.glob("results/cod_easy/*_merged")}
     assert found == {"target_merged", "distill_merged", "draft_merged"}
     outcome = snakemake("-n", "--notemp", *kept, "--config", "benchmark={draft_length: 4}", folder=grid)
-    assert outcome.jobs == {"generate_speculative": 1, "score": 1}
+    assert outcome.jobs == {"time_arms": 1, "score": 1}
 
 
 def test_pair_that_does_not_fit_stops_before_a_training_that_could_start_at_once(grid):
@@ -213,7 +221,7 @@ def test_pair_that_does_not_fit_stops_before_a_training_that_could_start_at_once
 
 
 def test_failed_cell_stops_no_other_and_the_report_is_made_of_the_rest(grid):
-    (grid / "results/cod_hard/logs/generate_speculative.log.fail").touch()
+    (grid / "results/cod_hard/logs/time_arms.log.fail").touch()
     (grid / "results/cod_hard/speculative.jsonl").unlink()
     (grid / "results/cod_hard/metrics.json").unlink()
     for cell in ("cot_easy", "untrained_hard"):

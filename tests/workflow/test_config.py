@@ -87,6 +87,14 @@ def test_what_cannot_be_used_is_named_with_what_was_expected(path, value, messag
     assert "config key " in str(error.value)
 
 
+def test_our_own_engine_is_refused_sleep():
+    config = changed("benchmark/residency", "sleep")
+    study.check_config(config, SCHEMA)
+    config["benchmark"]["engine"] = "native"
+    with pytest.raises(study.StudyError, match="residency is 'sleep', which is vLLM's, but .*'native'"):
+        study.check_config(config, SCHEMA)
+
+
 def test_our_own_engine_is_refused_several_gpus():
     config = changed("benchmark/engine", "native")
     study.check_config(config, SCHEMA)

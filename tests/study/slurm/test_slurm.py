@@ -63,9 +63,8 @@ def jobs(folder: Path) -> list[dict[str, str]]:
 
 
 def rule(job: dict[str, str]) -> str:
-    """Return the rule that a job was submitted for; `timed` for the job of two."""
-    timed = "generate_baseline_generate_speculative" in job["Comment"]
-    return "timed" if timed else re.match(r"rule_(.+?)(?:_wildcards_|$)", job["Comment"])[1]
+    """Return the rule that a job was submitted for."""
+    return re.match(r"rule_(.+?)(?:_wildcards_|$)", job["Comment"])[1]
 
 
 @dataclass(frozen=True)
@@ -128,7 +127,7 @@ def cell(tmp_path_factory) -> Path:
 def test_every_step_but_those_of_the_login_node_ran_under_slurm(cell):
     completed = Counter(rule(job) for job in jobs(cell) if job["JobState"] == "COMPLETED")
     once = ("fetch_questions", "fetch_model", "prune_model", "write_cot", "summarize_cod", "check_pair", "train_target")
-    after = ("distill", "train_draft", "merge_draft", "timed", "score")
+    after = ("distill", "train_draft", "merge_draft", "time_arms", "score")
     assert completed == Counter([*once, *after, "merge_target", "merge_target"])
     assert (cell / "results/report/report.html").exists() and (cell / "results/study.json").exists()
 
@@ -139,19 +138,19 @@ def test_both_nodes_had_work(cell):
 
 def test_steps_with_a_model_asked_for_the_gpu_partition_and_saw_the_gpu_they_got(cell):
     for job in jobs(cell):
-        on_gpu = rule(job) in {"train_target", "train_draft", "distill", "timed"}
+        on_gpu = rule(job) in {"train_target", "train_draft", "distill", "time_arms"}
         assert job["Partition"] == ("gpu" if on_gpu else "cpu"), job
         assert (job.get("TresPerJob") == "gres:gpu:1") == on_gpu, job
     logs = {path.stem: path.read_text() for path in (cell / "results/cod_hard/logs").glob("*.log")}
     assert {name for name, text in logs.items() if text == "gpu 0\n"} == {
         *("train_target", "train_draft", "distill"),
-        *("generate_baseline", "generate_speculative"),
+        "time_arms",
     }
 
 
-def test_timed_runs_had_a_node_for_themselves_both_in_one_job(cell):
+def test_what_is_timed_had_a_node_for_itself(cell):
     alone = [job for job in jobs(cell) if job["OverSubscribe"] == "NO"]
-    assert [rule(job) for job in alone] == ["timed"]
+    assert [rule(job) for job in alone] == ["time_arms"]
     assert {"baseline.jsonl", "speculative.jsonl"} <= {path.name for path in (cell / "results/cod_hard").iterdir()}
 
 

@@ -1,0 +1,106 @@
+"""The arms of a cell, timed in turns (`interleave`) by engines that live side by side (`inference.residency`).
+
+A cell whose control says that the machine was not steady is timed again, all of it; the last attempt counts, steady or
+not, and every attempt is kept. Whether it is timed again depends on the baseline alone, never on the speedup.
+"""
+
+from collections.abc import Mapping, Sequence
+from itertools import count
+
+from doubledraft.evaluation.interleave import BASELINE, CONTROL, SPECULATIVE, blocks_of, control_ratio, holds, orders
+from doubledraft.inference import generate
+from doubledraft.inference.host import Host
+from doubledraft.inference.job import Asked, Job
+from doubledraft.inference.measure import measure
+from doubledraft.inference.residency import Engines, choose, open_engines
+from doubledraft.log import log
+from doubledraft.models.inspect import load_tokenizer
+from doubledraft.records import Generation
+from doubledraft.summaries import json_file
+from doubledraft.summaries.provenance import recorded
+from doubledraft.summaries.timing_file import Attempt, TimingFile, Turn
+
+RESTART_BLOCKS = 4  # each turn of an arm is a start then, with another layout of its memory: four starts an arm
+
+
+def run(jobs: Mapping[str, Job], *, blocks: int, retimes: int, residency: str, out: str) -> None:
+    """Answer the questions by every arm in turns; write rows and run file of each job, and the times of all turns.
+
+    `jobs` are those of the arms BASELINE and, where drafting is timed too, SPECULATIVE, over the same questions. `out`
+    is the TimingFile. Raises JobError for jobs that cannot be run, and RuntimeError where an engine fails.
+    """
+    tokenizer = load_tokenizer(jobs[BASELINE].model)
+    asked = generate.ask(max(jobs.values(), key=lambda job: job.draft_length), tokenizer)
+    chosen = choose(jobs) if residency == "auto" else residency
+
+    def warm_up(job: Job, engine: Host) -> None:
+        generate.warm_up(job, engine, asked)
+
+    with open_engines(jobs, chosen, warm_up) as engines:
+        blocks = min(blocks, RESTART_BLOCKS) if chosen == "restart" else blocks
+        attempts, rows = time_in_turns(engines, asked, blocks=blocks, retimes=retimes)
+        rows = {name: generate.with_texts(answers, tokenizer) for name, answers in rows.items()}
+        for name, job in engines.jobs.items():
+            engine = engines.turn(name)
+            measured = measure(job, engine, asked, rows[name], rows[BASELINE] if name != BASELINE else None)
+            generate.write(job, engine, *measured)
+        json_file.write(
+            out,
+            TimingFile(
+                residency=chosen,
+                peak_memory_gib=engines.peak_memory_gib,
+                attempts=attempts,
+                provenance=recorded(),
+            ),
+        )
+
+
+def time_in_turns(
+    engines: Engines, asked: Sequence[Asked], *, blocks: int, retimes: int
+) -> tuple[list[Attempt], dict[str, list[Generation]]]:
+    """Return all attempts, and the rows of every job in the last one, without texts."""
+    seed = engines.jobs[BASELINE].seed
+    attempts = []
+    for number in count():
+        rows, attempt = _attempt(engines, asked, blocks, seed + number)
+        attempts.append(attempt)
+        control = control_ratio(attempt, seed)
+        if control is None or control.low is None or holds(control, 1):
+            return attempts, rows
+        log.warning("not steady: baseline / baseline is %.3f, %.3f to %.3f", control.value, control.low, control.high)
+        if number == retimes:
+            return attempts, rows
+        log.info("timing again, %d of %d times at most", number + 1, retimes)
+
+
+def _attempt(
+    engines: Engines, asked: Sequence[Asked], blocks: int, seed: int
+) -> tuple[dict[str, list[Generation]], Attempt]:
+    """Let every arm answer every block once; return the rows of every job, the control's left out, and the turns."""
+    numbered = list(enumerate(generate.batches(asked, engines.jobs[BASELINE].concurrency)))
+    parts = blocks_of(numbered, blocks)
+    arms = [*engines.jobs, *([CONTROL] if SPECULATIVE in engines.jobs else [])]
+    rows: dict[str, list[Generation]] = {arm: [] for arm in arms}
+    turns = []
+    for block, order in enumerate(orders(arms, len(parts), seed)):
+        for arm in order:
+            engine = engines.turn(BASELINE if arm == CONTROL else arm)
+            batches = [generate.answer_batch(engine, batch, index) for index, batch in parts[block]]
+            rows[arm] += [row for batch in batches for row in batch]
+            turns.append(_turn(block, arm, batches))
+        log.info("block %d of %d: %s", block + 1, len(parts), ", ".join(map(_pace, turns[-len(order) :])))
+    rows.pop(CONTROL, None)
+    return rows, Attempt(turns=turns)
+
+
+def _turn(block: int, arm: str, batches: Sequence[Sequence[Generation]]) -> Turn:
+    return Turn(
+        block=block,
+        arm=arm,
+        seconds=[batch[0].batch_seconds for batch in batches],
+        tokens=[sum(len(row.token_ids) for row in batch) for batch in batches],
+    )
+
+
+def _pace(turn: Turn) -> str:
+    return f"{turn.arm} {sum(turn.seconds):.2f} s"
