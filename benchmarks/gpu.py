@@ -8,8 +8,7 @@ Hugging Face's alike. The results are costs and speeds at that acceptance; nothi
 
 There are three parts: our engine (`native`), one step of white-box distillation (`distillation`), and Hugging Face's
 generation (`hugging_face`). What is measured is printed and written at once, so that a run that is cut off leaves it.
-All values are seconds unless their names say otherwise. This version has run at tiny size on CPU (its test) and not
-on a GPU yet.
+All values are seconds unless their names say otherwise. docs/explanation/cuda.md has the results of one H200.
 """
 
 import argparse

@@ -101,6 +101,15 @@ def test_a_package_is_small_and_its_init_is_a_docstring_that_names_its_modules(i
         assert not missing, f"{init.relative_to(ROOT)} has no line on {', '.join(missing)}"
 
 
+def test_no_two_classes_have_one_name():
+    found = {}
+    for file in MODULES:
+        for node in ast.parse(file.read_text()).body:
+            if isinstance(node, ast.ClassDef):
+                other = found.setdefault(node.name, file.relative_to(ROOT))
+                assert other == file.relative_to(ROOT), f"{node.name}: {other} and {file.relative_to(ROOT)}"
+
+
 @pytest.mark.parametrize("file", DOCUMENTED, ids=lambda file: str(file.relative_to(ROOT)))
 def test_docstrings_say_what_comes_back(file):
     for node in ast.walk(ast.parse(file.read_text())):

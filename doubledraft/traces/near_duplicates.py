@@ -14,7 +14,7 @@ RUN = 3  # words
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class SimilarPair:
     """A text that nearly repeats an earlier one."""
 
     id: str
@@ -22,13 +22,13 @@ class Pair:
     similarity: float
 
 
-def near_duplicates(texts: Mapping[str, str]) -> list[Pair]:
+def near_duplicates(texts: Mapping[str, str]) -> list[SimilarPair]:
     """List every text (by its id) that nearly repeats an earlier one, once, with the earlier text most like it."""
     runs = {id: ngrams(text.casefold(), RUN) for id, text in texts.items()}
     index, pairs = Index(SIMILARITY, runs.values()), []
     for id, mine in runs.items():
         if nearest := index.nearest(mine):
-            pairs.append(Pair(id, *nearest))
+            pairs.append(SimilarPair(id, *nearest))
         index.add(id, mine)
     return pairs
 
