@@ -63,7 +63,8 @@ def test_a_terminal_that_is_not_utf_8_shows_replacements(tiny_model):
 @pytest.mark.parametrize("command", ["evaluate", "profile"])
 def test_a_place_that_cannot_be_written_is_told_before_the_work(capsys, tmp_path, command):
     (tmp_path / "file").write_text("in the way")
-    data = ("--data", tmp_path / "none.jsonl") if command == "evaluate" else ()
+    (tmp_path / "data.jsonl").write_text('{"question": "4 * 6", "answer": "24"}\n')
+    data = ("--data", tmp_path / "data.jsonl") if command == "evaluate" else ()
     for out in (tmp_path / "file" / "below", "/proc/nowhere/below"):
         status, _, err = run(capsys, command, "--model", "/nowhere", *data, "--out", out)
         assert status == 2 and "no file can be written there" in one_line(err)

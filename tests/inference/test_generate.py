@@ -21,6 +21,7 @@ from tests.helpers.small_job import measured, small_job
 from tests.helpers.tiny_models import CHATML, build_tokenizer
 
 ROOT = Path(__file__).parents[2]
+MARK = "DOUBLEDRAFT_TEST"  # an environment variable, by which processes of one test are known
 K = 3
 TOKENS = 40
 
@@ -150,12 +151,14 @@ def test_killed_run_leaves_no_process_and_the_next_one_continues(tiny_model, tmp
         "import json, sys; from doubledraft.inference import generate, job; "
         "generate.run(job.Job(**json.loads(sys.argv[1])))"
     )
-    parent = subprocess.Popen([sys.executable, "-c", script, json.dumps(vars(asked))], cwd=ROOT)
+    environment = os.environ | {MARK: str(tmp_path)}
+    parent = subprocess.Popen([sys.executable, "-c", script, json.dumps(vars(asked))], cwd=ROOT, env=environment)
     wait_until(lambda: parent.poll() is not None or written(asked.out) >= 2)
     assert parent.poll() is None, "the run was over before it could be killed"
+    assert len(marked_processes(tmp_path)) >= 2, "the run and its engine"
     parent.send_signal(signal.SIGKILL)
     parent.wait()
-    wait_until(lambda: not processes_with(asked.out))
+    wait_until(lambda: not marked_processes(tmp_path))
     before = Path(asked.out).read_bytes()
     assert not Path(asked.run_out).exists(), "the run was over before it was killed"
 
@@ -181,10 +184,11 @@ def test_a_chat_template_is_told_of_thinking_where_the_job_says_so_and_it_can_be
         generate.ask(small_job(tmp_path, tmp_path, "untrained", thinking=True), build_tokenizer())
 
 
-def test_a_prompt_without_room_for_its_answer_is_refused(tiny_model, tmp_path):
+def test_a_prompt_without_room_for_its_answer_is_refused(tiny_model, tmp_path, monkeypatch):
+    monkeypatch.setenv(MARK, str(tmp_path))
     with pytest.raises(JobError, match=r"question 'q0' has \d+ tokens.* raise max_model_len"):
         generate.run(small_job(tmp_path, tiny_model, "baseline", max_model_len=TOKENS + 5))
-    assert not processes_with("vllm_engine")
+    assert not marked_processes(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -215,14 +219,14 @@ def wait_until(condition, seconds: float = 1800.0) -> None:
         time.sleep(0.02)
 
 
-def processes_with(word: str) -> list[str]:
-    """Return the command lines that contain a word, our own left out."""
+def marked_processes(mark: Path) -> list[str]:
+    """Return the ids of the processes that were started with MARK set to `mark`."""
     found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
+    for path in Path("/proc").glob("[0-9]*/environ"):
         try:
-            text = path.read_text()
+            variables = path.read_bytes().split(b"\0")
         except OSError:  # it ended meanwhile
             continue
-        if word in text and path.parent.name != str(os.getpid()):
-            found.append(text)
+        if f"{MARK}={mark}".encode() in variables:
+            found.append(path.parent.name)
     return found
