@@ -69,6 +69,7 @@ def command(target, tiny_draft, tmp_path) -> list[str]:
     return [*models.split(), *options.split()]
 
 
+@pytest.mark.slow
 def test_every_arm_is_timed_and_compared_with_plain_decoding(command, tmp_path, monkeypatch, capsys):
     spoken, out = tmp_path / "spoken.jsonl", tmp_path / "report.json"
     row = Generation(

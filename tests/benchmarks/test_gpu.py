@@ -98,6 +98,7 @@ def run(tmp_path, monkeypatch):
     return run
 
 
+@pytest.mark.slow
 def test_every_ratio_is_reported_and_labelled_as_imposed(run, capsys):
     run("--draft-length 3,2")
     report, printed = run.report(), capsys.readouterr().out

@@ -349,6 +349,7 @@ def test_sampled_answers_are_distributed_as_the_target_says(length: int, setting
     check_sampling(small(seed=1)[0], length, settings, stop)
 
 
+@pytest.mark.slow
 def test_answers_sampled_with_n_grams_or_adaptive_drafts_are_distributed_as_the_target_says():
     check_sampling(NGram(fewest=1, most=2), 3, Sampling(1.0))
     check_sampling(small(seed=1)[0], AdaptiveLength(longest=3), Sampling(1.0))
@@ -382,6 +383,7 @@ def test_distributions_of_another_place_are_seen(monkeypatch, shifts: tuple[int,
         check_sampling(small(seed=1)[0], 3, Sampling(1.0))
 
 
+@pytest.mark.slow
 def test_a_bonus_token_that_is_not_drawn_from_p_is_seen(monkeypatch):
     def accept(p, q, drafted, lengths, generator) -> Acceptance:
         verdict = sampling.accept(p, q, drafted, lengths, generator)

@@ -43,6 +43,7 @@ def never(text) -> list:
     raise AssertionError("nothing differs, so the target need not be asked")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("length", [1, 4])
 def test_ours_takes_the_steps_of_hugging_face_s_assisted_generation(tmp_path, tiny_model, tiny_draft, length: int):
     asked_for = job(tmp_path, tiny_model, tiny_draft, length)

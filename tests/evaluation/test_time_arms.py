@@ -41,6 +41,7 @@ def native(tiny_model, tiny_draft, tmp_path_factory) -> tuple[dict[str, Job], Ti
     return asked, timed(folder, asked)
 
 
+@pytest.mark.slow
 def test_both_arms_leave_runs_that_may_be_compared_and_answer_alike(native):
     asked, _ = native
     questions = read_records(asked[BASELINE].questions, Question)
@@ -71,6 +72,7 @@ def test_memory_is_that_of_both_engines_together(native):
     assert max(alone) < found.peak_memory_gib <= sum(alone) * 1.01
 
 
+@pytest.mark.slow
 def test_one_arm_alone_is_timed_without_a_draft_and_without_a_control(tiny_model, tmp_path):
     alone = {BASELINE: small_job(tmp_path, tiny_model, BASELINE, engine="native")}
     found = timed(tmp_path, alone, retimes=2)

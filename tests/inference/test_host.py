@@ -51,6 +51,7 @@ def idle_seconds(host: Host) -> float:
     return cpu_seconds(host) - before
 
 
+@pytest.mark.slow
 def test_while_nobody_calls_it_uses_no_core(host):
     assert idle_seconds(host) <= 0.04
 

@@ -67,6 +67,7 @@ def test_speculation_gives_the_tokens_of_greedy_decoding_elsewhere(made, name, t
         assert row.token_ids == output[0, ids.shape[1] :].tolist()
 
 
+@pytest.mark.slow
 def test_both_modes_may_be_compared_and_scored_as_vllm_s_are(made):
     plain, drafted = made["plain"], made["drafted"]
     check_comparable(plain, drafted)

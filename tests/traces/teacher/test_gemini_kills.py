@@ -105,6 +105,7 @@ def test_a_kill_within_the_write_of_any_event_makes_no_second_job(study, nth):
     _rerun(study)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("operation", ["create", "download"])
 def test_a_kill_while_the_service_answers_makes_no_second_job(study, operation):
     process = multiprocessing.get_context("fork").Process(target=_killed, args=(study, lambda: None), daemon=True)
