@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from doubledraft.prompts import Prompt
@@ -136,6 +137,21 @@ def test_a_finished_run_leaves_no_checkpoints(trained):
 @pytest.mark.slow
 def test_the_switches_of_the_training_are_logged(trained):
     assert "UNSLOTH_COMPILE_LOCATION" in trained[2] and "'HF_HUB_OFFLINE': '1'" in trained[2]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "processor", "used"),
+    [
+        ("bfloat16", "AVX512", "bfloat16"),
+        ("bfloat16", "AVX2", "float32"),
+        ("float16", "AVX2", "float16"),
+        ("float32", "AVX512", "float32"),
+    ],
+)
+def test_a_processor_without_avx512_trains_in_float32(monkeypatch, dtype, processor, used):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: processor)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert finetune.computing_dtype(dtype) == used
 
 
 if __name__ == "__main__":
