@@ -14,7 +14,7 @@ env: ## the environment, from envs/$(BUILD).txt: BUILD=cpu or gpu, else the buil
 demo: env ## one cell of the default study, for real
 	$(BIN)/snakemake --cores 1 results/cod_hard/metrics.json
 
-quick: env ## every test without training, vLLM or whole runs of Snakemake: 90 seconds on two cores
+quick: env ## every test without training, vLLM or whole runs of Snakemake: minutes on two cores
 	$(PYTEST) $(BESIDE) -m 'not slow and $(HERE)'
 
 test: lint ## style, and every test that needs no package index
