@@ -1,0 +1,165 @@
+"""Two models read the same answers: what each would have said at every position, given the tokens before it.
+
+One pass over an answer gives all its positions at once (teacher forcing), so acceptance is known without decoding.
+Under greedy decoding it is exact: a draft is only ever judged after tokens that the target emitted, and those are the
+tokens read here. transformers runs the pass, as it knows every architecture. On a CPU it computes in float32, whatever
+type the weights are stored in: that is the fast type there, and where both types choose different tokens, rounding
+decides, as often for the draft as against it.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from doubledraft import machine
+from doubledraft.models.folder import ModelError
+from doubledraft.models.inspect import load_model
+from doubledraft.models.safety import refuse_unsafe
+from doubledraft.summaries.draft_audit import AuditedAnswer
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+
+Answer = tuple[str, Sequence[int], Sequence[int]]  # id of the question, token ids of its prompt, of its answer
+BATCH_BYTES = 2**29  # of the logits that a batch of answers may take
+TOP = 5  # most likely tokens that are kept of each model
+DIGITS = 6  # of a probability that is written
+
+
+def force(target_folder: str | Path, draft_folder: str | Path, answers: Sequence[Answer]) -> list[AuditedAnswer]:
+    """Let two models, each in a folder, read answers; return what both would have said, in the order of the answers.
+
+    The models must share a tokenizer (`check_pair`). Raise ModelError where one is unsafe, incomplete or damaged.
+    """
+    machine.use_own_cores()
+    [audited] = force_drafts(load(target_folder), [load(draft_folder)], answers)
+    return audited
+
+
+def load(folder: str | Path) -> "PreTrainedModel":
+    """Load a model of a folder to read answers; raise ModelError where it is unsafe or incomplete."""
+    refuse_unsafe(folder)
+    return ready(load_model(folder))
+
+
+def ready(model: "PreTrainedModel") -> "PreTrainedModel":
+    """Return a model on this machine's device, in the type that it computes in there."""
+    device = machine.device()
+    return (model.float() if device == "cpu" else model).to(device).eval()
+
+
+def force_drafts(
+    target: "PreTrainedModel", drafts: Sequence["PreTrainedModel"], answers: Sequence[Answer]
+) -> list[list[AuditedAnswer]]:
+    """Let a target read answers once, and each draft too; return the answers as audited with each of the drafts.
+
+    Models are as `load` returns them. Raise ModelError where a model computes NaN or infinity.
+    """
+    import torch
+
+    found: list[dict[str, AuditedAnswer]] = [{} for _ in drafts]
+    with torch.inference_mode():
+        for batch in _batches(answers, target):
+            said = _distributions(target, batch)
+            for draft, audited in zip(drafts, found, strict=True):
+                for answer, p, q in zip(batch, said, _distributions(draft, batch), strict=True):
+                    audited[answer[0]] = _audited(answer, p, q)
+    return [[audited[id] for id, _, _ in answers] for audited in found]
+
+
+def _batches(answers: Sequence[Answer], model: "PreTrainedModel") -> Iterator[list[Answer]]:
+    """Yield answers of similar length together, as many as fit into BATCH_BYTES, at least one."""
+    per_position = model.config.vocab_size * model.dtype.itemsize
+    batch: list[Answer] = []
+    for answer in sorted(answers, key=_length):
+        if batch and (len(batch) + 1) * _length(answer) * per_position > BATCH_BYTES:
+            yield batch
+            batch = []
+        batch.append(answer)
+    if batch:
+        yield batch
+
+
+def _length(answer: Answer) -> int:
+    return len(answer[1]) + len(answer[2])
+
+
+def _distributions(model: "PreTrainedModel", batch: Sequence[Answer]) -> "list[torch.Tensor]":
+    """Return the log-probabilities [tokens, vocabulary] of every token of each answer."""
+    import torch
+
+    known = model.config.vocab_size - 1  # a draft may lack the padding rows at the end of the target's vocabulary
+    texts = [[min(token, known) for token in (*prompt, *answer[:-1])] for _, prompt, answer in batch]
+    width = max(map(len, texts))
+    ids = torch.tensor([[*text, *[0] * (width - len(text))] for text in texts], device=model.device)
+    mask = torch.tensor([[1] * len(text) + [0] * (width - len(text)) for text in texts], device=model.device)
+    first = min(len(prompt) for _, prompt, _ in batch) - 1  # position that predicts the first token of an answer
+    logits = model(ids, attention_mask=mask, logits_to_keep=width - first, use_cache=False).logits
+    rows = []
+    for row, (id, prompt, answer) in zip(logits, batch, strict=True):
+        start = len(prompt) - 1 - first
+        own = row[start : start + len(answer)].float()
+        if not own.isfinite().all():
+            raise ModelError(
+                f"{model.name_or_path}: logits are NaN or infinite in the answer to {id!r}: weights are damaged, or "
+                f"exceed the range of {model.dtype}"
+            )
+        rows.append(own.log_softmax(-1))
+    return rows
+
+
+def _audited(answer: Answer, target: "torch.Tensor", draft: "torch.Tensor") -> AuditedAnswer:
+    """Compare two models' log-probabilities [tokens, vocabulary] of an answer; a vocabulary may be padded further."""
+    import torch
+
+    id, _, token_ids = answer
+    wider = target.shape[1] - draft.shape[1]
+    log_p, log_q = target, torch.nn.functional.pad(draft, (0, wider), value=-float("inf"))
+    p, q = log_p.exp(), log_q.exp()
+    emitted = torch.tensor(token_ids, device=p.device).unsqueeze(1)
+    return AuditedAnswer(
+        id=id,
+        token_ids=list(token_ids),
+        target_best=p.argmax(-1).tolist(),
+        draft_best=q.argmax(-1).tolist(),
+        p=_rounded(p.gather(1, emitted).squeeze(1)),
+        q=_rounded(q.gather(1, emitted).squeeze(1)),
+        overlap=_rounded(torch.minimum(p, q).sum(-1)),
+        target_entropy=_rounded(torch.special.entr(p).sum(-1)),
+        draft_entropy=_rounded(torch.special.entr(q).sum(-1)),
+        target_top=_top(p),
+        draft_top=_top(q),
+    )
+
+
+def _rounded(values: "torch.Tensor") -> list[float]:
+    return [round(value, DIGITS) for value in values.tolist()]
+
+
+def _top(probabilities: "torch.Tensor") -> list[list[list[float]]]:
+    best = probabilities.topk(min(TOP, probabilities.shape[1]))
+    return [
+        [[token, round(value, DIGITS)] for token, value in zip(tokens, values, strict=True)]
+        for tokens, values in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+    ]
+
+
+def simulated_steps(agreed: Sequence[bool], draft_length: int) -> list[int]:
+    """Return the accepted tokens of every drafting step of greedy speculation along one answer, replayed exactly.
+
+    `agreed` has for each token of the answer whether the draft would have proposed it. The prompt's pass emits the
+    first token; then each step drafts `draft_length` tokens, keeps those before the first that is not the target's, and
+    emits the target's own token after them. Drafts end where the answer does.
+    """
+    accepted, at = [], 1
+    while at < len(agreed):
+        draft = agreed[at : at + draft_length]
+        accepted.append(next((place for place, right in enumerate(draft) if not right), len(draft)))
+        at += accepted[-1] + 1
+    return accepted
+
+
+def simulated_tokens_per_step(agreed: Sequence[bool], draft_length: int) -> float:
+    """Return emitted tokens / target passes of greedy speculation along one answer, its prompt's pass included."""
+    return len(agreed) / (1 + len(simulated_steps(agreed, draft_length)))
