@@ -81,7 +81,7 @@ class Score:
     lenient: str | None  # any recognisable final answer
     strict_verdict: str  # equal | different | undecided
     lenient_verdict: str
-    reason: str | None = None  # why a verdict is undecided
+    reason: str | None = None  # why a verdict is undecided, or how a program failed
 
 
 def first_difference(first: Sequence[int], second: Sequence[int]) -> int | None:
