@@ -6,7 +6,7 @@ of totals, not a mean of ratios, which would let the shortest answers decide; it
 resampled together.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from statistics import NormalDist
@@ -82,8 +82,29 @@ def ratio_interval(numerators: Sequence[float], denominators: Sequence[float], s
     if below == 0:
         return None
     n = pairs.shape[1]
-    ends = _bootstrap_ends(pairs, seed) if n > 1 else (None, None)
+    ends = _bootstrap_ends(pairs, lambda totals: totals[0] / totals[1], seed) if n > 1 else (None, None)
     return Interval(float(above / below), *ends, n)
+
+
+def ratio_change_interval(
+    before: tuple[Sequence[float], Sequence[float]], after: tuple[Sequence[float], Sequence[float]], seed: int
+) -> Interval | None:
+    """Return a ratio of totals after - the same before, with a paired bootstrap interval over units.
+
+    Each of the two is (numerators, denominators), one of each per unit: the same units in the same order, resampled
+    together. None where denominators sum to 0.
+    """
+    values = np.array([*before, *after], dtype=float)  # unequal lengths raise here
+
+    def change(totals: np.ndarray) -> np.ndarray:
+        return totals[2] / totals[3] - totals[0] / totals[1]
+
+    totals = values.sum(axis=1)
+    if not totals[1] or not totals[3]:
+        return None
+    n = values.shape[1]
+    ends = _bootstrap_ends(values, change, seed) if n > 1 else (None, None)
+    return Interval(float(change(totals)), *ends, n)
 
 
 def block_ratio_interval(numerators: Sequence[float], denominators: Sequence[float], seed: int) -> Interval | None:
@@ -152,22 +173,125 @@ def mcnemar(only_first: int, only_second: int) -> float | None:
     return float(binomtest(only_first, discordant).pvalue) if discordant else None
 
 
-def _bootstrap_ends(pairs: np.ndarray, seed: int) -> tuple[float, float] | tuple[None, None]:
-    """Return the expanded percentile interval of the ratio of the two rows' totals; `pairs` is (2, n)."""
+def paired_difference(lost: float, gained: float, n: float) -> Interval | None:
+    """Return the share of n pairs that were gained - the share that were lost, with its interval; None for no pairs.
+
+    `lost` counts pairs with a yes before alone, `gained` those with a yes after alone. Tango's score interval (1998,
+    doi:10.1002/(SICI)1097-0258(19980430)17:8<891::AID-SIM780>3.0.CO;2-B) has a width also where no pair differs, which
+    a bootstrap has not, and so never takes a few equal answers for equality.
+    """
+    from scipy.optimize import brentq
+
+    if not n:
+        return None
+    quantile = NormalDist().inv_cdf(0.5 + CONFIDENCE / 2)
+    value = (gained - lost) / n
+
+    def end(sign: int) -> float:
+        if value == sign:
+            return value
+        return brentq(lambda at: score_z(lost, gained, n, at) + sign * quantile, value, sign * (1 - 1e-12))
+
+    return Interval(value, end(-1), end(1), round(n))
+
+
+def score_z(lost: float, gained: float, n: float, difference: float) -> float:
+    """Return Tango's standard normal score of a paired difference being `difference`; it is above 0 if it is more."""
+    shift = gained - lost - n * difference
+    if shift == 0:
+        return 0.0
+    linear = -gained - lost + (2 * n - gained + lost) * difference
+    constant = -lost * difference * (1 - difference)
+    share = ((linear**2 - 8 * n * constant) ** 0.5 - linear) / (4 * n)  # of pairs lost, where the difference is true
+    return shift / (n * (2 * share + difference * (1 - difference))) ** 0.5
+
+
+def within_margin(lost: float, gained: float, n: float, margin: float) -> float:
+    """Return the p-value of the paired difference being as large as the margin, up or down: small shows equivalence.
+
+    The larger p-value of two one-sided tests (Schuirmann 1987), each by Tango's score.
+    """
+    return max(not_below(lost, gained, n, -margin), not_below(gained, lost, n, -margin))
+
+
+def not_below(lost: float, gained: float, n: float, least: float) -> float:
+    """Return the one-sided p-value of the paired difference being `least` or less: small shows that it is above."""
+    return 1 - NormalDist().cdf(score_z(lost, gained, n, least))
+
+
+def design_effect(differences: Sequence[float], clusters: Sequence[object]) -> float:
+    """Return how many times the variance of a mean is that of independent values, where values of a cluster are alike.
+
+    At least 1. Counts divided by it may be used as if independent (Rao and Scott 1992, doi:10.2307/2532311).
+    """
+    centred = np.array(differences, dtype=float) - np.mean(differences)
+    sums: dict[object, float] = {}
+    for cluster, value in zip(clusters, centred, strict=True):
+        sums[cluster] = sums.get(cluster, 0.0) + value
+    independent = float((centred**2).sum())
+    return max(1.0, sum(total**2 for total in sums.values()) / independent) if independent else 1.0
+
+
+def holm(p_values: Sequence[float | None]) -> list[float | None]:
+    """Return p-values adjusted for being several, so that all may be compared with one level; None stays None.
+
+    Holm 1979: the k-th smallest of m is multiplied by m - k + 1, and none is smaller than one before it.
+    """
+    known = sorted((value, place) for place, value in enumerate(p_values) if value is not None)
+    adjusted, least = [None] * len(p_values), 0.0
+    for rank, (value, place) in enumerate(known):
+        least = max(least, min(1.0, value * (len(known) - rank)))
+        adjusted[place] = least
+    return adjusted
+
+
+def geometric_mean(ratios: Sequence[Interval]) -> Interval | None:
+    """Return the geometric mean of independent ratios, with an interval from theirs; None for none.
+
+    Each ratio's interval is symmetric in the logarithm, over n units, as `block_ratio_interval` makes it. The degrees
+    of freedom are Welch's and Satterthwaite's. A ratio without ends leaves the mean without ends.
+    """
     from scipy.stats import t
 
-    n = pairs.shape[1]
+    if not ratios:
+        return None
+    mean = float(np.exp(np.mean([np.log(ratio.value) for ratio in ratios])))
+    n = sum(ratio.n for ratio in ratios)
+    if any(ratio.low is None or ratio.n < 2 for ratio in ratios):
+        return Interval(mean, None, None, n)
+    quantiles = [float(t.ppf(0.5 + CONFIDENCE / 2, ratio.n - 1)) for ratio in ratios]
+    variances = [
+        (np.log(ratio.high / ratio.low) / 2 / quantile) ** 2 for ratio, quantile in zip(ratios, quantiles, strict=True)
+    ]
+    total = sum(variances)
+    if total == 0:
+        return Interval(mean, mean, mean, n)
+    freedom = total**2 / sum(part**2 / (ratio.n - 1) for part, ratio in zip(variances, ratios, strict=True))
+    factor = float(np.exp(t.ppf(0.5 + CONFIDENCE / 2, freedom) * total**0.5 / len(ratios)))
+    return Interval(mean, mean / factor, mean * factor, n)
+
+
+def _bootstrap_ends(
+    values: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray], seed: int
+) -> tuple[float, float] | tuple[None, None]:
+    """Return the expanded percentile interval of a statistic of the rows' totals, of which every other one divides.
+
+    `values` is (rows, n); the statistic takes totals (rows, resamples).
+    """
+    from scipy.stats import t
+
+    n = values.shape[1]
     generator = np.random.default_rng(seed)
     rows = max(1, DRAWN_AT_ONCE // n)
     totals = np.concatenate(
         [
-            pairs[:, generator.integers(n, size=(min(rows, RESAMPLES - start), n))].sum(axis=2)
+            values[:, generator.integers(n, size=(min(rows, RESAMPLES - start), n))].sum(axis=2)
             for start in range(0, RESAMPLES, rows)
         ],
         axis=1,
     )
-    if (totals[1] == 0).any():
+    if (totals[1::2] == 0).any():
         return None, None
     tail = NormalDist().cdf((n / (n - 1)) ** 0.5 * t.ppf(0.5 - CONFIDENCE / 2, n - 1))
-    low, high = np.quantile(totals[0] / totals[1], [tail, 1 - tail])
+    low, high = np.quantile(statistic(totals), [tail, 1 - tail])
     return float(low), float(high)

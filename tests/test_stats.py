@@ -4,6 +4,7 @@ Run:
 """
 
 import math
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -185,3 +186,61 @@ def test_equal_blocks_have_an_interval_without_width_and_one_block_has_none():
     equal = stats.block_ratio_interval([2.0, 2.0], [1.0, 1.0], seed=1)
     assert (equal.low, equal.high) == pytest.approx((2, 2)) and equal.low <= 2 <= equal.high
     assert stats.block_ratio_interval([2.0], [1.0], seed=1) == Interval(2.0, None, None, 1)
+
+
+def test_a_paired_difference_has_tango_s_published_interval():
+    """Bentur et al. 2009: 7 of 21 children lost, 1 gained; the interval as in Fagerland et al. 2014, table V."""
+    found = stats.paired_difference(lost=7, gained=1, n=21)
+    assert [round(end, 3) for end in (found.value, found.low, found.high)] == [-0.286, -0.517, -0.026]
+    assert stats.paired_difference(0, 0, 0) is None
+
+
+@pytest.mark.parametrize("n", [10, 48, 288])
+def test_pairs_that_never_differ_leave_a_width(n):
+    """With no discordant pair the score is n D^2 / (n D (1 - D)) = z^2, so D = z^2 / (n + z^2)."""
+    z = NormalDist().inv_cdf(0.975)
+    found = stats.paired_difference(0, 0, n)
+    assert (found.low, found.high) == pytest.approx((-(z**2) / (n + z**2), z**2 / (n + z**2)))
+
+
+def test_paired_differences_hold_their_level():
+    generator, n = np.random.default_rng(3), 48
+    counts = generator.multinomial(n, [0.12, 0.04, 0.84], size=400)
+    held = [
+        found.low <= 0.08 <= found.high for found in (stats.paired_difference(lost, won, n) for won, lost, _ in counts)
+    ]
+    assert 0.91 <= sum(held) / 400 <= 0.985
+
+
+def test_equality_takes_enough_pairs_even_where_none_differs():
+    few, enough = (stats.within_margin(0, 0, n, 0.05) for n in (51, 52))
+    assert enough < 0.05 < few, "z^2 (1 - margin) / margin = 51.4 pairs for z of 95 %, one-sided"
+    assert stats.within_margin(0, 8, 100, 0.05) > 0.5, "the difference found is above the margin"
+    assert stats.not_below(0, 8, 100, -0.05) < 0.001, "but more is no loss"
+
+
+def test_holm_adjusts_for_the_number_of_tests_and_keeps_their_order():
+    assert stats.holm([0.01, 0.04, None, 0.03, 0.005]) == pytest.approx([0.03, 0.06, None, 0.06, 0.02])
+    assert stats.holm([0.6, 0.7]) == [1.0, 1.0] and stats.holm([]) == []
+
+
+def test_values_that_come_in_pairs_count_once():
+    once = [1, 0, -1, 0, 1, 1]
+    assert stats.design_effect(once, range(6)) == 1.0
+    assert stats.design_effect(once * 2, [*range(6)] * 2) == pytest.approx(2)
+    assert stats.design_effect([0, 0], [1, 2]) == 1.0
+
+
+def test_a_change_of_a_rate_is_paired_and_undefined_over_nothing():
+    before, after = ([8, 6, 9, 7], [10, 10, 10, 10]), ([7, 5, 8, 6], [10, 10, 10, 10])
+    assert stats.ratio_change_interval(before, after, 0) == Interval(pytest.approx(-0.1), *[pytest.approx(-0.1)] * 2, 4)
+    assert stats.ratio_change_interval(([1, 2], [2, 2]), ([0, 0], [0, 0]), 0) is None
+
+
+def test_a_mean_of_ratios_has_the_interval_of_one_and_narrows_with_more():
+    one = stats.block_ratio_interval([4.0, 5.0, 6.0, 5.0], [2.0, 2.5, 2.0, 3.0], seed=1)
+    alone, four = stats.geometric_mean([one]), stats.geometric_mean([one] * 4)
+    assert (alone.low, alone.high, alone.n) == pytest.approx((one.low, one.high, one.n))
+    assert math.log(four.high / four.low) < 0.5 * math.log(one.high / one.low), "half of it, and 12 degrees of freedom"
+    assert stats.geometric_mean([Interval(2.0, None, None, 1), one]).low is None
+    assert stats.geometric_mean([]) is None
