@@ -69,6 +69,7 @@ class Generation:
     accepted_per_step: list[int] | None = None  # accepted tokens of every step that drafted
     drafts: list[list[int]] | None = None  # the drafted tokens of those steps, where the engine records them
     agreed: list[list[bool]] | None = None  # of each of them, whether it would have been accepted at its place
+    step_seconds: list[float] | None = None  # wall time of every step, the prompt's first, where the engine reports it
     top2_gap: float | None = None  # log-probability gap of the target's two best tokens at the first difference
 
 

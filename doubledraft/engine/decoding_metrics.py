@@ -108,10 +108,13 @@ class Metrics:
         """Wall time of the run, from the prompts to the last token."""
         return self.elapsed()[-1]
 
+    def step_times(self) -> list[float]:
+        """Return the seconds of the prompts' pass and of each step."""
+        return [self.prefill_seconds, *(time.draft_seconds + time.verify_seconds for time in self.times)]
+
     def elapsed(self) -> list[float]:
         """Return the seconds from the start to the end of the prompts' pass, and to the end of each step."""
-        steps = (time.draft_seconds + time.verify_seconds for time in self.times)
-        return list(accumulate([self.prefill_seconds, *steps]))
+        return list(accumulate(self.step_times()))
 
     def step_seconds(self) -> dict[str, float | None]:
         """Return medians of a step without a draft, a drafted token, and a verification of the longest draft."""
