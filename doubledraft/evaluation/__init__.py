@@ -5,6 +5,7 @@ grade         the metrics of a run, from its graded answers
 runs          a run's answers and run file, and which runs may be compared
 speculation   what a draft did, speedup, bandwidth and bound of runs
 acceptance    acceptance, the cost model and the best K, from counts
+cost          what a correct answer cost
 samples       rows for people: samples.csv, comparison.txt
 interleave    arms in turns, block by block: the plan, and what the times tell
 time_arms     a cell's engines through that plan: rows, run files, timing.json

@@ -12,13 +12,14 @@ from pathlib import Path
 from statistics import median
 
 from doubledraft.evaluation import interleave, samples, speculation
+from doubledraft.evaluation.cost import costs
 from doubledraft.evaluation.grade import grade, share
 from doubledraft.evaluation.interleave import BASELINE, SPECULATIVE
 from doubledraft.evaluation.runs import Graded, Run, check_comparable, load
 from doubledraft.log import log
 from doubledraft.provenance import config_hash
-from doubledraft.records import Question, Score, first_difference, read_records
-from doubledraft.stats import mcnemar, ratio_interval
+from doubledraft.records import Generation, Question, Score, first_difference, read_records
+from doubledraft.stats import Interval, mcnemar, paired_difference, ratio_interval
 from doubledraft.summaries import json_file
 from doubledraft.summaries.cell_metrics import (
     CellMetrics,
@@ -29,8 +30,13 @@ from doubledraft.summaries.cell_metrics import (
     TimingMetrics,
     VerdictChanges,
 )
+from doubledraft.summaries.draft_audit import DraftAudit
 from doubledraft.summaries.provenance import CellProvenance, RunProvenance, of_cell, recorded
 from doubledraft.summaries.timing_file import TimingFile
+
+# Log-probability gaps that rounding explains: two units in the last place of logits between 16 and 32, as a pass over
+# several tokens rounds differently; in float32 the order of long sums decides, as in `cross_check`.
+TIE_GAPS = {"bfloat16": 2 * 2**-3, "float16": 2 * 2**-6, "float32": 1e-3}
 
 
 def score_cell(
@@ -43,6 +49,7 @@ def score_cell(
     generations: Sequence[str],
     runs: Sequence[str],
     timing: str,
+    audit: str,
     rule: Mapping[str, int] | None,
     limit: int | None,
     seed: int,
@@ -54,15 +61,16 @@ def score_cell(
     """Score a trained cell on the first `limit` questions: metrics, samples and the page that compares its runs.
 
     `generations` and `runs` are of the baseline and, where it was timed, of the speculative run; `timing` is the file
-    of their turns. `manifest` is that of the scenario's questions, with how many were asked for and how many there
-    were. Raise ComparisonError where the runs may not be compared, CounterError where the counters cannot be true.
+    of their turns, and `audit` that of the draft, or empty where no draft model was timed. `manifest` is that of the
+    scenario's questions, with how many were asked for and how many there were. Raise ComparisonError where the runs may not be compared, CounterError where the counters cannot be true.
     """
     asked = read_records(questions, Question)[:limit]
     loaded = [load(path, run_path, asked, questions) for path, run_path in zip(generations, runs, strict=True)]
     if len(loaded) > 1:
         check_comparable(*loaded)
     modes = {run.info.mode: grade(run, asked, rule, seed) for run in loaded}
-    timed = interleave.timing_metrics(json_file.read(timing, TimingFile), seed)
+    turns = json_file.read(timing, TimingFile)
+    timed = interleave.timing_metrics(turns, seed)
     metrics = CellMetrics(
         cell=cell,
         type=type,
@@ -71,7 +79,10 @@ def score_cell(
         questions=_asked_and_got(manifest),
         questions_hash=_questions_hash(asked),
         **(compare(*modes.values(), seed, timed) if SPECULATIVE in modes else {BASELINE: modes[BASELINE].metrics}),
+        acceptance_by=_acceptance_by(asked, modes[SPECULATIVE].run, seed) if SPECULATIVE in modes else None,
+        draft_audit=json_file.read(audit, DraftAudit) if audit else None,
         timing=timed,
+        cost=costs(modes, seed, turns),
         provenance=_provenance([mode.run for mode in modes.values()], settings),
     )
     _write(metrics, asked, modes, out_metrics, out_samples, out_comparison)
@@ -113,6 +124,7 @@ def score_untrained(
         questions=_asked_and_got(manifest),
         questions_hash=_questions_hash(asked),
         prompts={name: mode.metrics for name, mode in modes.items()},
+        cost=costs(modes, seed),
         provenance=_provenance([mode.run for mode in modes.values()], settings),
     )
     _write(metrics, asked, modes, out_metrics, out_samples, out_comparison)
@@ -142,12 +154,17 @@ def lossless_metrics(baseline: Graded, speculative: Graded) -> LosslessMetrics:
     positions = [first_difference(plain.token_ids, drafted.token_ids) for plain, drafted in pairs]
     parted = [position for position in positions if position is not None]
     gaps = [drafted.top2_gap for _, drafted in pairs if drafted.top2_gap is not None]
+    dtype = speculative.run.info.dtype
+    ties = sum(gap <= TIE_GAPS[dtype] for gap in gaps)
     return LosslessMetrics(
-        dtype=speculative.run.info.dtype,
+        dtype=dtype,
         identical_rate=share(position is None for position in positions),
         different=len(parted),
         first_difference=FirstDifference(median=float(median(parted)), min=min(parted)) if parted else None,
         top2_gap=GapAtDifference(median=float(median(gaps)), max=max(gaps), n=len(gaps)) if gaps else None,
+        tie_gap=TIE_GAPS[dtype],
+        ties=ties,
+        bugs=len(gaps) - ties,
         verdicts=_verdict_changes(baseline.scores, speculative.scores),
     )
 
@@ -168,7 +185,27 @@ def _verdict_changes(baseline: Sequence[Score], speculative: Sequence[Score]) ->
         for plain, drafted in zip(baseline, speculative, strict=True)
     ]
     lost, gained = right.count((True, False)), right.count((False, True))
-    return VerdictChanges(lost=lost, gained=gained, p_value=mcnemar(lost, gained))
+    return VerdictChanges(
+        lost=lost,
+        gained=gained,
+        p_value=mcnemar(lost, gained),
+        difference=paired_difference(lost, gained, len(right)),
+    )
+
+
+def _acceptance_by(asked: Sequence[Question], run: Run, seed: int) -> dict[str, dict[str, Interval | None]]:
+    """Return the acceptance rate for every value of level and subject, of the questions that have one."""
+    found = {}
+    for field in ("level", "subject"):
+        groups: dict[str, list[Generation]] = {}
+        for question, row in zip(asked, run.rows, strict=True):
+            if (value := getattr(question, field)) is not None:
+                groups.setdefault(value, []).append(row)
+        found[field] = {
+            value: ratio_interval([row.accepted for row in rows], [row.drafted for row in rows], seed)
+            for value, rows in sorted(groups.items())
+        }
+    return found
 
 
 def _provenance(runs: Sequence[Run], settings: Mapping[str, object]) -> CellProvenance:

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from itertools import count
 
 from doubledraft.evaluation.interleave import BASELINE, CONTROL, SPECULATIVE, blocks_of, control_ratio, holds, orders
-from doubledraft.inference import generate
+from doubledraft.inference import energy, generate
+from doubledraft.inference.energy import EnergyMeter
 from doubledraft.inference.host import Host
 from doubledraft.inference.job import Asked, Job
 from doubledraft.inference.measure import measure
@@ -30,7 +31,7 @@ def run(jobs: Mapping[str, Job], *, blocks: int, retimes: int, residency: str, o
     is the TimingFile. Raises JobError for jobs that cannot be run, and RuntimeError where an engine fails.
     """
     tokenizer = load_tokenizer(jobs[BASELINE].model)
-    asked = generate.ask(max(jobs.values(), key=lambda job: job.draft_length), tokenizer)
+    asked = generate.ask(max(jobs.values(), key=lambda job: job.longest_draft), tokenizer)
     chosen = choose(jobs) if residency == "auto" else residency
 
     def warm_up(job: Job, engine: Host) -> None:
@@ -38,7 +39,8 @@ def run(jobs: Mapping[str, Job], *, blocks: int, retimes: int, residency: str, o
 
     with open_engines(jobs, chosen, warm_up) as engines:
         blocks = min(blocks, RESTART_BLOCKS) if chosen == "restart" else blocks
-        attempts, rows = time_in_turns(engines, asked, blocks=blocks, retimes=retimes)
+        meter = energy.open_meter()
+        attempts, rows = time_in_turns(engines, asked, blocks=blocks, retimes=retimes, meter=meter)
         rows = {name: generate.with_texts(answers, tokenizer) for name, answers in rows.items()}
         for name, job in engines.jobs.items():
             engine = engines.turn(name)
@@ -51,18 +53,20 @@ def run(jobs: Mapping[str, Job], *, blocks: int, retimes: int, residency: str, o
                 peak_memory_gib=engines.peak_memory_gib,
                 attempts=attempts,
                 provenance=recorded(),
+                energy_source=meter.source,
+                energy_reason=meter.reason,
             ),
         )
 
 
 def time_in_turns(
-    engines: Engines, asked: Sequence[Asked], *, blocks: int, retimes: int
+    engines: Engines, asked: Sequence[Asked], *, blocks: int, retimes: int, meter: EnergyMeter
 ) -> tuple[list[Attempt], dict[str, list[Generation]]]:
     """Return all attempts, and the rows of every job in the last one, without texts."""
     seed = engines.jobs[BASELINE].seed
     attempts = []
     for number in count():
-        rows, attempt = _attempt(engines, asked, blocks, seed + number)
+        rows, attempt = _attempt(engines, asked, blocks, seed + number, meter)
         attempts.append(attempt)
         control = control_ratio(attempt, seed)
         if control is None or control.low is None or holds(control, 1):
@@ -74,7 +78,7 @@ def time_in_turns(
 
 
 def _attempt(
-    engines: Engines, asked: Sequence[Asked], blocks: int, seed: int
+    engines: Engines, asked: Sequence[Asked], blocks: int, seed: int, meter: EnergyMeter
 ) -> tuple[dict[str, list[Generation]], Attempt]:
     """Let every arm answer every block once; return the rows of every job, the control's left out, and the turns."""
     numbered = list(enumerate(generate.batches(asked, engines.jobs[BASELINE].concurrency)))
@@ -85,20 +89,23 @@ def _attempt(
     for block, order in enumerate(orders(arms, len(parts), seed)):
         for arm in order:
             engine = engines.turn(BASELINE if arm == CONTROL else arm)
+            before = meter.joules()
             batches = [generate.answer_batch(engine, batch, index) for index, batch in parts[block]]
+            joules = None if before is None else meter.joules() - before
             rows[arm] += [row for batch in batches for row in batch]
-            turns.append(_turn(block, arm, batches))
+            turns.append(_turn(block, arm, batches, joules))
         log.info("block %d of %d: %s", block + 1, len(parts), ", ".join(map(_pace, turns[-len(order) :])))
     rows.pop(CONTROL, None)
     return rows, Attempt(turns=turns)
 
 
-def _turn(block: int, arm: str, batches: Sequence[Sequence[Generation]]) -> Turn:
+def _turn(block: int, arm: str, batches: Sequence[Sequence[Generation]], joules: float | None) -> Turn:
     return Turn(
         block=block,
         arm=arm,
         seconds=[batch[0].batch_seconds for batch in batches],
         tokens=[sum(len(row.token_ids) for row in batch) for batch in batches],
+        joules=joules,
     )
 
 

@@ -10,6 +10,7 @@ vllm_step_clock  step times inside vLLM
 native_engine    doubledraft.engine as an engine
 hugging_face     a pair in transformers, to compare with
 environment      environment variables that vLLM needs
+energy           joules that the machine counts
 bandwidth        read bandwidth of memory, bytes of a pass
 tokenizing       text to ids and back
 load_pair        a target and a draft in Python: text in, text out

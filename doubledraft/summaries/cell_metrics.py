@@ -7,6 +7,7 @@ A quantity with an interval is an `Interval`; what cannot be known is null. "The
 from dataclasses import dataclass
 
 from doubledraft.stats import Interval, Percentiles
+from doubledraft.summaries.draft_audit import DraftAudit
 from doubledraft.summaries.provenance import CellProvenance
 
 
@@ -103,6 +104,8 @@ class SpeculationMetrics:
     engine: str  # name and version
     method: str  # draft_model | ngram
     draft_length: int  # K, tokens drafted per step; the longest where the length varies
+    adaptive: bool  # whether the length of each draft was chosen while decoding
+    draft_vocabulary: int | None  # tokens that the draft model may propose; null for all
     mean_draft_length: float | None  # tokens per step that drafted; null where none did
     concurrency: int  # requests in flight
     emitted: int
@@ -206,6 +209,7 @@ class VerdictChanges:
     lost: int  # right without the draft alone
     gained: int  # right with the draft alone
     p_value: float | None  # of McNemar's exact test; null where no verdict changed
+    difference: Interval  # strict accuracy with the draft - without it, paired by question
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,7 +221,22 @@ class LosslessMetrics:
     different: int  # answers
     first_difference: FirstDifference | None
     top2_gap: GapAtDifference | None
+    tie_gap: float  # largest gap that the rounding of this dtype explains
+    ties: int  # answers that first differ at a gap of at most that
+    bugs: int  # answers that first differ at a larger gap, which points to a fault; others have no gap recorded
     verdicts: VerdictChanges
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CostPerCorrect:
+    """What all answers of a run took, over those that are right by the strict reading; null where none is."""
+
+    correct: int  # answers
+    tokens: Interval | None  # emitted
+    seconds: Interval | None  # wall time
+    joules: float | None  # of the whole machine, as it counts them; null where it does not
+    energy_source: str | None  # counters of the joules
+    energy_reason: str | None  # why there are none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,9 +253,12 @@ class CellMetrics:
     speculative: RunMetrics | None = None  # with the draft; null, like what follows, where nothing was drafted
     speculation: SpeculationMetrics | None = None
     speedup: Speedup | None = None
+    draft_audit: DraftAudit | None = None  # acceptance without an engine; null where no draft model was timed
     timing: TimingMetrics | None = None  # of the arms' turns; null where the arms took turns at each question
     bandwidth: BandwidthMetrics | None = None
     lossless: LosslessMetrics | None = None
+    acceptance_by: dict[str, dict[str, Interval | None]] | None = None  # acceptance rate by level and subject
+    cost: dict[str, CostPerCorrect] | None = None  # by run: baseline, speculative, or how an untrained cell was asked
     prompts: dict[str, RunMetrics] | None = None  # of an untrained cell, by how it was asked
     provenance: CellProvenance
     options: dict[str, object] | None = None  # of `doubledraft evaluate`

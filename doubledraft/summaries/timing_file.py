@@ -13,6 +13,7 @@ class Turn:
     arm: str  # baseline | speculative | control, which is the baseline once more
     seconds: list[float]  # wall time of each batch of requests in flight together
     tokens: list[int]  # emitted by each batch
+    joules: float | None = None  # that the machine used meanwhile; null where it has no counter that can be read
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,3 +31,5 @@ class TimingFile:
     peak_memory_gib: float  # of the engines that were loaded at the same time, together
     attempts: list[Attempt]
     provenance: Provenance
+    energy_source: str | None = None  # counters of the joules
+    energy_reason: str | None = None  # why there are none

@@ -124,12 +124,15 @@ def score(tmp_path):
         asked=ASKED,
         arms=("baseline", "speculative"),
         times=(TIMES,),
+        attempts=None,
+        **timing,
     ):
         write_records(tmp_path / "test.jsonl", asked)
         write_records(tmp_path / "baseline.jsonl", baseline or rows())
         write_records(tmp_path / "speculative.jsonl", speculative or rows([1.0, 1.0, 2.0, 1.0], counters=COUNTERS))
         made = {"residency": "both", "peak_memory_gib": 3.0, "provenance": MEASURED}
-        (tmp_path / "timing.json").write_text(json.dumps(made | {"attempts": [attempt(each, arms) for each in times]}))
+        made["attempts"] = attempts or [attempt(each, arms) for each in times]
+        (tmp_path / "timing.json").write_text(json.dumps(made | timing))
         (tmp_path / "baseline_run.json").write_text(json.dumps(baseline_run or info()))
         (tmp_path / "speculative_run.json").write_text(json.dumps(speculative_run or info("speculative")))
         scoring.score_cell(
@@ -297,7 +300,15 @@ def test_identical_runs_are_lossless(score):
         "different": 0,
         "first_difference": None,
         "top2_gap": None,
-        "verdicts": {"lost": 0, "gained": 0, "p_value": None},
+        "tie_gap": 0.25,
+        "ties": 0,
+        "bugs": 0,
+        "verdicts": {
+            "lost": 0,
+            "gained": 0,
+            "p_value": None,
+            "difference": stats.as_json(stats.paired_difference(0, 0, 4)),
+        },
     }
 
 
@@ -311,7 +322,45 @@ def test_differences_are_found_by_ids_and_lengths(score):
     assert lossless["identical_rate"] == share(2, 4)
     assert lossless["first_difference"] == {"median": 1.5, "min": 1}
     assert lossless["top2_gap"] == {"median": 0.5, "max": 0.75, "n": 2}
-    assert lossless["verdicts"] == {"lost": 1, "gained": 0, "p_value": 1.0}
+    assert (lossless["ties"], lossless["bugs"]) == (1, 1), "in bfloat16 rounding explains 0.25"
+    verdicts = {"lost": 1, "gained": 0, "p_value": 1.0, "difference": stats.as_json(stats.paired_difference(1, 0, 4))}
+    assert lossless["verdicts"] == verdicts
+
+
+def test_acceptance_is_broken_down_by_level_and_subject(score):
+    levels = ["1", "1", "2", None]
+    asked = [replace(question, level=level) for question, level in zip(ASKED, levels, strict=True)]
+    found = score(asked=asked)["acceptance_by"]
+    drafted, accepted = (sum(row[at] for row in COUNTERS[:2]) for at in (1, 2))
+    assert (found["level"]["1"]["value"], found["level"]["1"]["n"]) == (pytest.approx(accepted / drafted), 2)
+    assert list(found["level"]) == ["1", "2"]
+
+
+def test_wrong_answers_count_in_the_cost_of_a_right_one(score):
+    metrics = score()
+    cost, answers = metrics["cost"]["baseline"], metrics["baseline"]
+    right = round(answers["accuracy"]["strict"]["value"] * answers["n"])
+    assert 0 < cost["correct"] == right < answers["n"]
+    assert cost["tokens"]["value"] == pytest.approx(answers["tokens"]["total"] / right)
+    assert cost["seconds"]["value"] == pytest.approx(answers["wall_seconds"] / right)
+    assert (cost["joules"], cost["energy_source"]) == (None, None)
+
+
+def test_joules_are_those_of_the_arm_in_the_last_attempt(score):
+    def counted(joules: dict[str, float]) -> dict:
+        turns = attempt(TIMES, ["baseline", "speculative"])["turns"]
+        return {"turns": [turn | {"joules": joules[turn["arm"]]} for turn in turns]}
+
+    first, last = (
+        {"baseline": 9.0, "speculative": 9.0, "control": 9.0},
+        {"baseline": 6.0, "speculative": 3.0, "control": 6.0},
+    )
+    metrics = score(attempts=[counted(first), counted(last)], energy_source="RAPL package-0")
+    for name, joules in (("baseline", 6.0), ("speculative", 3.0)):
+        cost = metrics["cost"][name]
+        assert (
+            cost["joules"] == pytest.approx(4 * joules / cost["correct"]) and cost["energy_source"] == "RAPL package-0"
+        )
 
 
 def test_provenance_says_what_made_the_result(score):

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from doubledraft.evaluation.interleave import BASELINE, CONTROL, SPECULATIVE, orders, summarize
 from doubledraft.evaluation.runs import check_comparable, load
 from doubledraft.evaluation.time_arms import run, time_in_turns
+from doubledraft.inference.energy import Counter, EnergyMeter
 from doubledraft.inference.job import Asked, Job
 from doubledraft.records import Generation, Question, read_records
 from doubledraft.summaries import json_file
@@ -115,14 +117,17 @@ class Scripted:
 
 
 BLOCKS = 4
+READINGS = count()
+COUNTED = EnergyMeter([Counter("a joule at each reading", lambda: float(next(READINGS)))], None)
 QUESTIONS = [Asked(f"q{number}", [1]) for number in range(8)]
 
 
 def attempts(folder: Path, seconds: Callable[[int, str], float], retimes: int = 2) -> list[AttemptMetrics]:
     """Time scripted engines; give what each attempt told."""
     scripted = Scripted(jobs(folder, folder, None, engine="native", concurrency=1), seconds)
-    found, rows = time_in_turns(scripted, QUESTIONS, blocks=BLOCKS, retimes=retimes)
+    found, rows = time_in_turns(scripted, QUESTIONS, blocks=BLOCKS, retimes=retimes, meter=COUNTED)
     assert {name: len(answers) for name, answers in rows.items()} == {BASELINE: 8, SPECULATIVE: 8}
+    assert {turn.joules for attempt in found for turn in attempt.turns} == {1.0}, "read before and after each turn"
     return [summarize(attempt, seed=17) for attempt in found]
 
 
@@ -145,7 +150,7 @@ def test_a_cell_that_stays_unsteady_is_timed_as_often_as_the_config_says(tmp_pat
 
 def test_one_block_cannot_tell_and_is_not_timed_again(tmp_path):
     scripted = Scripted(jobs(tmp_path, tmp_path, None, engine="native", concurrency=8), lambda attempt, arm: 1.0)
-    found, _ = time_in_turns(scripted, QUESTIONS, blocks=BLOCKS, retimes=2)
+    found, _ = time_in_turns(scripted, QUESTIONS, blocks=BLOCKS, retimes=2, meter=COUNTED)
     assert len(found) == 1 and not summarize(found[0], seed=17).steady
 
 

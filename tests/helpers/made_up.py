@@ -82,6 +82,18 @@ def mode(right: int, tokens: float, seconds: float, cut: int = 0, kept: int | No
     }
 
 
+def cost(right: int, tokens: float, seconds: float) -> dict:
+    """Return what a correct answer of a made-up run cost."""
+    return {
+        "correct": right,
+        "tokens": around(tokens * QUESTIONS / right, 4) if right else None,
+        "seconds": around(seconds / right, 0.1) if right else None,
+        "joules": None,
+        "energy_source": None,
+        "energy_reason": "RAPL: no counter; NVML: no GPU",
+    }
+
+
 CONFIG_HASH = "0123456789ab"
 MADE = {
     "doubledraft": "0.1.0",
@@ -145,6 +157,8 @@ def trained(type: str, scenario: str) -> dict:
             "engine": "vllm 0.32.0",
             "method": "draft_model",
             "draft_length": 3,
+            "adaptive": False,
+            "draft_vocabulary": None,
             "mean_draft_length": 3.0,
             "concurrency": 1,
             "emitted": 7000,
@@ -180,8 +194,13 @@ def trained(type: str, scenario: str) -> dict:
             "different": 3,
             "first_difference": None,
             "top2_gap": None,
-            "verdicts": {"lost": 0, "gained": 0, "p_value": None},
+            "tie_gap": 0.25,
+            "ties": 2,
+            "bugs": 0,
+            "verdicts": {"lost": 0, "gained": 0, "p_value": None, "difference": around(0.0, 0.06)},
         },
+        "acceptance_by": {"level": {"3": around(rate, 0.05, 40), "4": around(rate - 0.02, 0.08, 20)}, "subject": {}},
+        "cost": {"baseline": cost(right, tokens, seconds), "speculative": cost(right, tokens, seconds / speedup)},
         "provenance": provenance(),
     }
 
@@ -199,6 +218,10 @@ def untrained(scenario: str) -> dict:
         "prompts": {
             "cot": mode(9 - 3 * place, 160 + 40 * place, 300, cut=6 + 10 * place),
             "cod": mode(5 - 2 * place, 90 + 25 * place, 200, cut=2, kept=11),
+        },
+        "cost": {
+            "cot": cost(9 - 3 * place, 160 + 40 * place, 300),
+            "cod": cost(5 - 2 * place, 90 + 25 * place, 200),
         },
         "provenance": provenance(),
     }
