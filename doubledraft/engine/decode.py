@@ -178,8 +178,9 @@ class _Decoding:
         longest = max(len(row.text) + row.room for row in self.rows)
         capacity = longest + self.length.longest  # a row with little room is padded to the longest draft
         self.cache = self.target.new_cache(len(prompts), capacity)
-        self.proposer.start(self.target, prompts, capacity)
-        logits = self.target.logits(prefill(self.target, prompts, self.cache))
+        hidden = prefill(self.target, prompts, self.cache)
+        self.proposer.start(self.target, prompts, capacity, hidden)
+        logits = self.target.logits(hidden)
         tokens = best_tokens(logits) if self.sampling.greedy else draw(self._probabilities(logits), self.generator)
         for row, token in zip(self.rows, tokens.tolist(), strict=True):
             if token < 0:

@@ -1,7 +1,8 @@
 """Where drafted tokens come from: a draft model, n-grams of the text, or nowhere.
 
-A proposer reads the prompts, then returns a `Proposal` for the current texts once per step. It sees from the texts
-which tokens were accepted. It may propose anything: only speed depends on it, never the output.
+A proposer reads the prompts, and may look at what the target made of them. Then it returns a `Proposal` for the current
+texts once per step. It sees from the texts which tokens were accepted. It may propose anything: only speed depends on
+it, never the output.
 """
 
 from collections.abc import Sequence
@@ -36,8 +37,11 @@ def empty(rows: int, target: Backend) -> Proposal:
 class Proposer(Protocol):
     """Proposes tokens to a target."""
 
-    def start(self, target: Backend, prompts: Texts, capacity: int) -> None:
-        """Read prompts, whose texts will not grow beyond `capacity` tokens; drop all earlier ones."""
+    def start(self, target: Backend, prompts: Texts, capacity: int, hidden: "torch.Tensor | None" = None) -> None:
+        """Read prompts, whose texts will not grow beyond `capacity` tokens; drop all earlier ones.
+
+        `hidden` [batch, size] are the target's hidden states at the end of the prompts, which it has just read.
+        """
 
     def propose(
         self,
@@ -53,7 +57,7 @@ class Proposer(Protocol):
 class NoDraft:
     """Proposes nothing: plain decoding."""
 
-    def start(self, target: Backend, prompts: Texts, capacity: int) -> None:
+    def start(self, target: Backend, prompts: Texts, capacity: int, hidden: "torch.Tensor | None" = None) -> None:
         """Keep the target, whose device proposals are made on."""
         self._target = target
 
@@ -75,7 +79,7 @@ class NGram:
             raise ValueError(f"expected 1 <= fewest <= most, found {fewest} and {most}")
         self.fewest, self.most = fewest, most
 
-    def start(self, target: Backend, prompts: Texts, capacity: int) -> None:
+    def start(self, target: Backend, prompts: Texts, capacity: int, hidden: "torch.Tensor | None" = None) -> None:
         """Keep the target, whose device proposals are made on."""
         self._target = target
 
@@ -104,7 +108,7 @@ class DraftModel:
     def __init__(self, draft: Backend) -> None:
         self.draft, self._warned = draft, False
 
-    def start(self, target: Backend, prompts: Texts, capacity: int) -> None:
+    def start(self, target: Backend, prompts: Texts, capacity: int, hidden: "torch.Tensor | None" = None) -> None:
         """Read the prompts; raise ModelError where the draft has another vocabulary than the target."""
         check_vocabulary(target, self.draft)
         self._vocabulary = target.vocabulary

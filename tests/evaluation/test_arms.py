@@ -19,10 +19,10 @@ class Noted(NoDraft):
     def __init__(self, name: str, log: list[str]) -> None:
         self.name, self.log = name, log
 
-    def start(self, target, prompts, capacity) -> None:
+    def start(self, target, prompts, capacity, hidden) -> None:
         """Note that an answer begins."""
         self.log.append(self.name)
-        super().start(target, prompts, capacity)
+        super().start(target, prompts, capacity, hidden)
 
 
 @pytest.fixture(scope="module")

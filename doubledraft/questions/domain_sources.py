@@ -1,0 +1,134 @@
+"""Where the prompts of a domain come from: the standard library, the target itself, the generator, a file or the hub.
+
+A source gives prompts with the key of what they share (template, module, repository), its licence and its origin. Rows
+of a file or of the hub have their text in `question`, `prompt`, `problem` or `turns`; a list, as in the question files
+of MT-Bench and Spec-Bench, counts by its first turn.
+"""
+
+import platform
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from doubledraft.questions import files, python_library, sources
+from doubledraft.questions.wordproblems import generate
+from doubledraft.records import Question, RecordError
+
+TEXT_FIELDS = ("question", "prompt", "problem", "turns")
+Row = Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What a user asks."""
+
+    text: str
+    key: str | None = None  # of what it shares with other prompts of its source
+    answer: str = ""  # gold, where there is one
+
+
+@dataclass(frozen=True, slots=True)
+class Prompts:
+    """The prompts of a source."""
+
+    prompts: list[Prompt]
+    licence: str
+    origin: list[dict[str, object]]
+
+
+@dataclass(frozen=True, slots=True)
+class HubSet:
+    """A data set of the hub that is known by name."""
+
+    repository: str
+    config: str | None
+    split: str
+    licence: str
+    prompts: Callable[[Row, str], Iterator[Prompt]]  # of a row and its place
+    revision: str  # the commit that is taken where the config names none
+
+
+def read(spec: Mapping[str, object], domain: str, seed: int, most: int) -> Prompts:
+    """Return the prompts of a domain's config entry, from a large source about `most`."""
+    match spec["source"]:
+        case "stdlib":
+            found = [Prompt(text, module) for module, text in python_library.standard_library()]
+            return Prompts(found, "PSF-2.0", [{"python": platform.python_version()}])
+        case "generated":
+            return Prompts(_generated(domain, seed, most), "MIT", [{"generator": "word problems"}])
+        case "hub":
+            return _hub(spec, domain, most)
+    path = Path(spec["path"])
+    found = [prompt for where, row in files.json_lines(path) for prompt in row_prompts(row, where)]
+    return Prompts(found, spec.get("licence", "not stated"), [files.origin([path])])
+
+
+def row_prompts(row: Row, where: str) -> Iterator[Prompt]:
+    """Yield the prompt of a row; its gold is `answer`, what it shares with others `group`."""
+    field = next((field for field in TEXT_FIELDS if row.get(field)), None)
+    if field is None:
+        raise RecordError(f"{where}: expected a text in one of {', '.join(TEXT_FIELDS)}, found none")
+    first = row | {field: row[field][0]} if isinstance(row[field], list) else row
+    group = row.get("group")
+    yield Prompt(sources.text(first, field, where), None if group is None else str(group), str(row.get("answer") or ""))
+
+
+def _generated(domain: str, seed: int, most: int) -> list[Prompt]:
+    """Return questions of all difficulties, whose numbers are those of the generator's training questions."""
+    counts = {name: min(most, generate.capacity(name, "train")) for name in generate.TEMPLATES}
+    made = (question for name, n in counts.items() for question in generate.generate(name, "train", n, seed, domain))
+    return list(map(_asked, made))
+
+
+def _asked(question: Question) -> Prompt:
+    return Prompt(question.question, question.subject, question.answer)
+
+
+def _hub(spec: Mapping[str, object], domain: str, most: int) -> Prompts:
+    name, revision = spec["name"], spec.get("revision")
+    if name in ("gsm8k", "math"):
+        reader = {"gsm8k": sources.read_gsm8k, "math": sources.read_math}[name]
+        pool = reader("train", domain, None, revision)
+        return Prompts([Prompt(each.question, None, each.answer) for each in pool.questions], "MIT", pool.origin)
+    known = HUB[name]
+    table = files.read_hub(known.repository, known.config, f"{known.split}[:{most}]", revision or known.revision)
+    found = [prompt for where, row in table.rows for prompt in known.prompts(row, where)]
+    return Prompts(found, known.licence, [table.origin])
+
+
+def _human_eval(row: Row, where: str) -> Iterator[Prompt]:
+    header = sources.text(row, "prompt", where).strip()
+    yield Prompt(f"{python_library.TASK}\n\n```python\n{header}\n```")
+
+
+def _code_file(row: Row, where: str) -> Iterator[Prompt]:
+    for text in python_library.functions(sources.text(row, "content", where)):
+        yield Prompt(text, str(row["repo_name"]))
+
+
+HUB = {
+    "humaneval": HubSet(
+        "openai/openai_humaneval",
+        None,
+        "test",
+        "MIT",
+        _human_eval,
+        "7dce6050a7d6d172f3cc5c32aa97f52fa1a2e544",
+    ),
+    "codeparrot": HubSet(
+        "codeparrot/codeparrot-clean-valid",
+        None,
+        "train",
+        "that of each repository, in its rows",
+        _code_file,
+        "4db92d2ec0c1b4c41eeb439cfae16854511d9dcd",
+    ),
+    "mt_bench": HubSet(
+        "HuggingFaceH4/mt_bench_prompts",
+        None,
+        "train",
+        "Apache-2.0",
+        row_prompts,
+        "e3a795c5e9a82ee40611c416b8a7786c73198991",
+    ),
+}
