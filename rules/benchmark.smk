@@ -7,6 +7,7 @@ rule time_arms:
         questions="data/questions/{scenario}/test.jsonl",
         model="results/{type}_{scenario}/target_merged",
         draft=draft_model,
+        vocabulary=vocabulary_answers,
         prompt=prompt_file,
     output:
         generations=collect("results/{{type}}_{{scenario}}/{arm}.jsonl", arm=ARMS),
@@ -83,6 +84,37 @@ rule cross_check:
         "../scripts/cross_check.py"
 
 
+rule audit_draft:
+    """Let target and draft read the target's answers, and replay speculation along them for every draft length."""
+    input:
+        questions="data/questions/{scenario}/test.jsonl",
+        generations="results/{type}_{scenario}/speculative.jsonl",
+        run="results/{type}_{scenario}/speculative_run.json",
+        prompt=prompt_file,
+        # Adapters rather than merged models: to make those temporary folders again would time the cell again.
+        target=f"data/models/{config['models']['target']}",
+        target_adapter="results/{type}_{scenario}/target_adapter",
+        draft=f"data/models/{config['models']['draft']}",
+        draft_adapter="results/{type}_{scenario}/draft_adapter",
+        vocabulary=vocabulary_answers,
+    output:
+        audit="results/{type}_{scenario}/draft_audit.json",
+        answers="results/{type}_{scenario}/draft_audit.jsonl",
+    log:
+        "results/{type}_{scenario}/logs/audit_draft.log",
+    threads: ALL_CORES
+    resources:
+        gpu=1,
+    params:
+        rule=lookup("types/{type}/condense", within=config, default=None),
+        max_tokens=lookup("types/{type}/max_tokens", within=config),
+        dtype=config["models"]["dtype"],
+        settings=cell_settings,
+        code=code("evaluation.audit.draft_audit.audit", packages=MERGING + GRADING),
+    script:
+        "../scripts/audit_draft.py"
+
+
 rule score:
     """Grade the runs of a cell and compute its metrics, each with its interval."""
     input:
@@ -91,6 +123,7 @@ rule score:
         generations=collect("results/{{type}}_{{scenario}}/{arm}.jsonl", arm=ARMS),
         runs=collect("results/{{type}}_{{scenario}}/{arm}_run.json", arm=ARMS),
         timing="results/{type}_{scenario}/timing.json",
+        audit=draft_audit,
     output:
         metrics="results/{type}_{scenario}/metrics.json",
         samples="results/{type}_{scenario}/samples.csv",

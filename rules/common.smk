@@ -67,7 +67,9 @@ ENGINE_MODULE = f"inference.{config['benchmark']['engine']}_engine"  # the libra
 CLOCK_MODULES = ["inference.vllm_step_clock"] if config["benchmark"]["engine"] == "vllm" else []  # loaded by its name
 ARMS = config["benchmark"]["arms"]  # that are timed: the target alone, and with the draft
 DRAFTING = (  # how the arm with the draft drafts; None where it is not timed
-    {key: config["benchmark"][key] for key in ("method", "draft_length")} if "speculative" in ARMS else None
+    {key: config["benchmark"][key] for key in ("method", "draft_length", "draft_vocabulary")}
+    if "speculative" in ARMS
+    else None
 )
 ROLES = ["target", "draft"] if settings.needs_draft(config) else ["target"]  # the models that are trained
 SHARED = config["engine"] | {  # settings of every job in which a model answers
@@ -194,6 +196,18 @@ def draft_model(wildcards):
     return f"results/{wildcards.type}_{wildcards.scenario}/draft_merged"
 
 
+def vocabulary_answers(wildcards):
+    """Return the file of the target's answers whose frequent tokens a draft may propose; nothing where it may all."""
+    if not settings.needs_draft(config) or not config["benchmark"]["draft_vocabulary"]:
+        return []
+    return f"results/{wildcards.type}_{wildcards.scenario}/distilled.jsonl"
+
+
+def draft_audit(wildcards):
+    """Return the audit of a cell's draft; nothing where no draft model is timed."""
+    return f"results/{wildcards.type}_{wildcards.scenario}/draft_audit.json" if "draft" in ROLES else []
+
+
 def cell_settings(wildcards):
     """Return the part of the config that a cell depends on, for its provenance."""
     return settings.cell_settings(config, wildcards.get("type", "untrained"), wildcards.scenario, PROMPTS)
@@ -233,7 +247,8 @@ def logs_towards(cell):
     type, scenario = cell.split("_", 1)
     shared = [f"fetch_questions_{scenario}", *(f"fetch_model_{model}" for model in FETCHED)]
     if type != "untrained":
-        shared += [f"write_cot_{scenario}", f"summarize_{type}_{scenario}", "check_pair"]
+        shared += [f"write_cot_{scenario}", f"summarize_{type}_{scenario}", f"fetch_more_questions_{scenario}"]
+        shared += ["check_pair"]
         shared += [f"prune_model_{model}" for model in PRUNED]
     return list(Path("results", cell, "logs").glob("*.log")), [f"results/logs/{step}.log" for step in shared]
 

@@ -14,6 +14,7 @@ if __name__ == "__main__":
         generations=snakemake.input.generations,
         runs=snakemake.input.runs,
         timing=snakemake.input.timing,
+        audit=str(snakemake.input.audit),  # empty where no draft model was timed
         rule=snakemake.params.rule,
         limit=snakemake.params.limit,
         seed=snakemake.params.seed,

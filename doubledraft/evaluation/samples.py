@@ -11,11 +11,12 @@ from doubledraft.evaluation.runs import Graded
 from doubledraft.files import whole_file
 from doubledraft.number_text import number_text, quantity_text
 from doubledraft.records import Question, first_difference
-from doubledraft.summaries.cell_metrics import CellMetrics, RunMetrics
+from doubledraft.summaries.cell_metrics import CellMetrics, RunMetrics, SpeculationMetrics
 from doubledraft.summaries.table import write_csv
 
-OUTCOMES = {"equal": "right", "different": "wrong", "undecided": "undecided"}
+OUTCOMES = {"equal": "right", "different": "wrong", "undecided": "undecided", "ungraded": "not graded"}
 WIDTH = 110  # columns of the page
+AUDITED = "as both models read the answers"
 
 
 def write_samples(path: str, asked: Sequence[Question], modes: Mapping[str, Graded]) -> None:
@@ -64,7 +65,7 @@ def _header(metrics: CellMetrics) -> list[str]:
         return lines
     speedup, same = metrics.speedup, metrics.lossless
     facts = {
-        "speculation": f"{spec.method}, K = {spec.draft_length}, {spec.engine}",
+        "speculation": f"{spec.method}, {drafting_text(spec)}, {spec.engine}",
         "speedup": f"{quantity_text(speedup)}, predicted {number_text(speedup.predicted)}",
         "tokens per step": quantity_text(spec.tokens_per_step),
         "acceptance rate": f"{quantity_text(spec.acceptance_rate, True)}: {spec.acceptance_definition}",
@@ -72,7 +73,20 @@ def _header(metrics: CellMetrics) -> list[str]:
     }
     if spec.agreement_definition:
         facts["agreement"] = f"{quantity_text(spec.order_independent_agreement, True)}: {spec.agreement_definition}"
-    return lines + [f"{name:<18}{fact}" for name, fact in facts.items()]
+    if audit := metrics.draft_audit:
+        facts["agreement"] = f"{quantity_text(audit.agreement, True)}: of the answers' tokens, {AUDITED}"
+        facts["1 - TV"] = f"{quantity_text(audit.overlap, True)}: expected acceptance at temperature 1, {AUDITED}"
+        facts["draft alone"] = f"{quantity_text(audit.own_text.accuracy, True)} right, strict"
+        if served := audit.against_served:
+            parted = "" if served.agrees else f" ! They should be within {100 * served.tolerance:.0f} %."
+            facts["the same, replayed"] = f"{number_text(served.simulated)}: {AUDITED}{parted}"
+    return lines + [f"{name:<20}{fact}" for name, fact in facts.items()]
+
+
+def drafting_text(spec: SpeculationMetrics) -> str:
+    """Return how many tokens are drafted per step, and of how many tokens they are chosen where not of all."""
+    length = f"K adaptive, at most {spec.draft_length}" if spec.adaptive else f"K = {spec.draft_length}"
+    return f"{length}, draft vocabulary {spec.draft_vocabulary}" if spec.draft_vocabulary else length
 
 
 def _table(modes: Mapping[str, Graded]) -> list[str]:

@@ -62,7 +62,8 @@ def score_cell(
 
     `generations` and `runs` are of the baseline and, where it was timed, of the speculative run; `timing` is the file
     of their turns, and `audit` that of the draft, or empty where no draft model was timed. `manifest` is that of the
-    scenario's questions, with how many were asked for and how many there were. Raise ComparisonError where the runs may not be compared, CounterError where the counters cannot be true.
+    scenario's questions, with how many were asked for and how many there were. Raise ComparisonError where the runs may
+    not be compared, CounterError where the counters cannot be true.
     """
     asked = read_records(questions, Question)[:limit]
     loaded = [load(path, run_path, asked, questions) for path, run_path in zip(generations, runs, strict=True)]

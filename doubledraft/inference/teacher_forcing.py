@@ -7,7 +7,7 @@ type the weights are stored in: that is the fast type there, and where both type
 decides, as often for the draft as against it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,11 +50,15 @@ def ready(model: "PreTrainedModel") -> "PreTrainedModel":
 
 
 def force_drafts(
-    target: "PreTrainedModel", drafts: Sequence["PreTrainedModel"], answers: Sequence[Answer]
+    target: "PreTrainedModel",
+    drafts: Sequence["PreTrainedModel"],
+    answers: Sequence[Answer],
+    allowed_tokens: Sequence[int] | None = None,
 ) -> list[list[AuditedAnswer]]:
     """Let a target read answers once, and each draft too; return the answers as audited with each of the drafts.
 
-    Models are as `load` returns them. Raise ModelError where a model computes NaN or infinity.
+    Models are as `load` returns them. `allowed_tokens` are the token ids that drafts may propose, None for all. Raise
+    ModelError where a model computes NaN or infinity.
     """
     import torch
 
@@ -63,7 +67,7 @@ def force_drafts(
         for batch in _batches(answers, target):
             said = _distributions(target, batch)
             for draft, audited in zip(drafts, found, strict=True):
-                for answer, p, q in zip(batch, said, _distributions(draft, batch), strict=True):
+                for answer, p, q in zip(batch, said, _distributions(draft, batch, allowed_tokens), strict=True):
                     audited[answer[0]] = _audited(answer, p, q)
     return [[audited[id] for id, _, _ in answers] for audited in found]
 
@@ -85,8 +89,10 @@ def _length(answer: Answer) -> int:
     return len(answer[1]) + len(answer[2])
 
 
-def _distributions(model: "PreTrainedModel", batch: Sequence[Answer]) -> "list[torch.Tensor]":
-    """Return the log-probabilities [tokens, vocabulary] of every token of each answer."""
+def _distributions(
+    model: "PreTrainedModel", batch: Sequence[Answer], allowed: Sequence[int] | None = None
+) -> "list[torch.Tensor]":
+    """Return the probabilities [tokens, vocabulary] at every token of each answer."""
     import torch
 
     known = model.config.vocab_size - 1  # a draft may lack the padding rows at the end of the target's vocabulary
@@ -105,18 +111,23 @@ def _distributions(model: "PreTrainedModel", batch: Sequence[Answer]) -> "list[t
                 f"{model.name_or_path}: logits are NaN or infinite in the answer to {id!r}: weights are damaged, or "
                 f"exceed the range of {model.dtype}"
             )
-        rows.append(own.log_softmax(-1))
+        rows.append((own if allowed is None else _only(own, allowed)).softmax(-1))
     return rows
 
 
-def _audited(answer: Answer, target: "torch.Tensor", draft: "torch.Tensor") -> AuditedAnswer:
-    """Compare two models' log-probabilities [tokens, vocabulary] of an answer; a vocabulary may be padded further."""
+def _only(logits: "torch.Tensor", allowed: Sequence[int]) -> "torch.Tensor":
+    import torch
+
+    ids = torch.tensor(allowed, device=logits.device)
+    return torch.full_like(logits, -float("inf")).index_copy_(-1, ids, logits[:, ids])
+
+
+def _audited(answer: Answer, p: "torch.Tensor", q: "torch.Tensor") -> AuditedAnswer:
+    """Compare two models' probabilities [tokens, vocabulary] at an answer; a vocabulary may be padded further."""
     import torch
 
     id, _, token_ids = answer
-    wider = target.shape[1] - draft.shape[1]
-    log_p, log_q = target, torch.nn.functional.pad(draft, (0, wider), value=-float("inf"))
-    p, q = log_p.exp(), log_q.exp()
+    q = torch.nn.functional.pad(q, (0, p.shape[1] - q.shape[1]))
     emitted = torch.tensor(token_ids, device=p.device).unsqueeze(1)
     return AuditedAnswer(
         id=id,
@@ -143,6 +154,30 @@ def _top(probabilities: "torch.Tensor") -> list[list[list[float]]]:
         [[token, round(value, DIGITS)] for token, value in zip(tokens, values, strict=True)]
         for tokens, values in zip(best.indices.tolist(), best.values.tolist(), strict=True)
     ]
+
+
+def answer_alone(
+    model: "PreTrainedModel", prompts: Sequence[Sequence[int]], max_tokens: int, stop_ids: Collection[int]
+) -> list[list[int]]:
+    """Return a model's own greedy answers to prompts of token ids, the token that ends each included."""
+    import torch
+    from transformers import GenerationConfig
+
+    width, pad = max(map(len, prompts)), min(stop_ids, default=0)  # padding is masked, whatever its id
+    ids = torch.tensor([[pad] * (width - len(prompt)) + list(prompt) for prompt in prompts], device=model.device)
+    mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts], device=model.device)
+    settings = GenerationConfig(
+        do_sample=False, max_new_tokens=max_tokens, eos_token_id=sorted(stop_ids) or None, pad_token_id=pad
+    )
+    model.generation_config = settings  # that of its folder may have penalties
+    with torch.inference_mode():
+        output = model.generate(ids, attention_mask=mask, generation_config=settings)
+    return [_ended(row, stop_ids) for row in output[:, width:].tolist()]
+
+
+def _ended(tokens: list[int], stop_ids: Collection[int]) -> list[int]:
+    """Cut what follows the first token that ends an answer."""
+    return tokens[: next((at + 1 for at, token in enumerate(tokens) if token in stop_ids), len(tokens))]
 
 
 def simulated_steps(agreed: Sequence[bool], draft_length: int) -> list[int]:

@@ -21,6 +21,7 @@ from doubledraft.records import Question, read_records
 
 if TYPE_CHECKING:
     import torch
+    from transformers import PreTrainedModel
 
 TOLERANCE = 1e-3  # logits in float32: W x + B (A x) and (W + B A) x differ by rounding alone, some 1e-5 here
 TIED = {"lm_head", "embed_tokens"}  # one matrix where a model ties them
@@ -86,6 +87,19 @@ def merge(
         write_manifest(folder, origin, parent=base, logits_compared_with_adapter=comparison)
     log.info("merged %s into %s: %s", adapter, base, comparison)
     return comparison
+
+
+def merged(base: str | Path, adapter: str | Path, *, dtype: str) -> "PreTrainedModel":
+    """Return base + adapter as a plain model of `dtype` in memory: the weights that `merge` writes, not compared."""
+    import torch
+    from peft import PeftModel
+
+    refuse_unsafe(base)
+    refuse_unsafe_adapter(adapter, base)
+    model = load_model(base, dtype=torch.float32)
+    if model.config.tie_word_embeddings:
+        _refuse_tied(base, adapter)
+    return PeftModel.from_pretrained(model, adapter).merge_and_unload().to(getattr(torch, dtype))
 
 
 def _refuse_tied(base: str | Path, adapter: str | Path) -> None:

@@ -8,6 +8,7 @@ from dataclasses import MISSING, fields, is_dataclass
 
 from doubledraft.files import write_json
 from doubledraft.summaries.cell_metrics import CellMetrics
+from doubledraft.summaries.draft_audit import AuditedAnswer, DraftAudit
 from doubledraft.summaries.run_file import RunFile
 from doubledraft.summaries.timing_file import TimingFile
 from doubledraft.summaries.trace_audit import TraceAudit
@@ -17,6 +18,8 @@ FILES = {
     "metrics.json": CellMetrics,
     "run.json": RunFile,
     "timing.json": TimingFile,
+    "draft_audit.json": DraftAudit,
+    "draft_audit.jsonl": AuditedAnswer,
     "audit.json": TraceAudit,
     "training.json": TrainingSummary,
 }

@@ -13,6 +13,7 @@ from doubledraft.evaluation.acceptance import CounterError
 from doubledraft.evaluation.runs import ComparisonError
 from doubledraft.provenance import config_hash
 from doubledraft.records import Generation, Question, write_records
+from tests.helpers import made_up
 
 RULE = {"min_steps": 3, "max_steps": 5, "max_words": 5}
 GOLD = ["5", "1/2", "7", "9"]
@@ -125,6 +126,7 @@ def score(tmp_path):
         arms=("baseline", "speculative"),
         times=(TIMES,),
         attempts=None,
+        audit="",
         **timing,
     ):
         write_records(tmp_path / "test.jsonl", asked)
@@ -144,6 +146,7 @@ def score(tmp_path):
             generations=[str(tmp_path / f"{arm}.jsonl") for arm in arms],
             runs=[str(tmp_path / f"{arm}_run.json") for arm in arms],
             timing=str(tmp_path / "timing.json"),
+            audit=audit,
             rule=rule,
             limit=limit,
             seed=17,
@@ -462,3 +465,12 @@ def test_a_run_whose_outputs_all_hit_the_cap_is_flagged(tmp_path):
     assert mode["accuracy"]["strict_finished"] is None, "no row finished: null, not 0"
     assert (mode["unclosed_think"], mode["unparsable"]) == (4, 4)
     assert "!" in (tmp_path / "comparison.txt").read_text()
+
+
+def test_the_audit_of_the_draft_is_copied_and_shown(score, tmp_path):
+    audit = made_up.draft_audit()
+    (tmp_path / "draft_audit.json").write_text(json.dumps(audit))
+    assert score(audit=str(tmp_path / "draft_audit.json"))["draft_audit"] == audit
+    page = (tmp_path / "comparison.txt").read_text()
+    assert "the same, replayed  2.66: as both models read the answers ! They should be within 2 %." in page
+    assert score()["draft_audit"] is None, "n-grams have no draft model"

@@ -137,6 +137,50 @@ def timing(speedup: float, control: float = 1.0) -> dict:
     }
 
 
+def draft_audit(rate: float = 0.8) -> dict:
+    """Return a made-up audit of a draft that agrees at a `rate`; its replay parts from the served run by 4 %."""
+    lengths = range(1, 17)
+    joint = [rate**at for at in lengths]
+    return {
+        "n": QUESTIONS,
+        "tokens": 7000,
+        "agreement": around(rate, 0.02),
+        "overlap": around(rate - 0.03, 0.02),
+        "simulated": [
+            {
+                "draft_length": length,
+                "tokens_per_step": around(1 + sum(joint[:length]), 0.1),
+                "acceptance_rate": around(sum(joint[:length]) / length, 0.03),
+                "joint": joint[:length],
+                "conditional": [rate] * length,
+            }
+            for length in lengths
+        ],
+        "token_classes": {"words": {"tokens": 4000, "agreement": share(3200, 4000), "overlap": rate - 0.03}},
+        "target_entropy": around(0.4, 0.05),
+        "draft_entropy": around(0.9, 0.05),
+        "own_text": {
+            "n": QUESTIONS,
+            "accuracy": share(6),
+            "truncated": share(9),
+            "tokens": around(70, 5),
+            "compliance": share(41),
+            "steps_per_answer": around(3.4, 0.2),
+            "words_per_step": around(4.2, 0.3),
+            "agreement": around(rate - 0.1, 0.03),
+        },
+        "against_served": {
+            "draft_length": 3,
+            "simulated": 2.66,
+            "served": 2.56,
+            "difference": 2.66 / 2.56 - 1,
+            "tolerance": 0.02,
+            "agrees": False,
+        },
+        "provenance": MADE | {"seed": 17, "config_hash": CONFIG_HASH, "settings": {"target": "made-up"}},
+    }
+
+
 def trained(type: str, scenario: str) -> dict:
     """Return made-up metrics of a trained cell."""
     place = SCENARIOS.index(scenario)
@@ -181,6 +225,7 @@ def trained(type: str, scenario: str) -> dict:
         | {"unit": "block", "baseline_seconds": seconds, "speculative_seconds": seconds / speedup}
         | {"predicted": speedup + 0.05, "predicted_from_alpha": speedup + 0.06}
         | {"draft_cost": 0.2, "verify_cost": 1.3, "best_draft_length": 4},
+        "draft_audit": draft_audit(rate),
         "timing": timing(speedup),
         "bandwidth": {
             "read_bytes_per_second": 18.7e9,

@@ -1,0 +1,90 @@
+"""Acceptance of a draft on answers that both models have read: shares of tokens, and speculation replayed.
+
+Definitions: Leviathan et al. 2023, arXiv:2211.17192: a token drawn from the draft is accepted with the probability
+sum of min(p, q) = 1 - TV, the total variation distance of the two distributions. Under greedy decoding it is accepted
+where both models find the same token most likely.
+"""
+
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
+
+from doubledraft.engine.decoding_metrics import token_class
+from doubledraft.engine.draft_length import LONGEST_DRAFT
+from doubledraft.inference.teacher_forcing import simulated_steps
+from doubledraft.stats import Interval, ratio_interval, wilson
+from doubledraft.summaries.draft_audit import Acceptance, AuditedAnswer, AuditedClass, SimulatedDrafts
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+Step = tuple[int, int]  # tokens that were drafted, and accepted of them
+
+
+def acceptance(
+    audited: Sequence[AuditedAnswer], tokenizer: "PreTrainedTokenizerBase", ends: Collection[int], seed: int
+) -> Acceptance:
+    """Return how often the target would accept the draft on answers; `ends` are the tokens that end one."""
+    tokens = [len(answer.token_ids) for answer in audited]
+
+    def per_token(totals: list[float]) -> Interval:
+        return ratio_interval(totals, tokens, seed)
+
+    return Acceptance(
+        n=len(audited),
+        tokens=sum(tokens),
+        agreement=per_token([sum(answer.agreed) for answer in audited]),
+        overlap=per_token([sum(answer.overlap) for answer in audited]),
+        simulated=[simulate(audited, length, seed) for length in range(1, LONGEST_DRAFT + 1)],
+        token_classes=_token_classes(audited, tokenizer, ends),
+        target_entropy=per_token([sum(answer.target_entropy) for answer in audited]),
+        draft_entropy=per_token([sum(answer.draft_entropy) for answer in audited]),
+    )
+
+
+def simulate(audited: Sequence[AuditedAnswer], length: int, seed: int) -> SimulatedDrafts:
+    """Return what greedy speculation with drafts of `length` tokens does along the answers."""
+    steps = [_steps(answer, length) for answer in audited]
+    emitted = [len(answer.token_ids) for answer in audited]
+    every = [step for own in steps for step in own]
+    positions = range(1, length + 1)
+    return SimulatedDrafts(
+        draft_length=length,
+        tokens_per_step=ratio_interval(emitted, [1 + len(own) for own in steps], seed),
+        acceptance_rate=ratio_interval(
+            [sum(accepted for _, accepted in own) for own in steps],
+            [sum(drafted for drafted, _ in own) for own in steps],
+            seed,
+        ),
+        joint=[_accepted(every, place, given=0) for place in positions],
+        conditional=[_accepted(every, place, given=place - 1) for place in positions],
+    )
+
+
+def _steps(answer: AuditedAnswer, length: int) -> list[Step]:
+    at, steps = 1, []  # the prompt's pass emits the first token
+    for accepted in simulated_steps(answer.agreed, length):
+        steps.append((min(length, len(answer.token_ids) - at), accepted))
+        at += accepted + 1
+    return steps
+
+
+def _accepted(steps: Sequence[Step], place: int, *, given: int) -> float | None:
+    """Return the share of steps that accepted `place` tokens, of those that drafted so many and accepted `given`."""
+    judged = [accepted >= place for drafted, accepted in steps if drafted >= place and accepted >= given]
+    return sum(judged) / len(judged) if judged else None
+
+
+def _token_classes(audited, tokenizer, ends: Collection[int]) -> dict[str, AuditedClass]:
+    found: dict[str, list[tuple[bool, float]]] = {}
+    for answer in audited:
+        for token, agreed, overlap in zip(answer.token_ids, answer.agreed, answer.overlap, strict=True):
+            name = "end of answer" if token in ends else token_class(tokenizer.decode([token]))
+            found.setdefault(name, []).append((agreed, overlap))
+    return {
+        name: AuditedClass(
+            tokens=len(tokens),
+            agreement=wilson(sum(agreed for agreed, _ in tokens), len(tokens)),
+            overlap=sum(overlap for _, overlap in tokens) / len(tokens),
+        )
+        for name, tokens in sorted(found.items())
+    }
