@@ -107,7 +107,7 @@ def ratio_change_interval(
     return Interval(float(change(totals)), *ends, n)
 
 
-def block_ratio_interval(numerators: Sequence[float], denominators: Sequence[float], seed: int) -> Interval | None:
+def block_ratio_interval(numerators: Sequence[float], denominators: Sequence[float], seed: int) -> Interval:
     """Return a ratio of totals over few blocks of time, with an interval for machines whose speed drifts.
 
     `numerators[i]` and `denominators[i]` are totals of block i, resampled together. The interval is symmetric for the
@@ -115,19 +115,34 @@ def block_ratio_interval(numerators: Sequence[float], denominators: Sequence[flo
     blocks on it holds the truth as often as it says, also where one block was slowed in the middle; percentiles of so
     few resampled blocks are too near. One block has no interval.
     """
+    return _log_interval([numerators, denominators], lambda totals: totals[0] / totals[1], seed)
+
+
+def block_ratio_change_interval(
+    before: tuple[Sequence[float], Sequence[float]], after: tuple[Sequence[float], Sequence[float]], seed: int
+) -> Interval:
+    """Return a ratio of totals after / the same before, over the same blocks; see `block_ratio_interval`.
+
+    Each of the two is (numerators, denominators), one of each per block.
+    """
+    return _log_interval([*before, *after], lambda totals: totals[2] / totals[3] / (totals[0] / totals[1]), seed)
+
+
+def _log_interval(
+    blocks: Sequence[Sequence[float]], statistic: Callable[[np.ndarray], np.ndarray], seed: int
+) -> Interval:
     from scipy.stats import t
 
-    pairs = np.array([numerators, denominators], dtype=float)
-    if not (np.isfinite(pairs).all() and (pairs > 0).all()):
+    values = np.array(blocks, dtype=float)
+    if not (np.isfinite(values).all() and (values > 0).all()):
         raise ValueError("expected positive finite numbers to take a ratio of")
-    n = pairs.shape[1]
-    above, below = pairs.sum(axis=1)
+    n, value = values.shape[1], float(statistic(values.sum(axis=1)))
     if n == 1:
-        return Interval(float(above / below), None, None, n)
-    totals = pairs @ _resampled(n, seed)
-    error = float(np.log(totals[0] / totals[1]).std() * (n / (n - 1)) ** 0.5)  # a bootstrap's variance lacks 1/n of it
+        return Interval(value, None, None, n)
+    logs = np.log(statistic(values @ _resampled(n, seed)))
+    error = float(logs.std() * (n / (n - 1)) ** 0.5)  # a bootstrap's variance lacks 1/n of it
     factor = float(np.exp(t.ppf(0.5 + CONFIDENCE / 2, n - 1) * error))
-    return Interval(float(above / below), float(above / below / factor), float(above / below * factor), n)
+    return Interval(value, value / factor, value * factor, n)
 
 
 @lru_cache(maxsize=1)

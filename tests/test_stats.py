@@ -244,3 +244,11 @@ def test_a_mean_of_ratios_has_the_interval_of_one_and_narrows_with_more():
     assert math.log(four.high / four.low) < 0.5 * math.log(one.high / one.low), "half of it, and 12 degrees of freedom"
     assert stats.geometric_mean([Interval(2.0, None, None, 1), one]).low is None
     assert stats.geometric_mean([]) is None
+
+
+def test_a_change_of_a_ratio_over_blocks_is_the_ratio_itself_where_the_other_is_one():
+    above, below = [4.0, 5.0, 6.0, 5.0], [2.0, 2.5, 2.0, 3.0]
+    found = stats.block_ratio_change_interval((below, below), (above, below), seed=1)
+    assert found == stats.block_ratio_interval(above, below, seed=1)
+    same = stats.block_ratio_change_interval((above, below), (above, below), seed=1)
+    assert (same.low, same.value, same.high) == (1, 1, 1), "the same blocks are resampled together"
