@@ -10,7 +10,10 @@ if __name__ == "__main__":
     take_gpus(snakemake.resources.gpu)
     outputs = zip(snakemake.output.generations, snakemake.output.runs, strict=True)
     drafting = snakemake.params.drafting  # None where the target alone is timed
-    draft = {"draft": str(snakemake.input.draft)} if drafting else {}  # empty for n-gram drafting
+    draft = {  # both empty for n-gram drafting
+        "draft": str(snakemake.input.draft),
+        "draft_vocabulary_from": str(snakemake.input.vocabulary),
+    }
     modes = {"baseline": {}, **({"speculative": {**drafting, **draft}} if drafting else {})}
     jobs = {
         mode: Job(

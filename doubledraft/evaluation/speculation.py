@@ -45,6 +45,8 @@ def speculation_metrics(run: Run, seed: int) -> SpeculationMetrics:
         engine=run.engine,
         method=run.info.method,
         draft_length=length,
+        adaptive=run.info.adaptive,
+        draft_vocabulary=run.info.draft_vocabulary,
         mean_draft_length=sum(drafted) / drafting if drafting else None,
         concurrency=run.info.concurrency,
         emitted=sum(emitted),

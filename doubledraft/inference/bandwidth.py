@@ -46,20 +46,23 @@ def _seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def bytes_per_pass(folder: str | Path, dtype: str) -> int:
-    """Return the bytes of weights that a forward pass reads in `dtype`: all but an embedding that is not the head."""
-    sizes = _sizes(Path(folder))
-    if "lm_head.weight" in sizes:  # of the embedding only the rows of a few tokens are read
-        del sizes["model.embed_tokens.weight"]
-    return ITEM_BYTES[dtype] * sum(sizes.values())
+def bytes_per_pass(folder: str | Path, dtype: str, head_rows: int | None = None) -> int:
+    """Return the bytes of weights that a forward pass reads in `dtype`: all but an embedding that is not the head.
+
+    `head_rows` is the number of tokens that the output head was cut to; None stands for a whole head.
+    """
+    shapes = _shapes(Path(folder))
+    embedding = shapes.pop("model.embed_tokens.weight")  # of which a pass reads the rows of a few tokens
+    rows, size = shapes.pop("lm_head.weight", embedding)  # the head may be the embedding
+    return ITEM_BYTES[dtype] * (sum(map(math.prod, shapes.values())) + (head_rows or rows) * size)
 
 
-def _sizes(folder: Path) -> dict[str, int]:
+def _shapes(folder: Path) -> dict[str, list[int]]:
     from safetensors import safe_open
 
-    sizes = {}
+    shapes = {}
     for file in sorted(folder.glob("*.safetensors")):
         with safe_open(file, framework="np") as tensors:
             for name in tensors.keys():  # noqa: SIM118 (not a dict)
-                sizes[name] = math.prod(tensors.get_slice(name).get_shape())
-    return sizes
+                shapes[name] = tensors.get_slice(name).get_shape()
+    return shapes

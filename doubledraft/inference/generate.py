@@ -34,6 +34,7 @@ UNMEASURED = {  # fields of the run file of anything but a timed run
     "bytes_per_pass": None,
     "read_bytes_per_second": None,
     "token_classes": None,
+    "draft_vocabulary": None,
 }
 
 
@@ -86,7 +87,7 @@ def ask(job: Job, tokenizer) -> list[Asked]:
             f"config key untrained.thinking: the chat template of {job.model} has no switch for thinking: "
             "expected [null]"
         )
-    room = job.max_model_len - job.max_tokens - job.draft_length
+    room = job.max_model_len - job.max_tokens - job.longest_draft
     asked = []
     for question in read_records(job.questions, Question)[: job.limit]:
         messages = prompts.messages(prompt, question.question, few_shot=job.few_shot)
@@ -95,8 +96,8 @@ def ask(job: Job, tokenizer) -> list[Asked]:
         if len(ids) > room:
             raise JobError(
                 f"{job.questions}: the prompt of question {question.id!r} has {len(ids)} tokens, but max_model_len "
-                f"{job.max_model_len} leaves {room} beside max_tokens {job.max_tokens} and {job.draft_length} drafted: "
-                "raise max_model_len, lower max_tokens, or drop the question"
+                f"{job.max_model_len} leaves {room} beside max_tokens {job.max_tokens} and {job.longest_draft} drafted "
+                "ones: raise max_model_len, lower max_tokens, or drop the question"
             )
         asked.append(Asked(question.id, ids))
     return asked
@@ -149,7 +150,8 @@ def _description(job: Job, engine: Host | Local, rows: list[Generation]) -> dict
         "version": _version(job),
         "mode": job.mode,
         "method": job.method,
-        "draft_length": job.draft_length or None,
+        "draft_length": job.longest_draft or None,
+        "adaptive": job.adaptive,
         "concurrency": job.concurrency,
         "dtype": job.dtype,
         "n": len(rows),

@@ -32,6 +32,9 @@ class Engine(Protocol):
     def kernel(self) -> str:
         """Return what runs a pass of the target: a speedup between two kernels would mean nothing."""
 
+    def draft_vocabulary(self) -> int | None:
+        """Return how many tokens the draft model may propose; None for all."""
+
     def step_seconds(self, batches: Sequence[Sequence[Asked]]) -> dict[str, float | None]:
         """Answer batches again and return the median seconds of a target step, a drafted token and a verify step.
 

@@ -2,6 +2,13 @@
 
 from dataclasses import dataclass
 
+from doubledraft.engine.draft_length import LONGEST_DRAFT
+
+NATIVE_ONLY = {  # what vLLM does in place of a setting, and the value to give it then
+    "draft_length": ("vLLM drafts the same number of tokens in every step", "a number"),
+    "draft_vocabulary": ("vLLM computes the whole output head of a draft model", "null"),
+}
+
 
 class JobError(ValueError):
     """A job that cannot be run; the message names the value and what to do."""
@@ -41,7 +48,9 @@ class Job:
     limit: int | None = None  # questions; None takes all
     method: str = "none"  # none | draft_model | ngram
     draft: str = ""  # folder of the draft; draft_model only
-    draft_length: int = 0  # K
+    draft_length: int | str = 0  # K, tokens per step; or "adaptive", as many as pay
+    draft_vocabulary: int | None = None  # tokens that the draft may propose, the most frequent ones; None for all
+    draft_vocabulary_from: str = ""  # file of Generation records, answers of the target, whose tokens those are
     sleeps: bool = False  # vLLM on GPU: its memory can be lent to another engine while it waits
     resume: bool = False  # append to `out` batch by batch, and continue what an earlier run left there
 
@@ -53,5 +62,23 @@ class Job:
             raise JobError(f"method: expected none, draft_model or ngram, found {self.method!r}")
         if (self.method == "draft_model") != bool(self.draft):
             raise JobError(f"draft: method {self.method} takes {'no' if self.draft else 'a'} draft model")
-        if (self.method != "none") != (self.draft_length > 0):
+        if (self.method != "none") != (self.longest_draft > 0):
             raise JobError(f"draft_length: {self.draft_length} does not go with method {self.method}")
+        if bool(self.draft_vocabulary) != bool(self.draft_vocabulary_from):
+            raise JobError("draft_vocabulary: a number of tokens goes with a file of answers that they are learnt from")
+        if self.draft_vocabulary and self.method != "draft_model":
+            raise JobError(f"draft_vocabulary: method {self.method} has no output head to cut")
+        for name, used in (("draft_vocabulary", self.draft_vocabulary), ("draft_length", self.adaptive)):
+            if used and self.engine == "vllm":
+                reason, instead = NATIVE_ONLY[name]
+                raise JobError(f"{name} {getattr(self, name)}: {reason}; use engine native, or {instead}")
+
+    @property
+    def adaptive(self) -> bool:
+        """Whether the length of each draft is chosen while decoding."""
+        return self.draft_length == "adaptive"
+
+    @property
+    def longest_draft(self) -> int:
+        """Return the most tokens that a step drafts; 0 without drafts."""
+        return LONGEST_DRAFT if self.adaptive else self.draft_length

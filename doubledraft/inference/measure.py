@@ -31,16 +31,18 @@ def measure(
     log.info("seconds per step: %s", ", ".join(f"{name} {value:.4f}" for name, value in costs.items() if value))
     if baseline:
         rows = _with_gaps(engine, asked, rows, baseline)
-    models = {"target": job.model, "draft": job.draft}
+    draft_vocabulary, _ = engine.call("draft_vocabulary")
     classes, _ = engine.call("token_classes", rows)
     return rows, {
         "kernel": engine.call("kernel")[0],
         "step_seconds": StepSeconds(**costs),
         "bytes_per_pass": PassBytes(
-            **{role: bytes_per_pass(path, job.dtype) if path else None for role, path in models.items()}
+            target=bytes_per_pass(job.model, job.dtype),
+            draft=bytes_per_pass(job.draft, job.dtype, draft_vocabulary) if job.draft else None,
         ),
         "read_bytes_per_second": read_bandwidth(machine.device()),
         "token_classes": classes and {name: TokenCounts(**count) for name, count in classes.items()},
+        "draft_vocabulary": draft_vocabulary,
     }
 
 

@@ -10,8 +10,11 @@ from dataclasses import replace
 from itertools import chain
 
 from doubledraft import machine
+from doubledraft.engine.backend import Backend
 from doubledraft.engine.decode import decode, speculative_decode
 from doubledraft.engine.decoding_metrics import DecodingStep, Metrics, by_token_class
+from doubledraft.engine.draft_length import by_setting
+from doubledraft.engine.draft_vocabulary import learn_from_files
 from doubledraft.engine.load import create_backend
 from doubledraft.engine.lossless import top2_gap
 from doubledraft.engine.proposers import DraftModel, NGram
@@ -32,11 +35,22 @@ class NativeEngine:
         self._tokenizer = load_tokenizer(job.model)
         self._stop_ids = stop_ids(job.model, self._tokenizer)
         self._target = create_backend(job.model, job.dtype, machine.device())
-        self._proposer = DraftModel(create_backend(job.draft, job.dtype, machine.device())) if job.draft else NGram()
+        self._allowed = (
+            learn_from_files([job.draft_vocabulary_from], job.draft_vocabulary) if job.draft_vocabulary else None
+        )
+        self._proposer = DraftModel(self._draft()) if job.draft else NGram()
+        self._length = None if job.method == "none" else by_setting(job.draft_length)  # what it learns, it keeps
+
+    def _draft(self) -> Backend:
+        return create_backend(self._job.draft, self._job.dtype, machine.device(), allowed_tokens=self._allowed)
 
     def kernel(self) -> str:
         """Return what runs a pass of the target."""
         return self._target.kernel
+
+    def draft_vocabulary(self) -> int | None:
+        """Return how many tokens the draft model may propose; None for all."""
+        return len(self._allowed) if self._allowed else None
 
     def answer(self, asked: Sequence[Asked]) -> list[Generation]:
         """Answer together, as one batch."""
@@ -47,6 +61,7 @@ class NativeEngine:
                 answer.as_generation(question.id),
                 time_to_first_token=ended[0],
                 latency=ended[len(answer.steps)],
+                step_seconds=metrics.step_times()[: 1 + len(answer.steps)],
             )
             for question, answer in zip(asked, metrics.answers, strict=True)
         ]
@@ -80,7 +95,7 @@ class NativeEngine:
             self._proposer,
             prompts,
             job.max_tokens,
-            draft_length=job.draft_length,
+            draft_length=self._length,
             stop_ids=self._stop_ids,
         )[1]
 

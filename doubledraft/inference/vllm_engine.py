@@ -56,6 +56,9 @@ class VllmEngine:
         """Return what runs a pass."""
         return "vllm"
 
+    def draft_vocabulary(self) -> None:
+        """Return None: a draft may propose all tokens."""
+
     def answer(self, asked: Sequence[Asked]) -> list[Generation]:
         """Answer together, `job.concurrency` in flight."""
         outputs = self._ask([question.token_ids for question in asked], max_tokens=self._job.max_tokens)

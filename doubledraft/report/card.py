@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from doubledraft import number_text, pages
+from doubledraft.evaluation.samples import drafting_text
 from doubledraft.files import whole_file
 from doubledraft.log import log
 from doubledraft.report import tables
@@ -168,7 +169,7 @@ def _metadata(page: dict, license: str | None) -> str:
             dataset_type=page["questions"]["source"],
             dataset_name=page["metrics"].scenario,
             metric_type=one.name.replace(",", "").replace(" ", "_"),
-            metric_name=f"{one.name} ({one.definition}; {spec.engine}, K = {spec.draft_length}; "
+            metric_name=f"{one.name} ({one.definition}; {spec.engine}, {drafting_text(spec)}; "
             f"{page['hardware']}; 95 % interval {one.interval})",
             metric_value=one.value,
         )

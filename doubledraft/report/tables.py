@@ -33,6 +33,7 @@ class Row:
     type: str  # of a trained cell, or of the prompt of an untrained one
     thinking: str = ""  # of an untrained cell that was told: "thinking enabled" or "thinking disabled"
     trained: bool
+    run: str  # of the answers: "baseline", or how an untrained model was asked
     answers: RunMetrics  # of the run without speculation
     metrics: CellMetrics
     path: Path  # of metrics.json
@@ -93,10 +94,12 @@ def _rows(path: Path, metrics: CellMetrics) -> list[Row]:
     if (metrics.prompts if untrained else metrics.baseline) is None:
         raise ReportError(f"{path}: field {'prompts' if untrained else 'baseline'!r} is null; make the file again")
     if not untrained:
-        return [Row(type=kind, trained=True, answers=metrics.baseline, **common)]
+        return [Row(type=kind, trained=True, run="baseline", answers=metrics.baseline, **common)]
     named = {name: name.partition("_") for name in metrics.prompts}  # no type has an underscore in its name
     return [
-        Row(type=type, thinking=told.replace("_", " "), trained=False, answers=metrics.prompts[name], **common)
+        Row(
+            type=type, thinking=told.replace("_", " "), trained=False, run=name, answers=metrics.prompts[name], **common
+        )
         for name, (type, _, told) in named.items()
     ]
 
@@ -202,6 +205,8 @@ def _speculation_columns(metrics: CellMetrics) -> dict[str, object]:
         "agreement_definition": spec.agreement_definition,
         "method": spec.method,
         "draft_length": spec.draft_length,
+        "adaptive": spec.adaptive,
+        "draft_vocabulary": spec.draft_vocabulary,
         "per_token_acceptance": spec.per_token_acceptance,
         "predicted_speedup": speedup.predicted,
         "draft_cost": speedup.draft_cost,

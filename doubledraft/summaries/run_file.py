@@ -47,6 +47,7 @@ class EngineRun:
     read_bytes_per_second: float | None  # at which this machine reads memory
     token_classes: dict[str, TokenCounts] | None  # by what a token is; null where the engine does not record drafts
     adaptive: bool = False  # whether the length of each draft is chosen while decoding, up to draft_length
+    draft_vocabulary: int | None = None  # tokens that the draft model may propose; null for all
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,5 +62,6 @@ class RunFile(EngineRun):
     job: dict[str, object]  # what the engine was asked to do
     environment: dict[str, str | None]  # variables that the engine ran with
     provenance: Provenance
-    kept: int | None = None  # answers of a distilled set that were finished and right
+    keep: str | None = None  # which answers of a distilled set are kept: finished, or right ones alone
+    kept: int | None = None  # how many those are
     dropped: dict[str, int] | None = None  # the others, by reason

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from doubledraft import config_schema
+from doubledraft.inference.job import NATIVE_ONLY
 from doubledraft.questions.sources import GSM8K_ROWS
 from doubledraft.questions.wordproblems import generate
 from doubledraft.traces.teacher import settings as section
@@ -201,6 +202,20 @@ def _check_engine(config: dict) -> Iterator[str]:
         )
 
 
+def _check_drafting(config: dict) -> Iterator[str]:
+    benchmark = config["benchmark"]
+    used = {
+        "draft_vocabulary": benchmark["draft_vocabulary"] is not None,
+        "draft_length": benchmark["draft_length"] == "adaptive",
+    }
+    for name, (reason, instead) in NATIVE_ONLY.items():
+        key = f"config key benchmark.{name} is {benchmark[name]!r}"
+        if used[name] and benchmark["engine"] == "vllm":
+            yield f"{key}, but benchmark.engine is 'vllm', and {reason}: expected {instead}, or benchmark.engine native"
+        if used[name] and benchmark["method"] == "ngram":
+            yield f"{key}, but benchmark.method is 'ngram', which copies from the text: expected {instead}"
+
+
 def _check_report_to(config: dict) -> Iterator[str]:
     package = config["train"]["report_to"]
     if package == "none":
@@ -221,5 +236,6 @@ _CHECKS = (
     _check_models,
     _check_lengths,
     _check_engine,
+    _check_drafting,
     _check_report_to,
 )

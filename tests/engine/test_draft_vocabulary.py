@@ -30,6 +30,7 @@ def answers(target) -> list[list[int]]:
 def test_the_most_frequent_tokens_are_learnt():
     assert learn([[7, 3, 3], [9, 3, 9]]) == [3, 7, 9]
     assert learn([[7, 3, 3], [9, 3, 9]], size=2) == [3, 9]
+    assert learn([[9, 7], [3]], size=2) == learn([[3], [7, 9]], size=2) == [3, 7], "the order of the answers is chance"
 
 
 def test_they_are_learnt_from_files_of_generations(tmp_path):

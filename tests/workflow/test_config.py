@@ -19,9 +19,16 @@ TYPE = {"prompt": "config/prompts/cod.yaml", "max_tokens": 96}
         ("benchmrak", {}, "benchmrak is unknown: did you mean benchmark?"),
         ("train/target/learningrate", 1e-3, "train.target.learningrate is unknown: did you mean learning_rate?"),
         ("scenarios/hard/trian", 3, "scenarios.hard.trian is unknown: did you mean train?"),
-        ("benchmark/draft_length", 0, "benchmark.draft_length is 0: expected at least 1 (K, tokens proposed per step)"),
-        ("benchmark/draft_length", 2.5, "benchmark.draft_length is 2.5: expected integer"),
-        ("benchmark/draft_length", True, "benchmark.draft_length is True: expected integer"),
+        ("benchmark/draft_length", 0, "benchmark.draft_length is 0: expected one of adaptive or 1 or 2 or 3"),
+        ("benchmark/draft_length", 2.5, "benchmark.draft_length is 2.5: expected one of adaptive or 1"),
+        ("benchmark/draft_length", True, "benchmark.draft_length is True: expected one of adaptive or 1"),
+        (
+            "benchmark/draft_length",
+            "adaptive",
+            "'vllm', and vLLM drafts the same number of tokens in every step: expect",
+        ),
+        ("benchmark/draft_vocabulary", 0, "benchmark.draft_vocabulary is 0: expected at least 1"),
+        ("benchmark/draft_vocabulary", 9, "draft_vocabulary is 9, but benchmark.engine is 'vllm', and vLLM computes"),
         ("scenarios/easy/train", -1, "scenarios.easy.train is -1: expected at least 1"),
         ("scenarios/easy/test", "many", "scenarios.easy.test is 'many': expected integer"),
         ("scenarios/../../x", None, ""),
@@ -100,6 +107,16 @@ def test_our_own_engine_is_refused_several_gpus():
     study.check_config(config, SCHEMA)
     config["engine"]["tensor_parallel"] = 2
     with pytest.raises(study.StudyError, match="runs on one GPU, but engine.tensor_parallel is 2: expected 1"):
+        study.check_config(config, SCHEMA)
+
+
+@pytest.mark.parametrize(("name", "value"), [("draft_length", "adaptive"), ("draft_vocabulary", 9)])
+def test_our_own_engine_takes_what_vllm_cannot_but_not_for_n_grams(name, value):
+    config = changed("benchmark/engine", "native")
+    config["benchmark"][name] = value
+    study.check_config(config, SCHEMA)
+    config["benchmark"]["method"] = "ngram"
+    with pytest.raises(study.StudyError, match=f"benchmark.{name} is '?{value}'?, but benchmark.method is 'ngram'"):
         study.check_config(config, SCHEMA)
 
 
