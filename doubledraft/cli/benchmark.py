@@ -1,8 +1,8 @@
-"""Measure the speedup of drafts over plain decoding, on data sets.
+"""Run speed experiments: drafts, draft lengths and routing against plain decoding, over data sets.
 
-The config names a target, drafts, draft lengths and data sets; benchmarks/default_study.yaml works on the outputs of
-the default study. Every question is answered by all experiments in turn, several times. Paths are relative to the
-working directory.
+The config names a target, drafts, draft lengths and data sets; config/benchmark.yaml has all five experiments, and
+benchmarks/default_study.yaml works on the outputs of the default study. Every question is answered by all arms in turn,
+several times. Paths are relative to the working directory.
 """
 
 import argparse
@@ -12,21 +12,23 @@ from dataclasses import asdict
 from pathlib import Path
 
 from doubledraft import provenance
+from doubledraft.cli import profile
 from doubledraft.cli.text_table import columns
 from doubledraft.engine.decode import checked_prompts
 from doubledraft.engine.proposers import NGram, Proposer
-from doubledraft.evaluation import experiments
-from doubledraft.evaluation.arms import measure
-from doubledraft.evaluation.experiments import Experiment
+from doubledraft.evaluation import experiments, step_profile
+from doubledraft.evaluation.arms import Arm, measure
+from doubledraft.evaluation.experiment_results import ArmResult, samples, summarize
+from doubledraft.evaluation.interleave import BASELINE
 from doubledraft.files import whole_file, write_json
 from doubledraft.inference.load_pair import Pair, load_draft, load_pair
 from doubledraft.number_text import number_text, quantity_text
-from doubledraft.questions.data_sets import read_questions
-from doubledraft.records import Question
+from doubledraft.questions.data_sets import DataSet, Judged, read_data_set
+from doubledraft.report import experiments_page
 from doubledraft.summaries.table import write_csv
 
 HEADER = (
-    "experiment",
+    "arm",
     "tokens/s",
     "speedup",
     "of repeats",
@@ -35,57 +37,102 @@ HEADER = (
     "accepted",
     "agreement",
     "identical",
+    "s per answer",
+    "quality",
 )
 NOTE = """In brackets: 95 % interval and n questions; of tokens/s, the smallest and largest repeat beside their median.
-speedup: wall time of the baseline / of the experiment. of repeats: smallest and largest speedup of a repeat. accepted:
+speedup: wall time of the baseline / of the arm. of repeats: smallest and largest speedup of a repeat. accepted:
 accepted / drafted tokens, counted up to the first rejection of a step; agreement: drafted tokens equal to the target's
-choice, counted past it too. identical: questions answered with the baseline's tokens.
+choice, counted past it too. identical: questions answered with the baseline's tokens. s per answer: the median; higher
+percentiles are in results.json where there are enough questions for them. quality: right answers, or pass@1.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this subcommand."""
     parser.add_argument("--config", required=True, metavar="YAML", help="target, drafts, draft lengths and data sets")
+    parser.add_argument(
+        "--experiments",
+        type=lambda text: text.split(","),
+        metavar="A,B",
+        help=f"some of {', '.join(experiments.EXPERIMENTS)}; default: all that the config describes",
+    )
 
 
 def run(options: argparse.Namespace) -> None:
-    """Print the table; write results.json, samples.csv and table.txt into the config's folder, if it has one."""
+    """Print the table; write results, samples, table, charts and page into the config's folder, if it has one."""
     config = experiments.read_config(options.config)
-    questions = {name: read_questions(entry["file"], limit=entry["limit"]) for name, entry in config["data"].items()}
+    names = experiments.chosen(config, options.experiments)
+    sets = {name: read_data_set(entry["file"], limit=entry["limit"]) for name, entry in config["data"].items()}
     pair = load_pair(config["target"], dtype=config["dtype"], device=config["device"])
-    prompts = {name: _prompts(pair, questions[name], entry) for name, entry in config["data"].items()}
+    prompts = {name: _prompts(pair, sets[name], entry) for name, entry in config["data"].items()}
+    arms = experiments.arms(config, names, lambda name: _proposer(config, name, pair))
+    results, rows = _measure(config, pair, list(_distinct(arms).values()), sets, prompts)
+    report = {
+        "experiments": {name: [arm.name for arm in own] for name, own in arms.items()},
+        "data": {name: [asdict(row) for row in own] for name, own in results.items()},
+        "judged": {name: data.judged for name, data in sets.items()},
+        "profile": _profile(config, pair, arms, prompts),
+        "config": config,
+        "provenance": provenance.provenance(),
+    }
+    shown = table(results, sets) + (f"\n{profile.table(report['profile'])}" if report["profile"] else "")
+    if config["out"]:  # before standard output, which may be a closed pipe
+        _write(Path(config["out"]), report, rows, shown)
+    sys.stdout.write(shown)
 
-    def proposer(name: str) -> Proposer:
-        if name == experiments.NGRAM:
-            return NGram()
-        return load_draft(config["drafts"][name], pair.target, int8=config["int8"])
 
-    arms = experiments.arms(config, proposer)
-    results, samples = {}, []
-    for name, entry in config["data"].items():
+def _prompts(pair: Pair, data: DataSet, entry: Mapping) -> list[list[int]]:
+    texts = [question.question for question in data.questions]
+    asked = pair.token_ids(texts, entry["prompt_file"], few_shot=entry["few_shot"])
+    return checked_prompts(pair.target, asked, entry["max_tokens"])
+
+
+def _proposer(config: Mapping, name: str, pair: Pair) -> Proposer:
+    if name == experiments.NGRAM:
+        return NGram()
+    return load_draft(config["drafts"][name], pair.target, int8=config["int8"])
+
+
+def _distinct(arms: Mapping[str, Sequence[Arm]]) -> dict[str, Arm]:
+    return {arm.name: arm for own in arms.values() for arm in own}
+
+
+def _measure(
+    config: Mapping, pair: Pair, arms: Sequence[Arm], sets: Mapping[str, DataSet], prompts: Mapping[str, list]
+) -> tuple[dict[str, list[ArmResult]], list[dict]]:
+    """Time and grade the arms on every data set; return what each was worth, and the rows of samples.csv."""
+    results, rows = {}, []
+    for name, data in sets.items():
         timings = measure(
             pair.target,
             arms,
             prompts[name],
-            entry["max_tokens"],
+            config["data"][name]["max_tokens"],
             stop_ids=pair.stop_ids,
             repeats=config["repeats"],
             warmup=config["warmup"],
         )
-        results[name] = experiments.summarize(timings, config["seed"])
-        samples += experiments.samples(name, questions[name], timings)
-    shown = table(results)
-    if config["out"]:  # before standard output, which may be a closed pipe
-        data = {name: [asdict(row) for row in rows] for name, rows in results.items()}
-        report = {"data": data, "config": config, "provenance": provenance.provenance()}
-        _write(Path(config["out"]), report, samples, shown)
-    sys.stdout.write(shown)
+        results[name] = summarize(timings, data, pair.text, config["seed"])
+        rows += samples(name, data.questions, timings)
+    return results, rows
 
 
-def _prompts(pair: Pair, questions: Sequence[Question], entry: Mapping) -> list[list[int]]:
-    texts = [question.question for question in questions]
-    asked = pair.token_ids(texts, entry["prompt_file"], few_shot=entry["few_shot"])
-    return checked_prompts(pair.target, asked, entry["max_tokens"])
+def _profile(
+    config: Mapping, pair: Pair, arms: Mapping[str, Sequence[Arm]], prompts: Mapping[str, list]
+) -> dict | None:
+    """Return where the time of a step goes, plain and with the first arm that drafts; None where none is asked for."""
+    if config["profile"] is None:
+        return None
+    drafting = [arm for name, own in arms.items() if name != BASELINE for arm in own][:1]
+    [first, *_] = prompts.values()
+    return step_profile.profile(
+        pair.target,
+        [*arms[BASELINE], *drafting],
+        first[: config["profile"]["questions"]],
+        config["profile"]["max_tokens"],
+        config["repeats"],
+    )
 
 
 def _write(folder: Path, report: dict, samples: list[dict], shown: str) -> None:
@@ -93,21 +140,24 @@ def _write(folder: Path, report: dict, samples: list[dict], shown: str) -> None:
     write_csv(folder / "samples.csv", samples)
     with whole_file(folder / "table.txt") as file:
         file.write(shown)
+    experiments_page.write(folder, report)
 
 
-def table(results: Mapping[str, Sequence[Experiment]]) -> str:
+def table(results: Mapping[str, Sequence[ArmResult]], sets: Mapping[str, DataSet]) -> str:
     """Return the results of every data set as text."""
     parts = []
     for name, rows in results.items():
-        parts.append(f"{name}: {rows[0].n} questions x {rows[0].repeats}, one request at a time\n")
-        parts.append(columns(HEADER, map(_line, rows)))
+        parts.append(
+            f"{name}: {rows[0].n} questions x {rows[0].repeats}, one request at a time\n"
+            f"judged: {sets[name].judged}\n" + columns(HEADER, [_line(row, sets[name].judged) for row in rows])
+        )
     return "\n".join([*parts, NOTE])
 
 
-def _line(row: Experiment) -> list[str]:
+def _line(row: ArmResult, judged: Judged) -> list[str]:
     speed, ratio = row.tokens_per_second, row.speedup_of_repeats
     return [
-        row.experiment,
+        row.arm,
         f"{number_text(speed.median)} ({number_text(speed.min)}–{number_text(speed.max)})",
         quantity_text(row.speedup),
         f"{number_text(ratio.min)}–{number_text(ratio.max)}",
@@ -116,4 +166,6 @@ def _line(row: Experiment) -> list[str]:
         quantity_text(row.acceptance_rate, True),
         quantity_text(row.order_independent_agreement, True),
         quantity_text(row.identical_rate, True),
+        number_text(row.latency.p50),
+        "not judged" if judged is Judged.nothing else quantity_text(row.quality.lenient, True),
     ]

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 
 from doubledraft.api_keys import MissingKey
-from doubledraft.cli import benchmark, card, check, evaluate, generate, profile, push
+from doubledraft.cli import benchmark, card, check, evaluate, generate, profile, push, view
 from doubledraft.engine.kv_cache import CacheFull
 from doubledraft.evaluation.experiments import ExperimentError
 from doubledraft.files import NO_ROOM
@@ -22,8 +22,9 @@ from doubledraft.prompts import PromptError
 from doubledraft.records import RecordError
 from doubledraft.report.hub import HubError
 from doubledraft.report.tables import ReportError
+from doubledraft.sandbox import UnconfinedError
 
-COMMANDS = (generate, benchmark, profile, evaluate, card, push, check)
+COMMANDS = (generate, benchmark, profile, evaluate, view, card, push, check)
 REFUSALS = (
     CacheFull,
     ExperimentError,
@@ -34,6 +35,7 @@ REFUSALS = (
     PromptError,
     RecordError,
     ReportError,
+    UnconfinedError,
 )
 REFUSED, STOPPED = 2, 130  # exit status; 130 is that of shells after Ctrl-C
 

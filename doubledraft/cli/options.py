@@ -2,13 +2,30 @@
 
 import argparse
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryFile
 
 from doubledraft.engine.draft_length import LONGEST_DRAFT
 from doubledraft.engine.proposers import NGram
 from doubledraft.engine.sampling import Sampling
+from doubledraft.evaluation import experiments
 from doubledraft.inference.load_pair import OptionError, Pair, load_pair
+
+CONFIGURED = (  # options that --config has values for
+    "model",
+    "draft",
+    "ngram",
+    "draft_int8",
+    "dtype",
+    "device",
+    "draft_length",
+    "prompt_file",
+    "few_shot",
+    "limit",
+    "max_tokens",
+    "seed",
+)
 
 
 def add_models(parser: argparse.ArgumentParser) -> None:
@@ -41,11 +58,62 @@ def add_draft_length(parser: argparse.ArgumentParser) -> None:
     """Add the option for the tokens drafted per step."""
     parser.add_argument(
         "--draft-length",
+        "--K",
         type=draft_length,
         default=5,
         metavar="K",
         help=f"tokens drafted per step, 1 to {LONGEST_DRAFT}, or `adaptive`; default: 5",
     )
+
+
+def add_config(parser: argparse.ArgumentParser) -> None:
+    """Add --config, from which options of CONFIGURED that are not given are filled in by `filled`; call it last."""
+    defaults = {}
+    for action in parser._actions:
+        if action.dest in CONFIGURED:
+            defaults[action.dest] = action.default
+            action.default, action.required = argparse.SUPPRESS, False  # so that only what was given is in the options
+    parser.set_defaults(defaults=defaults)
+    parser.add_argument(
+        "--config", metavar="YAML", help="a file of `doubledraft benchmark`: its models and data sets are defaults here"
+    )
+
+
+def filled(options: argparse.Namespace) -> argparse.Namespace:
+    """Return the options with what is missing: from the data set `dataset` of --config, then the usual defaults.
+
+    Raise OptionError where there is no target, or no such data set.
+    """
+    given = vars(options).copy()
+    defaults = given.pop("defaults")
+    named = _configured(experiments.read_config(options.config), options) if options.config else {}
+    if "draft" in given or "ngram" in given:
+        named = {name: value for name, value in named.items() if name not in ("draft", "ngram", "draft_int8")}
+    known = {name: value for name, value in named.items() if value is not None}
+    merged = defaults | known | given | {name: known[name] for name in ("dataset",) if name in known}
+    if not merged.get("model"):
+        raise OptionError("--model is missing: name the target, or a --config that does")
+    return argparse.Namespace(**merged)
+
+
+def _configured(config: Mapping, options: argparse.Namespace) -> dict[str, object]:
+    """Return the values of options that a config holds; the data set is the first one where none is named."""
+    name = options.dataset or next(iter(config["data"]))
+    if name not in config["data"]:
+        raise OptionError(f"--dataset {name}: {options.config} has {', '.join(config['data'])}")
+    entry, draft = config["data"][name], experiments.draft_of(config, name)
+    return {
+        "dataset": entry["file"],
+        "prompt_file": entry["prompt_file"],
+        "few_shot": entry["few_shot"],
+        "limit": entry["limit"],
+        "max_tokens": entry["max_tokens"],
+        "model": config["target"],
+        "draft": config["drafts"].get(draft),
+        "ngram": draft == experiments.NGRAM,
+        "draft_int8": config["int8"] and draft in config["drafts"],
+        **{key: config[key] for key in ("draft_length", "dtype", "device", "seed")},
+    }
 
 
 def draft_length(text: str) -> int | str:

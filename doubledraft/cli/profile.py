@@ -1,8 +1,8 @@
 """Show where the time of a decoding step goes, plain and with a draft.
 
-One prompt is answered several times, plain and drafted in turn. For every step: the passes of the models, their output
-heads, and the engine's own work, each with its share of the step and, where it reads weights, of the memory's read
-bandwidth. `--trace` also writes single kernels, for chrome://tracing or ui.perfetto.dev.
+A prompt, or some questions of a data set, are answered several times, plain and drafted in turn. For every step: the
+passes of the models, their output heads, and the engine's own work, each with its share of the step and, where it reads
+weights, of the memory's read bandwidth. `--trace` also writes single kernels, for chrome://tracing or ui.perfetto.dev.
 """
 
 import argparse
@@ -12,11 +12,13 @@ from pathlib import Path
 
 from doubledraft import provenance
 from doubledraft.cli.options import (
+    add_config,
     add_draft_length,
     add_models,
     add_prompt_file,
     at_least_one,
     at_least_two,
+    filled,
     load,
     refuse_unwritable,
 )
@@ -30,6 +32,7 @@ from doubledraft.evaluation.step_profile import profile, trace
 from doubledraft.files import write_json
 from doubledraft.inference.load_pair import OptionError
 from doubledraft.number_text import number_text, share_text
+from doubledraft.questions.data_sets import read_data_set
 
 PROMPT = (
     "A baker makes 4 trays of 6 rolls each. Then 5 rolls are sold and 3 more are baked. How many rolls are there now?"
@@ -40,13 +43,16 @@ HEADER = ("part", "calls/step", "ms/step", "share", "MB/call", "of bandwidth")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this subcommand."""
     add_models(parser)
-    parser.add_argument("--prompt", default=PROMPT, help="the question; default: a word problem")
+    parser.add_argument("--prompt", help="the question; default: those of the data set, or a word problem")
+    parser.add_argument("--dataset", metavar="NAME", help="where questions come from, as for `evaluate`")
+    parser.add_argument("--num-samples", type=at_least_one, default=1, help="questions of the data set; default: 1")
     add_prompt_file(parser)
     parser.add_argument("--max-tokens", type=at_least_two, default=64, help="tokens of each answer; default: 64")
     add_draft_length(parser)
     parser.add_argument("--repeats", type=at_least_one, default=3, help="answers to the prompt; default: 3")
     parser.add_argument("--trace", metavar="FILE", help="write a profile of a few steps in Chrome's trace format")
     parser.add_argument("--out", metavar="FILE", help="write the measurements as JSON")
+    add_config(parser)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -55,18 +61,26 @@ def run(options: argparse.Namespace) -> None:
         raise OptionError(f"--trace {options.trace}: traces are not compressed, so leave .gz out")
     if options.out:
         refuse_unwritable(Path(options.out).parent)
+    options = filled(options)
+    texts = _questions(options)
     pair = load(options)
-    asked = pair.token_ids([options.prompt], options.prompt_file, few_shot=options.few_shot)
-    [prompt] = checked_prompts(pair.target, asked, options.max_tokens)
+    asked = pair.token_ids(texts, options.prompt_file, few_shot=options.few_shot)
+    prompts = checked_prompts(pair.target, asked, options.max_tokens)
     drafts = [] if isinstance(pair.proposer, NoDraft) else [_speculative(pair.proposer, options.draft_length)]
     arms = [plain(), *drafts]
-    found = profile(pair.target, arms, prompt, options.max_tokens, options.repeats)
+    found = profile(pair.target, arms, prompts, options.max_tokens, options.repeats)
     if options.out:  # before a trace, which may fail, and standard output, which may be a closed pipe
         asked_for = {name: value for name, value in vars(options).items() if name != "run"}
         write_json(options.out, found | {"options": asked_for, "provenance": provenance.provenance()})
     if options.trace:
-        trace(pair.target, arms[-1], prompt, options.trace)
+        trace(pair.target, arms[-1], prompts[0], options.trace)
     sys.stdout.write(table(found))
+
+
+def _questions(options: argparse.Namespace) -> list[str]:
+    if options.prompt is not None or not options.dataset:
+        return [PROMPT if options.prompt is None else options.prompt]
+    return [question.question for question in read_data_set(options.dataset, limit=options.num_samples).questions]
 
 
 def _speculative(proposer: Proposer, draft_length: int | str) -> Arm:

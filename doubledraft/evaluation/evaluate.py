@@ -19,7 +19,8 @@ from doubledraft.evaluation.interleave import BASELINE, SPECULATIVE
 from doubledraft.evaluation.runs import Graded, Run
 from doubledraft.evaluation.score import compare
 from doubledraft.inference.bandwidth import read_bandwidth
-from doubledraft.records import Generation, Question, first_difference
+from doubledraft.questions.data_sets import DataSet
+from doubledraft.records import Generation, first_difference
 from doubledraft.summaries.cell_metrics import CellMetrics
 from doubledraft.summaries.provenance import of_cell, recorded
 from doubledraft.summaries.run_file import EngineRun, PassBytes, StepSeconds, TokenCounts
@@ -29,8 +30,7 @@ from doubledraft.summaries.run_file import EngineRun, PassBytes, StepSeconds, To
 class Task:
     """A data set as it is put to a target."""
 
-    name: str
-    questions: Sequence[Question]
+    data: DataSet
     prompts: Sequence[Sequence[int]]  # token ids, in the order of the questions
     max_new_tokens: int
     stop_ids: Collection[int]
@@ -48,13 +48,13 @@ def evaluate(target: Backend, draft: Arm | None, task: Task, seed: int) -> tuple
     runs = {arm.name: _run(target, arm, [t for t in timings if t.arm == arm.name], task, bandwidth) for arm in arms}
     if draft:
         runs[SPECULATIVE] = _with_gaps(target, task, runs[BASELINE], runs[SPECULATIVE])
-    graded = {name: grade(run, task.questions, None, seed) for name, run in runs.items()}
+    graded = {name: grade(run, task.data.questions, None, seed, task.data) for name, run in runs.items()}
     compared = compare(graded[BASELINE], graded[SPECULATIVE], seed) if draft else {BASELINE: graded[BASELINE].metrics}
     metrics = CellMetrics(
-        cell=task.name,
+        cell=task.data.name,
         type=None,
         scenario=None,
-        n=len(task.questions),
+        n=len(task.data.questions),
         questions=None,
         questions_hash=None,
         **compared,
@@ -66,7 +66,7 @@ def evaluate(target: Backend, draft: Arm | None, task: Task, seed: int) -> tuple
 def _run(target: Backend, arm: Arm, timings: Sequence[Timing], task: Task, bandwidth: float) -> Run:
     """Return an arm's answers as a run, like those of a study's engines."""
     rows = [
-        timing.as_generation(task.questions[timing.question].id, task.decode(timing.answer.token_ids))
+        timing.as_generation(task.data.questions[timing.question].id, task.decode(timing.answer.token_ids))
         for timing in timings
     ]
     drafts = arm.name != BASELINE

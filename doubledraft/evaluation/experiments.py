@@ -1,38 +1,37 @@
-"""Speed experiments of our engine, as a config file describes them: baseline, drafts, draft lengths, over data sets.
+"""Speed experiments of our engine, as a config file describes them: what is measured, over which data sets.
 
-The baseline is plain decoding; an experiment is a draft at a draft length. Each draft is measured at `draft_length`,
-and the draft of the `ablation` at the lengths listed there too. All answer the same questions in turn (`interleave`),
-so an experiment is compared with a baseline that ran within the same seconds. `experiments.schema.yaml` has every key.
+baseline            the target alone
+generic_draft       each draft that is no domain's own, and n-grams where `ngram` is true
+specialized_drafts  the draft of every domain, each on every data set
+adaptive_routing    a router that chooses a draft for each prompt, its own time inside the clock
+ablation_K          one draft at several draft lengths
 
-A speedup is a ratio of totals: wall time of the baseline / of the experiment, prefill included. Its interval resamples
-questions; its spread is over the repeats, each against the baseline of the same repeat. Both should emit the same
-tokens, and the share of questions where they do is reported.
+An experiment is one arm or more. All arms of the chosen experiments answer the same questions in turn (`arms`), so each
+is compared with a baseline that ran within the same seconds. `experiments.schema.yaml` has every key.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from statistics import median
 
 from doubledraft import config_schema, yaml_files
-from doubledraft.engine.decoding_metrics import together
 from doubledraft.engine.draft_length import by_setting
 from doubledraft.engine.proposers import Proposer
-from doubledraft.evaluation.acceptance import summary
-from doubledraft.evaluation.arms import Arm, Timing, plain
+from doubledraft.evaluation.arms import Arm, plain
 from doubledraft.evaluation.interleave import BASELINE
-from doubledraft.records import Question
-from doubledraft.stats import Interval, ratio_interval, wilson
-from doubledraft.summaries.run_file import StepSeconds
 
 SCHEMA = Path(__file__).with_name("experiments.schema.yaml")
 NGRAM = "ngram"
+GENERIC, SPECIALIZED, ROUTING, ABLATION = "generic_draft", "specialized_drafts", "adaptive_routing", "ablation_K"
+EXPERIMENTS = (BASELINE, GENERIC, SPECIALIZED, ROUTING, ABLATION)
 DEFAULTS = {
     "drafts": {},
     "ngram": False,
     "int8": False,
     "draft_length": 5,
-    "ablation": None,
+    "experiments": None,
+    SPECIALIZED: {},
+    ABLATION: None,
+    "profile": None,
     "repeats": 5,
     "warmup": 1,
     "dtype": "bfloat16",
@@ -40,38 +39,14 @@ DEFAULTS = {
     "seed": 17,
     "out": None,
 }
-Count = Callable[[Timing], float]
-DATA_DEFAULTS = {"prompt_file": None, "few_shot": False, "limit": None, "max_tokens": 256}
-
-
-@dataclass(frozen=True, slots=True)
-class Spread:
-    """How a ratio is spread over the repeats."""
-
-    median: float
-    min: float
-    max: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Experiment:
-    """What one way of answering was worth on one data set."""
-
-    experiment: str  # name of the arm
-    n: int  # questions
-    repeats: int
-    emitted: int  # tokens of all repeats
-    seconds: float  # of all repeats
-    tokens_per_second: Spread
-    speedup: Interval | None
-    speedup_of_repeats: Spread
-    tokens_per_step: Interval | None
-    mean_draft_length: float | None
-    acceptance_rate: Interval | None  # accepted / drafted, counted up to the first rejection
-    order_independent_agreement: Interval | None  # agreed / drafted, counted past the first rejection too
-    per_token_acceptance: float | None  # alpha; None where steps drafted different numbers of tokens
-    identical_rate: Interval | None
-    step_seconds: StepSeconds
+DATA_DEFAULTS = {"domain": None, "prompt_file": None, "few_shot": False, "limit": None, "max_tokens": 256}
+NEEDS = {
+    GENERIC: "drafts, with one that is no domain's own, or `ngram: true`",
+    SPECIALIZED: SPECIALIZED,
+    ROUTING: ROUTING,
+    ABLATION: ABLATION,
+}
+PROFILE_DEFAULTS = {"questions": 1, "max_tokens": 64}
 
 
 class ExperimentError(ValueError):
@@ -91,7 +66,10 @@ def read_config(path: str | Path) -> dict:
     _refuse([f"{path}: {problem}" for problem in config_schema.problems(config, SCHEMA)])
     config = DEFAULTS | config
     config["data"] = {name: DATA_DEFAULTS | entry for name, entry in config["data"].items()}
+    if config["profile"] is not None:
+        config["profile"] = PROFILE_DEFAULTS | config["profile"]
     _refuse([f"{path}: {problem}" for problem in _contradictions(config)])
+    chosen(config)
     return config
 
 
@@ -101,15 +79,23 @@ def _contradictions(config: Mapping) -> list[str]:
         found.append(f"config key drafts.{NGRAM} cannot be: that name stands for drafts from the text itself")
     if not known:
         found.append("config key drafts is missing: expected a draft to measure, or `ngram: true`")
-    if config["ablation"] and config["ablation"]["draft"] not in known:
-        named = config["ablation"]["draft"]
-        found.append(f"config key ablation.draft is {named!r}: expected one of {', '.join(known)}")
+    if config[ABLATION] and config[ABLATION]["draft"] not in known:
+        named = config[ABLATION]["draft"]
+        found.append(f"config key ablation_K.draft is {named!r}: expected one of {', '.join(known)}")
     unsure = "it goes by the confidence of a draft model, and n-grams have none"
     if config["ngram"] and config["draft_length"] == "adaptive":
         found.append(f"config key draft_length is 'adaptive' beside `ngram: true`: {unsure}")
-    if config["ablation"] and config["ablation"]["draft"] == NGRAM and "adaptive" in config["ablation"]["lengths"]:
-        found.append(f"config key ablation.lengths has 'adaptive' for {NGRAM}: {unsure}")
+    if config[ABLATION] and config[ABLATION]["draft"] == NGRAM and "adaptive" in config[ABLATION]["lengths"]:
+        found.append(f"config key ablation_K.lengths has 'adaptive' for {NGRAM}: {unsure}")
+    for domain, draft in config[SPECIALIZED].items():
+        if draft not in config["drafts"]:
+            found.append(
+                f"config key {SPECIALIZED}.{domain} is {draft!r}: expected one of {', '.join(config['drafts'])}"
+            )
     for name, entry in config["data"].items():
+        domain, domains = entry["domain"], config[SPECIALIZED]
+        if domain and domains and domain not in domains:
+            found.append(f"config key data.{name}.domain is {domain!r}: expected one of {', '.join(domains)}")
         if entry["few_shot"] and not entry["prompt_file"]:
             found.append(f"config key data.{name}.few_shot is true without prompt_file, which would have the shots")
     return found
@@ -124,113 +110,65 @@ def _drafts(config: Mapping) -> list[str]:
     return [*config["drafts"], *([NGRAM] if config["ngram"] else [])]
 
 
-def arms(config: Mapping, proposer: Callable[[str], Proposer]) -> list[Arm]:
-    """Return the baseline and every experiment; `proposer` makes the proposer of a name in `drafts`, or of NGRAM."""
-    found = {BASELINE: plain()}
-    for draft in _drafts(config):
-        ablation = config["ablation"] or {}
-        lengths = [config["draft_length"], *(ablation["lengths"] if ablation.get("draft") == draft else [])]
-        proposing = proposer(draft)
-        for length in lengths:
-            name = f"{draft}, adaptive" if length == "adaptive" else f"{draft}, K = {length}"
-            found.setdefault(name, Arm(name, proposing, by_setting(length)))
-    return list(found.values())
+def draft_of(config: Mapping, data: str) -> str | None:
+    """Return the draft of a data set: that of its domain, else the first one; None in a config without drafts."""
+    own = config[SPECIALIZED].get(config["data"][data]["domain"])
+    return own or next(iter(_generic(config)), None) or next(iter(_drafts(config)), None)
 
 
-def summarize(timings: Sequence[Timing], seed: int) -> list[Experiment]:
-    """Return what every arm was worth on one data set, the baseline first."""
-    by_arm: dict[str, list[Timing]] = {}
-    for timing in timings:
-        by_arm.setdefault(timing.arm, []).append(timing)
-    return [_experiment(name, own, by_arm[BASELINE], seed) for name, own in by_arm.items()]
+def _generic(config: Mapping) -> list[str]:
+    return [draft for draft in _drafts(config) if draft not in config[SPECIALIZED].values()]
 
 
-def _experiment(name: str, own: Sequence[Timing], baseline: Sequence[Timing], seed: int) -> Experiment:
-    whole = summary(together([timing.metrics for timing in own]))
-
-    def ratio(above: Count, below: Count) -> Interval | None:
-        return ratio_interval(_totals(own, "question", above), _totals(own, "question", below), seed)
-
-    seconds = _totals(own, "question", _seconds)
-    return Experiment(
-        experiment=name,
-        n=len(seconds),
-        repeats=len(_totals(own, "repeat", _seconds)),
-        emitted=whole["emitted"],
-        seconds=sum(seconds),
-        tokens_per_second=_spread(_totals(own, "repeat", _emitted), _totals(own, "repeat", _seconds)),
-        speedup=ratio_interval(_totals(baseline, "question", _seconds), seconds, seed),
-        speedup_of_repeats=_spread(_totals(baseline, "repeat", _seconds), _totals(own, "repeat", _seconds)),
-        tokens_per_step=ratio(_emitted, _steps),
-        mean_draft_length=whole["mean_draft_length"],
-        acceptance_rate=ratio(_accepted, _drafted),
-        order_independent_agreement=ratio(_agreed, _drafted),
-        per_token_acceptance=whole["per_token_acceptance"],
-        identical_rate=_identical(own, baseline),
-        step_seconds=StepSeconds(**whole["step_seconds"]),
-    )
+def described(config: Mapping) -> list[str]:
+    """Return the experiments that a config has what it takes for."""
+    has = {BASELINE: True, GENERIC: _generic(config), SPECIALIZED: config[SPECIALIZED], ABLATION: config[ABLATION]}
+    return [name for name in EXPERIMENTS if has.get(name)]
 
 
-def _totals(timings: Sequence[Timing], unit: str, count: Count) -> list[float]:
-    """Return the sums of a count by question or by repeat, in their order."""
-    found: dict[int, float] = {}
-    for timing in timings:
-        key = getattr(timing, unit)
-        found[key] = found.get(key, 0) + count(timing)
-    return [found[key] for key in sorted(found)]
+def chosen(config: Mapping, asked: Sequence[str] | None = None) -> list[str]:
+    """Return the experiments to run, the baseline first: those asked for, those of the config, or all it describes.
+
+    Raise ExperimentError for one that is unknown, or that the config does not describe.
+    """
+    known = described(config)
+    wanted = asked or config["experiments"] or known
+    for name in wanted:
+        if name not in EXPERIMENTS:
+            raise ExperimentError(f"experiment {name!r} is unknown: expected {', '.join(EXPERIMENTS)}")
+        if name not in known:
+            raise ExperimentError(f"experiment {name} needs config key {NEEDS[name]}, which is missing")
+    return [name for name in EXPERIMENTS if name in wanted or name == BASELINE]
 
 
-def _spread(above: Sequence[float], below: Sequence[float]) -> Spread:
-    ratios = [one / other for one, other in zip(above, below, strict=True)]
-    return Spread(median(ratios), min(ratios), max(ratios))
+def arms(config: Mapping, names: Sequence[str], proposer: Callable[[str], Proposer]) -> dict[str, list[Arm]]:
+    """Return the arms of each of the experiments `names`; one that belongs to two of them is one object.
+
+    `proposer` makes the proposer of a name in `drafts`, or of NGRAM; it is called once for each name.
+    """
+    made: dict[str, Arm] = {BASELINE: plain()}
+    proposers: dict[str, Proposer] = {}
+    found = {}
+    for name in names:
+        found[name] = [made[BASELINE]] if name == BASELINE else []
+        for draft, length in _pairs(config, name):
+            proposers[draft] = proposers.get(draft) or proposer(draft)
+            arm = Arm(arm_name(draft, length), proposers[draft], by_setting(length))
+            found[name].append(made.setdefault(arm.name, arm))
+    return found
 
 
-def _identical(own: Sequence[Timing], baseline: Sequence[Timing]) -> Interval | None:
-    """Return the share of questions that were answered with the baseline's tokens in every repeat."""
-    plain_ids = {(timing.question, timing.repeat): timing.answer.token_ids for timing in baseline}
-    parted = {timing.question for timing in own if timing.answer.token_ids != plain_ids[timing.question, timing.repeat]}
-    n = len({timing.question for timing in own})
-    return wilson(n - len(parted), n)
+def arm_name(draft: str, length: int | str) -> str:
+    """Return the name of an arm in the results."""
+    return f"{draft}, adaptive" if length == "adaptive" else f"{draft}, K = {length}"
 
 
-def _seconds(timing: Timing) -> float:
-    return timing.seconds
-
-
-def _emitted(timing: Timing) -> int:
-    return len(timing.answer.token_ids)
-
-
-def _steps(timing: Timing) -> int:
-    return 1 + len(timing.answer.steps)  # with the prompt's pass
-
-
-def _drafted(timing: Timing) -> int:
-    return sum(len(step.drafted) for step in timing.answer.steps)
-
-
-def _accepted(timing: Timing) -> int:
-    return sum(step.accepted for step in timing.answer.steps)
-
-
-def _agreed(timing: Timing) -> int:
-    return sum(sum(step.agreed) for step in timing.answer.steps)
-
-
-def samples(name: str, questions: Sequence[Question], timings: Iterable[Timing]) -> list[dict[str, object]]:
-    """Return the rows of samples.csv of one data set: every answer that was timed."""
-    return [
-        {
-            "data": name,
-            "experiment": timing.arm,
-            "repeat": timing.repeat,
-            "question": questions[timing.question].id,
-            "seconds": timing.seconds,
-            "prompt_tokens": timing.answer.prompt_tokens,
-            "emitted": _emitted(timing),
-            "steps": _steps(timing),
-            "drafted": _drafted(timing),
-            "accepted": _accepted(timing),
-        }
-        for timing in timings
-    ]
+def _pairs(config: Mapping, experiment: str) -> list[tuple[str, int | str]]:
+    """Return the drafts of an experiment, each with its draft length."""
+    if experiment == GENERIC:
+        return [(draft, config["draft_length"]) for draft in _generic(config)]
+    if experiment == SPECIALIZED:
+        return [(draft, config["draft_length"]) for draft in dict.fromkeys(config[SPECIALIZED].values())]
+    if experiment == ABLATION:
+        return [(config[ABLATION]["draft"], length) for length in config[ABLATION]["lengths"]]
+    return []

@@ -8,18 +8,28 @@ from statistics import median
 
 from doubledraft.evaluation.runs import Graded, Run
 from doubledraft.evaluation.speculation import bound_tokens_per_second
-from doubledraft.grading import grader
+from doubledraft.grading import code, grader
+from doubledraft.questions.data_sets import DataSet, Judged
 from doubledraft.records import Generation, Question, Score
 from doubledraft.stats import Interval, Percentiles, mean_interval, percentiles, ratio_interval, wilson
 from doubledraft.summaries.cell_metrics import Accuracy, AnswerTokens, GroupAccuracy, RunMetrics
 from doubledraft.traces import draft_rule
 
+UNGRADED = "ungraded"  # verdict where a question has neither a gold answer nor tests
 TRUNCATION_LIMIT = 0.2  # share of answers at the token cap beyond which an accuracy measures the cap, not the model
 
 
-def grade(run: Run, asked: Sequence[Question], rule: Mapping[str, int] | None, seed: int) -> Graded:
-    """Grade a run's answers against gold, and compute its metrics."""
-    scores = grader.score(run.rows, {question.id: question.answer for question in asked})
+def grade(
+    run: Run,
+    asked: Sequence[Question],
+    rule: Mapping[str, int] | None,
+    seed: int,
+    data: DataSet | None = None,
+) -> Graded:
+    """Grade a run's answers, and compute its metrics: against gold, or as `data` says, where it is given."""
+    scores = (
+        judge(data, run.rows) if data else grader.score(run.rows, {question.id: question.answer for question in asked})
+    )
     lengths = [len(row.token_ids) for row in run.rows]
     seconds = sum(run.batches)
     rate, bound = sum(lengths) / seconds, bound_tokens_per_second(run)
@@ -29,7 +39,7 @@ def grade(run: Run, asked: Sequence[Question], rule: Mapping[str, int] | None, s
         accuracy=_accuracy(run.rows, scores),
         accuracy_by={name: accuracy_by(name, asked, scores) for name in ("level", "subject")},
         undecided=sum("undecided" in (score.strict_verdict, score.lenient_verdict) for score in scores),
-        unparsable=sum(score.strict is None for score in scores),
+        unparsable=sum(score.strict is None and score.strict_verdict != UNGRADED for score in scores),
         truncated=truncated,
         truncation_warning=truncated.value > TRUNCATION_LIMIT,
         unclosed_think=sum("<think>" in row.text and "</think>" not in row.text for row in run.rows),
@@ -40,9 +50,20 @@ def grade(run: Run, asked: Sequence[Question], rule: Mapping[str, int] | None, s
         bound_tokens_per_second=bound,
         share_of_bound=rate / bound if bound else None,
         concurrency=run.info.concurrency,
-        **_style(run.rows, rule, seed),
+        **style(run.rows, rule, seed),
     )
     return Graded(run, scores, metrics)
+
+
+def judge(data: DataSet, rows: Sequence[Generation]) -> list[Score]:
+    """Grade answers as their data set asks for; where it has neither gold nor tests, all verdicts are UNGRADED."""
+    if data.judged is Judged.programs:
+        return code.score(rows, data.tasks)
+    if data.judged is Judged.answers:
+        return grader.score(rows, {question.id: question.answer for question in data.questions})
+    return [
+        Score(id=row.id, strict=None, lenient=None, strict_verdict=UNGRADED, lenient_verdict=UNGRADED) for row in rows
+    ]
 
 
 def accuracy_by(field: str, asked: Sequence[Question], scores: Sequence[Score]) -> dict[str, GroupAccuracy]:
@@ -61,8 +82,8 @@ def _accuracy(rows: Sequence[Generation], scores: Sequence[Score]) -> Accuracy:
 
 def _right(scores: Sequence[Score]) -> dict[str, Interval | None]:
     return {
-        "strict": share(score.strict_verdict == "equal" for score in scores),
-        "lenient": share(score.lenient_verdict == "equal" for score in scores),
+        "strict": share(score.strict_verdict == "equal" for score in scores if score.strict_verdict != UNGRADED),
+        "lenient": share(score.lenient_verdict == "equal" for score in scores if score.lenient_verdict != UNGRADED),
     }
 
 
@@ -80,7 +101,7 @@ def _times(rows: Sequence[Generation]) -> dict[str, Percentiles | None]:
     }
 
 
-def _style(rows: Sequence[Generation], rule: Mapping[str, int] | None, seed: int) -> dict[str, Interval | None]:
+def style(rows: Sequence[Generation], rule: Mapping[str, int] | None, seed: int) -> dict[str, Interval | None]:
     """Return steps and words of the answers, and the share that keeps the draft rule, where the type has one."""
     found = [draft_rule.compliance(row.text, draft_rule.Rule(**rule) if rule else None) for row in rows]
     steps = [answer.steps for answer in found]

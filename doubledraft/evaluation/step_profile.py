@@ -66,15 +66,16 @@ class Stopwatch:
         return _together([{name: Part(1, seconds(began, ended))} for name, began, ended in self.marks])
 
 
-def profile(target: Backend, arms: Sequence[Arm], prompt: Sequence[int], tokens: int, repeats: int) -> dict:
-    """Time the parts of every arm's steps over `tokens` tokens, `repeats` times in turn after a warm-up."""
+def profile(target: Backend, arms: Sequence[Arm], prompts: Sequence[Sequence[int]], tokens: int, repeats: int) -> dict:
+    """Time the parts of every arm's steps over `tokens` tokens a prompt, `repeats` times in turn after a warm-up."""
     bandwidth = read_bandwidth(target.device.type)
     found: dict[str, list[tuple[Metrics, dict[str, Part]]]] = {arm.name: [] for arm in arms}
     for repeat in range(repeats + 1):
-        for arm in arms:
-            measured = _measured(target, arm, prompt, tokens)
-            if repeat:
-                found[arm.name].append(measured)
+        for prompt in prompts:
+            for arm in arms:
+                measured = _measured(target, arm, prompt, tokens)
+                if repeat:
+                    found[arm.name].append(measured)
     return {
         "read_bytes_per_second": bandwidth,
         "arms": {arm.name: _summary(target, arm, found[arm.name], bandwidth) for arm in arms},

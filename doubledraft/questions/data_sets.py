@@ -1,42 +1,97 @@
-"""Questions from a data set in a file: any rows with a `question` or a `prompt`.
+"""Data sets as they are put to a model: known ones by name, and files of any rows with a `question` or a `prompt`.
 
-Accepted are GSM8K (`question`, and `answer` that ends with `#### gold`), files in the format of HumanEval (`task_id`,
-`prompt`), this study's own questions, and any other JSON lines or parquet with one of the two fields. The gold answer
-is what follows the last `####` of `answer`, or all of it. Programs are never run, so HumanEval measures speed alone.
+By name: `humaneval`, `gsm8k` and `math`, from the hub at a pinned commit. As a file, JSON lines or parquet: GSM8K
+(`question`, and `answer` that ends with `#### gold`), the format of HumanEval (`task_id`, `prompt`, `entry_point`,
+`test`), this study's own questions, and other rows. The gold answer is what follows the last `####` of `answer`, or all
+of it.
+
+What can be judged depends on the rows: those with `entry_point` and `test` ask for programs, which are run; those with
+`answer` have a gold answer. Of others, such as chats, nothing but speed is measured.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
+from doubledraft.grading.code import CodeTask
 from doubledraft.grading.extract import extract_strict
 from doubledraft.grading.grader import Grader
-from doubledraft.questions import golds
-from doubledraft.questions.files import read
+from doubledraft.questions import files, golds, sources
+from doubledraft.questions.files import Table
 from doubledraft.questions.sources import text
 from doubledraft.records import Question, RecordError
 
 TEXT_FIELDS = ("question", "prompt")
 NAME_FIELDS = ("id", "task_id")
+ON_HUB = ("humaneval", "gsm8k", "math")
+CODE_FIELDS = ("entry_point", "test")
+HUMANEVAL = ("openai/openai_humaneval", "openai_humaneval", "test", "7dce6050a7d6d172f3cc5c32aa97f52fa1a2e544")
 
 
-def read_questions(path: str | Path, *, limit: int | None = None, graded: bool = False) -> list[Question]:
-    """Read the first `limit` questions of a file; `graded` ones must have an answer, others have an empty one.
+class Judged(StrEnum):
+    """What the answers to a data set are judged by."""
 
-    Raise RecordError naming the line.
+    answers = "final answers, compared with the gold answers"
+    programs = "programs, judged by running their tests; accuracy is pass@1"
+    nothing = "no gold answers and no tests: only speed is measured, and nothing is said of quality"
+
+
+@dataclass(frozen=True, slots=True)
+class DataSet:
+    """Questions, and what their answers are judged by."""
+
+    name: str
+    questions: list[Question]
+    judged: Judged
+    tasks: dict[str, CodeTask]  # by question id, where programs are judged
+
+
+def read_data_set(source: str | Path, *, limit: int | None = None) -> DataSet:
+    """Read the first `limit` questions of a data set of the hub, by its name in ON_HUB, or of a file.
+
+    Raise RecordError naming the line, or the data set that cannot be fetched.
     """
-    path, questions = Path(path), {}
+    if source not in ON_HUB:
+        return _from_table(Path(source).stem, files.read([Path(source)]), limit)
+    try:
+        if source == "humaneval":
+            return _from_table(source, files.read_hub(*HUMANEVAL), limit)
+        read = sources.read_gsm8k if source == "gsm8k" else sources.read_math
+        return DataSet(source, read("test", source).questions[:limit], Judged.answers, {})
+    except ValueError as error:
+        raise RecordError(f"{source}: {error}; or name a file of it instead") from None
+
+
+def _from_table(name: str, table: Table, limit: int | None) -> DataSet:
+    rows = table.rows[:limit]
+    judged = Judged.nothing
+    if any(row.keys() >= set(CODE_FIELDS) for _, row in rows):
+        judged = Judged.programs
+    elif any("answer" in row for _, row in rows):
+        judged = Judged.answers
+    questions = _questions(name, rows, graded=judged is Judged.answers)
+    tasks = {}
+    if judged is Judged.programs:
+        for question, (where, row) in zip(questions, rows, strict=True):
+            tasks[question.id] = CodeTask(question.question, *(text(row, field, where) for field in CODE_FIELDS))
+    return DataSet(name, questions, judged, tasks)
+
+
+def _questions(name: str, rows: list[tuple[str, dict[str, object]]], graded: bool) -> list[Question]:
+    questions: dict[str, Question] = {}
     with Grader() as grader:
-        for number, (where, row) in enumerate(read([path]).rows[:limit], start=1):
+        for number, (where, row) in enumerate(rows, start=1):
             field = _first(row, NAME_FIELDS)
-            name = str(row[field]) if field else f"{path.stem}-{number}"
-            if name in questions:
-                raise RecordError(f"{where}: {name!r} occurs twice; each row needs a name of its own, or none")
+            id = str(row[field]) if field else f"{name}-{number}"
+            if id in questions:
+                raise RecordError(f"{where}: {id!r} occurs twice; each row needs a name of its own, or none")
             gold = _gold(grader, row, where) if graded else ""
             field = _first(row, TEXT_FIELDS)
             if field is None:
                 raise RecordError(f"{where}: expected a text in 'question' or 'prompt', found neither")
             asked = text(row, field, where)
-            questions[name] = Question(id=name, scenario=path.stem, split="test", question=asked, answer=gold, steps=[])
+            questions[id] = Question(id=id, scenario=name, split="test", question=asked, answer=gold, steps=[])
     return list(questions.values())
 
 
@@ -44,7 +99,7 @@ def _gold(grader: Grader, row: Mapping[str, object], where: str) -> str:
     try:
         answer = text(row, "answer", where, str | int | float)
     except RecordError as error:
-        raise RecordError(f"{error}; without a gold answer `doubledraft benchmark` can measure speed") from None
+        raise RecordError(f"{error}; where no row has one, speed alone is measured") from None
     gold = extract_strict(answer) or answer.strip()
     if reason := golds.fault(grader, gold):
         raise RecordError(f"{where}: field 'answer' cannot be graded, {reason}: {gold!r:.80}")

@@ -4,6 +4,9 @@ build     table, pages and figures
 tables    the table, and a cell's metrics read for it
 findings  what compares cells
 figures   drawings of the report
+viewer        the page of decoding records, token by token
+vllm_answers  answers of vLLM's server as decoding records
 card      the model card of a draft adapter
 hub       uploads adapter and card
+experiments_page  the page of `doubledraft benchmark`
 """

@@ -70,7 +70,7 @@ def build(
     write_csv(table, [tables.columns(row, _comparisons(row, rows, compared)) for row in rows])
     with whole_directory(figures) as folder:
         _draw(rows, folder)
-        images = {name: inline(folder / name) for name in CAPTIONS}
+        images = {name: inline(folder / name, caption) for name, caption in CAPTIONS.items()}
     page = _shown(rows, compared) | {
         "study": tables.visible(study),
         "expected": len(expected),
@@ -171,7 +171,7 @@ def _draw(rows: Sequence[Row], folder: Path) -> None:
     )
 
 
-def inline(path: Path) -> str:
+def inline(path: Path, caption: str) -> str:
     """Return an SVG figure for use inside a page: ids of its own, no comments, the page's colours for ink and paper."""
     svg = path.read_text(encoding="utf-8")
     svg = re.sub(r"<!--.*?-->|<\?xml.*?\?>|<!DOCTYPE.*?>|<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
@@ -179,7 +179,7 @@ def inline(path: Path) -> str:
     svg = re.sub(
         r'<svg [^>]*?viewBox="([^"]*)"[^>]*>', r'<svg viewBox="\1" role="img" aria-label="LABEL">', svg, count=1
     )
-    svg = svg.replace("LABEL", escape(CAPTIONS[path.name]), 1)
+    svg = svg.replace("LABEL", escape(caption), 1)
     for colour, name in (
         (plotting.INK, "ink"),
         (plotting.GRID, "grid"),

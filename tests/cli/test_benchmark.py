@@ -2,34 +2,44 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import pytest
 import yaml
 from huggingface_hub import constants
 
+from doubledraft.cli.main import main
 from doubledraft.evaluation import experiments
+from doubledraft.inference import bandwidth
 from tests.helpers.commands import run, run_unread
 
+DOMAINS = {"code": "HumanEval.jsonl", "chat": "chat.jsonl", "reasoning": "gsm8k.jsonl"}
 ROOT = Path(__file__).parents[2]
 ROWS = [
     {"question": "Nina has 4 boxes with 6 pencils each.", "answer": "4 * 6 = 24\n#### 24"},
-    {"question": "5 + 8 = ?"},
+    {"question": "5 + 8 = ?", "answer": "13"},
 ]
-EXPECTED = ["baseline", "near, K = 3", "near, K = 1", "near, adaptive", "ngram, K = 3"]
+CODE = {
+    "task_id": "HumanEval/0",
+    "prompt": "def add(a, b):\n",
+    "entry_point": "add",
+    "test": "def check(candidate):\n    assert candidate(2, 3) == 5\n",
+}
+EXPECTED = ["baseline", "near, K = 3", "ngram, K = 3", "near, K = 1", "near, adaptive"]
 
 
 def write(folder: Path, **changes: object) -> Path:
     """Write a file of experiments, with changes; a change to None leaves a key out."""
     (folder / "gsm8k.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in ROWS))
-    (folder / "HumanEval.jsonl").write_text(json.dumps({"task_id": "HumanEval/0", "prompt": "def add(a, b):\n"}) + "\n")
+    (folder / "HumanEval.jsonl").write_text(json.dumps(CODE) + "\n")
     (folder / "prompt.yaml").write_text("system: Solve.\nshots: []\n")
     config = {
         "target": "none",
         "drafts": {"near": "none"},
         "ngram": True,
         "draft_length": 3,
-        "ablation": {"draft": "near", "lengths": [1, 3, "adaptive"]},
+        "ablation_K": {"draft": "near", "lengths": [1, 3, "adaptive"]},
         "data": {
             "gsm8k": {"file": f"{folder}/gsm8k.jsonl", "prompt_file": f"{folder}/prompt.yaml", "max_tokens": 24},
             "code": {"file": f"{folder}/HumanEval.jsonl", "max_tokens": 12},
@@ -52,7 +62,7 @@ def test_every_experiment_is_timed_on_every_data_set_and_written_three_ways(tiny
     report = json.loads((tmp_path / "out" / "results.json").read_text())
     assert list(report["data"]) == ["gsm8k", "code"]
     for rows, n in zip(report["data"].values(), (2, 1), strict=True):
-        assert [row["experiment"] for row in rows] == EXPECTED
+        assert [row["arm"] for row in rows] == EXPECTED
         baseline, near, *_ = rows
         assert all(row["n"] == n and row["repeats"] == 2 for row in rows)
         assert all(row["identical_rate"]["value"] == 1 for row in rows), "float32 is exact"
@@ -63,8 +73,8 @@ def test_every_experiment_is_timed_on_every_data_set_and_written_three_ways(tiny
     with open(tmp_path / "out" / "samples.csv") as file:
         samples = list(csv.DictReader(file))
     assert len(samples) == 2 * len(EXPECTED) * 3
-    near = next(row for row in report["data"]["gsm8k"] if row["experiment"] == "near, K = 3")
-    own = [row for row in samples if (row["data"], row["experiment"]) == ("gsm8k", "near, K = 3")]
+    near = next(row for row in report["data"]["gsm8k"] if row["arm"] == "near, K = 3")
+    own = [row for row in samples if (row["data"], row["arm"]) == ("gsm8k", "near, K = 3")]
     emitted, steps, drafted, accepted = (
         sum(int(row[key]) for row in own) for key in ("emitted", "steps", "drafted", "accepted")
     )
@@ -75,11 +85,73 @@ def test_every_experiment_is_timed_on_every_data_set_and_written_three_ways(tiny
     assert all(name in out for name in EXPECTED)
 
 
+@pytest.fixture(scope="module")
+def by_domain(tiny_model, tiny_draft, tmp_path_factory) -> Path:
+    """Return the folder of a benchmark of specialised drafts over two domains and a chat, with a profile."""
+    folder = tmp_path_factory.mktemp("domains")
+    (folder / "chat.jsonl").write_text(json.dumps({"prompt": "Hello there."}) + "\n")
+    data = {name: {"file": f"{folder}/{file}", "domain": name, "max_tokens": 8} for name, file in DOMAINS.items()}
+    path = write(
+        folder,
+        target=str(tiny_model),
+        drafts={"all": str(tiny_draft), "coder": str(tiny_draft), "talker": str(tiny_model)},
+        specialized_drafts={"code": "coder", "chat": "talker", "reasoning": "all"},
+        experiments=["specialized_drafts"],
+        profile={"max_tokens": 4},
+        ablation_K=None,
+        data=data,
+        repeats=1,
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bandwidth, "ARRAY_BYTES", 2**20)
+        assert main(["benchmark", "--config", str(path)]) == 0
+    return folder / "out"
+
+
+def test_each_specialised_draft_meets_each_domain_and_quality_is_what_the_domain_allows(by_domain):
+    report = json.loads((by_domain / "results.json").read_text())
+    assert report["experiments"] == {
+        "baseline": ["baseline"],
+        "specialized_drafts": ["coder, K = 3", "talker, K = 3", "all, K = 3"],
+    }
+    quality = {name: [row["quality"]["lenient"] for row in rows] for name, rows in report["data"].items()}
+    assert quality["chat"] == [None] * 4 and "only speed" in report["judged"]["chat"]
+    assert [share["value"] for share in quality["code"]] == [0] * 4, "a random model writes no program"
+    assert "pass@1" in report["judged"]["code"] and all(share["n"] == 2 for share in quality["reasoning"])
+    rows = [row for rows in report["data"].values() for row in rows]
+    assert all(row["latency"]["p90"] is None and "p90 takes 64 values" in row["latency"]["reason"] for row in rows)
+    assert set(report["profile"]["arms"]) == {"baseline", "coder, K = 3"}
+
+
+def test_the_page_has_every_experiment_and_loads_nothing(by_domain):
+    page = (by_domain / "report.html").read_text()
+    assert "Specialised drafts" in page and "own domain" in page and "Draft length" not in page
+    assert page.count("<svg ") == 3 and "Where the time of a step goes" in page and "not judged" in page
+    assert "://" not in re.sub(r'xmlns(:\w+)?="[^"]*"', "", page) and "<script" not in page
+    assert {file.name for file in (by_domain / "charts").iterdir()} == {
+        "speedup.svg",
+        "tokens_per_step.svg",
+        "acceptance.svg",
+    }
+
+
+def test_only_the_experiments_that_are_asked_for_are_run(tiny_model, tiny_draft, tmp_path, capsys):
+    path = write(tmp_path, target=str(tiny_model), drafts={"near": str(tiny_draft)}, repeats=1)
+    status, out, err = run(capsys, "benchmark", "--config", path, "--experiments", "baseline,ablation_K")
+    assert status == 0, err
+    report = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert list(report["experiments"]) == ["baseline", "ablation_K"]
+    assert "ngram" not in out and (tmp_path / "out" / "charts" / "draft_length.svg").exists()
+    status, _, err = run(capsys, "benchmark", "--config", path, "--experiments", "all")
+    assert status == 2 and "experiment 'all' is unknown: expected baseline, generic_draft" in err
+
+
 def test_a_pipe_that_nobody_reads_loses_no_measurement(tiny_model, tmp_path):
     data = {"code": {"file": f"{tmp_path}/HumanEval.jsonl", "max_tokens": 8}}
-    path = write(tmp_path, target=str(tiny_model), drafts=None, ablation=None, data=data, repeats=1)
+    path = write(tmp_path, target=str(tiny_model), drafts=None, ablation_K=None, data=data, repeats=1)
     assert run_unread("benchmark", "--config", path) == 0
-    assert {file.name for file in (tmp_path / "out").iterdir()} == {"results.json", "samples.csv", "table.txt"}
+    made = {"results.json", "samples.csv", "table.txt", "report.html", "charts"}
+    assert {file.name for file in (tmp_path / "out").iterdir()} == made
 
 
 @pytest.mark.parametrize(
@@ -87,25 +159,35 @@ def test_a_pipe_that_nobody_reads_loses_no_measurement(tiny_model, tmp_path):
     [
         ({"target": None}, "config key target is missing"),
         ({"repeat": 3}, "config key repeat is unknown: did you mean repeats?"),
+        (
+            {"experiments": ["routing"]},
+            "config key experiments.0 is 'routing': expected one of baseline or generic_draft",
+        ),
+        ({"experiments": ["specialized_drafts"]}, "experiment specialized_drafts needs config key specialized_drafts"),
+        ({"specialized_drafts": {"code": "far"}}, "config key specialized_drafts.code is 'far': expected one of near"),
+        (
+            {"specialized_drafts": {"code": "near"}, "data": {"a": {"file": "x", "domain": "chat"}}},
+            "config key data.a.domain is 'chat': expected one of code",
+        ),
         ({"draft_length": 17}, "config key draft_length is 17: expected one of adaptive or 1 or"),
         ({"draft_length": True}, "config key draft_length is True"),
         (
-            {"ablation": {"draft": "far", "lengths": [1]}},
-            "config key ablation.draft is 'far': expected one of near, ngram",
+            {"ablation_K": {"draft": "far", "lengths": [1]}},
+            "config key ablation_K.draft is 'far': expected one of near, ngram",
         ),
         ({"data": {"a": {"file": "x", "limit": 0}}}, "config key data.a.limit is 0: expected at least 1"),
         ({"seed": -1}, "config key seed is -1: expected at least 0"),
         ({"draft_length": "adaptive"}, "config key draft_length is 'adaptive' beside `ngram: true`"),
         (
-            {"ablation": {"draft": "ngram", "lengths": [2, "adaptive"]}},
-            "config key ablation.lengths has 'adaptive' for ngram",
+            {"ablation_K": {"draft": "ngram", "lengths": [2, "adaptive"]}},
+            "config key ablation_K.lengths has 'adaptive' for ngram",
         ),
         (
             {"data": {"a": {"file": "x", "few_shot": True}}},
             "config key data.a.few_shot is true without prompt_file",
         ),
-        ({"drafts": None, "ngram": None, "ablation": None}, "config key drafts is missing: expected a draft"),
-        ({"drafts": {"ngram": "x"}, "ablation": None}, "config key drafts.ngram cannot be"),
+        ({"drafts": None, "ngram": None, "ablation_K": None}, "config key drafts is missing: expected a draft"),
+        ({"drafts": {"ngram": "x"}, "ablation_K": None}, "config key drafts.ngram cannot be"),
         ({"data": {"a": {"file": "/nowhere.jsonl"}}}, "/nowhere.jsonl: cannot be read"),
         ({}, "none: no such folder"),
     ],

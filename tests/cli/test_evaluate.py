@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 from transformers import AutoTokenizer
 
 from doubledraft.engine.decode import decode
@@ -74,6 +75,37 @@ def test_without_a_draft_the_target_is_graded_alone(tiny_model, tmp_path, capsys
     status, out, _ = evaluate(capsys, tiny_model, data, "--limit", 2)
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert status == 0 and metrics["n"] == 2 and metrics["speculation"] is None and "speculative" not in out
+
+
+def test_programs_are_run_and_of_chats_only_speed_is_measured(tiny_model, tmp_path, capsys):
+    task = {"prompt": "def add(a, b):\n", "entry_point": "add", "test": "def check(f):\n    f(1, 2)\n"}
+    code = {"task_id": "HumanEval/0", **task}
+    for name, row, judged in (("code", code, "pass@1"), ("chat", {"prompt": "Hello there."}, "only speed is measured")):
+        (tmp_path / f"{name}.jsonl").write_text(json.dumps(row) + "\n")
+        status, out, err = evaluate(capsys, tiny_model, tmp_path / f"{name}.jsonl")
+        assert status == 0 and judged in out, err
+        accuracy = json.loads((tmp_path / "out" / "metrics.json").read_text())["baseline"]["accuracy"]["strict"]
+        assert (accuracy is None) == (name == "chat") and (accuracy is None or accuracy["value"] == 0)
+
+
+def test_a_config_of_the_benchmark_names_models_and_data_sets_and_an_option_wins(
+    tiny_model, tiny_draft, tmp_path, capsys
+):
+    data = {"sums": {"file": str(write(tmp_path, ["24"] * 4)), "limit": 2, "max_tokens": 8}}
+    drafts = {"near": str(tiny_draft), "other": "none"}
+    config = {"target": str(tiny_model), "drafts": drafts, "draft_length": 3, "dtype": "float32", "data": data}
+    (tmp_path / "b.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    asked = ("evaluate", "--config", tmp_path / "b.yaml", "--dataset", "sums", "--K", 2, "--out", tmp_path / "out")
+    status, _, err = run(capsys, *asked)
+    assert status == 0, err
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    options = metrics["options"]
+    assert metrics["n"] == 2 and metrics["speculation"]["draft_length"] == 2
+    assert (options["draft"], options["dtype"], options["max_tokens"]) == (str(tiny_draft), "float32", 8)
+    status, _, err = run(capsys, "evaluate", "--config", tmp_path / "b.yaml", "--dataset", "code")
+    assert status == 2 and "--dataset code: " in err and "has sums" in err
+    assert "--model is missing" in run(capsys, "evaluate", "--dataset", data["sums"]["file"])[2]
+    assert "--dataset is missing" in run(capsys, "evaluate", "--model", "none")[2]
 
 
 def test_a_pipe_that_nobody_reads_loses_no_measurement(tiny_model, tmp_path):

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import yaml
 
 from doubledraft.cli import profile
 from doubledraft.inference import bandwidth
@@ -26,6 +27,19 @@ def test_the_tables_the_trace_and_the_figures_are_of_one_pair(tiny_model, tiny_d
         assert all(row["part"] in out for row in arm["parts"])
     assert "read bandwidth " in out and "\nspeedup " in out
     assert json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
+
+
+def test_a_config_of_the_benchmark_names_models_and_the_questions(tiny_model, tiny_draft, tmp_path, capsys):
+    (tmp_path / "q.jsonl").write_text("".join(json.dumps({"prompt": f"{n} + 1 = ?"}) + "\n" for n in range(3)))
+    data = {"sums": {"file": f"{tmp_path}/q.jsonl", "max_tokens": 6}}
+    config = {"target": str(tiny_model), "drafts": {"near": str(tiny_draft)}, "dtype": "float32", "data": data}
+    (tmp_path / "b.yaml").write_text(yaml.safe_dump(config))
+    asked = ("profile", "--config", tmp_path / "b.yaml", "--num-samples", 2, "--repeats", 1, "--device", "cpu")
+    status, out, err = run(capsys, *asked)
+    assert status == 0, err
+    assert "baseline: 10 steps" in out and "speculative: " in out, (
+        "two questions of six tokens, the first by the prompt"
+    )
 
 
 def test_without_a_draft_plain_decoding_is_profiled_alone(tiny_model, capsys):

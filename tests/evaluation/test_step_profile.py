@@ -31,7 +31,7 @@ def arms(tiny_draft) -> list[Arm]:
 def found(target, arms) -> dict:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bandwidth, "ARRAY_BYTES", 2**20)
-        return profile(target, arms, PROMPT, TOKENS, repeats=2)["arms"]
+        return profile(target, arms, [PROMPT], TOKENS, repeats=2)["arms"]
 
 
 def parts(arm: dict) -> dict[str, dict]:
@@ -78,6 +78,6 @@ def test_a_draft_is_not_one_cuda_graph_while_its_passes_are_timed(tiny_model, ti
     monkeypatch.setattr(bandwidth, "ARRAY_BYTES", 2**20)
     target, draft = (create_backend(folder, "float32", "cpu", kernel="graphs") for folder in (tiny_model, tiny_draft))
     arm = Arm("near", DraftModel(draft), FixedLength(LENGTH))
-    found = profile(target, [arm], PROMPT, TOKENS, repeats=1)["arms"]["near"]
+    found = profile(target, [arm], [PROMPT], TOKENS, repeats=1)["arms"]["near"]
     assert 1 < parts(found)["draft: heads"]["calls_per_step"] <= LENGTH
     assert {key[0] for cache in draft._pool for key in cache.graphs} == {"forward"}

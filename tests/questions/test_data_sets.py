@@ -4,7 +4,9 @@ import json
 
 import pytest
 
-from doubledraft.questions.data_sets import read_questions
+from doubledraft.grading.code import CodeTask
+from doubledraft.questions import files
+from doubledraft.questions.data_sets import Judged, read_data_set
 from doubledraft.records import RecordError
 
 GSM8K = {"question": "How many?", "answer": "4 * 6 = <<4*6=24>>24 boxes.\n#### 1,024"}
@@ -12,7 +14,8 @@ HUMAN_EVAL = {
     "task_id": "HumanEval/0",
     "prompt": "def add(a, b):\n",
     "canonical_solution": "    return a + b\n",
-    "test": "",
+    "entry_point": "add",
+    "test": "def check(candidate):\n    assert candidate(2, 3) == 5\n",
 }
 OWN = {"id": "easy-test-0001", "question": "What?", "answer": "-2/3", "steps": [], "scenario": "easy", "split": "test"}
 
@@ -24,17 +27,41 @@ def write(path, *rows: object):
 
 def test_gsm8k_own_questions_and_numbers_give_their_gold(tmp_path):
     path = write(tmp_path / "all.jsonl", GSM8K, OWN, {"question": "3?", "answer": 3})
-    questions = read_questions(path, graded=True)
+    data = read_data_set(path)
+    questions = data.questions
+    assert data.judged is Judged.answers and data.name == "all"
     assert [question.answer for question in questions] == ["1,024", "-2/3", "3"]
     assert [question.id for question in questions] == ["all-1", "easy-test-0001", "all-3"]
 
 
-def test_human_eval_is_read_by_task_and_has_no_gold(tmp_path):
+def test_human_eval_is_read_by_task_with_its_tests(tmp_path):
     path = write(tmp_path / "HumanEval.jsonl", HUMAN_EVAL)
-    [question] = read_questions(path)
+    data = read_data_set(path)
+    [question] = data.questions
     assert (question.id, question.question, question.answer) == ("HumanEval/0", HUMAN_EVAL["prompt"], "")
-    with pytest.raises(RecordError, match=r"HumanEval\.jsonl:1: field 'answer' should be text .* can measure speed"):
-        read_questions(path, graded=True)
+    assert data.judged is Judged.programs
+    assert data.tasks == {"HumanEval/0": CodeTask(HUMAN_EVAL["prompt"], "add", HUMAN_EVAL["test"])}
+    path = write(tmp_path / "cut.jsonl", HUMAN_EVAL, {"task_id": "HumanEval/1", "prompt": "def sub(a, b):\n"})
+    with pytest.raises(
+        RecordError, match=r"cut\.jsonl:2: field 'entry_point' is missing|cut\.jsonl:2: field 'entry_point'"
+    ):
+        read_data_set(path)
+
+
+def test_of_chats_only_speed_is_measured_and_a_gold_that_is_missing_in_one_row_is_an_error(tmp_path):
+    assert read_data_set(write(tmp_path / "chat.jsonl", {"prompt": "Hi"})).judged is Judged.nothing
+    path = write(tmp_path / "half.jsonl", GSM8K, {"question": "What?"})
+    with pytest.raises(RecordError, match=r"half\.jsonl:2: field 'answer' should be .* speed alone is measured"):
+        read_data_set(path)
+
+
+def test_a_data_set_of_the_hub_that_cannot_be_fetched_is_named(monkeypatch):
+    def refused(*_: object) -> None:
+        raise ValueError("openai/openai_humaneval could not be fetched")
+
+    monkeypatch.setattr(files, "read_hub", refused)
+    with pytest.raises(RecordError, match="humaneval: .* could not be fetched; or name a file of it instead"):
+        read_data_set("humaneval")
 
 
 @pytest.mark.parametrize(
@@ -50,11 +77,11 @@ def test_human_eval_is_read_by_task_and_has_no_gold(tmp_path):
 def test_a_row_that_cannot_be_used_is_named_by_file_and_line(row, message, tmp_path):
     path = write(tmp_path / "rows.jsonl", {"question": "What?", "id": "one"}, row)
     with pytest.raises(RecordError) as error:
-        read_questions(path)
+        read_data_set(path)
     assert str(error.value).startswith(f"{path}{message}")
-    assert len(read_questions(path, limit=1)) == 1, "a row that is not asked for does no harm"
+    assert len(read_data_set(path, limit=1).questions) == 1, "a row that is not asked for does no harm"
 
 
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(RecordError, match="cannot be read"):
-        read_questions(tmp_path / "none.jsonl")
+        read_data_set(tmp_path / "none.jsonl")

@@ -6,7 +6,7 @@ import pytest
 
 from doubledraft.grading.grader import Grader
 from doubledraft.questions import golds
-from doubledraft.questions.data_sets import read_questions
+from doubledraft.questions.data_sets import read_data_set
 from doubledraft.questions.sources import read_math, read_own
 from doubledraft.records import RecordError
 
@@ -40,7 +40,7 @@ def test_a_gold_is_sound_or_has_a_reason():
 @pytest.mark.parametrize("gold", FAULTY, ids=FAULTY.values())
 def test_an_own_file_with_a_gold_that_cannot_be_graded_is_refused_by_line_and_reason(write, gold):
     path = write({"question": "1 + 1?", "answer": "2"}, {"question": "2 + 1?", "answer": gold})
-    for read in (lambda: read_own("test", "s", path), lambda: read_questions(path, graded=True)):
+    for read in (lambda: read_own("test", "s", path), lambda: read_data_set(path)):
         with pytest.raises(RecordError, match=rf"rows\.jsonl:2: field 'answer' cannot be graded, {FAULTY[gold]}"):
             read()
 
@@ -78,13 +78,12 @@ def test_an_answer_that_is_marked_in_no_clear_way_is_refused(write, row):
 @pytest.mark.parametrize("value", ["NaN", "true", "1e999", "-1e999", "null", "[1]"])
 def test_an_answer_that_is_no_text_and_no_finite_number_is_refused_by_line(write, value):
     path = write('{"question": "1 + 1?", "answer": ' + value + "}")
-    for read in (lambda: read_own("test", "s", path), lambda: read_questions(path, graded=True)):
+    for read in (lambda: read_own("test", "s", path), lambda: read_data_set(path)):
         with pytest.raises(RecordError, match=r"rows\.jsonl:1: "):
             read()
 
 
 def test_half_a_character_is_refused_by_line(write):
     path = write(r'{"question": "4 \ud83d 6", "answer": "4"}')
-    for graded in (True, False):
-        with pytest.raises(RecordError, match=r"rows\.jsonl:1: field 'question' holds a character that no text has"):
-            read_questions(path, graded=graded)
+    with pytest.raises(RecordError, match=r"rows\.jsonl:1: field 'question' holds a character that no text has"):
+        read_data_set(path)

@@ -4,8 +4,9 @@ import pytest
 
 from doubledraft.engine.decoding_metrics import Answer, DecodingStep, Metrics, StepTime
 from doubledraft.evaluation.arms import Timing
-from doubledraft.evaluation.experiments import Spread, samples, summarize
+from doubledraft.evaluation.experiment_results import Spread, samples, summarize
 from doubledraft.evaluation.interleave import BASELINE
+from doubledraft.questions.data_sets import DataSet, Judged
 from doubledraft.records import Question
 
 
@@ -16,6 +17,8 @@ def timing(arm: str, question: int, repeat: int, seconds: float, steps: list[Dec
     return Timing(arm, question, repeat, seconds, Metrics([answer], seconds / 2, times))
 
 
+QUESTIONS = [Question(id=f"q{at}", scenario="x", split="test", question="?", answer="", steps=[]) for at in range(2)]
+DATA = DataSet("x", QUESTIONS, Judged.nothing, {})
 PLAIN = [DecodingStep([], [], 0, 1)] * 2
 DRAFTED = [DecodingStep([7, 8], [True, False], 1, 2)]
 TIMINGS = [
@@ -31,8 +34,8 @@ TIMINGS = [
 
 
 def test_a_speedup_is_a_ratio_of_totals_with_the_spread_of_the_repeats():
-    baseline, near = summarize(TIMINGS, seed=1)
-    assert (baseline.experiment, near.experiment) == (BASELINE, "near")
+    baseline, near = summarize(TIMINGS, DATA, str, seed=1)
+    assert (baseline.arm, near.arm) == (BASELINE, "near")
     assert near.speedup.value == pytest.approx((4 + 5 + 1 + 1) / (2 + 2 + 0.5 + 1.5))
     assert near.speedup.n == near.n == 2 and near.repeats == 2, "questions are resampled, not repeats"
     assert near.speedup_of_repeats == Spread(pytest.approx(1.8571428), pytest.approx(6 / 3.5), pytest.approx(5 / 2.5))
@@ -41,7 +44,7 @@ def test_a_speedup_is_a_ratio_of_totals_with_the_spread_of_the_repeats():
 
 
 def test_acceptance_counts_up_to_the_first_refusal_and_steps_count_the_prompts_pass():
-    baseline, near = summarize(TIMINGS, seed=1)
+    baseline, near = summarize(TIMINGS, DATA, str, seed=1)
     assert near.tokens_per_step.value == pytest.approx(3 / 2) and baseline.tokens_per_step.value == 1
     assert near.acceptance_rate.value == near.order_independent_agreement.value == 0.5
     assert near.mean_draft_length == 2
@@ -49,19 +52,16 @@ def test_acceptance_counts_up_to_the_first_refusal_and_steps_count_the_prompts_p
 
 
 def test_a_question_counts_as_identical_only_if_every_repeat_gave_the_baselines_tokens():
-    baseline, near = summarize(TIMINGS, seed=1)
+    baseline, near = summarize(TIMINGS, DATA, str, seed=1)
     assert near.identical_rate.value == 0.5 and baseline.identical_rate.value == 1
 
 
 def test_samples_have_every_timed_answer_under_its_questions_name():
-    asked = [
-        Question(id=f"q{index}", scenario="x", split="test", question="?", answer="", steps=[]) for index in range(2)
-    ]
-    rows = samples("x", asked, TIMINGS)
+    rows = samples("x", QUESTIONS, TIMINGS)
     assert len(rows) == len(TIMINGS)
     assert rows[1] == {
         "data": "x",
-        "experiment": "near",
+        "arm": "near",
         "repeat": 0,
         "question": "q0",
         "seconds": 2.0,
