@@ -22,6 +22,7 @@ include: "rules/analysis.smk"
 include: "rules/models.smk"
 include: "rules/train.smk"
 include: "rules/benchmark.smk"
+include: "rules/routing.smk"
 include: "rules/report.smk"
 
 

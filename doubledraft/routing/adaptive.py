@@ -1,0 +1,132 @@
+"""A router in Python: choose a draft for a prompt by what the target reads of it, and decode.
+
+The choice falls between the target's pass over the prompt and the first draft, so a router that looks at the target's
+hidden state costs no pass; its time is in the metrics. Only the chosen draft reads the prompt.
+"""
+
+import time
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from doubledraft.engine.backend import Backend, Texts
+from doubledraft.engine.decode import GREEDY, speculative_decode
+from doubledraft.engine.decoding_metrics import Metrics
+from doubledraft.engine.draft_length import DraftLength
+from doubledraft.engine.proposers import DraftModel, Proposal
+from doubledraft.engine.sampling import Sampling
+from doubledraft.models.folder import ModelError
+from doubledraft.routing.features import SentenceEncoder, ngrams
+from doubledraft.routing.router import Router, load
+from doubledraft.routing.train import FACTS
+from doubledraft.summaries import json_file
+from doubledraft.summaries.router_file import RoutersFile
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True, slots=True)
+class RoutedAnswer:
+    """An answer, how it was decoded, and which draft was chosen for it."""
+
+    token_ids: list[int]
+    metrics: Metrics  # those of `speculative_decode`, the router's time included
+    draft: str  # name
+    reason: str
+    scores: dict[str, float]  # of each draft; the largest was chosen
+    router_seconds: float
+
+
+class AdaptiveRouter:
+    """Chooses a draft for every prompt."""
+
+    def __init__(self, router: Router, tokenizer: "PreTrainedTokenizerBase | None" = None) -> None:
+        """Take a router; the tokenizer turns prompts into text for one that reads text."""
+        self._router, self._tokenizer = router, tokenizer
+        self._encoder = router.facts.embedding and SentenceEncoder(router.facts.embedding)
+
+    @classmethod
+    def from_config(cls, folder: str | Path, name: str | None = None) -> Self:
+        """Load a router that a study has trained from its folder, `results/routing/router`: the chosen one, or `name`.
+
+        Raise RecordError where the folder's files do not fit.
+        """
+        from doubledraft.models.inspect import load_tokenizer
+
+        facts = json_file.read(Path(folder) / FACTS, RoutersFile)
+        router = load(Path(folder) / (name or facts.chosen))
+        return cls(router, load_tokenizer(facts.target) if router.facts.features != "hidden" else None)
+
+    @property
+    def drafts(self) -> list[str]:
+        """Names of the drafts that it chooses among."""
+        return list(self._router.facts.drafts)
+
+    def route_and_decode(
+        self,
+        target: Backend,
+        drafts: Mapping[str, Backend | DraftModel],
+        input_ids: Sequence[int],
+        max_new_tokens: int = 256,
+        *,
+        draft_length: int | DraftLength = 3,
+        stop_ids: Collection[int] = (),
+        sampling: Sampling = GREEDY,
+        generator: "torch.Generator | None" = None,
+    ) -> RoutedAnswer:
+        """Answer one prompt of token ids with the draft chosen for it; settings are those of `speculative_decode`.
+
+        Raise ModelError where `drafts` lacks one that the router chooses among.
+        """
+        if missing := [name for name in self.drafts if name not in drafts]:
+            raise ModelError(f"the router chooses among {', '.join(self.drafts)}: expected a draft {missing[0]!r} too")
+        models = {name: DraftModel(draft) if isinstance(draft, Backend) else draft for name, draft in drafts.items()}
+        routed = _Routed(self, models)
+        [answer], metrics = speculative_decode(
+            target,
+            routed,
+            [input_ids],
+            max_new_tokens,
+            draft_length=draft_length,
+            stop_ids=stop_ids,
+            sampling=sampling,
+            generator=generator,
+        )
+        return RoutedAnswer(answer, metrics, routed.name, self._reason(routed.scores), routed.scores, routed.seconds)
+
+    def scores(self, prompt: Sequence[int], hidden: "torch.Tensor") -> dict[str, float]:
+        """Return the score of every draft for a prompt, whose hidden state of the target is `hidden` [size]."""
+        if self._router.facts.features == "hidden":
+            seen = hidden.float().cpu().numpy()
+        else:
+            text = self._tokenizer.decode(prompt, skip_special_tokens=True)
+            seen = self._encoder(text) if self._encoder else ngrams(text)
+        return dict(zip(self.drafts, self._router.scores(seen[None])[0].tolist(), strict=True))
+
+    def _reason(self, scores: Mapping[str, float]) -> str:
+        ordered = sorted(scores, key=scores.get, reverse=True)
+        facts = self._router.facts
+        said = ", ".join(f"{name} {scores[name]:+.3f}" for name in ordered)
+        return f"{facts.name} ({facts.kind} on {facts.features}): {said}"
+
+
+class _Routed:
+    """A proposer that becomes one of several when the target has read the prompt."""
+
+    def __init__(self, router: AdaptiveRouter, drafts: Mapping[str, DraftModel]) -> None:
+        self._router, self._drafts = router, drafts
+
+    def start(self, target: Backend, prompts: Texts, capacity: int, hidden: "torch.Tensor") -> None:
+        """Choose, and let the chosen draft read the prompt."""
+        began = time.perf_counter()
+        self.scores = self._router.scores(prompts[0], hidden[0])
+        self.name = max(self.scores, key=self.scores.get)
+        self.seconds = time.perf_counter() - began
+        self._drafts[self.name].start(target, prompts, capacity, hidden)
+
+    def propose(self, texts: Texts, *settings: object) -> Proposal:
+        """Continue the text by the chosen draft."""
+        return self._drafts[self.name].propose(texts, *settings)

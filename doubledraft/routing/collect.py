@@ -1,0 +1,179 @@
+"""Every draft answers every prompt of the validation and test splits, and so does the target alone: the whole matrix.
+
+All drafts are loaded at once and take turns at each prompt: their order is drawn anew and mirrored in the next turn, so
+a machine that slows down slows all of them. Rows are appended to a progress file prompt by prompt; a run that was killed
+continues there. A draft proposes only tokens that occur in the answers that it learnt from, which makes its passes
+cheap (`engine.draft_vocabulary`).
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from doubledraft import machine
+from doubledraft.engine.backend import Backend, prefill
+from doubledraft.engine.decode import speculative_decode
+from doubledraft.engine.load import create_backend
+from doubledraft.engine.proposers import DraftModel, NoDraft, Proposer
+from doubledraft.evaluation.interleave import orders
+from doubledraft.files import whole_path
+from doubledraft.inference import resume
+from doubledraft.inference.load_pair import load_draft
+from doubledraft.inference.tokenizing import stop_ids
+from doubledraft.log import log
+from doubledraft.models.inspect import load_tokenizer
+from doubledraft.records import Generation, Question, read_records
+from doubledraft.routing.domain_drafts import GENERIC, asked_ids
+from doubledraft.routing.hedge import agreed
+from doubledraft.routing.matrix import PLAIN, MatrixRow
+from doubledraft.summaries.table import write_csv
+
+if TYPE_CHECKING:
+    import torch
+
+HIDDEN = "hidden"  # name of the tensor in the file of hidden states, [prompts, size], in the order of the matrix
+
+
+def collect(
+    *,
+    target: str | Path,
+    drafts: Sequence[str | Path],
+    answers: Sequence[str | Path],
+    prompts: Sequence[str | Path],
+    matrix: str | Path,
+    hidden: str | Path,
+    progress: str | Path,
+    max_tokens: int,
+    draft_length: int,
+    turns: int,
+    dtype: str,
+    seed: int,
+) -> None:
+    """Write the matrix, a row for every answer, and the target's hidden state of every prompt.
+
+    `drafts` are folders `{name}/best`, `answers` files `{domain}/answers.jsonl`, `prompts` files of questions.
+    """
+    from safetensors.torch import save_file
+
+    machine.use_own_cores()
+    tokenizer = load_tokenizer(target)
+    model = create_backend(target, dtype, machine.device())
+    asked = [question for path in prompts for question in read_records(path, Question)]
+    ids = {question.id: asked_ids(tokenizer, question) for question in asked}
+    proposers = {PLAIN: NoDraft(), **_load(model, drafts, answers)}
+    settings = [list(proposers), max_tokens, draft_length, turns, dtype, seed, model.kernel]
+    weights = [Path(folder) / "manifest.json" for folder in (target, *drafts)]
+    done = resume.resume(progress, resume.key([*prompts, *weights, *answers], settings))
+    options = {"draft_length": draft_length, "stop_ids": stop_ids(target, tokenizer)}
+    rows = _answer_all(model, proposers, ids, done, progress, max_tokens, turns, seed, options)
+    states = hidden_states(model, list(ids.values()))
+    scoring = _time_scoring(proposers, ids, rows, [question.id for question in asked if question.split == "test"])
+    with whole_path(hidden) as partial:
+        save_file({HIDDEN: states}, partial)
+    found = [
+        _row(question, rows[key], key, scoring) for question in asked for key in _keys(question.id, proposers, turns)
+    ]
+    write_csv(matrix, [asdict(row) for row in found])
+    resume.remove(progress)
+
+
+def _load(target: Backend, drafts: Sequence[str | Path], answers: Sequence[str | Path]) -> dict[str, DraftModel]:
+    """Return the drafts by name, each with the vocabulary of the answers that it learnt from."""
+    by_domain = {Path(path).parent.name: path for path in answers}
+    named = {Path(folder).parent.name: folder for folder in drafts}
+    learnt = {name: answers if name == GENERIC else [by_domain[name]] for name in named}
+    return {name: load_draft(folder, target, learnt[name]) for name, folder in named.items()}
+
+
+Key = tuple[str, str, int]  # prompt, draft, turn
+
+
+def _keys(prompt: str, proposers: Mapping[str, Proposer], turns: int) -> list[Key]:
+    return [(prompt, name, turn) for name in proposers for turn in range(turns)]
+
+
+def _answer_all(
+    target: Backend,
+    proposers: Mapping[str, Proposer],
+    ids: Mapping[str, list[int]],
+    done: Sequence[Generation],
+    progress: str | Path,
+    max_tokens: int,
+    turns: int,
+    seed: int,
+    options: Mapping[str, object],
+) -> dict[Key, Generation]:
+    """Return the row of every prompt, draft and turn; what is `done` is not answered again."""
+    rows = {_key(row.id): row for row in done}
+    first = next(iter(ids.values()))
+    for proposer in proposers.values():  # code is compiled and memory touched before the clock counts
+        speculative_decode(target, proposer, [first], max_tokens, **options)
+    for at, (prompt, tokens) in enumerate(ids.items()):
+        if all(key in rows for key in _keys(prompt, proposers, turns)):
+            continue
+        new = []
+        for turn, order in enumerate(orders(list(proposers), turns, seed + at)):
+            for name in order:
+                _, metrics = speculative_decode(target, proposers[name], [tokens], max_tokens, **options)
+                row = metrics.answers[0].as_generation(f"{prompt}|{name}|{turn}")
+                new.append(replace(row, batch_seconds=metrics.seconds))
+        resume.append(progress, new)
+        rows |= {_key(row.id): row for row in new}
+        log.info("%d of %d prompts answered by %s", at + 1, len(ids), ", ".join(proposers))
+    return rows
+
+
+def _key(id: str) -> Key:
+    prompt, name, turn = id.split("|")
+    return prompt, name, int(turn)
+
+
+def hidden_states(target: Backend, prompts: Sequence[Sequence[int]]) -> "torch.Tensor":
+    """Return the target's hidden state at the end of each prompt, [prompts, size] in float32."""
+    import torch
+
+    states = [prefill(target, [prompt], target.new_cache(1, len(prompt)))[0] for prompt in prompts]
+    return torch.stack(states).float().cpu()
+
+
+def _time_scoring(
+    proposers: Mapping[str, Proposer], ids: Mapping[str, list[int]], rows: Mapping[Key, Generation], prompts: list[str]
+) -> dict[Key, float]:
+    """Return the seconds that a draft takes to read an answer of each prompt, by which `hedge` scores it."""
+    found = {}
+    for prompt in prompts:
+        for name, proposer in proposers.items():
+            if isinstance(proposer, DraftModel):
+                began = time.perf_counter()
+                agreed(proposer.draft, ids[prompt], rows[prompt, PLAIN, 0].token_ids)
+                found[prompt, name, 0] = time.perf_counter() - began
+    return found
+
+
+def _row(question: Question, row: Generation, key: Key, scoring: Mapping[Key, float]) -> MatrixRow:
+    _, draft, turn = key
+    return MatrixRow(
+        prompt=question.id,
+        domain=question.scenario,
+        split=question.split,
+        group=question.subject,
+        draft=draft,
+        turn=turn,
+        tokens=len(row.token_ids),
+        steps=row.steps,
+        drafted=row.drafted,
+        accepted=row.accepted,
+        seconds=row.batch_seconds,
+        score_seconds=scoring.get(key),
+    )
+
+
+def read_hidden(path: str | Path) -> np.ndarray:
+    """Return the hidden states that `collect` wrote, [prompts, size]."""
+    from safetensors.numpy import load_file
+
+    return load_file(path)[HIDDEN]

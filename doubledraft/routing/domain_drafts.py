@@ -1,0 +1,83 @@
+"""The draft of a domain: trained on the target's own answers to the domain's prompts, right or wrong.
+
+A draft has to propose what the target says, so nothing is graded. Answers come from the native engine, which also
+decodes with the drafts later. The generic draft, the control, is trained on as many answers as each of the others: of n
+domains it takes every n-th answer of each.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from doubledraft import machine, prompts
+from doubledraft.engine.decode import decode
+from doubledraft.engine.load import create_backend
+from doubledraft.inference import resume
+from doubledraft.inference.tokenizing import prompt_ids, stop_ids
+from doubledraft.log import log
+from doubledraft.models.inspect import load_tokenizer
+from doubledraft.models.merge import CHECKED_PROMPTS, TOLERANCE, merge
+from doubledraft.records import Generation, Question, read_records, write_records
+from doubledraft.training import finetune
+from doubledraft.training.rows import rows_from_generations
+
+GENERIC = "generic"  # name of the draft that learns from all domains
+
+
+def answer(
+    *,
+    model: str | Path,
+    questions: str | Path,
+    out: str | Path,
+    progress: str | Path,
+    max_tokens: int,
+    concurrency: int,
+    dtype: str,
+) -> None:
+    """Write the model's greedy answers to a file of questions; `progress` holds those of a run that was killed."""
+    machine.use_own_cores()
+    tokenizer = load_tokenizer(model)
+    target, ends = create_backend(model, dtype, machine.device()), stop_ids(model, tokenizer)
+    asked = {question.id: asked_ids(tokenizer, question) for question in read_records(questions, Question)}
+    work = resume.key([questions, Path(model) / "config.json"], [max_tokens, dtype, target.kernel, concurrency])
+    rows = {row.id: row for row in resume.resume(progress, work)}
+    waiting = sorted(asked.keys() - rows.keys(), key=lambda id: (len(asked[id]), id))  # like lengths: little padding
+    for start in range(0, len(waiting), concurrency):
+        batch = waiting[start : start + concurrency]
+        _, metrics = decode(target, [asked[id] for id in batch], max_tokens, stop_ids=ends)
+        done = [
+            answer.as_generation(id, text=tokenizer.decode(answer.token_ids, skip_special_tokens=True))
+            for id, answer in zip(batch, metrics.answers, strict=True)
+        ]
+        resume.append(progress, done)
+        rows |= {row.id: row for row in done}
+        log.info("%d of %d answered, %.1f tokens/s", len(rows), len(asked), metrics.tokens_per_second)
+    write_records(out, [rows[id] for id in asked])
+    resume.remove(progress)
+
+
+def asked_ids(tokenizer, question: Question) -> list[int]:
+    """Return the token ids of a domain's prompt: the user's only message, in the chat template."""
+    return prompt_ids(tokenizer, prompts.messages(None, question.question, few_shot=False))
+
+
+def train_draft(
+    *, base: str | Path, answers: Sequence[str | Path], questions: Sequence[str | Path], out: str | Path, **settings
+) -> None:
+    """Train a draft's adapter on answers to the questions of one domain, or to a share of each of several.
+
+    Files of `answers` and `questions` belong together by place; other settings are those of `training.finetune.train`.
+    """
+    rows = []
+    for file, asked in zip(answers, questions, strict=True):
+        taken = read_records(file, Generation)[:: len(answers)]
+        rows += rows_from_generations(taken, read_records(asked, Question), None)
+    finetune.train(base, rows, out, **settings)
+
+
+def merge_draft(
+    *, base: str | Path, adapter: str | Path, questions: Sequence[str | Path], out: str | Path, dtype: str
+) -> None:
+    """Merge a draft's adapter into its base model, checked on the first questions."""
+    asked = [question for file in questions for question in read_records(file, Question)[:CHECKED_PROMPTS]]
+    messages = [prompts.messages(None, question.question, few_shot=False) for question in asked[:CHECKED_PROMPTS]]
+    merge(base, adapter, out, dtype=dtype, prompts=messages, tolerance=TOLERANCE)

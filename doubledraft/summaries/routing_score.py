@@ -1,0 +1,72 @@
+"""What choosing a draft for every prompt is worth: `score.json` of a study's routing."""
+
+from dataclasses import dataclass
+
+from doubledraft.stats import Interval
+from doubledraft.summaries.provenance import Provenance
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DraftOnDomain:
+    """One draft on the test prompts of one domain."""
+
+    draft: str
+    domain: str
+    tokens_per_step: Interval  # tokens / target passes; over groups
+    tokens_per_second: Interval
+    speedup: Interval  # over the target alone on the same prompts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoutingArm:
+    """One way to choose a draft for every test prompt."""
+
+    name: str
+    tokens_per_second: Interval  # with the router's own time
+    speedup: Interval  # over the target alone
+    gain: Interval  # over the best single draft: 0.02 is 2 % faster; paired, over groups
+    gap: Interval  # to the oracle: 0.02 is 2 % slower
+    regret: float  # milliseconds per token lost against the oracle
+    router_milliseconds: float  # per prompt, of the router alone; median
+    chosen: dict[str, float]  # share of the prompts that each draft was chosen for
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeftOutDomain:
+    """A router that saw no prompt of a domain, on that domain's test prompts."""
+
+    domain: str
+    router: str
+    gain: Interval  # over the draft that was best for the other domains
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShuffledControl:
+    """A router that learnt from advantages of other prompts: it must gain nothing."""
+
+    router: str
+    shuffles: int
+    gain: float  # mean over the shuffles
+    largest: Interval  # the gain of the shuffle that gained most
+    significant: int  # shuffles whose interval lies above 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoutingScore:
+    """Drafts by domain, every way to choose among them, and the controls."""
+
+    conclusion: str  # in a sentence
+    one_draft_is_enough: bool
+    best_single: str  # chosen on validation prompts
+    router: str  # chosen there too
+    test_prompts: int
+    groups: int  # of test prompts, the unit of the intervals
+    draft_length: int
+    turns: int
+    steadiness: Interval  # seconds of the first turn / of the last one, all drafts: 1 where the machine was steady
+    plain_tokens_per_second: Interval  # of the target alone
+    drafts: list[DraftOnDomain]
+    arms: list[RoutingArm]
+    left_out: list[LeftOutDomain]
+    shuffled: list[ShuffledControl]
+    provenance: Provenance

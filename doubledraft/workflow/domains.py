@@ -1,0 +1,48 @@
+"""Checks of the section `domains`, and the part of the config that its results depend on."""
+
+from collections.abc import Iterator
+
+from doubledraft.workflow import settings
+
+COMMON_KEYS = {"source", "train", "validation", "test"}
+SOURCE_KEYS = {  # keys of a domain by source: needed, allowed
+    "stdlib": (set(), set()),
+    "self_prompted": (set(), set()),
+    "generated": (set(), set()),
+    "jsonl": ({"path"}, {"licence"}),
+    "hub": ({"name"}, {"revision"}),
+}
+RESERVED = ("generic", "none")  # the draft of all domains, and the target without a draft
+
+
+def problems(config: dict) -> Iterator[str]:
+    """Yield what is wrong with the section's keys together."""
+    section = config["domains"]
+    for name, entry in section["sets"].items():
+        key, source = f"config key domains.sets.{name}", entry["source"]
+        needed, allowed = SOURCE_KEYS[source]
+        if name in RESERVED:
+            yield f"{key}: the name {name!r} stands for something else on the page: expected another"
+        for missing in sorted(needed - entry.keys()):
+            yield f"{key}.{missing} is missing: source {source} needs it"
+        for surplus in sorted(entry.keys() - needed - allowed - COMMON_KEYS):
+            yield f"{key}.{surplus} is not used by source {source}: remove it; if inherited, set it to null"
+    for name, entry in section["routers"].items():
+        if entry["features"] == "embedding" and not section["embedding"]:
+            yield (
+                f"config key domains.routers.{name}.features is 'embedding', but domains.embedding is null: "
+                "expected the name of a sentence encoder on the hub, or its folder"
+            )
+
+
+def routing_settings(config: dict) -> dict:
+    """Return the part of the config that the routing of a study depends on, for its provenance."""
+    models = config["models"]
+    return {
+        "study": config["study"],
+        "seed": config["seed"],
+        "target": settings.source_chain(models, models["target"]),
+        "draft": settings.source_chain(models, models["draft"]),
+        "dtype": models["dtype"],
+        "domains": config["domains"],
+    }
