@@ -5,6 +5,7 @@ run_file          *_run.json: how a file of answers was made
 timing_file       timing.json: how long every block of questions took each arm
 trace_audit       audit.json: what a set of traces is like
 training_summary  training.json: how an adapter was trained
+decoding_record   decoding.jsonl: what a decoding did, token by token
 provenance        what made a result, a part of all of them
 json_file         reads and writes any of them
 schema            their JSON schemas, as docs/schemas/ has them

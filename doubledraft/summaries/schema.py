@@ -8,6 +8,7 @@ from dataclasses import MISSING, fields, is_dataclass
 
 from doubledraft.files import write_json
 from doubledraft.summaries.cell_metrics import CellMetrics
+from doubledraft.summaries.decoding_record import DecodingRecord
 from doubledraft.summaries.draft_audit import AuditedAnswer, DraftAudit
 from doubledraft.summaries.run_file import RunFile
 from doubledraft.summaries.timing_file import TimingFile
@@ -20,6 +21,7 @@ FILES = {
     "timing.json": TimingFile,
     "draft_audit.json": DraftAudit,
     "draft_audit.jsonl": AuditedAnswer,
+    "decoding.jsonl": DecodingRecord,
     "audit.json": TraceAudit,
     "training.json": TrainingSummary,
 }

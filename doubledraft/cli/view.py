@@ -1,0 +1,50 @@
+"""Show token by token what was drafted, accepted and rejected, as one HTML file.
+
+FILE is `decoding.jsonl` of a cell or of `doubledraft benchmark`, or answers of vLLM's server: JSON or JSON lines, asked
+for with `return_token_ids`, from a server with `--per-request-spec-decode-metrics detailed`.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from doubledraft.cli.options import not_empty
+from doubledraft.evaluation.decodings import token_text, with_other_drafts
+from doubledraft.models.inspect import load_tokenizer
+from doubledraft.records import RecordError, read_records
+from doubledraft.report import viewer, vllm_answers
+from doubledraft.summaries.decoding_record import DecodingRecord
+from doubledraft.summaries.draft_audit import AuditedAnswer
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this subcommand."""
+    parser.add_argument("file", metavar="FILE", help="decoding.jsonl, or answers of vLLM's server")
+    parser.add_argument("--out", metavar="HTML", help="the page; default: FILE with the ending .html")
+    parser.add_argument("--title", help="default: the name of FILE's folder")
+    parser.add_argument(
+        "--also",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("NAME", "AUDIT"),
+        help="draft_audit.jsonl of one more draft over the same answers, and a name for it; may be repeated",
+    )
+    parser.add_argument(
+        "--tokenizer", type=not_empty, metavar="FOLDER", help="texts of the ids in answers of vLLM, and of --also"
+    )
+
+
+def run(options: argparse.Namespace) -> None:
+    """Write the page, and its path to standard output."""
+    path = Path(options.file)
+    text_of = token_text(load_tokenizer(options.tokenizer)) if options.tokenizer else None
+    try:
+        found = vllm_answers.read(path, text_of) if vllm_answers.is_answers(path) else read_records(path, DecodingRecord)
+        others = {name: read_records(audit, AuditedAnswer) for name, audit in options.also}
+    except OSError as error:
+        raise RecordError(f"{error.filename}: cannot be read: {error.strerror}") from None
+    out = options.out or path.with_suffix(".html")
+    records = with_other_drafts(found, others, text_of)
+    viewer.write(records, options.title or path.absolute().parent.name, [path.name], out)
+    sys.stdout.write(f"{out}\n")
