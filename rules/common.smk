@@ -14,7 +14,7 @@ from doubledraft import api_keys, escaping, provenance
 from doubledraft.traces.teacher import ask
 from doubledraft.traces.teacher import settings as teacher_settings
 from doubledraft.workflow import config as study
-from doubledraft.workflow import domains, failures, fingerprint, folder, locks, settings
+from doubledraft.workflow import failures, fingerprint, folder, locks, settings
 
 try:
     config = study.check_config(config, schema=f"{workflow.basedir}/config/schema.yaml", files=workflow.configfiles)
@@ -241,7 +241,7 @@ def sentence_encoder(wildcards):
 
 def routing_settings(wildcards):
     """Return the part of the config that the routing depends on, for its provenance."""
-    return domains.routing_settings(config)
+    return settings.routing_settings(config)
 
 
 def draft_model(wildcards):

@@ -27,7 +27,8 @@ MAY_IMPORT = {  # package: those that it may import besides itself, the root, wh
     "inference": {"models", "engine"},
     "training": {"models", "engine", "inference", "grading"},
     "evaluation": {"grading", "questions", "traces", "models", "engine", "inference"},
-    "report": {"grading", "questions", "traces", "models", "engine", "inference", "evaluation"},
+    "routing": {"grading", "questions", "traces", "models", "engine", "inference", "training", "evaluation"},
+    "report": {"grading", "questions", "traces", "models", "engine", "inference", "evaluation", "routing"},
 }
 PACKAGES = sorted({file.parent.relative_to(LIBRARY).parts[0] for file in INITS[1:]})
 

@@ -7,6 +7,9 @@ trace_audit       audit.json: what a set of traces is like
 training_summary  training.json: how an adapter was trained
 decoding_record   decoding.jsonl: what a decoding did, token by token
 provenance        what made a result, a part of all of them
+domain_manifest   manifest.json of a domain: source, licence, counts of its prompts
+router_file       router.json: what a router is, and which one is used
+routing_score     score.json: what choosing a draft for every prompt is worth
 json_file         reads and writes any of them
 schema            their JSON schemas, as docs/schemas/ has them
 table             rows as CSV

@@ -1,6 +1,7 @@
 """What Snakemake needs of the library; nothing here decides a result, and no rule's fingerprint reaches it.
 
 config       checks of a config beyond its schema
+domains      checks of the section `domains`
 folder       checks of a study's folder: whose it is, dates of its files
 settings     which part of a config a result depends on
 fingerprint  a hash of the code that a rule depends on

@@ -1,8 +1,6 @@
-"""Checks of the section `domains`, and the part of the config that its results depend on."""
+"""Checks of the section `domains` of a config: which keys of it go together."""
 
 from collections.abc import Iterator
-
-from doubledraft.workflow import settings
 
 COMMON_KEYS = {"source", "train", "validation", "test"}
 SOURCE_KEYS = {  # keys of a domain by source: needed, allowed
@@ -33,16 +31,3 @@ def problems(config: dict) -> Iterator[str]:
                 f"config key domains.routers.{name}.features is 'embedding', but domains.embedding is null: "
                 "expected the name of a sentence encoder on the hub, or its folder"
             )
-
-
-def routing_settings(config: dict) -> dict:
-    """Return the part of the config that the routing of a study depends on, for its provenance."""
-    models = config["models"]
-    return {
-        "study": config["study"],
-        "seed": config["seed"],
-        "target": settings.source_chain(models, models["target"]),
-        "draft": settings.source_chain(models, models["draft"]),
-        "dtype": models["dtype"],
-        "domains": config["domains"],
-    }

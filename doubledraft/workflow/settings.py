@@ -70,6 +70,19 @@ def trace_settings(config: dict, type: str, scenario: str, prompts: dict[str, st
     return {key: settings[key] for key in ("study", "seed", "scenario", "target", "teacher")} | {"type": made}
 
 
+def routing_settings(config: dict) -> dict:
+    """Return what drafts by domain, routers and their score depend on."""
+    models = config["models"]
+    return {
+        "study": config["study"],
+        "seed": config["seed"],
+        "target": source_chain(models, models["target"]),
+        "draft": source_chain(models, models["draft"]),
+        "dtype": models["dtype"],
+        "domains": config["domains"],
+    }
+
+
 def source_chain(models: dict, name: str) -> list[dict]:
     """Return the config entry of a model, then those of the models that it is pruned from, nearest first."""
     entry = models["sources"][name]
