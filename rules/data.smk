@@ -1,4 +1,4 @@
-"""Questions: needs the config only; makes the training and test questions of every scenario."""
+"""Questions: needs the config only; makes the questions of every scenario: to train on, to test with, to distil."""
 
 
 rule record_study:
@@ -33,3 +33,23 @@ rule fetch_questions:
         code=code("questions.fetch.fetch", packages=GRADING),
     script:
         "../scripts/fetch_questions.py"
+
+
+rule fetch_more_questions:
+    """Write the questions that the trained target answers for its draft, none of them a test question."""
+    input:
+        train="data/questions/{scenario}/train.jsonl",
+        test="data/questions/{scenario}/test.jsonl",
+        files=question_files,
+    output:
+        questions="data/questions/{scenario}/distill.jsonl",
+        manifest="data/questions/{scenario}/distill_manifest.json",
+    log:
+        "results/logs/fetch_more_questions_{scenario}.log",
+    params:
+        spec=question_spec,
+        count=config["distill"]["questions"],
+        seed=config["seed"],
+        code=code("questions.fetch.fetch_more", packages=GRADING),
+    script:
+        "../scripts/fetch_more_questions.py"

@@ -29,9 +29,9 @@ rule train_target:
 
 
 rule distill:
-    """Answer the training questions with the trained target, and keep the answers that finish and are right."""
+    """Answer the draft's questions with the trained target, and keep the answers that finish."""
     input:
-        questions="data/questions/{scenario}/train.jsonl",
+        questions="data/questions/{scenario}/distill.jsonl",
         model="results/{type}_{scenario}/distill_merged",
         prompt=prompt_file,
     output:
@@ -46,6 +46,8 @@ rule distill:
         progress="results/{type}_{scenario}/progress/distill.jsonl",
         concurrency=config["distill"]["concurrency"],
         max_tokens=lookup("types/{type}/max_tokens", within=config),
+        keep=config["distill"]["keep"],
+        min_yield=config["distill"]["min_yield"],
         shared=SHARED,
         code=code("training.distill.run", "inference.vllm_engine", packages=VLLM + GRADING),
     script:
@@ -56,7 +58,7 @@ rule train_draft:
     """Train the draft's adapter on the trained target's own answers."""
     input:
         distilled="results/{type}_{scenario}/distilled.jsonl",
-        questions="data/questions/{scenario}/train.jsonl",
+        questions="data/questions/{scenario}/distill.jsonl",
         model=f"data/models/{config['models']['draft']}",
         prompt=prompt_file,
         pair="results/pair.json",

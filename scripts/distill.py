@@ -1,4 +1,4 @@
-"""Answer the training questions with the trained target, and keep the answers that finish and are right."""
+"""Answer the draft's questions with the trained target, and keep the answers that finish."""
 
 from doubledraft.inference.job import Job
 from doubledraft.training import distill
@@ -23,4 +23,6 @@ if __name__ == "__main__":
         ),
         distilled=snakemake.output.distilled,
         run_out=snakemake.output.run,
+        keep=snakemake.params.keep,
+        min_yield=snakemake.params.min_yield,
     )

@@ -47,7 +47,7 @@ def test_config_reference_has_every_key():
     text = hooks.config_page()
     keys = re.findall(r"^ +(?!items)(\w+): .*description:", (ROOT / "config/schema.yaml").read_text(), re.MULTILINE)
     assert keys and not [key for key in keys if not re.search(rf"`(?:[\w.]+\.)?{key}`", text)]
-    assert "| `distill.concurrency` | integer, at least 1 | `64` | requests in flight |" in text
+    assert "| `distill.concurrency` | integer, at least 1 | `128` | requests in flight |" in text
 
 
 def test_command_reference_has_every_option(capsys):

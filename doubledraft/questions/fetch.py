@@ -8,6 +8,9 @@ as the source has it. The manifest holds every count and the origin of the rows.
 
 Generated questions are only checked to be disjoint. Both splits share the templates by design, and the generator keeps
 their numbers apart: every test question has near twins in train, and what is tested is new numbers.
+
+What the trained target answers for its draft to learn from (`fetch_more`) are further questions, in a file of their
+own, so that another number of them trains no target again.
 """
 
 import random
@@ -21,7 +24,7 @@ from doubledraft.questions import overlap, sources
 from doubledraft.questions.overlap import Overlap, normalise
 from doubledraft.questions.sources import Pool
 from doubledraft.questions.wordproblems import generate
-from doubledraft.records import Question, write_records
+from doubledraft.records import Question, read_records, write_records
 
 SPLITS = ("train", "test")
 
@@ -40,11 +43,7 @@ def fetch(
 
     Raise ValueError where a split has fewer questions than `spec` asks for and `spec` does not allow that.
     """
-    pools = {split: _read(spec, split, scenario, seed) for split in SPLITS}
-    parts = {split: _in_order(pools[split], spec, seed, split) for split in SPLITS}
-    twins = [] if spec["source"] == "generated" else overlap.find(parts["train"], parts["test"])
-    repeating = {twin.id for twin in twins}
-    parts["train"] = [question for question in parts["train"] if question.id not in repeating]
+    pools, parts, twins = _apart(spec, scenario, seed)
     taken = {split: parts[split][: spec[split]] for split in SPLITS}
     counts = {split: _counts(pools[split], spec[split], len(taken[split])) for split in SPLITS}
     counts["train"]["left_out"] |= _overlap_counts(twins)
@@ -57,8 +56,53 @@ def fetch(
     write_json(manifest_path, {"scenario": scenario, "source": spec["source"], "seed": seed, "splits": counts})
 
 
+def fetch_more(
+    *,
+    spec: Mapping[str, object],
+    count: int | None,
+    scenario: str,
+    seed: int,
+    train_path: str | Path,
+    test_path: str | Path,
+    out: str | Path,
+    manifest_path: str | Path,
+) -> None:
+    """Write the questions that the trained target answers for its draft, none of which repeats a test question.
+
+    `count` new ones where they are generated. Of a data set, up to `count` of its training questions, those first that
+    the target was not trained on. None takes the training questions.
+    """
+    train, test = read_records(train_path, Question), read_records(test_path, Question)
+    if count is None:
+        questions = train
+    elif spec["source"] == "generated":
+        questions = generate.generate_more(spec["difficulty"], len(train), count, seed, scenario)
+        check_disjoint(train, questions, scenario)
+    else:
+        _, parts, _ = _apart(spec, scenario, seed)
+        questions = (parts["train"][len(train) :] + train)[:count]
+    check_disjoint(questions, test, scenario)
+    known = {question.id for question in train}
+    counts = {"asked": count, "got": len(questions), "trained_on": sum(each.id in known for each in questions)}
+    log.info("%s: questions to answer for the draft: %s", scenario, counts)
+    write_records(out, questions)
+    write_json(manifest_path, {"scenario": scenario, "source": spec["source"], "seed": seed} | counts)
+
+
+def _apart(
+    spec: Mapping[str, object], scenario: str, seed: int
+) -> tuple[dict[str, Pool], dict[str, list[Question]], list[Overlap]]:
+    """Return what a source has: pools, the questions of each split in order, and those left out of train as twins."""
+    pools = {split: _read(spec, split, scenario, seed) for split in SPLITS}
+    parts = {split: _in_order(pools[split], spec, seed, split) for split in SPLITS}
+    twins = [] if spec["source"] == "generated" else overlap.find(parts["train"], parts["test"])
+    repeating = {twin.id for twin in twins}
+    parts["train"] = [question for question in parts["train"] if question.id not in repeating]
+    return pools, parts, twins
+
+
 def check_disjoint(train: Iterable[Question], test: Iterable[Question], scenario: str) -> None:
-    """Raise ValueError where a question is in both splits, case and punctuation aside."""
+    """Raise ValueError where a question is in both of two lists, case and punctuation aside."""
     held_out = {normalise(question.question) for question in test}
     both = [question for question in train if normalise(question.question) in held_out]
     if both:

@@ -1,11 +1,12 @@
-"""The distilled set: the trained target's own answers to the training questions, those that are finished and right.
+"""The distilled set: the trained target's own answers to questions, from which its draft learns.
 
 Answers are appended to a progress file as they come, so a rerun continues where the last one stopped. When all are
-there they are graded; wrong and unfinished ones are dropped and counted, so that the draft learns the target's correct
-answers.
+there, some are dropped and counted by reason. A draft has to propose what the target says, right or wrong, so every
+answer that finishes is worth learning from; `keep: right` takes those alone that are also right.
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,42 +14,50 @@ from doubledraft.grading import grader
 from doubledraft.inference import generate, resume
 from doubledraft.inference.job import Job
 from doubledraft.log import log
-from doubledraft.records import Generation, Question, Score, read_records, write_records
+from doubledraft.records import Generation, Question, read_records, write_records
 from doubledraft.summaries import json_file
 from doubledraft.summaries.run_file import RunFile
 
 
-def run(job: Job, distilled: str | Path, run_out: str | Path) -> None:
-    """Run `job`, whose outputs are the progress files; write the rows that are kept, and the run file with counts."""
+class DistillError(ValueError):
+    """A distilled set that is too small to learn from; the message names the counts and what to change."""
+
+
+def run(job: Job, distilled: str | Path, run_out: str | Path, *, keep: str, min_yield: float) -> None:
+    """Run `job`, whose outputs are the progress files; write the rows that are kept, and the run file with counts.
+
+    `keep` is "finished" or "right". Raise DistillError where no answer or less than the share `min_yield` is kept.
+    """
     generate.run(job)
     rows = read_records(job.out, Generation)
-    gold = {question.id: question.answer for question in read_records(job.questions, Question)}
-    kept, dropped = keep(rows, grader.score(rows, gold))
+    reasons = why_dropped(rows, read_records(job.questions, Question), keep)
+    kept = [row for row, reason in zip(rows, reasons, strict=True) if reason is None]
+    dropped = Counter(filter(None, reasons))
     log.info("kept %d of %d answers; dropped: %s", len(kept), len(rows), dict(dropped) or "none")
-    if not kept:
-        raise ValueError(f"{job.out}: none of {len(rows)} answers is right and finished: train the target better first")
+    if not kept or len(kept) < min_yield * len(rows):
+        raise DistillError(
+            f"{job.out}: {len(kept)} of {len(rows)} answers are {_WANTED[keep]}, less than distill.min_yield "
+            f"{min_yield:g}; dropped: {dict(dropped)}. Raise max_tokens of the type where answers are cut, train the "
+            "target longer, or lower distill.min_yield"
+        )
     answered = json_file.read(job.run_out, RunFile)
     write_records(distilled, kept)
-    json_file.write(run_out, replace(answered, kept=len(kept), dropped=dict(dropped)))
+    json_file.write(run_out, replace(answered, keep=keep, kept=len(kept), dropped=dict(dropped)))
     resume.remove(job.out)
     Path(job.run_out).unlink()
 
 
-def keep(rows: list[Generation], scores: list[Score]) -> tuple[list[Generation], Counter[str]]:
-    """Return the rows that finished with the right answer in the asked-for format, and count the others by reason."""
-    kept, dropped = [], Counter()
-    for row, score in zip(rows, scores, strict=True):
-        if reason := _reason(row, score):
-            dropped[reason] += 1
-        else:
-            kept.append(row)
-    return kept, dropped
+_WANTED = {"finished": "finished", "right": "finished and right"}
+_WRONG = {"equal": None, "different": "wrong answer", "undecided": "undecided answer"}  # by the grader's verdict
 
 
-def _reason(row: Generation, score: Score) -> str | None:
-    """Return why a row is not kept, None where it is."""
-    if row.finish_reason == "length":
-        return "truncated"
-    if score.strict is None:
-        return "no answer"
-    return {"equal": None, "different": "wrong answer", "undecided": "undecided answer"}[score.strict_verdict]
+def why_dropped(rows: Sequence[Generation], questions: Sequence[Question], keep: str) -> list[str | None]:
+    """Return for each row why it is not kept, None where it is; "right" grades the answers, "finished" does not."""
+    cut = ["truncated" if row.finish_reason == "length" else None for row in rows]
+    if keep == "finished":
+        return cut
+    scores = grader.score(rows, {question.id: question.answer for question in questions})
+    return [
+        reason or ("no answer" if score.strict is None else _WRONG[score.strict_verdict])
+        for reason, score in zip(cut, scores, strict=True)
+    ]

@@ -60,7 +60,7 @@ def build(folder: Path) -> Path:
             },
         },
         "train": {"target": train, "draft": train},
-        "distill": {"concurrency": 8},
+        "distill": {"questions": None, "concurrency": 8},
         "benchmark": {"engine": "native", "warmup": 1, "max_model_len": 256, "retimes": 0},
         "untrained": {"max_tokens": 40, "concurrency": 4},
     }

@@ -5,12 +5,13 @@ The rows are made up. The released GSM8K files are used where `shared/data` lies
 
 import json
 import logging
+import re
 from pathlib import Path
 
 import pytest
 
 from doubledraft.questions import fetch as questions
-from doubledraft.questions.overlap import Overlap
+from doubledraft.questions.overlap import Overlap, normalise
 from doubledraft.questions.wordproblems import generate
 from doubledraft.records import Question, read_records
 
@@ -195,3 +196,52 @@ def test_the_released_gsm8k_gives_all_but_three_near_repeats(tmp_path):
     assert found.counts["test"]["left_out"] == {}
     with pytest.raises(ValueError, match=r"'mine': 1320 test questions asked for, but its source \(gsm8k\) has 1319"):
         fetch(tmp_path, 17, source="gsm8k", path=path, train=7470, test=1320)
+
+
+def fetch_more(folder: Path, count: int | None, seed: int = 1, **spec: object) -> list[Question]:
+    """Return what the target answers for its draft, beside what `fetch` left in the folder."""
+    paths = {f"{split}_path": folder / f"{split}.jsonl" for split in ("train", "test")}
+    made = {"out": folder / "distill.jsonl", "manifest_path": folder / "distill_manifest.json"}
+    questions.fetch_more(spec=spec, count=count, scenario="mine", seed=seed, **paths, **made)
+    return read_records(folder / "distill.jsonl", Question)
+
+
+@pytest.mark.parametrize("difficulty", ["easy", "medium", "hard"])
+def test_more_generated_questions_share_no_text_and_no_numbers_with_train_or_test(tmp_path, difficulty):
+    spec = {"source": "generated", "difficulty": difficulty, "train": 40, "test": 12}
+    found = fetch(tmp_path, 3, **spec)
+    more = fetch_more(tmp_path, 600, 3, **spec)
+    keys = [normalise(question.question) for question in (*more, *found.train, *found.test)]
+    assert len(more) == 600 and len(set(keys)) == len(keys)
+    numbers = {key(question) for question in more}
+    assert not numbers & {key(question) for question in (*found.train, *found.test)}
+    assert fetch_more(tmp_path, 30, 3, **spec) == more[:30], "a larger count extends a smaller one"
+    assert fetch_more(tmp_path, 30, 4, **spec) != more[:30], "another seed gives others"
+
+
+def key(question: Question) -> tuple[str, ...]:
+    """Return what tells problems apart whatever their words: the template and the numbers in the solution."""
+    return (question.subject, *re.findall(r"-?\d+", f"{question.question} {question.steps}"), question.answer)
+
+
+def test_more_of_a_data_set_are_its_training_questions_the_unseen_ones_first(tmp_path):
+    path = write_rows(tmp_path / "own.jsonl", own_rows(30))
+    spec = {"source": "jsonl", "path": path, "train": 10, "test": 5}
+    found = fetch(tmp_path, **spec)
+    more = fetch_more(tmp_path, 100, **spec)
+    assert len(more) == 25 and more[15:] == found.train
+    assert not set(texts(more)) & set(texts(found.test))
+    assert fetch_more(tmp_path, 4, **spec) == more[:4]
+    counts = json.loads((tmp_path / "distill_manifest.json").read_text())
+    assert (counts["asked"], counts["got"], counts["trained_on"]) == (4, 4, 0)
+
+
+def test_without_a_number_the_target_answers_the_questions_that_it_was_trained_on(tmp_path):
+    found = fetch(tmp_path, source="jsonl", path=write_rows(tmp_path / "own.jsonl", own_rows(9)), train=5, test=2)
+    assert fetch_more(tmp_path, None, source="jsonl") == found.train
+
+
+def test_more_questions_than_the_templates_can_ask_are_an_error(tmp_path):
+    fetch(tmp_path, source="generated", difficulty="hard", train=12, test=12)
+    with pytest.raises(ValueError, match=r"20000 more questions asked for, but difficulty 'hard' has \d+ beside 12"):
+        fetch_more(tmp_path, 20000, source="generated", difficulty="hard")

@@ -14,6 +14,7 @@ pytestmark = pytest.mark.slow
 GRID = {
     "record_study": 1,
     "fetch_questions": 3,
+    "fetch_more_questions": 3,
     "write_cot": 3,
     "summarize_cod": 3,
     "audit_traces": 6,

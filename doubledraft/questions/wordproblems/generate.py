@@ -5,13 +5,17 @@ smaller one. Every round uses each template once, in an order of its own. The nu
 between the splits by a hash that ignores their order, one bucket of five being test: a template is never tested with
 numbers that it was trained with, not even in another order. A tuple is used at most once per split, which limits the
 number of questions (`capacity`).
+
+`generate_more` goes on where the training questions end: its numbers are none of theirs and none of the test set's.
 """
 
 import hashlib
 import random
+from collections.abc import Iterator
+from itertools import count, islice
 
 from doubledraft.questions.wordproblems import easy, hard, medium
-from doubledraft.questions.wordproblems.parts import Template
+from doubledraft.questions.wordproblems.parts import Problem, Template
 from doubledraft.records import Question
 
 TEMPLATES = {
@@ -40,19 +44,65 @@ def generate(difficulty: str, split: str, count: int, seed: int, scenario: str) 
         kind = order[place]
         words = random.Random(f"{seed} {kind.name} {split} {turn}")
         problem = kind.write(words, *numbers[kind.name][turn])
-        questions.append(
-            Question(
-                id=f"{scenario}-{split}-{index + 1:04d}",
-                scenario=scenario,
-                split=split,
-                question=words.choice(problem.texts),
-                answer=problem.answer,
-                steps=problem.steps,
-                level=difficulty,
-                subject=kind.name,
-            )
-        )
+        id = f"{scenario}-{split}-{index + 1:04d}"
+        questions.append(_question(id, scenario, split, difficulty, kind, words.choice(problem.texts), problem))
     return questions
+
+
+def generate_more(difficulty: str, trained: int, wanted: int, seed: int, scenario: str) -> list[Question]:
+    """Return `wanted` questions with other numbers than the test set and the first `trained` training questions have.
+
+    Every round asks each template that has another text left, in an order of its own. Raise ValueError where there are
+    fewer.
+    """
+    templates = _templates(difficulty)
+    turns = -(-trained // len(templates))  # whose numbers the training questions have
+    problems = {kind: _problems(kind, _shuffled(kind, "train", seed)[turns:], seed) for kind in templates}
+    found: list[tuple[Template, str, Problem]] = []
+    while len(found) < wanted:
+        order = random.Random(f"{seed} {difficulty} more {len(found)}").sample(templates, len(templates))
+        turn = [(kind, *problem) for kind in order for problem in islice(problems[kind], 1)]
+        if not turn:
+            raise ValueError(
+                f"scenario {scenario!r}: {wanted} more questions asked for, but difficulty {difficulty!r} has "
+                f"{len(found)} beside {trained} training questions; lower distill.questions or the scenario's `train`"
+            )
+        found += turn
+    return [
+        _question(f"{scenario}-more-{number:04d}", scenario, "train", difficulty, *each)
+        for number, each in enumerate(found[:wanted], start=1)
+    ]
+
+
+def _problems(kind: Template, numbers: list[tuple[int, ...]], seed: int) -> Iterator[tuple[str, Problem]]:
+    """Yield every text of a template once: one for each of its numbers, then again until that gives nothing new."""
+    seen: set[str] = set()
+    for turn in count():
+        before = len(seen)
+        for values in numbers:
+            words = random.Random(f"{seed} {kind.name} more {values} {turn}")
+            problem = kind.write(words, *values)
+            text = words.choice(problem.texts)
+            if text not in seen:
+                seen.add(text)
+                yield text, problem
+        if len(seen) == before:
+            return
+
+
+def _question(
+    id: str, scenario: str, split: str, difficulty: str, kind: Template, text: str, problem: Problem
+) -> Question:
+    return Question(
+        id=id,
+        scenario=scenario,
+        split=split,
+        question=text,
+        answer=problem.answer,
+        steps=problem.steps,
+        level=difficulty,
+        subject=kind.name,
+    )
 
 
 def capacity(difficulty: str, split: str) -> int:
