@@ -16,7 +16,7 @@ rule write_prompts:
     resources:
         gpu=1,
     params:
-        count=written_prompts,
+        wanted=written_prompts,
         concurrency=config["domains"]["concurrency"],
         dtype=config["models"]["dtype"],
         seed=config["seed"],

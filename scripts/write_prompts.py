@@ -9,7 +9,7 @@ if __name__ == "__main__":
     take_gpus(snakemake.resources.gpu)
     self_prompt.write(
         snakemake.input.model,
-        snakemake.params.count,
+        snakemake.params.wanted,
         snakemake.output.prompts,
         seed=snakemake.params.seed,
         dtype=snakemake.params.dtype,
