@@ -48,7 +48,7 @@ rule fetch_more_questions:
         "results/logs/fetch_more_questions_{scenario}.log",
     params:
         spec=question_spec,
-        count=config["distill"]["questions"],
+        wanted=config["distill"]["questions"],
         seed=config["seed"],
         code=code("questions.fetch.fetch_more", packages=GRADING),
     script:

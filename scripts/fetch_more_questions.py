@@ -7,7 +7,7 @@ if __name__ == "__main__":
     log_to(snakemake.log[0])
     fetch.fetch_more(
         spec=snakemake.params.spec,
-        count=snakemake.params.count,
+        count=snakemake.params.wanted,
         scenario=snakemake.wildcards.scenario,
         seed=snakemake.params.seed,
         train_path=snakemake.input.train,
