@@ -40,9 +40,19 @@ def points_text(interval: Interval | None) -> str:
     """Return a difference of shares in percentage points, with its interval and n in brackets."""
     if interval is None:
         return MISSING
+    if interval.low is None or interval.high is None:
+        return f"{100 * interval.value:+.0f} points (no interval, n {interval.n})".replace("-", "−")
     ends = (interval.value, interval.low, interval.high)
-    value, low, high = (f"{round(100 * end):+d}".replace("-", "−") for end in ends)
+    digits = 1 if interval.n >= FINE else 0
+    value, low, high = (f"{round(100 * end, digits) + 0:+.{digits}f}".replace("-", "−") for end in ends)
     return f"{value} points ({low} to {high}, n {interval.n})"
+
+
+def p_text(value: float | None) -> str:
+    """Return a p-value, which says little beyond three digits."""
+    if value is None:
+        return "no test: nothing differs"
+    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
 
 
 def _percent(value: float, n: int) -> str:

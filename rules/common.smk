@@ -253,6 +253,12 @@ def questions_to_choose_layers(wildcards):
     return collect("data/questions/{scenario}/train.jsonl", scenario=SCENARIOS) if several else []
 
 
+def draft_start(wildcards):
+    """Return the weights that a draft's training begins from, where those are not the draft's base model."""
+    cell = f"results/{wildcards.type}_{wildcards.scenario}"
+    return f"{cell}/draft_start" if config["train"]["draft"]["start"] == "merged" else []
+
+
 def draft_model(wildcards):
     """Return the merged draft of a cell; nothing where no draft model is timed."""
     if not settings.needs_draft(config):

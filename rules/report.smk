@@ -6,6 +6,8 @@ rule report:
     input:
         metrics=report_metrics,
         asked=report_asked,
+        distilled=report_distilled,
+        checks=report_checks,
     output:
         table=report("results/report/table.csv", caption="../report/table.rst", category="Report"),
         markdown="results/report/report.md",
@@ -23,6 +25,9 @@ rule report:
         expected=cell_hashes,
         missing=missing_cells,
         study=config["study"],
+        margin=config["report"]["accuracy_margin"],
+        price=config["report"]["price_per_hour"],
+        links=report_links,
         code=code(
             "report.build.build",
             files=["templates/report.*", "templates/words.j2", "report/published.json"],

@@ -8,6 +8,11 @@ if __name__ == "__main__":
     build.build(
         metrics=snakemake.input.metrics,
         asked=snakemake.input.asked,
+        distilled=snakemake.input.distilled,
+        checks=snakemake.input.checks,
+        links=snakemake.params.links,
+        margin=snakemake.params.margin,
+        price=snakemake.params.price,
         expected=snakemake.params.expected,
         study=snakemake.params.study,
         missing=snakemake.params.missing,

@@ -11,13 +11,12 @@ read the prompt, so its drafts would begin one token earlier and it would need o
 prompt with the answer's first token, and one pass is added for it: then all engines draft at the same positions.
 """
 
-import json
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import fields, replace
+from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from doubledraft import machine, provenance
-from doubledraft.files import write_json
+from doubledraft import machine
 from doubledraft.inference import generate
 from doubledraft.inference.hugging_face import HuggingFacePair
 from doubledraft.inference.job import Asked, Job
@@ -25,8 +24,16 @@ from doubledraft.inference.tokenizing import stop_ids
 from doubledraft.log import log
 from doubledraft.models.inspect import load_tokenizer
 from doubledraft.records import Generation, first_difference, read_records
-from doubledraft.stats import as_json, wilson
+from doubledraft.stats import wilson
 from doubledraft.summaries import json_file
+from doubledraft.summaries.cross_check import (
+    AnswerDifference,
+    CheckedEngine,
+    CrossCheck,
+    EngineAgreement,
+    EngineComparison,
+)
+from doubledraft.summaries.provenance import recorded
 from doubledraft.summaries.run_file import RunFile
 
 TOLERANCE = 0.02  # relative, between the engines with the most and the fewest tokens per step
@@ -37,22 +44,16 @@ DEFINITION = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """An answer that differs from that of the target alone."""
-
-    id: str
-    position: int  # of the first token that differs, from 0
-    expected: int | None  # token id of the target alone; None where its answer has ended
-    found: int | None
-    top2_gap: float | None  # log-probability gap of the target's two best tokens there; None where an answer has ended
-    verdict: str  # "tie" where these two tokens are the target's two best and nearly equal, else "bug"
+class DisagreementError(ValueError):
+    """Engines that do not agree; the message says in what, and names the file with the details."""
 
 
 def run(job: Job, settings: Mapping[str, object], out: str) -> None:
     """Let three engines answer the questions of a job, whatever its own engine and outputs, and write the comparison.
 
-    `settings` is the part of the config that the cell depends on, for the provenance.
+    `settings` is the part of the config that the cell depends on, for the provenance. Where an answer is a bug, or the
+    engines' tokens per step are further apart than TOLERANCE, the comparison is written to a file of its own beside
+    `out`, which Snakemake does not delete with the output of a failed job, and DisagreementError is raised.
     """
     tokenizer = load_tokenizer(job.model)
     asked = generate.ask(job, tokenizer)
@@ -65,10 +66,34 @@ def run(job: Job, settings: Mapping[str, object], out: str) -> None:
     engines[peer.name] = [
         _assisted(peer, job, question, ids[0], stops) for question, ids in zip(asked, alone, strict=True)
     ]
-    found = compare(asked, alone, engines, peer.best_two)
-    log.info("%s", json.dumps({key: found[key] for key in ("identical", "ties", "bugs", "tokens_per_step")}))
-    used = {key: getattr(job, key) for key in ("dtype", "draft_length", "max_tokens", "model", "draft")}
-    write_json(out, {"n": len(asked), "settings": used, **found, "provenance": provenance.provenance(settings)})
+    compared = compare(asked, alone, engines, peer.best_two)
+    found = CrossCheck(
+        **{field.name: getattr(compared, field.name) for field in fields(compared)},
+        n=len(asked),
+        settings={key: getattr(job, key) for key in ("dtype", "draft_length", "max_tokens", "model", "draft")},
+        provenance=recorded(settings),
+    )
+    write(found, Path(out))
+
+
+def write(found: CrossCheck, out: Path) -> None:
+    """Write a comparison, to `out` where the engines agree; else to failed_path(out), and raise DisagreementError."""
+    spread = f"{100 * found.tokens_per_step.spread:.2f} %"
+    log.info("%d questions: %d ties, %d bugs, tokens per step %s apart", found.n, found.ties, found.bugs, spread)
+    if found.tokens_per_step.agree and not found.bugs:
+        json_file.write(out, found)
+        failed_path(out).unlink(missing_ok=True)
+        return
+    json_file.write(failed_path(out), found)
+    raise DisagreementError(
+        f"{failed_path(out)}: {found.bugs} answers differ from those of the target alone in more than a tie, and tokens "
+        f"per step are {spread} apart, where {100 * TOLERANCE:g} % is allowed; the file names questions and positions"
+    )
+
+
+def failed_path(out: Path) -> Path:
+    """Return where a comparison is kept that failed its job."""
+    return out.with_name(f"{out.stem}_failed.json")
 
 
 def _answered(job: Job, folder: str) -> tuple[str, list[Generation]]:
@@ -116,50 +141,56 @@ def compare(
     alone: Sequence[list[int]],
     engines: Mapping[str, Sequence[Generation]],
     best_two: Callable[[Sequence[int]], list[tuple[int, float]]],
-) -> dict[str, object]:
+) -> EngineComparison:
     """Compare every engine's answers with those of the target alone, and the engines' tokens per step.
 
     `best_two` returns the target's two best next tokens after some token ids, each with its log-probability up to one
     constant.
     """
     found = {name: _compared(asked, alone, rows, best_two) for name, rows in engines.items()}
-    rates = [engine["tokens_per_step"] for engine in found.values()]
+    rates = [engine.tokens_per_step for engine in found.values()]
     spread = max(rates) / min(rates) - 1
-    verdicts = [difference["verdict"] for engine in found.values() for difference in engine["differences"]]
-    return {
-        "identical": not verdicts,
-        "ties": verdicts.count("tie"),
-        "bugs": verdicts.count("bug"),
-        "tokens_per_step": {
-            "definition": DEFINITION,
-            "spread": spread,
-            "tolerance": TOLERANCE,
-            "agree": spread <= TOLERANCE,
-        },
-        "engines": found,
-    }
+    verdicts = [difference.verdict for engine in found.values() for difference in engine.differences]
+    return EngineComparison(
+        identical=not verdicts,
+        ties=verdicts.count("tie"),
+        bugs=verdicts.count("bug"),
+        tokens_per_step=EngineAgreement(
+            definition=DEFINITION, spread=spread, tolerance=TOLERANCE, agree=spread <= TOLERANCE
+        ),
+        engines=found,
+    )
 
 
-def _compared(asked, alone, rows: Sequence[Generation], best_two) -> dict[str, object]:
+def _compared(asked, alone, rows: Sequence[Generation], best_two) -> CheckedEngine:
     differences = []
     for question, expected, row in zip(asked, alone, rows, strict=True):
         position = first_difference(expected, row.token_ids)
         if position is not None:
             differences.append(_difference(question, expected, row.token_ids, position, best_two))
     emitted, steps = sum(len(row.token_ids) for row in rows), sum(row.steps for row in rows)
-    return {
-        "emitted": emitted,
-        "steps": steps,
-        "tokens_per_step": emitted / steps,
-        "identical_rate": as_json(wilson(len(rows) - len(differences), len(rows))),
-        "differences": [asdict(difference) for difference in differences],
-    }
+    return CheckedEngine(
+        emitted=emitted,
+        steps=steps,
+        tokens_per_step=emitted / steps,
+        identical_rate=wilson(len(rows) - len(differences), len(rows)),
+        differences=differences,
+    )
 
 
-def _difference(question: Asked, expected: list[int], found: list[int], position: int, best_two) -> Difference:
+def _difference(question: Asked, expected: list[int], found: list[int], position: int, best_two) -> AnswerDifference:
     one, other = (ids[position] if position < len(ids) else None for ids in (expected, found))
     if None in (one, other):
-        return Difference(question.id, position, one, other, None, "bug")
+        return AnswerDifference(
+            id=question.id, position=position, expected=one, found=other, top2_gap=None, verdict="bug"
+        )
     (best, first), (second, last) = best_two([*question.token_ids, *expected[:position]])
     tie = {best, second} == {one, other} and first - last <= TIE
-    return Difference(question.id, position, one, other, first - last, "tie" if tie else "bug")
+    return AnswerDifference(
+        id=question.id,
+        position=position,
+        expected=one,
+        found=other,
+        top2_gap=first - last,
+        verdict="tie" if tie else "bug",
+    )

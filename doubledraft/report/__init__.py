@@ -1,12 +1,16 @@
 """The study's results for readers.
 
-build     table, pages and figures
-tables    the table, and a cell's metrics read for it
-findings  what compares cells
-figures   drawings of the report
+build         table, pages and figures
+answer        the study's hypotheses, judged
+pairs         accuracies compared question by question
+findings      what compares cells
+tables        the table, and a cell's metrics read for it
+page          parts of a page
+sections/     what each section of the page shows
+figures       drawings of the report
 viewer        the page of decoding records, token by token
 vllm_answers  answers of vLLM's server as decoding records
-card      the model card of a draft adapter
-hub       uploads adapter and card
+card          the model card of a draft adapter
+hub           uploads adapter and card
 experiments_page  the page of `doubledraft benchmark`
 """

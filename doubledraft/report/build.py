@@ -1,28 +1,31 @@
 """The report: one table, one page in Markdown and one in HTML, and the figures, from the metrics that exist.
 
-The page first answers the study's question, in sentences computed from the metrics; then come tables, figures, how to
-read them, and the published study beside ours. What is missing is named with the reason and the log to read. The HTML
-page is one file: figures are inside, nothing is loaded from elsewhere, no script runs, and all text is escaped.
+The first screen judges the study's hypotheses and has the main table, both computed from the metrics; then come
+sections, figures, how to read them, and the published study beside ours. What is missing is named with the reason and
+the log to read. The HTML page is one file: figures are inside, nothing is loaded from elsewhere, no script runs, and
+all text is escaped.
 """
 
 import json
-import re
+import os
 from collections.abc import Mapping, Sequence
-from html import escape
 from pathlib import Path
+from urllib.parse import quote
 
-from doubledraft import number_text, pages, plotting
+from doubledraft import pages
 from doubledraft.charts import Dot, dots_figure
 from doubledraft.files import whole_directory, whole_file
 from doubledraft.log import log
-from doubledraft.report import findings, tables
+from doubledraft.report import answer, findings, page, tables
 from doubledraft.report.figures import positions_figure, tradeoff_figure
+from doubledraft.report.sections import answers, drafts, overview, published, speed
 from doubledraft.report.tables import Quantities, Row
 from doubledraft.stats import Interval
+from doubledraft.summaries.cross_check import CrossCheck
 from doubledraft.summaries.provenance import CellProvenance
+from doubledraft.summaries.run_file import RunFile
 from doubledraft.summaries.table import write_csv
 
-HERE = Path(__file__).parent
 CAPTIONS = {  # figure file: what it shows; its n is written below it
     "speedup.svg": "Speedup: wall time without the draft / with it, same questions, same order, same concurrency. "
     "Right of the dashed line is faster. Diamonds: the cost model's prediction from measured step times.",
@@ -34,22 +37,19 @@ CAPTIONS = {  # figure file: what it shows; its n is written below it
     "tokens.svg": "Tokens per answer, without speculation. Hollow markers are the base model.",
 }
 
-FILTERS = {  # how the pages write numbers
-    "share": number_text.share_text,
-    "number": number_text.number_text,
-    "range": number_text.range_text,
-    "quantity": number_text.quantity_text,
-    "points": number_text.points_text,
-}
-
 
 def build(
     *,
     metrics: Sequence[str | Path],
     asked: Sequence[str | Path],
+    distilled: Sequence[str | Path],
+    checks: Sequence[str | Path],
+    links: Mapping[str, str | Path],
     expected: Mapping[str, str],
     study: str,
     missing: Mapping[str, str],
+    margin: float,
+    price: float | None,
     table: str | Path,
     markdown: str | Path,
     html: str | Path,
@@ -57,50 +57,82 @@ def build(
 ) -> None:
     """Write table.csv, report.md, report.html and the folder of figures.
 
-    `metrics` are the existing metrics.json files, with their generations beside them. `expected` maps all cells of the
-    study, in order, to the hash of their present settings; metrics of other settings count as missing. `missing` maps
-    cells without metrics to the reason. `asked` are files {type}/{scenario}/asked.json, with what a teacher was asked
-    for traces. Raise ReportError naming a bad file.
+    `metrics` are the existing metrics.json files, with generations, samples and timing beside them. `expected` maps all
+    cells of the study, in order, to the hash of their present settings; metrics of other settings count as missing.
+    `missing` maps cells without metrics to the reason. Beside them, where they exist: `asked`, files
+    {type}/{scenario}/asked.json with what a teacher was asked for traces; `distilled` and `checks`, files
+    {cell}/distilled_run.json and {cell}/cross_check.json; `links`, other pages by their title. `margin` is the largest
+    difference of accuracy that counts as none, `price` that of an hour of the machine. Raise ReportError naming a bad
+    file.
     """
     rows, old = _current(tables.read_rows(metrics, list(expected)), expected)
     missing = {**missing, **old}
     for cell, reason in missing.items():
         log.warning("%s is not measured: %s", cell, reason)
-    compared = findings.gains(rows)
-    write_csv(table, [tables.columns(row, _comparisons(row, rows, compared)) for row in rows])
+    compared = findings.compared_cells(rows)
+    gains = [findings.gain(*cells) for cells in compared]
+    write_csv(table, [tables.columns(row, _comparisons(row, rows, gains)) for row in rows])
     with whole_directory(figures) as folder:
         _draw(rows, folder)
-        images = {name: inline(folder / name, caption) for name, caption in CAPTIONS.items()}
-    page = _shown(rows, compared) | {
+        images = {name: page.inline(folder / name, caption) for name, caption in CAPTIONS.items()}
+    judged = answer.judge(rows, gains, margin)
+    changes = [change for cells in compared if (change := findings.draft_change(*cells))]
+    theirs = published.read()
+    tests = [test for one in judged for test in one.tests]
+    shown = {
         "study": tables.visible(study),
-        "expected": len(expected),
+        "measured": (len(expected) - len(missing), len(expected)),
+        "judged": judged if rows else [],
+        "sentences": _sentences(rows, changes, theirs),
+        "main": overview.main_table(rows),
         "missing": tables.visible(list(map(list, missing.items()))),
-        "costs": costs(asked),
+        "fewer": tables.fewer_questions(rows),
+        "sections": [
+            section
+            for section in (
+                overview.styles(gains, changes),
+                overview.accuracy_tests(tests, margin),
+                speed.speed(drafted(rows)),
+                drafts.drafts(drafted(rows)),
+                drafts.differences(drafted(rows)),
+                answers.answers(rows),
+                drafts.training_rows({_cell(path): tables.read(Path(path), RunFile) for path in distilled}),
+                answers.correct_answers(rows, price),
+                answers.teacher(costs(asked)),
+                overview.cross_checks({_cell(path): tables.read(Path(path), CrossCheck) for path in checks}),
+                overview.elsewhere(_relative(links, Path(html).parent)),
+            )
+            if not section.empty
+        ],
+        "published": published.beside_ours(theirs, rows, gains),
+        "provenance": made_by(rows),
+        "captions": CAPTIONS if rows else {},
         "images": images,
         "folder": Path(figures).name,
     }
     for path, template in ((markdown, "report.md.j2"), (html, "report.html.j2")):
         with whole_file(path) as file:
-            file.write(pages.render(template, page, **FILTERS))
+            file.write(pages.render(template, shown))
     log.info("report: %d of %d cells", len(expected) - len(missing), len(expected))
 
 
-def _shown(rows: Sequence[Row], compared: Sequence[findings.Gain]) -> dict[str, object]:
-    """Return what both pages show of the rows."""
-    return {
-        "rows": rows,
-        "drafted": drafted(rows),
-        "fewer": tables.fewer_questions(rows),
-        "breakdowns": tables.breakdowns(rows),
-        "small": tables.SMALL,
-        "conclusions": findings.conclusions(rows, compared),
-        "gains": compared,
-        "published": json.loads((HERE / "published.json").read_text(encoding="utf-8")),
-        "ours": {(row.scenario, row.type): row for row in rows if row.trained},
-        "together": {(gain.scenario, gain.type): gain for gain in compared},
-        "provenance": made_by(rows),
-        "captions": CAPTIONS,
-    }
+def _sentences(rows: Sequence[Row], changes: Sequence[findings.DraftChange], theirs: Mapping) -> list[str]:
+    """Return what the answer says below the hypotheses."""
+    if not rows:
+        return ["Nothing is measured yet, so there is nothing to conclude."]
+    types = dict.fromkeys(change.type for change in changes) or [None]
+    pooled = [findings.over_all([change for change in changes if change.type == type]) for type in types]
+    found = [findings.drafts_sentence(change, theirs["rows"]) for change in pooled]
+    return [*found, *filter(None, [findings.cut(rows)])]
+
+
+def _cell(path: str | Path) -> str:
+    return Path(path).parent.name
+
+
+def _relative(links: Mapping[str, str | Path], folder: Path) -> dict[str, str]:
+    """Return links by title, relative to the page's folder, as they stand in an address."""
+    return {title: quote(os.path.relpath(path, folder)) for title, path in links.items()}
 
 
 def _current(rows: Sequence[Row], expected: Mapping[str, str]) -> tuple[list[Row], dict[str, str]]:
@@ -121,17 +153,18 @@ def costs(asked: Sequence[str | Path]) -> list[tuple[str, dict]]:
     return [(name, entry) for name, entry in found if entry["rounds"]]
 
 
-def _comparisons(row: Row, rows: Sequence[Row], compared: Sequence[findings.Gain]) -> Quantities:
+def _comparisons(row: Row, rows: Sequence[Row], gains: Sequence[findings.Gain]) -> Quantities:
     """Return the quantities of table.csv that compare a trained row with CoT and with the base model."""
     if not row.trained:
         return {}
-    gain = next((gain for gain in compared if (gain.scenario, gain.type) == (row.scenario, row.type)), None)
+    gain = next((gain for gain in gains if (gain.scenario, gain.type) == (row.scenario, row.type)), None)
+    lift = findings.lift(row, rows)
     return {
         "combined_gain": gain and gain.combined,
         "brevity_gain": gain and gain.brevity,
         "tokens_of_cot": gain and gain.tokens,
-        "accuracy_change": gain and gain.accuracy,
-        "lift_over_untrained": findings.lift(row, rows),
+        "accuracy_change": gain and gain.accuracy and gain.accuracy.difference,
+        "lift_over_untrained": lift and lift.difference,
     }
 
 
@@ -169,25 +202,6 @@ def _draw(rows: Sequence[Row], folder: Path) -> None:
         folder / "tokens.svg",
         quantity="tokens per answer (mean)",
     )
-
-
-def inline(path: Path, caption: str) -> str:
-    """Return an SVG figure for use inside a page: ids of its own, no comments, the page's colours for ink and paper."""
-    svg = path.read_text(encoding="utf-8")
-    svg = re.sub(r"<!--.*?-->|<\?xml.*?\?>|<!DOCTYPE.*?>|<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r'(\bid="|"#|url\(#)', rf"\g<1>{path.stem}-", svg)
-    svg = re.sub(
-        r'<svg [^>]*?viewBox="([^"]*)"[^>]*>', r'<svg viewBox="\1" role="img" aria-label="LABEL">', svg, count=1
-    )
-    svg = svg.replace("LABEL", escape(caption), 1)
-    for colour, name in (
-        (plotting.INK, "ink"),
-        (plotting.GRID, "grid"),
-        (plotting.PAPER, "paper"),
-        (plotting.COLOURS[0], "blue"),
-    ):
-        svg = svg.replace(colour, f"var(--{name})")
-    return svg.strip()
 
 
 def made_by(rows: Sequence[Row]) -> list[tuple[str, list[tuple[str, list[str]]]]]:

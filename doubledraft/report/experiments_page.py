@@ -13,7 +13,7 @@ from doubledraft.evaluation.interleave import BASELINE
 from doubledraft.files import whole_file
 from doubledraft.plotting import COLOURS, canvas, note
 from doubledraft.records import from_json
-from doubledraft.report.build import inline
+from doubledraft.report.page import inline
 from doubledraft.stats import Interval, Percentiles
 
 TITLES = {  # experiment: its heading, and what it shows

@@ -1,24 +1,30 @@
-"""What the cells say together: the gain of both ideas at once, what each gives, and the sentences of the answer.
+"""What compares cells of one scenario: the gain of both ideas at once, and how one type's drafts differ from another's.
 
-Only cells of one scenario are compared. Runs over the same questions in the same batches are paired and resampled
-together; shares are compared as if independent, which for paired answers gives the wider, safer interval. Every number
-in a sentence was computed from the rows.
+Runs over the same questions in the same batches are paired and resampled together; accuracies are paired by question.
+Cells that were measured unlike are not compared, and the log says in what they differ.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from doubledraft.evaluation.interleave import BASELINE, SPECULATIVE
 from doubledraft.evaluation.runs import batch_seconds
 from doubledraft.log import log
 from doubledraft.number_text import number_text, points_text, quantity_text, share_text
 from doubledraft.records import Generation, read_records
+from doubledraft.report import pairs
+from doubledraft.report.pairs import PairedAccuracy
 from doubledraft.report.tables import Row
-from doubledraft.stats import Interval, ratio_interval
-
-NO_GAIN = (
-    "The combined gain is not measured yet: that takes a CoT cell and a cell of a shorter type, of one scenario, "
-    "measured alike (where they were not, the log of the report names what differs)."
+from doubledraft.stats import (
+    Interval,
+    block_ratio_change_interval,
+    geometric_mean,
+    ratio_change_interval,
+    ratio_interval,
 )
+from doubledraft.summaries import json_file
+from doubledraft.summaries.timing_file import TimingFile
+
 Rows = list[Generation]
 
 
@@ -32,14 +38,49 @@ class Gain:
     brevity: Interval  # wall time of CoT / of the short type, both without speculation
     speculation: Interval  # wall time of the short type without speculation / with it
     tokens: Interval  # tokens of the short type / of CoT, both without speculation
-    accuracy: Interval | None  # strict accuracy of the short type - of CoT
+    lengths: tuple[list[int], list[int]] | None  # tokens of each answer, of the short type and of CoT
+    accuracy: PairedAccuracy | None  # strict, of the short type - of CoT, without speculation
 
 
-def gains(rows: Sequence[Row]) -> list[Gain]:
-    """Compare every other trained type with CoT, scenario by scenario, where both answered the same questions alike."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DraftChange:
+    """How drafts of a short type differ from those of CoT."""
+
+    scenario: str  # or "all"
+    type: str
+    accepted: tuple[list[int], list[int], list[int], list[int]]  # of each question: CoT's accepted, drafted; the type's
+    emitted: tuple[list[int], list[int], list[int], list[int]]  # CoT's emitted tokens, steps; the type's
+    speedup: Interval  # of the short type / of CoT
+    seed: int
+
+    @property
+    def acceptance(self) -> Interval | None:
+        """Acceptance rate of the type - of CoT, paired by question."""
+        return ratio_change_interval(self.accepted[:2], self.accepted[2:], self.seed)
+
+    @property
+    def tokens_per_step(self) -> Interval | None:
+        """Tokens per step of the type - of CoT, paired by question."""
+        return ratio_change_interval(self.emitted[:2], self.emitted[2:], self.seed)
+
+    def rates(self) -> tuple[float, float]:
+        """Return the acceptance rates of CoT and of the type."""
+        return _ratio(*self.accepted[:2]), _ratio(*self.accepted[2:])
+
+    def steps(self) -> tuple[float, float]:
+        """Return the tokens per step of CoT and of the type."""
+        return _ratio(*self.emitted[:2]), _ratio(*self.emitted[2:])
+
+
+def _ratio(above: Sequence[float], below: Sequence[float]) -> float:
+    return sum(above) / sum(below)
+
+
+def compared_cells(rows: Sequence[Row]) -> list[tuple[Row, Row]]:
+    """Return (CoT, other trained type) of every scenario where both were timed with a draft and measured alike."""
     trained = {(row.scenario, row.type): row for row in rows if row.trained and row.metrics.speculation}
-    pairs = [(trained.get((scenario, "cot")), row) for (scenario, type), row in trained.items() if type != "cot"]
-    return [_gain(cot, short) for cot, short in pairs if cot and _comparable(cot, short)]
+    found = [(trained.get((scenario, "cot")), row) for (scenario, type), row in trained.items() if type != "cot"]
+    return [(cot, short) for cot, short in found if cot and _comparable(cot, short)]
 
 
 def _comparable(cot: Row, short: Row) -> bool:
@@ -66,9 +107,10 @@ def _conditions(row: Row) -> dict[str, object]:
     }
 
 
-def _gain(cot: Row, short: Row) -> Gain:
+def gain(cot: Row, short: Row) -> Gain:
+    """Compare a short type with CoT."""
     long, brief, drafted = cot.metrics.baseline, short.metrics.baseline, short.metrics.speculative
-    runs, seed = _paired_rows(cot, short), short.metrics.provenance.seed
+    runs, seed = _paired_rows([(cot, BASELINE), (short, BASELINE), (short, SPECULATIVE)]), _seed(short)
 
     def ratio(above: int, below: int, values: Callable[[Rows], Sequence[float]], total: float) -> Interval:
         measured = ratio_interval(values(runs[above]), values(runs[below]), seed) if runs else None
@@ -81,23 +123,29 @@ def _gain(cot: Row, short: Row) -> Gain:
         brevity=ratio(0, 1, batch_seconds, long.wall_seconds / brief.wall_seconds),
         speculation=short.metrics.speedup,
         tokens=ratio(1, 0, _lengths, brief.tokens.total / long.tokens.total),
-        accuracy=difference(brief.accuracy.strict, long.accuracy.strict),
+        lengths=(_lengths(runs[1]), _lengths(runs[0])) if runs else None,
+        accuracy=pairs.paired(
+            short, f"{short.type} − cot, strict", *(pairs.verdicts(row, BASELINE) for row in (cot, short))
+        ),
     )
 
 
-def _paired_rows(cot: Row, short: Row) -> list[Rows] | None:
-    """Read the generations beside both metrics files, which alone can be paired; None where they are gone."""
-    paths = [
-        cot.path.with_name("baseline.jsonl"),
-        *(short.path.with_name(f"{mode}.jsonl") for mode in ("baseline", "speculative")),
-    ]
-    without = f"{cot.cell} and {short.cell}: ratios between them have no interval, since"
+def _seed(row: Row) -> int:
+    return row.metrics.provenance.seed
+
+
+def _paired_rows(wanted: Sequence[tuple[Row, str]]) -> list[Rows] | None:
+    """Read the generations beside metrics files, which alone can be paired; None where they are gone."""
+    cells = " and ".join(dict.fromkeys(row.cell for row, _ in wanted))
+    paths = [row.path.with_name(f"{run}.jsonl") for row, run in wanted]
     if not all(path.exists() for path in paths):
-        log.warning("%s there are no generations beside the metrics", without)
+        log.warning(
+            "%s: ratios between them have no interval, since there are no generations beside the metrics", cells
+        )
         return None
     runs = [read_records(path, Generation) for path in paths]
     if len({tuple((row.id, row.batch) for row in rows) for rows in runs}) > 1:
-        log.warning("%s they ran other questions or batches", without)
+        log.warning("%s: ratios between them have no interval, since they ran other questions or batches", cells)
         return None
     return runs
 
@@ -106,105 +154,109 @@ def _lengths(rows: Rows) -> list[int]:
     return [len(row.token_ids) for row in rows]
 
 
-def difference(one: Interval | None, other: Interval | None) -> Interval | None:
-    """Return the difference of two independent shares, one - other, with Newcombe's interval.
-
-    Newcombe 1998, Statistics in Medicine 17:873, method 10, from both Wilson intervals.
-    """
-    if one is None or other is None:
+def draft_change(cot: Row, short: Row) -> DraftChange | None:
+    """Compare the drafts of a short type with those of CoT; None where there is nothing to pair."""
+    runs = _paired_rows([(cot, SPECULATIVE), (short, SPECULATIVE)])
+    if runs is None or any(row.drafted is None for rows in runs for row in rows):
         return None
-    value = one.value - other.value
-    below = ((one.value - one.low) ** 2 + (other.high - other.value) ** 2) ** 0.5
-    above = ((one.high - one.value) ** 2 + (other.value - other.low) ** 2) ** 0.5
-    return Interval(value, value - below, value + above, min(one.n, other.n))
+    counts = [[[getattr(row, name) for row in rows] for name in ("accepted", "drafted", "steps")] for rows in runs]
+    return DraftChange(
+        scenario=short.scenario,
+        type=short.type,
+        accepted=(*counts[0][:2], *counts[1][:2]),
+        emitted=(_lengths(runs[0]), counts[0][2], _lengths(runs[1]), counts[1][2]),
+        speedup=_speedup_change(cot, short),
+        seed=_seed(short),
+    )
 
 
-def conclusions(rows: Sequence[Row], compared: Sequence[Gain]) -> list[str]:
-    """Return the answer to the study's question in sentences, which also name the parts that are not measured."""
-    if not rows:
-        return ["Nothing is measured yet, so there is nothing to conclude."]
-    trained = [row for row in rows if row.trained]
-    together = [_together(compared), _shorter(compared)] if compared else [NO_GAIN]
-    drafted = [row for row in trained if row.metrics.speculation]
-    alone = [_drafting(drafted), _same(drafted)] if drafted else []
-    return [sentence for sentence in [*together, _training(rows), *alone, _cut(rows)] if sentence]
+def _speedup_change(cot: Row, short: Row) -> Interval:
+    """Return the speedup of the short type / of CoT, over the same blocks of questions where both have them."""
+    times = [_block_seconds(row) for row in (cot, short)]
+    if None in times or len(times[0][0]) != len(times[1][0]):
+        return Interval(short.metrics.speedup.value / cot.metrics.speedup.value, None, None, short.answers.n)
+    return block_ratio_change_interval(*times, seed=_seed(short))
 
 
-def _list(items: Iterable[str]) -> str:
+def _block_seconds(row: Row) -> tuple[list[float], list[float]] | None:
+    """Return the seconds of each block without and with the draft, in the last attempt; None where they are gone."""
+    path = row.path.with_name("timing.json")
+    if not path.exists():
+        return None
+    turns = sorted(json_file.read(path, TimingFile).attempts[-1].turns, key=lambda turn: turn.block)
+    plain, drafted = ([sum(turn.seconds) for turn in turns if turn.arm == arm] for arm in (BASELINE, SPECULATIVE))
+    return plain, drafted
+
+
+def over_all(changes: Sequence[DraftChange]) -> DraftChange | None:
+    """Return the comparison over the questions of all scenarios, for one type; None where nothing is compared."""
+    if not changes:
+        return None
+    joined = {
+        name: tuple([value for change in changes for value in getattr(change, name)[at]] for at in range(4))
+        for name in ("accepted", "emitted")
+    }
+    return replace(changes[0], scenario="all", speedup=geometric_mean([change.speedup for change in changes]), **joined)
+
+
+def lift(row: Row, rows: Sequence[Row]) -> PairedAccuracy | None:
+    """Compare a trained row with the best untrained way of asking its questions, by the lenient reading.
+
+    The best of several ways is chosen on the same questions, which favours the untrained model.
+    """
+    untrained = [
+        other
+        for other in rows
+        if not other.trained
+        and other.metrics.questions_hash == row.metrics.questions_hash
+        and other.answers.accuracy.lenient
+    ]
+    best = max(untrained, key=lambda other: other.answers.accuracy.lenient.value, default=None)
+    if best is None:
+        return None
+    before, after = (pairs.verdicts(each, each.run, "lenient") for each in (best, row))
+    return pairs.paired(row, f"trained − untrained ({best.asked}), lenient", before, after)
+
+
+def with_draft(row: Row) -> PairedAccuracy | None:
+    """Compare the answers with the draft with those without it, by the strict reading."""
+    before, after = (pairs.verdicts(row, run) for run in (BASELINE, SPECULATIVE))
+    return pairs.paired(row, "with − without the draft, strict", before, after)
+
+
+def drafts_sentence(change: DraftChange | None, published: Sequence[dict]) -> str:
+    """Return in a sentence how a short type's drafts fare against those of chain of thought."""
+    if change is None:
+        return (
+            "How drafts of chain of draft fare against those of chain of thought is not measured yet: that takes both "
+            "types of one scenario, timed with a draft and measured alike."
+        )
+    (cot_rate, rate), (cot_steps, steps), accepted = change.rates(), change.steps(), change.acceptance
+    theirs = {type: [row["acceptance_rate"] for row in published if row["type"] == type] for type in ("cod", "cot")}
+    spans = " against ".join(f"{100 * min(values):.0f}–{100 * max(values):.0f} %" for values in theirs.values())
+    said = "as" if accepted.low is not None and accepted.low > 0 else "where"
+    return (
+        f"Drafts of {change.type} are accepted {_how_often(accepted)} than those of chain of thought, {said} the "
+        f"published study says more ({spans}): {share_text(rate)} against {share_text(cot_rate)}, "
+        f"{points_text(accepted)}. A step emits {number_text(steps)} against {number_text(cot_steps)} tokens, a "
+        f"difference of {quantity_text(change.tokens_per_step)}, and the speedup is {quantity_text(change.speedup)} times "
+        "chain of thought's."
+    )
+
+
+def _how_often(change: Interval) -> str:
+    if change.low is None or change.low <= 0 <= change.high:
+        return "neither clearly more nor clearly less often"
+    return "more often" if change.low > 0 else "less often"
+
+
+def names(items: Iterable[str]) -> str:
+    """Return some names as a list in a sentence."""
     *most, last = items
     return f"{', '.join(most)} and {last}" if most else last
 
 
-def _each(compared: Sequence[Gain], text: Callable[[Gain], str]) -> str:
-    return _list(
-        f"{text(gain)} on {gain.scenario}" + (f" with {gain.type}" if gain.type != "cod" else "") for gain in compared
-    )
-
-
-def _extremes(found: dict[str, Interval], text: Callable[[Interval], str]) -> str:
-    """Return the least and the greatest of some cells' quantities, with the cells."""
-    least, most = (choose(found, key=lambda cell: found[cell].value) for choose in (min, max))
-    if len(found) == 1:
-        return f"{text(found[least])} on {least}"
-    if found[least].value == found[most].value:
-        return f"{text(found[least])} in every cell"
-    return f"between {text(found[least])} on {least} and {text(found[most])} on {most}"
-
-
-def _together(compared: Sequence[Gain]) -> str:
-    factors = _each(compared, lambda gain: quantity_text(gain.combined))
-    causes = _each(compared, lambda gain: f"{number_text(gain.brevity)} × {number_text(gain.speculation)}")
-    return (
-        "Against chain of thought without speculation, shorter reasoning with it is faster by a factor of "
-        f"{factors}. The factors are shorter reasoning × speculation: {causes}."
-    )
-
-
-def _shorter(compared: Sequence[Gain]) -> str:
-    tokens = _each(compared, lambda gain: number_text(gain.tokens))
-    known = [gain for gain in compared if gain.accuracy]
-    clear = [gain.scenario for gain in known if gain.accuracy.low > 0 or gain.accuracy.high < 0]
-    points = _each(known, lambda gain: points_text(gain.accuracy)) if known else ""
-    chance = f"beyond chance on {_list(clear)}" if clear else "none of it beyond chance at this n"
-    accuracy = f" Strict accuracy changes by {points}; {chance}." if known else ""
-    return f"The shorter answers take {tokens} of chain of thought's tokens.{accuracy}"
-
-
-def lift(row: Row, rows: Sequence[Row]) -> Interval | None:
-    """Return the lenient accuracy of a trained row, less that of the better untrained prompt of its scenario."""
-    untrained = [other for other in rows if not other.trained and other.scenario == row.scenario]
-    known = [share for other in untrained if (share := other.answers.accuracy.lenient)]
-    return difference(row.answers.accuracy.lenient, max(known, key=lambda share: share.value, default=None))
-
-
-def _training(rows: Sequence[Row]) -> str:
-    lifts = {row.cell: gained for row in rows if row.trained and (gained := lift(row, rows))}
-    if not lifts:
-        return "What training changes is not measured yet: that takes a trained and an untrained cell of one scenario."
-    ends = _extremes(lifts, points_text)
-    return f"Over the better untrained prompt, training changes lenient accuracy by {ends}."
-
-
-def _drafting(drafted: Sequence[Row]) -> str:
-    speedups = {row.cell: row.metrics.speedup for row in drafted}
-    rates = {row.cell: rate for row in drafted if (rate := row.metrics.speculation.acceptance_rate)}
-    sure = [cell for cell, speedup in speedups.items() if speedup.low is not None and speedup.low > 1]
-    accepted = f" The acceptance rate is {_extremes(rates, share_text)}." if rates else ""
-    return (
-        f"The speedup of speculation alone is {_extremes(speedups, quantity_text)}; its interval lies above 1 in "
-        f"{len(sure)} of {len(drafted)} trained cells.{accepted}"
-    )
-
-
-def _same(drafted: Sequence[Row]) -> str:
-    rates = {row.cell: rate for row in drafted if (rate := row.metrics.lossless.identical_rate)}
-    if not rates:
-        return ""
-    return (
-        f"The share of answers that have the same tokens with and without the draft is {_extremes(rates, share_text)}."
-    )
-
-
-def _cut(rows: Sequence[Row]) -> str:
-    cut = [f"{row.label} ({share_text(row.answers.truncated)})" for row in rows if row.answers.truncation_warning]
-    return f"Do not trust the accuracy of {_list(cut)}: that many answers were cut at the token cap." if cut else ""
+def cut(rows: Sequence[Row]) -> str:
+    """Return a warning of the rows whose accuracy measures the token cap; empty where there is none."""
+    found = [f"{row.label} ({share_text(row.answers.truncated)})" for row in rows if row.answers.truncation_warning]
+    return f"Do not trust the accuracy of {names(found)}: that many answers were cut at the token cap." if found else ""

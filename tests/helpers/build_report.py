@@ -14,6 +14,7 @@ def build(
     asked: list[Path] = (),
     missing: dict[str, str] | None = None,
     made: str = made_up.CONFIG_HASH,
+    **more: object,
 ) -> Path:
     out = folder / "report"
     there = {path.parent.name for path in metrics}
@@ -21,6 +22,7 @@ def build(
     report.build(
         metrics=metrics,
         asked=asked,
+        **{"distilled": [], "checks": [], "links": {}, "margin": 0.05, "price": None} | more,
         expected=dict.fromkeys(expected, made),
         study=study,
         missing=missing,

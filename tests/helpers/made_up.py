@@ -3,6 +3,7 @@
 They are plain JSON values, as the files hold them, so that tests can change or break any of them.
 """
 
+import csv
 import json
 from pathlib import Path
 
@@ -272,10 +273,17 @@ def untrained(scenario: str) -> dict:
     }
 
 
+def drafted(metrics: dict) -> dict:
+    """Return made-up counters of an answer: as many of 100 drafted tokens are accepted as the rate says."""
+    rate = (metrics["speculation"]["acceptance_rate"] or {"value": 0.5})["value"]
+    return {"steps": 34, "drafted": 100, "accepted": round(100 * rate), "accepted_per_step": [1]}
+
+
 def write_cell(folder: Path, metrics: dict, generations: bool = True) -> Path:
-    """Write a cell's metrics and, for a trained one, its generations; return the path of the metrics."""
+    """Write a cell's metrics and verdicts and, for a trained one, its generations; return the path of the metrics."""
     path = folder / metrics["cell"] / "metrics.json"
     write_json(path, metrics)
+    write_samples(path.with_name("samples.csv"), metrics)
     for name in ("baseline", "speculative") if generations and "baseline" in metrics else ():
         total, length = metrics[name]["wall_seconds"], metrics[name]["tokens"]["total"] // QUESTIONS
         weights = [1 + (index % 7) / 5 for index in range(QUESTIONS)]
@@ -288,11 +296,29 @@ def write_cell(folder: Path, metrics: dict, generations: bool = True) -> Path:
                 finish_reason="stop",
                 batch=index,
                 batch_seconds=total * weight / sum(weights),
+                **drafted(metrics) if name == "speculative" else {},
             )
             for index, weight in enumerate(weights)
         ]
         write_records(path.with_name(f"{name}.jsonl"), rows)
     return path
+
+
+def write_samples(path: Path, metrics: dict) -> None:
+    """Write the verdicts of every run of a cell: the first answers are right, as many as its accuracy says."""
+    names = ("baseline", "speculative")
+    runs = metrics.get("prompts") or {name: metrics[name] for name in names if metrics.get(name)}
+    columns = {
+        f"{name}_{reading}_verdict": round(run["accuracy"][reading]["value"] * QUESTIONS)
+        for name, run in runs.items()
+        for reading in ("strict", "lenient")
+        if run["accuracy"][reading]
+    }
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", *columns])
+        for place in range(QUESTIONS):
+            writer.writerow([f"q{place}", *("equal" if place < right else "different" for right in columns.values())])
 
 
 def write_grid(folder: Path, cells: list[str] = EXPECTED) -> list[Path]:

@@ -1,0 +1,152 @@
+"""The study's three hypotheses, judged from the rows that there are.
+
+Accuracies are paired by question and pooled over the cells, and so judged with the n of the whole study; cells that go
+against the whole are named. Equality is never concluded from a test that finds no difference: it takes a test that
+finds the difference to be within the margin. What is missing for a judgement is said.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from doubledraft.number_text import p_text, points_text, quantity_text
+from doubledraft.report import findings, pairs
+from doubledraft.report.findings import Gain, names
+from doubledraft.report.pairs import LEVEL, PooledAccuracy, TestedPair
+from doubledraft.report.tables import Row
+from doubledraft.stats import Interval, geometric_mean, ratio_interval
+
+SUPPORTED, CONTRADICTED, UNDECIDED = "supported", "contradicted", "undecided"
+CLAIMS = (
+    "Training improves accuracy.",
+    "Speculation cuts time without changing accuracy.",
+    "Chain of draft cuts tokens at little cost in accuracy.",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """A hypothesis, what the figures say of it, and these figures in sentences."""
+
+    claim: str
+    verdict: str  # supported | contradicted | undecided
+    figures: list[str]
+    tests: list[TestedPair]
+
+
+def judge(rows: Sequence[Row], gains: Sequence[Gain], margin: float, seed: int = 0) -> list[Judged]:
+    """Judge the three hypotheses; `margin` is the largest difference of accuracy that counts as none."""
+    return [_training(rows, margin), _speculation(rows, margin), _drafting(rows, gains, margin, seed)]
+
+
+def _training(rows: Sequence[Row], margin: float) -> Judged:
+    found = [pair for row in rows if row.trained and (pair := findings.lift(row, rows))]
+    pool = pairs.pooled(found, margin)
+    if pool is None:
+        needed = "Not measured yet: it takes a trained and an untrained cell of one scenario with their samples.csv."
+        return _judged(0, UNDECIDED, [needed])
+    tests = pairs.tested(found, margin)
+    gained, lost = (pairs.beyond_chance(tests, sign) for sign in (1, -1))
+    figures = [
+        f"Against the better untrained prompt, lenient accuracy changes by {points_text(pool.difference)} over "
+        f"{_cells(pool.cells)}; beyond chance it rises in {len(gained)} and falls in {len(lost)} of them."
+    ]
+    return _judged(0, _sign(pool.difference, 0), figures + _against(lost, pool.difference.value > 0), tests)
+
+
+def _speculation(rows: Sequence[Row], margin: float) -> Judged:
+    drafted = [row for row in rows if row.trained and row.metrics.speculation]
+    if not drafted:
+        return _judged(1, UNDECIDED, ["Not measured yet: it takes a trained cell that was timed with a draft."])
+    steady = [row for row in drafted if not row.metrics.timing or row.metrics.timing.steady]
+    speedup = geometric_mean([row.metrics.speedup for row in steady])
+    found = [pair for row in drafted if (pair := findings.with_draft(row))]
+    tests, pool = pairs.tested(found, margin), pairs.pooled(found, margin)
+    figures = _time(steady, drafted, speedup)
+    if pool is None:
+        return _judged(
+            1, UNDECIDED, [*figures, "Which answers are right with the draft is not recorded in samples.csv."]
+        )
+    figures.append(
+        f"Strict accuracy changes by {points_text(pool.difference)}, {pool.lost} right answers lost and {pool.gained} "
+        "gained. " + _test(pool, margin, pool.within, f"Equality within {_points(margin)}", "shown")
+    )
+    changed = pool.within >= LEVEL and _sign(pool.difference, 0) != UNDECIDED
+    slower, faster = (speedup is not None and _sign(speedup, 1) == verdict for verdict in (CONTRADICTED, SUPPORTED))
+    verdict = CONTRADICTED if slower or changed else SUPPORTED if faster and pool.within < LEVEL else UNDECIDED
+    dissent = [cell for sign in (1, -1) for cell in pairs.beyond_chance(tests, sign)]
+    return _judged(1, verdict, figures + _against(dissent, not changed), tests)
+
+
+def _time(steady: Sequence[Row], drafted: Sequence[Row], speedup: Interval | None) -> list[str]:
+    unsteady = [row.cell for row in drafted if row not in steady]
+    left_out = f" Left out, as the machine was not steady: {names(unsteady)}." if unsteady else ""
+    if speedup is None:
+        return [f"No cell was timed on a steady machine, so no speedup counts here.{left_out}"]
+    sure = [row for row in steady if row.metrics.speedup.low is not None and row.metrics.speedup.low > 1]
+    how = f"the geometric mean of {_cells(len(steady))}, " if len(steady) > 1 else ""
+    return [
+        f"The speedup is {quantity_text(speedup)}, {how}and beyond chance above 1 in {len(sure)} of "
+        f"{len(steady)}.{left_out}"
+    ]
+
+
+def _drafting(rows: Sequence[Row], gains: Sequence[Gain], margin: float, seed: int) -> Judged:
+    short = "cod" if any(gain.type == "cod" for gain in gains) else None
+    compared = [gain for gain in gains if short is None or gain.type == short]
+    if not compared:
+        needed = "Not measured yet: it takes a CoT cell and a cell of a shorter type, of one scenario, measured alike."
+        return _judged(2, UNDECIDED, [needed])
+    tokens = _tokens(compared, seed)
+    figures = [f"The answers take {quantity_text(tokens)} times as many tokens as chain of thought's."]
+    found = [gain.accuracy for gain in compared if gain.accuracy]
+    tests, pool = pairs.tested(found, margin), pairs.pooled(found, margin)
+    if pool is None:
+        return _judged(2, UNDECIDED, [*figures, "Which answers are right is not recorded in samples.csv."])
+    figures.append(
+        f"Strict accuracy changes by {points_text(pool.difference)} over {_cells(pool.cells, 'scenario')}. "
+        + _test(pool, margin, pool.not_below, f"A loss of {_points(margin)} or more", "excluded")
+    )
+    longer, shorter = (_sign(tokens, 1) == verdict for verdict in (SUPPORTED, CONTRADICTED))
+    costly = pool.difference.high < -margin
+    verdict = CONTRADICTED if longer or costly else SUPPORTED if shorter and pool.not_below < LEVEL else UNDECIDED
+    return _judged(2, verdict, figures + _against(pairs.beyond_chance(tests, -1), not costly), tests)
+
+
+def _tokens(compared: Sequence[Gain], seed: int) -> Interval:
+    """Return tokens of the short type / of CoT over all scenarios' questions."""
+    if all(gain.lengths for gain in compared):
+        short, long = ([length for gain in compared for length in gain.lengths[at]] for at in (0, 1))
+        return ratio_interval(short, long, seed)
+    return geometric_mean([gain.tokens for gain in compared])
+
+
+def _judged(number: int, verdict: str, figures: list[str], tests: Sequence[TestedPair] = ()) -> Judged:
+    return Judged(claim=CLAIMS[number], verdict=verdict, figures=figures, tests=list(tests))
+
+
+def _sign(interval: Interval, nothing: float) -> str:
+    """Return whether an interval lies above (supported) or below (contradicted) the value of no effect."""
+    if interval.low is None or interval.low <= nothing <= interval.high:
+        return UNDECIDED
+    return SUPPORTED if interval.low > nothing else CONTRADICTED
+
+
+def _test(pool: PooledAccuracy, margin: float, p_value: float, claim: str, found: str) -> str:
+    """Return what a test against the margin found, and whether there were enough answers for it."""
+    needed = pairs.fewest_for(margin)
+    few = f": {pool.difference.n} answers are too few, it takes {needed} where none differs" * (
+        pool.difference.n < needed
+    )
+    return f"{claim} is {'' if p_value < LEVEL else 'not '}{found} ({p_text(p_value)}){few}."
+
+
+def _against(cells: Sequence[str], others: bool) -> list[str]:
+    return [f"Against the whole, it is otherwise beyond chance on {names(cells)}."] if cells and others else []
+
+
+def _cells(count: int, what: str = "cell") -> str:
+    return f"{count} {what}{'s' if count != 1 else ''}"
+
+
+def _points(margin: float) -> str:
+    return f"{100 * margin:g} points"

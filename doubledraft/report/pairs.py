@@ -1,0 +1,126 @@
+"""Answers to the same questions, compared question by question: what one run gained and lost against another.
+
+Verdicts are read from samples.csv beside a cell's metrics, in the order of the questions.
+"""
+
+import csv
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from math import ceil
+from statistics import NormalDist
+
+from doubledraft.log import log
+from doubledraft.report.tables import Row
+from doubledraft.stats import Interval, design_effect, holm, mcnemar, not_below, paired_difference, within_margin
+
+LEVEL = 0.05  # of every test
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairedAccuracy:
+    """Verdicts of one run against those of another, on the same questions."""
+
+    cell: str
+    what: str  # is compared
+    scenario: str
+    changes: list[int]  # of each question: 1 right now alone, -1 right before alone, 0 alike
+
+    @property
+    def lost(self) -> int:
+        """Questions that were answered right before alone."""
+        return self.changes.count(-1)
+
+    @property
+    def gained(self) -> int:
+        """Questions that are answered right now alone."""
+        return self.changes.count(1)
+
+    @property
+    def difference(self) -> Interval:
+        """Accuracy now - before."""
+        return paired_difference(self.lost, self.gained, len(self.changes))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TestedPair:
+    """A comparison with its tests; p-values are adjusted for the number of cells by Holm's method."""
+
+    pair: PairedAccuracy
+    differs: float | None  # p-value of equal accuracies, McNemar's exact test; None where no verdict differs
+    differs_adjusted: float | None
+    margin_adjusted: float  # p-value of a difference as large as the margin; small shows equivalence
+
+
+@dataclass(frozen=True, slots=True)
+class PooledAccuracy:
+    """The difference over the questions of several cells, and how sure it is."""
+
+    difference: Interval
+    cells: int
+    lost: int
+    gained: int
+    within: float  # p-value of a difference as large as the margin, up or down
+    not_below: float  # p-value of a loss as large as the margin
+
+
+def verdicts(row: Row, run: str, reading: str = "strict") -> list[bool] | None:
+    """Return whether each answer of a run is right, in the order of the questions; None where that is not recorded."""
+    path, column = row.path.with_name("samples.csv"), f"{run}_{reading}_verdict"
+    if not path.exists():
+        log.warning("%s has no samples.csv beside its metrics, so its answers cannot be paired", row.cell)
+        return None
+    with open(path, encoding="utf-8", newline="") as file:
+        found = [line.get(column) for line in csv.DictReader(file)]
+    return None if None in found or len(found) != row.answers.n else [verdict == "equal" for verdict in found]
+
+
+def paired(row: Row, what: str, before: Sequence[bool] | None, after: Sequence[bool] | None) -> PairedAccuracy | None:
+    """Return the comparison of two runs' verdicts; None where either is not recorded, or of other questions."""
+    if before is None or after is None or len(before) != len(after):
+        return None
+    changes = [int(now) - int(then) for then, now in zip(before, after, strict=True)]
+    return PairedAccuracy(cell=row.cell, what=what, scenario=row.scenario, changes=changes)
+
+
+def tested(pairs: Sequence[PairedAccuracy], margin: float) -> list[TestedPair]:
+    """Return comparisons of several cells with their tests."""
+    differs = [mcnemar(pair.gained, pair.lost) for pair in pairs]
+    within = [within_margin(pair.lost, pair.gained, len(pair.changes), margin) for pair in pairs]
+    return [
+        TestedPair(pair=pair, differs=raw, differs_adjusted=adjusted, margin_adjusted=equal)
+        for pair, raw, adjusted, equal in zip(pairs, differs, holm(differs), holm(within), strict=True)
+    ]
+
+
+def pooled(pairs: Sequence[PairedAccuracy], margin: float) -> PooledAccuracy | None:
+    """Return the difference over all cells; a question that several cells answered counts as a cluster."""
+    changes = [change for pair in pairs for change in pair.changes]
+    if not changes:
+        return None
+    clusters = [(pair.scenario, place) for pair in pairs for place in range(len(pair.changes))]
+    effect, n = design_effect(changes, clusters), len(changes)
+    lost, gained = changes.count(-1), changes.count(1)
+    counts = (lost / effect, gained / effect, n / effect)
+    found = paired_difference(*counts)
+    return PooledAccuracy(
+        Interval(found.value, found.low, found.high, n),
+        cells=len(pairs),
+        lost=lost,
+        gained=gained,
+        within=within_margin(*counts, margin),
+        not_below=not_below(*counts, -margin),
+    )
+
+
+def beyond_chance(tests: Iterable[TestedPair], sign: int) -> list[str]:
+    """Return the cells whose accuracy rose (sign 1) or fell (-1) beyond chance."""
+    return [
+        test.pair.cell
+        for test in tests
+        if test.differs_adjusted is not None and test.differs_adjusted < LEVEL and sign * test.pair.difference.value > 0
+    ]
+
+
+def fewest_for(margin: float) -> int:
+    """Return how many pairs it takes to show equivalence where none differs."""
+    return ceil(NormalDist().inv_cdf(1 - LEVEL) ** 2 * (1 - margin) / margin)

@@ -1,0 +1,169 @@
+"""What the drafts are worth: acceptance, the audit, what they changed in the answers, and what they learn from."""
+
+from collections.abc import Mapping, Sequence
+
+from doubledraft.number_text import number_text, p_text, points_text, share_text
+from doubledraft.report.page import Cell, Section, Table, quantity, table, text
+from doubledraft.report.sections.answers import groups
+from doubledraft.report.tables import SMALL, Row
+from doubledraft.summaries.cell_metrics import SpeculationMetrics
+from doubledraft.summaries.run_file import RunFile
+
+
+def drafts(drafted: Sequence[Row]) -> Section:
+    """Return how the drafts were accepted, in the engine and as the audit replays it."""
+    definitions = dict.fromkeys(row.metrics.speculation.acceptance_definition for row in drafted)
+    agreement = dict.fromkeys(filter(None, (row.metrics.speculation.agreement_definition for row in drafted)))
+    return Section(
+        id="drafts",
+        title="What the drafts are worth",
+        tables=[
+            table(
+                "Acceptance in the timed run",
+                ["cell", "acceptance rate", "tokens per step", "order-independent agreement", "by class of token"],
+                [[text(row.cell), *_acceptance(row.metrics.speculation)] for row in drafted],
+            ),
+            _audits(drafted),
+            table(
+                "Acceptance rate by level and subject",
+                ["cell", "by", "acceptance rate"],
+                [cells for row in drafted for cells in _acceptance_by(row)],
+            ),
+        ],
+        alarms=[disagreement for row in drafted if (disagreement := _disagreement(row))],
+        notes=[f"Acceptance rate: {'; '.join(definitions)}."] * bool(definitions)
+        + [
+            f"Order-independent agreement in the timed run: {'; '.join(agreement)}."
+            if agreement
+            else "The engine does not record which tokens it drafted, so agreement comes from the audit alone."
+        ],
+    )
+
+
+def _disagreement(row: Row) -> str | None:
+    served = row.metrics.draft_audit and row.metrics.draft_audit.against_served
+    if served is None or served.agrees:
+        return None
+    return (
+        f"{row.cell}: replaying the answers gives {number_text(served.simulated)} tokens per step, the engine served "
+        f"{number_text(served.served)}; under greedy decoding they should agree within {share_text(served.tolerance)}."
+    )
+
+
+def _acceptance(spec: SpeculationMetrics) -> list[Cell]:
+    classes = [
+        f"{name} {share_text(found.acceptance_rate)}, {share_text(found.order_independent_agreement)} "
+        f"(n {found.drafted})"
+        for name, found in (spec.token_classes or {}).items()
+    ]
+    return [
+        quantity(spec.acceptance_rate, True),
+        quantity(spec.tokens_per_step),
+        quantity(spec.order_independent_agreement, True),
+        text("; ".join(classes) or None),
+    ]
+
+
+def _audits(drafted: Sequence[Row]) -> Table:
+    rows = []
+    for row in drafted:
+        if audit := row.metrics.draft_audit:
+            served = audit.against_served
+            rows.append(
+                [
+                    text(row.cell),
+                    quantity(audit.agreement, True),
+                    quantity(audit.overlap, True),
+                    text(served and number_text(served.simulated), alarm=bool(served) and not served.agrees),
+                    text(served and number_text(served.served), f"K {served.draft_length}" if served else ""),
+                    quantity(audit.own_text.accuracy, True),
+                    quantity(audit.own_text.compliance, True) if audit.own_text.compliance else text("no rule"),
+                ]
+            )
+    return table(
+        "The draft audit: both models read the target’s own answers",
+        ["cell", "agreement", "1 − TV", "tokens per step, replayed", "served", "accuracy of the draft alone",
+         "it keeps the draft rule"],
+        rows,
+    )  # fmt: skip
+
+
+def _acceptance_by(row: Row) -> list[list[Cell]]:
+    found = []
+    for by, rates in (row.metrics.acceptance_by or {}).items():
+        shown = {value: rate for value, rate in rates.items() if rate and rate.n >= SMALL}
+        if shown and len(rates) > 1:
+            found.append([text(row.cell), text(by), text(groups(shown.items(), len(rates) - len(shown)))])
+    return found
+
+
+def differences(drafted: Sequence[Row]) -> Section:
+    """Return how answers with the draft differ from those without it."""
+    return Section(
+        id="differences",
+        title="How answers with the draft differ",
+        before=["Greedy speculation promises the target’s own tokens, up to the rounding of the hardware."],
+        tables=[
+            table(
+                "Answers that differ, where, and why",
+                ["cell", "same answers", "differ", "first difference at token", "gap of the two best there",
+                 "ties", "bugs", "right answers lost, gained", "accuracy"],
+                [[text(row.cell), *_difference(row)] for row in drafted],
+            )
+        ],
+        alarms=[
+            f"{row.cell}: {row.metrics.lossless.bugs} answers first differ at a gap above "
+            f"{row.metrics.lossless.tie_gap:g}, which the rounding of {row.metrics.lossless.dtype} does not explain; "
+            "`cross_check` finds out more."
+            for row in drafted
+            if row.metrics.lossless.bugs
+        ],
+        notes=[
+            "The gap is that of the log-probabilities of the target’s two best tokens where answers part. A tie is a "
+            "gap that rounding explains; a larger one points to a bug."
+        ],
+    )  # fmt: skip
+
+
+def _difference(row: Row) -> list[Cell]:
+    found, verdicts = row.metrics.lossless, row.metrics.lossless.verdicts
+    first, gap = found.first_difference, found.top2_gap
+    return [
+        quantity(found.identical_rate, True),
+        text(found.different),
+        text(f"median {first.median:g}", f"earliest {first.min}") if first else text("none"),
+        text(f"median {gap.median:.2g}", f"largest {gap.max:.2g}, n {gap.n}") if gap else text("none"),
+        text(found.ties, f"gap ≤ {found.tie_gap:g}"),
+        text(found.bugs, alarm=bool(found.bugs)),
+        text(f"{verdicts.lost}, {verdicts.gained}", p_text(verdicts.p_value)),
+        text(points_text(verdicts.difference)),
+    ]
+
+
+def training_rows(distilled: Mapping[str, RunFile]) -> Section:
+    """Return what the drafts learn from: the target's answers that were kept, and why others were dropped."""
+    return Section(
+        id="distilled",
+        title="What the drafts learn from",
+        before=[
+            "The trained target answers the training questions; its answers, less those dropped here, train the draft."
+        ],
+        tables=[
+            table(
+                "Distilled rows",
+                ["cell", "answers", "kept", "dropped, and why"],
+                [
+                    [
+                        text(cell),
+                        text(run.n),
+                        text(run.kept, f"{share_text(run.kept / run.n)}"),
+                        text(
+                            ", ".join(f"{reason}: {count}" for reason, count in (run.dropped or {}).items()) or "none"
+                        ),
+                    ]
+                    for cell, run in distilled.items()
+                    if run.kept is not None
+                ],
+            )
+        ],
+    )

@@ -1,0 +1,172 @@
+"""The first screen's table, the comparisons of cells, the cross check, and links."""
+
+from collections.abc import Mapping, Sequence
+
+from doubledraft.number_text import number_text, p_text, points_text, share_text
+from doubledraft.report.findings import DraftChange, Gain
+from doubledraft.report.page import Cell, Section, quantity, table, text
+from doubledraft.report.pairs import TestedPair
+from doubledraft.report.sections.speed import is_unsteady, unsteady
+from doubledraft.report.tables import Row
+from doubledraft.summaries.cell_metrics import RunMetrics
+from doubledraft.summaries.cross_check import CheckedEngine, CrossCheck
+
+
+def main_table(rows: Sequence[Row]) -> Section:
+    """Return the table of the first screen: a row for each trained cell."""
+    shown = [row for row in rows if row.trained]
+    return Section(
+        id="cells",
+        title="The trained cells",
+        tables=[
+            table(
+                "Accuracy, tokens, speedup and acceptance of each trained cell",
+                ["cell", "accuracy", "with the draft", "tokens per answer", "speedup", "acceptance rate",
+                 "tokens per step", "same answers"],
+                [_main_row(row) for row in shown],
+            )
+        ],
+        alarms=[unsteady(row) for row in shown if is_unsteady(row)],
+    )  # fmt: skip
+
+
+def _main_row(row: Row) -> list[Cell]:
+    metrics, spec = row.metrics, row.metrics.speculation
+    cells = [text(row.cell), _accuracy(row.answers)]
+    if spec is None:
+        return [*cells, text("not timed"), quantity(row.answers.tokens.mean), *[text("not timed")] * 4]
+    return [
+        *cells,
+        _accuracy(metrics.speculative),
+        quantity(row.answers.tokens.mean),
+        quantity(metrics.speedup, strong=True, alarm=is_unsteady(row)),
+        quantity(spec.acceptance_rate, True),
+        quantity(spec.tokens_per_step),
+        quantity(metrics.lossless.identical_rate, True),
+    ]
+
+
+def _accuracy(answers: RunMetrics) -> Cell:
+    return quantity(answers.accuracy.strict, True, alarm=answers.truncation_warning)
+
+
+def styles(gains: Sequence[Gain], changes: Sequence[DraftChange]) -> Section:
+    """Return what a shorter type gains over chain of thought, and how its drafts differ."""
+    return Section(
+        id="styles",
+        title="Both together: from chain of thought without the draft to the shorter type with it",
+        tables=[
+            table(
+                "Combined gain and its factors",
+                [
+                    "scenario",
+                    "combined gain",
+                    "= shorter reasoning",
+                    "× speculation",
+                    "tokens / CoT’s",
+                    "accuracy − CoT’s",
+                ],
+                [
+                    [
+                        text(f"{gain.scenario}, {gain.type}"),
+                        quantity(gain.combined, strong=True),
+                        quantity(gain.brevity),
+                        quantity(gain.speculation),
+                        quantity(gain.tokens),
+                        text(points_text(gain.accuracy and gain.accuracy.difference)),
+                    ]
+                    for gain in gains
+                ],
+            ),
+            table(
+                "How drafts of the shorter type differ from those of chain of thought",
+                ["scenario", "acceptance rate", "− CoT’s", "tokens per step", "− CoT’s ", "speedup / CoT’s"],
+                [
+                    [
+                        text(f"{change.scenario}, {change.type}"),
+                        text(share_text(change.rates()[1]), f"CoT {share_text(change.rates()[0])}"),
+                        text(points_text(change.acceptance)),
+                        text(number_text(change.steps()[1]), f"CoT {number_text(change.steps()[0])}"),
+                        quantity(change.tokens_per_step),
+                        quantity(change.speedup),
+                    ]
+                    for change in changes
+                ],
+            ),
+        ],
+        notes=["Differences are paired by question, the speedups by block of questions."],
+    )
+
+
+def accuracy_tests(tests: Sequence[TestedPair], margin: float) -> Section:
+    """Return every comparison of accuracies, with its tests."""
+    return Section(
+        id="accuracy-tests",
+        title="Accuracies compared, question by question",
+        tables=[
+            table(
+                "Paired differences of accuracy with their tests",
+                ["cell", "what", "difference", "lost, gained", "equal?", "Holm", f"within {100 * margin:g} points?"],
+                [
+                    [
+                        text(test.pair.cell),
+                        text(test.pair.what),
+                        text(points_text(test.pair.difference)),
+                        text(f"{test.pair.lost}, {test.pair.gained}"),
+                        text(p_text(test.differs)),
+                        text(p_text(test.differs_adjusted)),
+                        text(p_text(test.margin_adjusted)),
+                    ]
+                    for test in tests
+                ],
+            )
+        ],
+        notes=[
+            "“Equal?” is McNemar’s exact test: a small p says that the accuracies differ. “Within” is a test of "
+            "equivalence: a small p says that they differ by less. Holm adjusts for the number of cells, in the last "
+            "column too. `report.accuracy_margin` sets the margin."
+        ],
+    )
+
+
+def cross_checks(checks: Mapping[str, CrossCheck]) -> Section:
+    """Return whether three engines agree on the pairs of cells, where that was asked for."""
+    return Section(
+        id="cross-check",
+        title="Three engines on one pair",
+        before=["In float32, greedily; each answer is compared with that of the target alone in transformers."],
+        tables=[
+            table(
+                "Cross check of the engines",
+                ["cell", "engine", "same answers", "ties", "bugs", "tokens per step"],
+                [
+                    [text(cell), text(name), *_checked(engine, check)]
+                    for cell, check in checks.items()
+                    for name, engine in check.engines.items()
+                ],
+            )
+        ],
+        alarms=[
+            f"{cell}: {check.bugs} answers are bugs, and the engines’ tokens per step are "
+            f"{100 * check.tokens_per_step.spread:.2f} % apart, where {100 * check.tokens_per_step.tolerance:g} % is "
+            "allowed."
+            for cell, check in checks.items()
+            if check.bugs or not check.tokens_per_step.agree
+        ],
+    )
+
+
+def _checked(engine: CheckedEngine, check: CrossCheck) -> list[Cell]:
+    verdicts = [difference.verdict for difference in engine.differences]
+    bugs = verdicts.count("bug")
+    return [
+        quantity(engine.identical_rate, True),
+        text(verdicts.count("tie")),
+        text(bugs, alarm=bool(bugs)),
+        text(f"{engine.tokens_per_step:.3f}", alarm=not check.tokens_per_step.agree),
+    ]
+
+
+def elsewhere(links: Mapping[str, str]) -> Section:
+    """Return links to pages and pictures beside the report; `links` maps a text to a path from the report's folder."""
+    return Section(id="elsewhere", title="More pages of this study", links=list(links.items()))

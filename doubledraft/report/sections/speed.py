@@ -1,0 +1,138 @@
+"""Speedups, predictions and steadiness; throughput and latency."""
+
+from collections.abc import Sequence
+
+from doubledraft.evaluation.samples import drafting_text
+from doubledraft.number_text import number_text, p_text, quantity_text, range_text, share_text
+from doubledraft.report.page import Cell, Section, quantity, table, text
+from doubledraft.report.tables import Row
+from doubledraft.stats import Percentiles
+from doubledraft.summaries.cell_metrics import RunMetrics, StepReading
+
+APART = 0.1  # relative difference of measured and predicted speedup beyond which they part
+
+
+def speed(drafted: Sequence[Row]) -> Section:
+    """Return wall times, predictions, steadiness, throughput and latency."""
+    return Section(
+        id="speed",
+        title="Speed",
+        tables=[
+            table(
+                "Speedup and how sure it is",
+                ["cell", "speedup", "predicted", "blocks faster, sign test", "baseline / itself", "drift", "setting"],
+                [[text(row.cell), *_speedup(row)] for row in drafted],
+            ),
+            table(
+                "Throughput and latency, without and with the draft",
+                ["cell", "tokens/s alone", "with the draft", "latency alone", "with the draft ", "first token alone",
+                 "with the draft  ", "a plain step reads"],
+                [
+                    [
+                        text(row.cell),
+                        *[_throughput(run) for run in _runs(row)],
+                        *[_median(run.latency) for run in _runs(row)],
+                        *[_median(run.time_to_first_token) for run in _runs(row)],
+                        text(_reading(row.metrics.bandwidth.target)),
+                    ]
+                    for row in drafted
+                ],
+            ),
+        ],
+        alarms=[
+            *[unsteady(row) for row in drafted if is_unsteady(row)],
+            *[_parted(row) for row in drafted if _parts(row)],
+        ],
+        notes=_prediction_notes(drafted) + _percentile_notes(drafted),
+    )  # fmt: skip
+
+
+def is_unsteady(row: Row) -> bool:
+    return bool(row.metrics.timing) and row.metrics.timing.steady is False
+
+
+def unsteady(row: Row) -> str:
+    timing = row.metrics.timing
+    attempts = f", the last of {1 + len(timing.earlier)} attempts" if timing.earlier else ""
+    return (
+        f"{row.cell}: the machine was not steady. The target alone, timed twice in turns, took "
+        f"{quantity_text(timing.control)} times as long as itself{attempts}; the speedup may be off by more than its "
+        "interval."
+    )
+
+
+def _runs(row: Row) -> tuple[RunMetrics, RunMetrics]:
+    return row.answers, row.metrics.speculative
+
+
+def _speedup(row: Row) -> list[Cell]:
+    speedup, timing, spec = row.metrics.speedup, row.metrics.timing, row.metrics.speculation
+    setting = text(drafting_text(spec), f"{spec.method}, {spec.concurrency} in flight, {spec.engine}")
+    cells = [
+        quantity(speedup, strong=True, alarm=is_unsteady(row)),
+        text("none" if spec.reason else number_text(speedup.predicted), alarm=_parts(row)),
+    ]
+    if timing is None or timing.block_speedups is None:
+        return [*cells, *[text(None)] * 3, setting]
+    faster = sum(ratio > 1 for ratio in timing.block_speedups)
+    return [
+        *cells,
+        text(f"{faster} of {timing.blocks}", p_text(timing.sign_test)),
+        quantity(timing.control, alarm=is_unsteady(row)),
+        text(None if timing.drift is None else f"{timing.drift:.2f}".replace("-", "−")),
+        setting,
+    ]
+
+
+def _throughput(run: RunMetrics) -> Cell:
+    bound = run.bound_tokens_per_second
+    return text(
+        number_text(run.tokens_per_second),
+        f"{share_text(run.share_of_bound)} of the bound {number_text(bound)}" if bound else "no bound",
+    )
+
+
+def _median(found: Percentiles | None) -> Cell:
+    if found is None:
+        return text(None)
+    tail = [
+        f"p{at} {number_text(value, ' s')}" for at, value in ((90, found.p90), (99, found.p99)) if value is not None
+    ]
+    return text(number_text(found.p50, " s"), ", ".join([range_text(found.p50), *tail]))
+
+
+def _reading(step: StepReading | None) -> str | None:
+    return step and f"{step.bytes_per_second / 1e9:.1f} GB/s, {share_text(step.share)} of the machine’s"
+
+
+def _parts(row: Row) -> bool:
+    """Return whether the predicted speedup lies outside the measured interval, and further off than APART."""
+    speedup = row.metrics.speedup
+    if None in (speedup.predicted, speedup.low):
+        return False
+    outside = not speedup.low <= speedup.predicted <= speedup.high
+    return outside and abs(speedup.predicted / speedup.value - 1) > APART
+
+
+def _parted(row: Row) -> str:
+    speedup = row.metrics.speedup
+    return (
+        f"{row.cell}: measured and predicted speedup part: {quantity_text(speedup)} against "
+        f"{number_text(speedup.predicted)}. Either time goes to something other than the passes of the models, or the "
+        "machine changed between the timed blocks and the measuring of the steps."
+    )
+
+
+def _prediction_notes(drafted: Sequence[Row]) -> list[str]:
+    return [
+        f"No prediction for {row.cell}: {row.metrics.speculation.reason}."
+        for row in drafted
+        if row.metrics.speculation.reason
+    ]
+
+
+def _percentile_notes(drafted: Sequence[Row]) -> list[str]:
+    """Return why percentiles are missing, once for each reason."""
+    found = [run.latency for row in drafted for run in _runs(row) if run.latency]
+    reasons = dict.fromkeys(latency.reason for latency in found if latency.reason)
+    return [f"Times are medians. {reason[0].upper()}{reason[1:]}." for reason in reasons]
