@@ -26,9 +26,10 @@ rule fetch_model:
 
 
 rule prune_model:
-    """Cut a draft from a larger model by keeping some of its layers."""
+    """Cut a draft from a larger model by keeping some of its layers, or the best of a few choices of them."""
     input:
         model=parent_model,
+        questions=questions_to_choose_layers,
     output:
         model=directory("data/models/{model}"),
     log:

@@ -5,4 +5,6 @@ from doubledraft.workflow.jobs import log_to
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
-    prune.prune(snakemake.input.model, snakemake.params.layers, snakemake.output.model)
+    prune.prune(
+        snakemake.input.model, snakemake.params.layers, snakemake.output.model, questions=snakemake.input.questions
+    )

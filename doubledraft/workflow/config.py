@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from doubledraft import config_schema
+from doubledraft.engine.sampling import COLDEST
 from doubledraft.inference.job import NATIVE_ONLY
 from doubledraft.questions.sources import GSM8K_ROWS
 from doubledraft.questions.wordproblems import generate
@@ -169,8 +170,20 @@ def _check_models(config: dict) -> Iterator[str]:
             yield f"{key}.{surplus} is not used by source {entry['source']}: remove it"
         if "of" in entry and entry["of"] not in models["sources"]:
             yield f"{key}.of is {entry['of']!r}: expected a key of models.sources: {names}"
+        if len({type(layer) for layer in entry.get("layers", ())}) > 1:
+            yield f"{key}.layers is {entry['layers']}: expected the layers, or several lists of layers to choose from"
         if "of" in entry and _in_a_circle(models["sources"], name):
             yield f"{key}.of is {entry['of']!r}: the model would be cut from itself"
+
+
+def _check_start(config: dict) -> Iterator[str]:
+    models = config["models"]
+    parent = models["sources"].get(models["draft"], {}).get("of")
+    if config["train"]["draft"]["start"] == "merged" and parent != models["target"]:
+        yield (
+            "config key train.draft.start is 'merged': expected a draft that is pruned from the target, but "
+            f"{models['draft']} is not: set it to base"
+        )
 
 
 def _in_a_circle(sources: dict, name: str) -> bool:
@@ -225,6 +238,17 @@ def _check_drafting(config: dict) -> Iterator[str]:
             yield f"{key}, but benchmark.method is 'ngram', which copies from the text: expected {instead}"
 
 
+def _check_sampling(config: dict) -> Iterator[str]:
+    temperature, samples = config["benchmark"]["temperature"], config["benchmark"]["samples"]
+    if 0 != temperature < COLDEST:
+        yield f"config key benchmark.temperature is {temperature}: expected 0, or at least {COLDEST}"
+    if samples > 1 and not temperature:
+        yield (
+            f"config key benchmark.samples is {samples}, but benchmark.temperature is 0, at which all answers to a "
+            "question are the same: expected 1, or a temperature above 0"
+        )
+
+
 def _check_report_to(config: dict) -> Iterator[str]:
     package = config["train"]["report_to"]
     if package == "none":
@@ -244,8 +268,10 @@ _CHECKS = (
     section.problems,
     domains.problems,
     _check_models,
+    _check_start,
     _check_lengths,
     _check_engine,
     _check_drafting,
+    _check_sampling,
     _check_report_to,
 )

@@ -16,6 +16,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from doubledraft.models import check_pair, fetch, prune
 from doubledraft.models.folder import ModelError, sha256
+from doubledraft.records import Question, write_records
 from tests.helpers.tiny_models import SPECIAL, build_model, build_tokenizer, build_wheel
 
 ROWS = len(build_tokenizer())
@@ -269,6 +270,32 @@ def test_pruning_keeps_exactly_the_named_layers(tmp_path):
     assert new.generate(IDS, max_new_tokens=5, do_sample=False).shape[1] > IDS.shape[1], "the cache has wrong slots"
     manifest = json.loads((tmp_path / "out/manifest.json").read_text())
     assert manifest["origin"] == {"source": "prune", "of": "source", "layers": [0, 1, 4]}
+
+
+def test_of_several_choices_the_layers_are_kept_that_agree_most_with_the_whole_model(tmp_path):
+    source = build_model(tmp_path / "source", layers=4)
+    model = AutoModelForCausalLM.from_pretrained(source)
+    for index in (1, 3):  # layers that add nothing, so that the others are the whole model
+        model.model.layers[index].self_attn.o_proj.weight.data.zero_()
+        model.model.layers[index].mlp.down_proj.weight.data.zero_()
+    model.save_pretrained(source)
+    asked = [
+        Question(id="q", scenario="s", split="train", question="4 * 6?", answer="24", steps=["4 * 6 = 24", "So 24"])
+    ]
+    write_records(tmp_path / "train.jsonl", asked)
+    prune.prune(source, [[1, 3], [0, 2], [0, 3]], tmp_path / "out", questions=[tmp_path / "train.jsonl"])
+    manifest = json.loads((tmp_path / "out/manifest.json").read_text())
+    assert manifest["origin"]["layers"] == [0, 2] and manifest["agreement"]["0 2"] == 1.0
+    assert list(manifest["agreement"]) == ["1 3", "0 2", "0 3"] and manifest["agreement"]["1 3"] < 1
+    whole, pruned = (AutoModelForCausalLM.from_pretrained(folder) for folder in (source, tmp_path / "out"))
+    assert torch.equal(whole(IDS).logits.argmax(-1), pruned(IDS).logits.argmax(-1))
+    prune.prune_like(tmp_path / "out", source, tmp_path / "again")
+    assert json.loads((tmp_path / "again/manifest.json").read_text())["origin"]["layers"] == [0, 2]
+
+
+def test_several_choices_of_layers_need_text_to_be_chosen_by(tiny_model, tmp_path):
+    with pytest.raises(ModelError, match="expected files of questions to choose by, found none"):
+        prune.prune(tiny_model, [[0], [1]], tmp_path / "out")
 
 
 @pytest.mark.parametrize("layers", [[], [0, 2], [-1, 0], [1, 0], [0, 0]])

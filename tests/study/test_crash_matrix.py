@@ -43,6 +43,7 @@ TARGETS = {  # rule: what is asked for, in the order of the study
     "draw_loss": f"{CELL}/target_loss.png",
     "merge_target": f"{CELL}/distill_merged",
     "distill": f"{CELL}/distilled.jsonl",
+    "prune_start": f"{CELL}/draft_start",
     "train_draft": f"{CELL}/draft_adapter",
     "merge_draft": f"{CELL}/draft_merged",
     "time_arms": f"{CELL}/timing.json",
