@@ -40,7 +40,8 @@ class Page:
     def open(self, address: str) -> None:
         """Open an address and wait until it is loaded."""
         self.call("Page.navigate", url=address)
-        self.wait("document.readyState === 'complete' && location.href !== 'about:blank'")
+        page = json.dumps(address.partition("#")[0])
+        self.wait(f"document.readyState === 'complete' && location.href.split('#')[0] === {page}")
 
     def run(self, script: str) -> object:
         """Return the value of an expression."""
