@@ -8,7 +8,7 @@ import json
 import types
 import typing
 from collections.abc import Iterable, Sequence
-from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
+from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TypeVar
@@ -83,6 +83,23 @@ class Score:
     strict_verdict: str  # equal | different | undecided
     lenient_verdict: str
     reason: str | None = None  # why a verdict is undecided, or how a program failed
+
+
+def repeated(questions: Sequence[Question], samples: int) -> list[Question]:
+    """Return the questions once for each sample, all of the first one first; ids end with `#1`, `#2` if there are many.
+
+    One sample leaves the ids as they are. `asked_id` returns them.
+    """
+    if samples == 1:
+        return list(questions)
+    return [
+        replace(question, id=f"{question.id}#{number}") for number in range(1, samples + 1) for question in questions
+    ]
+
+
+def asked_id(id: str, samples: int) -> str:
+    """Return the id of the question that a row of `samples` answers to each question is of."""
+    return id if samples == 1 else id.rpartition("#")[0]
 
 
 def first_difference(first: Sequence[int], second: Sequence[int]) -> int | None:

@@ -86,6 +86,21 @@ def ratio_interval(numerators: Sequence[float], denominators: Sequence[float], s
     return Interval(float(above / below), *ends, n)
 
 
+def totals(units: Sequence[str], values: Sequence[float]) -> list[float]:
+    """Return the sum of the values of each unit, in the order in which units first occur."""
+    sums: dict[str, float] = {}
+    for unit, value in zip(units, values, strict=True):
+        sums[unit] = sums.get(unit, 0) + value
+    return list(sums.values())
+
+
+def share_interval(units: Sequence[str], outcomes: Sequence[bool], seed: int) -> Interval | None:
+    """Return the share of true outcomes: Wilson's interval where each is a unit, else a bootstrap's over units."""
+    if len(set(units)) == len(units):
+        return wilson(sum(outcomes), len(outcomes))
+    return ratio_interval(totals(units, outcomes), totals(units, [1] * len(outcomes)), seed)
+
+
 def ratio_change_interval(
     before: tuple[Sequence[float], Sequence[float]], after: tuple[Sequence[float], Sequence[float]], seed: int
 ) -> Interval | None:

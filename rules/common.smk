@@ -14,7 +14,7 @@ from doubledraft import api_keys, escaping, provenance
 from doubledraft.traces.teacher import ask
 from doubledraft.traces.teacher import settings as teacher_settings
 from doubledraft.workflow import config as study
-from doubledraft.workflow import failures, fingerprint, folder, locks, settings
+from doubledraft.workflow import failures, fingerprint, folder, locks, settings, times
 
 try:
     config = study.check_config(config, schema=f"{workflow.basedir}/config/schema.yaml", files=workflow.configfiles)
@@ -25,6 +25,8 @@ try:
 except study.StudyError as error:
     raise WorkflowError(escaping.visible(str(error))) from None  # keys come from a file: no escape sequences
 
+STARTED = time.time()
+DEFAULT_MODELS = ["smollm2-135m"]  # for which the times of `times.REFERENCE` hold
 RUN_LOCK = "results/.run.lock"  # held by the run that makes things in this folder
 
 
@@ -166,8 +168,9 @@ def teacher_limits(wildcards, threads):
 
 
 def report_to(wildcards, threads):
-    """Return where losses are sent; it does not decide the weights, so it reruns nothing, as in `teacher_limits`."""
-    return config["train"]["report_to"]
+    """Return where losses and metrics are sent; it decides no output, so it reruns nothing, as in `teacher_limits`."""
+    train = config["train"]
+    return {"to": train["report_to"], "project": train.get("project") or config["study"], "entity": train.get("entity")}
 
 
 def trace_source(wildcards):
@@ -391,6 +394,16 @@ onstart:
             ask.key(teacher_settings.read_settings(config["teacher"]))
         except api_keys.MissingKey as error:
             raise WorkflowError(str(error)) from None
+
+
+    logs = [job.log[0] for job in workflow.dag.needrun_jobs() if job.log]
+    if logs and (said := times.forecast(logs, "results", config["models"]["target"] in DEFAULT_MODELS)):
+        logger.info(escaping.visible(said))
+
+
+onsuccess:
+    if said := times.summary("results", STARTED):
+        logger.info(escaping.visible(said))
 
 
 onerror:

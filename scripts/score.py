@@ -17,6 +17,7 @@ if __name__ == "__main__":
         audit=str(snakemake.input.audit),  # empty where no draft model was timed
         rule=snakemake.params.rule,
         limit=snakemake.params.limit,
+        samples=snakemake.params.samples,
         seed=snakemake.params.seed,
         settings=snakemake.params.settings,
         out_metrics=snakemake.output.metrics,

@@ -29,6 +29,7 @@ if __name__ == "__main__":
             max_tokens=snakemake.params.max_tokens,
             engine=snakemake.params.engine,
             **settings,
+            **snakemake.params.sampling,
             **snakemake.params.shared,
         )
         for (mode, settings), (out, run_out) in zip(modes.items(), outputs, strict=True)

@@ -188,6 +188,18 @@ def test_equal_blocks_have_an_interval_without_width_and_one_block_has_none():
     assert stats.block_ratio_interval([2.0], [1.0], seed=1) == Interval(2.0, None, None, 1)
 
 
+def test_answers_to_one_question_are_one_unit():
+    """Ten questions with all four answers right or none: forty answers tell no more than ten."""
+    units = [f"q{question}" for question in range(10) for _ in range(4)]
+    right = [question < 5 for question in range(10) for _ in range(4)]
+    found, naive = stats.share_interval(units, right, seed=1), stats.wilson(20, 40)
+    assert found.value == 0.5 and found.n == 10
+    assert found.high - found.low > 1.5 * (naive.high - naive.low)
+    assert stats.share_interval(units[::4], right[::4], seed=1) == stats.wilson(5, 10), "one answer each"
+    assert stats.share_interval([], [], seed=1) is None
+    assert stats.totals(["b", "a", "b"], [1, 2, 3]) == [4, 2]
+
+
 def test_a_paired_difference_has_tango_s_published_interval():
     """Bentur et al. 2009: 7 of 21 children lost, 1 gained; the interval as in Fagerland et al. 2014, table V."""
     found = stats.paired_difference(lost=7, gained=1, n=21)

@@ -11,8 +11,8 @@ from doubledraft.evaluation.speculation import bound_tokens_per_second
 from doubledraft.grading import code, grader
 from doubledraft.questions.data_sets import DataSet, Judged
 from doubledraft.records import Generation, Question, Score
-from doubledraft.stats import Interval, Percentiles, mean_interval, percentiles, ratio_interval, wilson
-from doubledraft.summaries.cell_metrics import Accuracy, AnswerTokens, GroupAccuracy, RunMetrics
+from doubledraft.stats import Interval, Percentiles, percentiles, ratio_interval, share_interval, totals, wilson
+from doubledraft.summaries.cell_metrics import Accuracy, AnswerTokens, GroupAccuracy, RunMetrics, SampleMetrics
 from doubledraft.traces import draft_rule
 
 UNGRADED = "ungraded"  # verdict where a question has neither a gold answer nor tests
@@ -33,24 +33,28 @@ def grade(
     lengths = [len(row.token_ids) for row in run.rows]
     seconds = sum(run.batches)
     rate, bound = sum(lengths) / seconds, bound_tokens_per_second(run)
-    truncated = share(row.finish_reason == "length" for row in run.rows)
+    units = run.units
+    truncated = share_interval(units, [row.finish_reason == "length" for row in run.rows], seed)
     metrics = RunMetrics(
         n=len(run.rows),
-        accuracy=_accuracy(run.rows, scores),
-        accuracy_by={name: accuracy_by(name, asked, scores) for name in ("level", "subject")},
+        samples=run.info.samples,
+        temperature=run.info.temperature,
+        by_sample=_by_sample(run, scores),
+        accuracy=_accuracy(run, scores, seed),
+        accuracy_by={name: _accuracy_by(name, asked, scores, units, seed) for name in ("level", "subject")},
         undecided=sum("undecided" in (score.strict_verdict, score.lenient_verdict) for score in scores),
         unparsable=sum(score.strict is None and score.strict_verdict != UNGRADED for score in scores),
         truncated=truncated,
         truncation_warning=truncated.value > TRUNCATION_LIMIT,
         unclosed_think=sum("<think>" in row.text and "</think>" not in row.text for row in run.rows),
-        tokens=AnswerTokens(mean=mean_interval(lengths, seed), median=float(median(lengths)), total=sum(lengths)),
+        tokens=AnswerTokens(mean=_mean(units, lengths, seed), median=float(median(lengths)), total=sum(lengths)),
         **_times(run.rows),
         wall_seconds=seconds,
         tokens_per_second=rate,
         bound_tokens_per_second=bound,
         share_of_bound=rate / bound if bound else None,
         concurrency=run.info.concurrency,
-        **style(run.rows, rule, seed),
+        **style(run.rows, rule, seed, units),
     )
     return Graded(run, scores, metrics)
 
@@ -66,25 +70,64 @@ def judge(data: DataSet, rows: Sequence[Generation]) -> list[Score]:
     ]
 
 
-def accuracy_by(field: str, asked: Sequence[Question], scores: Sequence[Score]) -> dict[str, GroupAccuracy]:
+def _accuracy_by(
+    field: str, asked: Sequence[Question], scores: Sequence[Score], units: Sequence[str], seed: int
+) -> dict[str, GroupAccuracy]:
     """Return the accuracy for every value of the field "level" or "subject", of the questions that have one."""
-    groups: dict[str, list[Score]] = {}
-    for question, score in zip(asked, scores, strict=True):
+    groups: dict[str, list[tuple[str, Score]]] = {}
+    for question, unit, score in zip(asked, units, scores, strict=True):
         if (value := getattr(question, field)) is not None:
-            groups.setdefault(value, []).append(score)
-    return {value: GroupAccuracy(**_right(groups[value])) for value in sorted(groups)}
+            groups.setdefault(value, []).append((unit, score))
+    return {value: GroupAccuracy(**_right(groups[value], seed)) for value in sorted(groups)}
 
 
-def _accuracy(rows: Sequence[Generation], scores: Sequence[Score]) -> Accuracy:
-    finished = [score for row, score in zip(rows, scores, strict=True) if row.finish_reason != "length"]
-    return Accuracy(**_right(scores), **{f"{name}_finished": part for name, part in _right(finished).items()})
+def _accuracy(run: Run, scores: Sequence[Score], seed: int) -> Accuracy:
+    graded = list(zip(run.units, scores, strict=True))
+    finished = [one for row, one in zip(run.rows, graded, strict=True) if row.finish_reason != "length"]
+    return Accuracy(
+        **_right(graded, seed), **{f"{name}_finished": part for name, part in _right(finished, seed).items()}
+    )
 
 
-def _right(scores: Sequence[Score]) -> dict[str, Interval | None]:
-    return {
-        "strict": share(score.strict_verdict == "equal" for score in scores if score.strict_verdict != UNGRADED),
-        "lenient": share(score.lenient_verdict == "equal" for score in scores if score.lenient_verdict != UNGRADED),
-    }
+def _right(graded: Sequence[tuple[str, Score]], seed: int) -> dict[str, Interval | None]:
+    """Return the shares of right answers, of scores that each have the question that they are of."""
+    shares = {}
+    for name in ("strict", "lenient"):
+        verdicts = [(unit, verdict) for unit, score in graded if (verdict := _verdict(score, name)) != UNGRADED]
+        shares[name] = share_interval(
+            [unit for unit, _ in verdicts], [verdict == "equal" for _, verdict in verdicts], seed
+        )
+    return shares
+
+
+def _verdict(score: Score, name: str) -> str:
+    return getattr(score, f"{name}_verdict")
+
+
+def _by_sample(run: Run, scores: Sequence[Score]) -> list[SampleMetrics] | None:
+    """Return what each sample of all questions was like; None of a single one. Rows are in the order of `repeated`."""
+    samples, count = run.info.samples, len(run.rows) // run.info.samples
+    if samples == 1:
+        return None
+    parts = [slice(at * count, (at + 1) * count) for at in range(samples)]
+    return [_sample(run.rows[part], scores[part]) for part in parts]
+
+
+def _sample(rows: Sequence[Generation], scores: Sequence[Score]) -> SampleMetrics:
+    emitted = sum(len(row.token_ids) for row in rows)
+    steps, drafted = (sum(getattr(row, name) or 0 for row in rows) for name in ("steps", "drafted"))
+    right = {name: sum(_verdict(score, name) == "equal" for score in scores) for name in ("strict", "lenient")}
+    return SampleMetrics(
+        **{name: count / len(rows) for name, count in right.items()},
+        tokens=emitted / len(rows),
+        tokens_per_step=emitted / steps if steps else None,
+        acceptance_rate=sum(row.accepted for row in rows) / drafted if drafted else None,
+    )
+
+
+def _mean(units: Sequence[str], values: Sequence[float], seed: int) -> Interval | None:
+    """Return the mean over answers; its interval is over the questions that they are of."""
+    return ratio_interval(totals(units, values), totals(units, [1] * len(values)), seed)
 
 
 def _times(rows: Sequence[Generation]) -> dict[str, Percentiles | None]:
@@ -101,15 +144,21 @@ def _times(rows: Sequence[Generation]) -> dict[str, Percentiles | None]:
     }
 
 
-def style(rows: Sequence[Generation], rule: Mapping[str, int] | None, seed: int) -> dict[str, Interval | None]:
-    """Return steps and words of the answers, and the share that keeps the draft rule, where the type has one."""
+def style(
+    rows: Sequence[Generation], rule: Mapping[str, int] | None, seed: int, units: Sequence[str] | None = None
+) -> dict[str, Interval | None]:
+    """Return steps and words of the answers, and the share that keeps the draft rule, where the type has one.
+
+    `units` are the questions that the rows answer, where that is not one row each.
+    """
+    units = units or [row.id for row in rows]
     found = [draft_rule.compliance(row.text, draft_rule.Rule(**rule) if rule else None) for row in rows]
     steps = [answer.steps for answer in found]
     words = [sum(answer.words_per_step) for answer in found]
     return {
-        "compliance": share(answer.compliant for answer in found) if rule else None,
-        "steps_per_answer": mean_interval(steps, seed),
-        "words_per_step": ratio_interval(words, steps, seed),
+        "compliance": share_interval(units, [answer.compliant for answer in found], seed) if rule else None,
+        "steps_per_answer": _mean(units, steps, seed),
+        "words_per_step": ratio_interval(totals(units, words), totals(units, steps), seed),
     }
 
 

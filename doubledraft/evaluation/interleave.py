@@ -17,7 +17,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from doubledraft.stats import Interval, block_ratio_interval, mcnemar
+from doubledraft.stats import Interval, block_ratio_change_interval, block_ratio_interval, mcnemar
 from doubledraft.summaries.cell_metrics import AttemptMetrics, TimingMetrics
 from doubledraft.summaries.timing_file import Attempt, TimingFile, Turn
 
@@ -41,9 +41,9 @@ def orders(arms: Sequence[str], blocks: int, seed: int) -> list[list[str]]:
     return found[:blocks]
 
 
-def timing_metrics(timing: TimingFile, seed: int) -> TimingMetrics:
-    """Return what the times of a cell tell in its last attempt, and in those before it."""
-    *earlier, last = (summarize(attempt, seed) for attempt in timing.attempts)
+def timing_metrics(timing: TimingFile, seed: int, *, per_token: bool = False) -> TimingMetrics:
+    """Return what the times of a cell tell in its last attempt, and in those before it; see `summarize`."""
+    *earlier, last = (summarize(attempt, seed, per_token=per_token) for attempt in timing.attempts)
     return TimingMetrics(
         **{field.name: getattr(last, field.name) for field in fields(last)},
         residency=timing.residency,
@@ -52,17 +52,20 @@ def timing_metrics(timing: TimingFile, seed: int) -> TimingMetrics:
     )
 
 
-def summarize(attempt: Attempt, seed: int) -> AttemptMetrics:
-    """Return what the times of an attempt tell; comparisons with an arm that took no turn are None."""
+def summarize(attempt: Attempt, seed: int, *, per_token: bool = False) -> AttemptMetrics:
+    """Return what the times of an attempt tell; comparisons with an arm that took no turn are None.
+
+    Answers that are drawn differ in length from arm to arm; `per_token` divides times by the tokens that were emitted.
+    """
     blocks = 1 + max(turn.block for turn in attempt.turns)
     order = [[turn.arm for turn in attempt.turns if turn.block == block] for block in range(blocks)]
-    baseline, speculative = (_block_seconds(attempt, arm) for arm in (BASELINE, SPECULATIVE))
-    ratios = [one / other for one, other in zip(baseline, speculative, strict=True)] if speculative else None
+    speedup, ratios = _speedup(attempt, seed, per_token) if _turns(attempt, SPECULATIVE) else (None, None)
     control = control_ratio(attempt, seed)
     return AttemptMetrics(
         blocks=blocks,
         order=order,
-        speedup=speculative and block_ratio_interval(baseline, speculative, seed),
+        per_token=per_token,
+        speedup=speedup,
         block_speedups=ratios,
         sign_test=ratios and mcnemar(sum(ratio > 1 for ratio in ratios), sum(ratio < 1 for ratio in ratios)),
         control=control,
@@ -70,6 +73,19 @@ def summarize(attempt: Attempt, seed: int) -> AttemptMetrics:
         autocorrelation=ratios and _autocorrelation(np.log(ratios)),
         steady=control and holds(control, 1),
     )
+
+
+def _speedup(attempt: Attempt, seed: int, per_token: bool) -> tuple[Interval, list[float]]:
+    """Return the time of the baseline / of the speculative arm, of all blocks and of each."""
+    (seconds, tokens), (drafted_seconds, drafted_tokens) = (
+        (_block_seconds(attempt, arm), _block_tokens(attempt, arm)) for arm in (BASELINE, SPECULATIVE)
+    )
+    if not per_token:
+        ratios = [one / other for one, other in zip(seconds, drafted_seconds, strict=True)]
+        return block_ratio_interval(seconds, drafted_seconds, seed), ratios
+    ratios = [one / other for one, other in zip(*(_pace(attempt, arm) for arm in (BASELINE, SPECULATIVE)), strict=True)]
+    whole = block_ratio_change_interval((drafted_seconds, drafted_tokens), (seconds, tokens), seed)
+    return whole, ratios
 
 
 def control_ratio(attempt: Attempt, seed: int) -> Interval | None:
@@ -85,6 +101,10 @@ def holds(interval: Interval, value: float) -> bool:
 
 def _block_seconds(attempt: Attempt, arm: str) -> list[float] | None:
     return [sum(turn.seconds) for turn in _turns(attempt, arm)] or None
+
+
+def _block_tokens(attempt: Attempt, arm: str) -> list[int]:
+    return [sum(turn.tokens) for turn in _turns(attempt, arm)]
 
 
 def _turns(attempt: Attempt, arm: str) -> list[Turn]:

@@ -8,7 +8,7 @@ Anything else is an error that names the file and the first difference.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from doubledraft.records import Generation, Question, RecordError, Score, read_records
+from doubledraft.records import Generation, Question, RecordError, Score, asked_id, read_records
 from doubledraft.summaries import json_file
 from doubledraft.summaries.cell_metrics import RunMetrics
 from doubledraft.summaries.run_file import EngineRun, RunFile
@@ -24,6 +24,8 @@ SAME_IN_JOB = (
     "tensor_parallel",
     "warmup",
     "seed",
+    "temperature",
+    "samples",
 )
 
 
@@ -43,6 +45,11 @@ class Run:
     def engine(self) -> str:
         """Name and version of the engine."""
         return f"{self.info.engine} {self.info.version}"
+
+    @property
+    def units(self) -> list[str]:
+        """The question that each row answers: answers to one question are no independent units."""
+        return [asked_id(row.id, self.info.samples) for row in self.rows]
 
     @property
     def batches(self) -> list[float]:

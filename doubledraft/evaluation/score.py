@@ -18,7 +18,7 @@ from doubledraft.evaluation.interleave import BASELINE, SPECULATIVE
 from doubledraft.evaluation.runs import Graded, Run, check_comparable, load
 from doubledraft.log import log
 from doubledraft.provenance import config_hash
-from doubledraft.records import Generation, Question, Score, first_difference, read_records
+from doubledraft.records import Generation, Question, Score, first_difference, read_records, repeated
 from doubledraft.stats import Interval, mcnemar, paired_difference, ratio_interval
 from doubledraft.summaries import json_file
 from doubledraft.summaries.cell_metrics import (
@@ -37,6 +37,7 @@ from doubledraft.summaries.timing_file import TimingFile
 # Log-probability gaps that rounding explains: two units in the last place of logits between 16 and 32, as a pass over
 # several tokens rounds differently; in float32 the order of long sums decides, as in `cross_check`.
 TIE_GAPS = {"bfloat16": 2 * 2**-3, "float16": 2 * 2**-6, "float32": 1e-3}
+SAMPLED = "answers are drawn: with and without the draft they have one distribution, and not the same tokens"
 
 
 def score_cell(
@@ -46,6 +47,7 @@ def score_cell(
     scenario: str,
     questions: str,
     manifest: str,
+    samples: int,
     generations: Sequence[str],
     runs: Sequence[str],
     timing: str,
@@ -60,25 +62,27 @@ def score_cell(
 ) -> None:
     """Score a trained cell on the first `limit` questions: metrics, samples and the page that compares its runs.
 
-    `generations` and `runs` are of the baseline and, where it was timed, of the speculative run; `timing` is the file
-    of their turns, and `audit` that of the draft, or empty where no draft model was timed. `manifest` is that of the
-    scenario's questions, with how many were asked for and how many there were. Raise ComparisonError where the runs may
-    not be compared, CounterError where the counters cannot be true.
+    `generations` and `runs` are of the baseline and, where it was timed, of the speculative run, each with `samples`
+    answers to every question; `timing` is the file of their turns, and `audit` that of the draft, or empty where no
+    draft model was timed. `manifest` is that of the scenario's questions, with how many were asked for and how many
+    there were. Raise ComparisonError where the runs may not be compared, CounterError where the counters cannot be
+    true.
     """
-    asked = read_records(questions, Question)[:limit]
+    questions_asked = read_records(questions, Question)[:limit]
+    asked = repeated(questions_asked, samples)
     loaded = [load(path, run_path, asked, questions) for path, run_path in zip(generations, runs, strict=True)]
     if len(loaded) > 1:
         check_comparable(*loaded)
     modes = {run.info.mode: grade(run, asked, rule, seed) for run in loaded}
     turns = json_file.read(timing, TimingFile)
-    timed = interleave.timing_metrics(turns, seed)
+    timed = interleave.timing_metrics(turns, seed, per_token=loaded[0].info.temperature > 0)
     metrics = CellMetrics(
         cell=cell,
         type=type,
         scenario=scenario,
-        n=len(asked),
+        n=len(questions_asked),
         questions=_asked_and_got(manifest),
-        questions_hash=_questions_hash(asked),
+        questions_hash=_questions_hash(questions_asked),
         **(compare(*modes.values(), seed, timed) if SPECULATIVE in modes else {BASELINE: modes[BASELINE].metrics}),
         acceptance_by=_acceptance_by(asked, modes[SPECULATIVE].run, seed) if SPECULATIVE in modes else None,
         draft_audit=json_file.read(audit, DraftAudit) if audit else None,
@@ -150,12 +154,18 @@ def compare(baseline: Graded, speculative: Graded, seed: int, timing: TimingMetr
 
 
 def lossless_metrics(baseline: Graded, speculative: Graded) -> LosslessMetrics:
-    """Return how often both runs emitted the same ids, where they first differ, and which verdicts that changed."""
+    """Return how often both runs emitted the same ids, where they first differ, and which verdicts that changed.
+
+    Above temperature 0 both draw, so answers differ without a fault, and only verdicts are compared.
+    """
+    dtype = speculative.run.info.dtype
+    verdicts = _verdict_changes(baseline.scores, speculative.scores)
+    if speculative.run.info.temperature:
+        return LosslessMetrics(dtype=dtype, tie_gap=TIE_GAPS[dtype], verdicts=verdicts, reason=SAMPLED)
     pairs = list(zip(baseline.run.rows, speculative.run.rows, strict=True))
     positions = [first_difference(plain.token_ids, drafted.token_ids) for plain, drafted in pairs]
     parted = [position for position in positions if position is not None]
     gaps = [drafted.top2_gap for _, drafted in pairs if drafted.top2_gap is not None]
-    dtype = speculative.run.info.dtype
     ties = sum(gap <= TIE_GAPS[dtype] for gap in gaps)
     return LosslessMetrics(
         dtype=dtype,
@@ -166,7 +176,7 @@ def lossless_metrics(baseline: Graded, speculative: Graded) -> LosslessMetrics:
         tie_gap=TIE_GAPS[dtype],
         ties=ties,
         bugs=len(gaps) - ties,
-        verdicts=_verdict_changes(baseline.scores, speculative.scores),
+        verdicts=verdicts,
     )
 
 

@@ -15,7 +15,7 @@ from doubledraft.evaluation.acceptance import (
 )
 from doubledraft.evaluation.runs import Run
 from doubledraft.records import Generation
-from doubledraft.stats import Interval, ratio_interval, wilson
+from doubledraft.stats import Interval, ratio_interval, totals, wilson
 from doubledraft.summaries.cell_metrics import (
     BandwidthMetrics,
     ExpectedTokens,
@@ -31,8 +31,11 @@ def speculation_metrics(run: Run, seed: int) -> SpeculationMetrics:
     """Return what the draft did, from the counters of every row; raise CounterError where they cannot be true."""
     rows, length = run.rows, run.info.draft_length
     check = check_counters(rows, length)
-    emitted = [len(row.token_ids) for row in rows]
-    steps, drafted, accepted = ([getattr(row, name) for row in rows] for name in ("steps", "drafted", "accepted"))
+    units = run.units
+    emitted = totals(units, [len(row.token_ids) for row in rows])
+    steps, drafted, accepted = (
+        totals(units, [getattr(row, name) for row in rows]) for name in ("steps", "drafted", "accepted")
+    )
     drafting = sum(len(row.accepted_per_step) for row in rows)
     rate = ratio_interval(accepted, drafted, seed)
     reason = _varying(run)
@@ -40,7 +43,7 @@ def speculation_metrics(run: Run, seed: int) -> SpeculationMetrics:
     expected = None if reason else ExpectedTokens(
         from_counters=1 + length * rate.value, from_alpha=expected_tokens(alpha, length)
     )  # fmt: skip
-    agreement = _agreement(rows, seed)
+    agreement = _agreement(rows, units, seed)
     return SpeculationMetrics(
         engine=run.engine,
         method=run.info.method,
@@ -89,14 +92,15 @@ def _undrafted(row: Generation, length: int) -> bool:
     return length * (row.steps - 1) - row.drafted > allowed
 
 
-def _agreement(rows: Sequence[Generation], seed: int) -> Interval | None:
+def _agreement(rows: Sequence[Generation], units: Sequence[str], seed: int) -> Interval | None:
     """Return the share of drafted tokens that the target would have chosen at their place.
 
     None where the engine does not tell which tokens those are: vLLM stops counting at the first rejection.
     """
     if any(row.agreed is None for row in rows):
         return None
-    return ratio_interval([sum(map(sum, row.agreed)) for row in rows], [row.drafted for row in rows], seed)
+    agreed, drafted = [sum(map(sum, row.agreed)) for row in rows], [row.drafted for row in rows]
+    return ratio_interval(totals(units, agreed), totals(units, drafted), seed)
 
 
 def _token_classes(info: EngineRun) -> dict[str, TokenClass] | None:

@@ -10,7 +10,7 @@ The engine, vLLM or our own, runs in a process of its own (`host`). What a timed
 in `measure`, which this module does not import: an edit there leaves distilled answers as they are.
 """
 
-import time
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,15 +19,14 @@ from doubledraft import __version__, prompts, provenance
 from doubledraft.inference import environment, resume
 from doubledraft.inference.host import Host, Local
 from doubledraft.inference.job import Asked, Job, JobError
-from doubledraft.log import log
 from doubledraft.models import chat_template
 from doubledraft.models.inspect import load_tokenizer
-from doubledraft.records import Generation, Question, read_records, write_records
+from doubledraft.progress import Progress
+from doubledraft.records import Generation, Question, read_records, repeated, write_records
 from doubledraft.summaries import json_file
 from doubledraft.summaries.provenance import recorded
 from doubledraft.summaries.run_file import RunFile, StepSeconds
 
-LOG_SECONDS = 10  # between two lines of progress
 UNMEASURED = {  # fields of the run file of anything but a timed run
     "kernel": None,
     "step_seconds": StepSeconds(),
@@ -89,7 +88,7 @@ def ask(job: Job, tokenizer) -> list[Asked]:
         )
     room = job.max_model_len - job.max_tokens - job.longest_draft
     asked = []
-    for question in read_records(job.questions, Question)[: job.limit]:
+    for question in repeated(read_records(job.questions, Question)[: job.limit], job.samples):
         messages = prompts.messages(prompt, question.question, few_shot=job.few_shot)
         text = chat_template.render(tokenizer, messages, prompt=True, **switches)
         ids = tokenizer.encode(text, add_special_tokens=False)
@@ -99,23 +98,24 @@ def ask(job: Job, tokenizer) -> list[Asked]:
                 f"{job.max_model_len} leaves {room} beside max_tokens {job.max_tokens} and {job.longest_draft} drafted "
                 "ones: raise max_model_len, lower max_tokens, or drop the question"
             )
-        asked.append(Asked(question.id, ids))
+        asked.append(Asked(question.id, ids, _seed(job.seed, question.id)))
     return asked
+
+
+def _seed(seed: int, id: str) -> int:
+    """Return the seed of an answer's draws: the same whoever answers beside it, and another one for each answer."""
+    return int.from_bytes(hashlib.sha256(f"{seed} {id}".encode()).digest()[:4])
 
 
 def _timed(job: Job, engine: Host | Local, asked: list[Asked], first: int) -> Iterator[list[Generation]]:
     """Answer in batches, leaving text empty; `first` is the index of the first batch."""
     warm_up(job, engine, asked)
-    start = spoken = time.perf_counter()
-    done = tokens = 0
+    progress, done = Progress("answering", len(asked), "questions"), 0
     for index, batch in enumerate(batches(asked, job.concurrency), start=first):
         rows = answer_batch(engine, batch, index)
         yield rows
-        now = time.perf_counter()
-        done, tokens = done + len(rows), tokens + sum(len(row.token_ids) for row in rows)
-        if done == len(asked) or now - spoken > LOG_SECONDS:
-            spoken, left = now, (now - start) * (len(asked) / done - 1)
-            log.info("%d of %d answered, %.1f tokens/s, %.0f s left", done, len(asked), tokens / (now - start), left)
+        done += len(rows)
+        progress.show(done)
 
 
 def warm_up(job: Job, engine: Host | Local, asked: Sequence[Asked]) -> None:
@@ -139,7 +139,9 @@ def _work(job: Job, asked: list[Asked]) -> str:
     """Return a hash of all that the answers depend on."""
     model = (path for path in sorted(Path(job.model).iterdir()) if path.name != "manifest.json")
     questions = [(question.id, question.token_ids) for question in asked]
-    return resume.key(model, [job.engine, _version(job), job.max_tokens, job.dtype, job.seed, questions])
+    return resume.key(
+        model, [job.engine, _version(job), job.max_tokens, job.dtype, job.seed, job.temperature, questions]
+    )
 
 
 def _description(job: Job, engine: Host | Local, rows: list[Generation]) -> dict[str, object]:
@@ -154,6 +156,8 @@ def _description(job: Job, engine: Host | Local, rows: list[Generation]) -> dict
         "adaptive": job.adaptive,
         "concurrency": job.concurrency,
         "dtype": job.dtype,
+        "temperature": job.temperature,
+        "samples": job.samples,
         "n": len(rows),
         "wall_seconds": sum(seconds.values()),
         "emitted_tokens": sum(len(row.token_ids) for row in rows),

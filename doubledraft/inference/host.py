@@ -21,7 +21,7 @@ from doubledraft.records import Generation
 
 
 class Engine(Protocol):
-    """Answers prompts greedily."""
+    """Answers prompts, greedily or by draws, as its job says."""
 
     def __init__(self, job: Job) -> None:
         """Load the models of a job."""

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from doubledraft.engine.draft_length import LONGEST_DRAFT
+from doubledraft.engine.sampling import COLDEST
 
 NATIVE_ONLY = {  # what vLLM does in place of a setting, and the value to give it then
     "draft_length": ("vLLM drafts the same number of tokens in every step", "a number"),
@@ -20,6 +21,7 @@ class Asked:
 
     id: str
     token_ids: list[int]
+    seed: int = 0  # of the draws, where answers are sampled
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +38,9 @@ class Job:
     max_model_len: int  # tokens of prompt and answer
     concurrency: int  # requests in flight
     dtype: str
-    seed: int
+    seed: int  # of the engine, and of the draws of each answer
+    temperature: float = 0.0  # of sampling, from all tokens; 0 takes the best token always
+    samples: int = 1  # answers to each question, each by draws of its own
     kv_cache_gib: int  # vLLM on CPU
     gpu_memory_utilization: float  # vLLM on GPU
     tensor_parallel: int  # vLLM on GPU
@@ -64,6 +68,10 @@ class Job:
             raise JobError(f"draft: method {self.method} takes {'no' if self.draft else 'a'} draft model")
         if (self.method != "none") != (self.longest_draft > 0):
             raise JobError(f"draft_length: {self.draft_length} does not go with method {self.method}")
+        if 0 != self.temperature < COLDEST:
+            raise JobError(f"temperature {self.temperature}: expected 0, or at least {COLDEST}")
+        if self.samples > 1 and not self.temperature:
+            raise JobError(f"samples {self.samples}: at temperature 0 every answer to a question is the same")
         if bool(self.draft_vocabulary) != bool(self.draft_vocabulary_from):
             raise JobError("draft_vocabulary: a number of tokens goes with a file of answers that they are learnt from")
         if self.draft_vocabulary and self.method != "draft_model":

@@ -29,7 +29,7 @@ def measure(
     """Return the rows, with the gaps where they first differ from the baseline's, and the costs in the run file."""
     costs, _ = engine.call("step_seconds", generate.batches(asked, job.concurrency)[:CLOCKED_BATCHES])
     log.info("seconds per step: %s", ", ".join(f"{name} {value:.4f}" for name, value in costs.items() if value))
-    if baseline:
+    if baseline and not job.temperature:  # sampled answers differ because they are drawn
         rows = _with_gaps(engine, asked, rows, baseline)
     draft_vocabulary, _ = engine.call("draft_vocabulary")
     classes, _ = engine.call("token_classes", rows)

@@ -18,6 +18,7 @@ from doubledraft.engine.draft_vocabulary import learn_from_files
 from doubledraft.engine.load import create_backend
 from doubledraft.engine.lossless import top2_gap
 from doubledraft.engine.proposers import DraftModel, NGram
+from doubledraft.engine.sampling import Sampling
 from doubledraft.inference import host
 from doubledraft.inference.job import Asked, Job
 from doubledraft.inference.tokenizing import stop_ids
@@ -87,17 +88,18 @@ class NativeEngine:
         return by_token_class(steps, lambda token: self._tokenizer.decode([token]), self._stop_ids)
 
     def _decode(self, asked: Sequence[Asked]) -> Metrics:
+        import torch
+
         prompts, job = [question.token_ids for question in asked], self._job
+        settings = {
+            "stop_ids": self._stop_ids,
+            "sampling": Sampling(job.temperature),
+            "generator": torch.Generator(self._target.device).manual_seed(asked[0].seed),  # rows of a batch share it
+        }
         if job.method == "none":
-            return decode(self._target, prompts, job.max_tokens, stop_ids=self._stop_ids)[1]
-        return speculative_decode(
-            self._target,
-            self._proposer,
-            prompts,
-            job.max_tokens,
-            draft_length=self._length,
-            stop_ids=self._stop_ids,
-        )[1]
+            return decode(self._target, prompts, job.max_tokens, **settings)[1]
+        settings["draft_length"] = self._length
+        return speculative_decode(self._target, self._proposer, prompts, job.max_tokens, **settings)[1]
 
 
 if __name__ == "__main__":

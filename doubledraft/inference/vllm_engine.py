@@ -1,4 +1,4 @@
-"""vLLM as an engine of the study: greedy answers, step times, and the gap of the two best tokens.
+"""vLLM as an engine of the study: answers, step times, and the gap of the two best tokens.
 
 Prefix caching and asynchronous scheduling are off in every mode: the first would make later questions cheaper, the
 second does not support every way of drafting. Token ids go in and come out.
@@ -61,7 +61,10 @@ class VllmEngine:
 
     def answer(self, asked: Sequence[Asked]) -> list[Generation]:
         """Answer together, `job.concurrency` in flight."""
-        outputs = self._ask([question.token_ids for question in asked], max_tokens=self._job.max_tokens)
+        sampling = {"temperature": self._job.temperature, "max_tokens": self._job.max_tokens}
+        outputs = self._ask(
+            [question.token_ids for question in asked], [{**sampling, "seed": question.seed} for question in asked]
+        )
         return [_generation(self._job, question, output) for question, output in zip(asked, outputs, strict=True)]
 
     def step_seconds(self, batches: Sequence[Sequence[Asked]]) -> dict[str, float | None]:
@@ -74,7 +77,7 @@ class VllmEngine:
     def top2_gaps(self, prefixes: Sequence[list[int]]) -> list[float]:
         """Return the log-probability gap of the target's two best next tokens after every prefix."""
         gaps = []
-        for output in self._ask(prefixes, max_tokens=1, logprobs=2) if prefixes else []:
+        for output in self._ask(prefixes, [{"max_tokens": 1, "logprobs": 2, "temperature": 0.0}] * len(prefixes)):
             best = sorted((token.logprob for token in output.outputs[0].logprobs[0].values()), reverse=True)
             gaps.append(best[0] - best[1])
         return gaps
@@ -90,11 +93,13 @@ class VllmEngine:
         """Move the weights back to the GPU."""
         self._llm.wake_up()
 
-    def _ask(self, prompts: Sequence[list[int]], **sampling) -> list:
-        """Return vLLM's RequestOutput of every prompt, in order, decoded greedily."""
+    def _ask(self, prompts: Sequence[list[int]], sampling: Sequence[dict[str, object]]) -> list:
+        """Return vLLM's RequestOutput of every prompt, in order, each sampled in its own way; none of no prompts."""
         from vllm import SamplingParams
 
-        parameters = SamplingParams(temperature=0.0, detokenize=False, **sampling)
+        if not prompts:
+            return []
+        parameters = [SamplingParams(detokenize=False, **how) for how in sampling]
         return self._llm.generate([{"prompt_token_ids": ids} for ids in prompts], parameters, use_tqdm=False)
 
 
@@ -109,6 +114,8 @@ def _drafting(job: Job) -> dict[str, object]:
     settings = {"method": job.method, "num_speculative_tokens": job.draft_length}
     if job.method == "draft_model":
         settings |= {"model": job.draft, "draft_tensor_parallel_size": job.tensor_parallel}
+        if job.temperature:  # else drafts are greedy, and accepted with p of the draft's best token, which is less
+            settings["draft_sample_method"] = "probabilistic"
     else:
         settings |= {"prompt_lookup_min": NGRAM[0], "prompt_lookup_max": NGRAM[1]}
     return {"speculative_config": settings, "per_request_spec_decode_metrics": "detailed"}

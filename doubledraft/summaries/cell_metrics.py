@@ -45,10 +45,24 @@ class AnswerTokens:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SampleMetrics:
+    """One answer to every question, of several that were drawn; together they show how much chance decides."""
+
+    strict: float | None  # share that is right
+    lenient: float | None
+    tokens: float  # per answer
+    tokens_per_step: float | None  # null where the engine does not count steps
+    acceptance_rate: float | None  # null where nothing was drafted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunMetrics:
     """Answers of one run: how good, how long, how fast."""
 
-    n: int  # questions
+    n: int  # answers
+    samples: int  # answers to each question; the unit of every interval is the question
+    temperature: float  # of sampling; 0 is greedy
+    by_sample: list[SampleMetrics] | None  # of the first answer to every question, of the second and so on; null of one
     accuracy: Accuracy
     accuracy_by: dict[str, dict[str, GroupAccuracy]]  # level and subject, then their values
     undecided: int  # answers with a verdict that the grader could not reach
@@ -147,6 +161,7 @@ class AttemptMetrics:
 
     blocks: int
     order: list[list[str]]  # arms of each block, as they took turns
+    per_token: bool  # whether times below are per emitted token, as drawn answers differ in length
     speedup: Interval | None  # total time of the baseline / of the speculative arm; null where there is one arm
     block_speedups: list[float] | None  # the same of each block
     sign_test: float | None  # exact two-sided p-value that blocks are as often slower with the draft as faster
@@ -217,14 +232,15 @@ class LosslessMetrics:
     """How far the answers with and without the draft are the same, token for token."""
 
     dtype: str  # only in float32 is every difference a fault
-    identical_rate: Interval | None
-    different: int  # answers
-    first_difference: FirstDifference | None
-    top2_gap: GapAtDifference | None
+    identical_rate: Interval | None = None
+    different: int | None = None  # answers
+    first_difference: FirstDifference | None = None
+    top2_gap: GapAtDifference | None = None
     tie_gap: float  # largest gap that the rounding of this dtype explains
-    ties: int  # answers that first differ at a gap of at most that
-    bugs: int  # answers that first differ at a larger gap, which points to a fault; others have no gap recorded
+    ties: int | None = None  # answers that first differ at a gap of at most that
+    bugs: int | None = None  # answers that first differ at a larger gap, which points to a fault; others have none
     verdicts: VerdictChanges
+    reason: str | None = None  # why all but the verdicts are null
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

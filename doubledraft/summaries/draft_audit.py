@@ -96,7 +96,7 @@ class DraftAudit(Acceptance):
     """What a draft is worth on the answers of its cell's run with the draft: `draft_audit.json`."""
 
     own_text: OwnText
-    against_served: AgainstServed | None  # null where the run's draft length adapts
+    against_served: AgainstServed | None  # null where the run's draft length adapts, or it sampled: replays are greedy
     provenance: Provenance
 
 

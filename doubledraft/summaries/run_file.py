@@ -47,6 +47,8 @@ class EngineRun:
     read_bytes_per_second: float | None  # at which this machine reads memory
     token_classes: dict[str, TokenCounts] | None  # by what a token is; null where the engine does not record drafts
     adaptive: bool = False  # whether the length of each draft is chosen while decoding, up to draft_length
+    temperature: float = 0.0  # of sampling; 0 is greedy
+    samples: int = 1  # answers to each question
     draft_vocabulary: int | None = None  # tokens that the draft model may propose; null for all
 
 

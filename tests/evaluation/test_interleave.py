@@ -71,6 +71,16 @@ def test_the_speedup_is_a_ratio_of_totals_and_blocks_are_its_unit():
     assert found.control == Interval(1.0, 1.0, 1.0, 3) and found.steady
 
 
+def test_the_speedup_of_drawn_answers_is_one_of_seconds_per_token():
+    """The speculative arm drew answers twice as long, in the same time."""
+    drawn = attempt({BASELINE: [2, 4, 6], SPECULATIVE: [2, 4, 6], CONTROL: [2, 4, 6]})
+    for turn in drawn.turns:
+        turn.tokens[0] *= 2 if turn.arm == SPECULATIVE else 1
+    found = summarize(drawn, seed=17, per_token=True)
+    assert found.speedup.value == pytest.approx(2) and found.block_speedups == pytest.approx([2, 2, 2])
+    assert found.per_token and summarize(drawn, seed=17).speedup.value == 1 and found.steady
+
+
 def test_a_control_that_is_slower_in_every_block_is_not_steady():
     times = {BASELINE: [2, 2.1, 2, 2.2], SPECULATIVE: [1, 1, 1, 1], CONTROL: [2.4, 2.5, 2.4, 2.6]}
     found = summarize(attempt(times), seed=17)

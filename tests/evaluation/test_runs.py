@@ -37,6 +37,8 @@ JOB = {
     "tensor_parallel": 1,
     "warmup": 3,
     "seed": 17,
+    "temperature": 0.0,
+    "samples": 1,
     "draft": "",
     "out": "baseline.jsonl",
 }

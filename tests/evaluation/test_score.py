@@ -127,6 +127,7 @@ def score(tmp_path):
         times=(TIMES,),
         attempts=None,
         audit="",
+        samples=1,
         **timing,
     ):
         write_records(tmp_path / "test.jsonl", asked)
@@ -147,6 +148,7 @@ def score(tmp_path):
             runs=[str(tmp_path / f"{arm}_run.json") for arm in arms],
             timing=str(tmp_path / "timing.json"),
             audit=audit,
+            samples=samples,
             rule=rule,
             limit=limit,
             seed=17,
@@ -312,6 +314,7 @@ def test_identical_runs_are_lossless(score):
             "p_value": None,
             "difference": stats.as_json(stats.paired_difference(0, 0, 4)),
         },
+        "reason": None,
     }
 
 
@@ -474,3 +477,33 @@ def test_the_audit_of_the_draft_is_copied_and_shown(score, tmp_path):
     page = (tmp_path / "comparison.txt").read_text()
     assert "the same, replayed  2.66: as both models read the answers ! They should be within 2 %." in page
     assert score()["draft_audit"] is None, "n-grams have no draft model"
+
+
+def test_several_drawn_answers_to_a_question_are_one_unit_and_need_not_be_the_same(score):
+    """Every question was answered twice; the second time the third question is answered like the fourth."""
+
+    def twice(values):
+        again = [replace(row, id=f"{row.id}#2", batch=row.batch + len(values)) for row in values]
+        again[2] = replace(again[2], text=TEXTS[3], finish_reason="stop")
+        return [replace(row, id=f"{row.id}#1") for row in values] + again
+
+    drawn = {"temperature": 0.7, "samples": 2, "n": 2 * len(ASKED)}
+    metrics = score(
+        twice(rows()),
+        twice(rows([1.0, 1.0, 2.0, 1.0], counters=COUNTERS)),
+        info(**drawn),
+        info("speculative", **drawn),
+        samples=2,
+    )
+    plain = metrics["baseline"]
+    assert (metrics["n"], plain["n"], plain["samples"], plain["temperature"]) == (4, 8, 2, 0.7)
+    assert plain["accuracy"]["strict"]["n"] == 4, "questions"
+    first, second = plain["by_sample"]
+    assert plain["accuracy"]["strict"]["value"] == (first["strict"] + second["strict"]) / 2
+    assert first["tokens"] == second["tokens"] == 5 and first["tokens_per_step"] is None
+    assert [each["acceptance_rate"] for each in metrics["speculative"]["by_sample"]] == [11 / 21, 11 / 21]
+    assert metrics["speculation"]["tokens_per_step"] == {**metrics["speculation"]["tokens_per_step"], "n": 4}
+    lossless = metrics["lossless"]
+    assert "one distribution" in lossless["reason"] and lossless["verdicts"]["lost"] == 0
+    assert lossless["identical_rate"] is lossless["different"] is lossless["ties"] is lossless["bugs"] is None
+    assert metrics["timing"]["per_token"]

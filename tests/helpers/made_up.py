@@ -47,6 +47,9 @@ def mode(right: int, tokens: float, seconds: float, cut: int = 0, kept: int | No
     """Return the made-up metrics of a run."""
     return {
         "n": QUESTIONS,
+        "samples": 1,
+        "temperature": 0.0,
+        "by_sample": None,
         "accuracy": {
             "strict": share(right),
             "lenient": share(min(right + 2, QUESTIONS)),
@@ -124,6 +127,7 @@ def timing(speedup: float, control: float = 1.0) -> dict:
     orders = [["baseline", "speculative", "control"], ["control", "speculative", "baseline"]]
     return {
         "blocks": 8,
+        "per_token": False,
         "order": orders * 4,
         "speedup": around(speedup, 0.07, 8),
         "block_speedups": [speedup] * 8,

@@ -17,6 +17,7 @@ from doubledraft.inference import generate
 from doubledraft.inference.host import Host
 from doubledraft.inference.job import Job, JobError
 from doubledraft.records import Generation, read_records
+from tests.helpers.distribution import check_distribution
 from tests.helpers.small_job import measured, small_job
 from tests.helpers.tiny_models import CHATML, build_tokenizer
 
@@ -191,6 +192,16 @@ def test_a_prompt_without_room_for_its_answer_is_refused(tiny_model, tmp_path, m
     assert not marked_processes(tmp_path)
 
 
+@pytest.mark.slow
+def test_sampled_answers_are_distributed_as_the_target_says(tmp_path, tiny_model, tiny_draft):
+    """vLLM's draft draws too: a greedy one would be accepted with the target's probability of its best token."""
+    sampled = {"temperature": 0.5, "samples": 1000, "concurrency": 64, "max_tokens": 4, "warmup": 0}
+    drafting = {"method": "draft_model", "draft": str(tiny_draft), "draft_length": 2}
+    own = small_job(tmp_path, tiny_model, "sampled", questions=1, **sampled, **drafting)
+    with Host(own) as engine:
+        check_distribution(own, engine)
+
+
 DRAFTED = {"method": "draft_model", "draft": "d", "draft_length": 3}
 
 
@@ -203,6 +214,8 @@ DRAFTED = {"method": "draft_model", "draft": "d", "draft_length": 3}
         ({"method": "ngram"}, "draft_length: 0"),
         ({"draft_length": 3}, "draft_length: 3"),
         ({"draft_length": "adaptive", "method": "ngram"}, "vLLM drafts the same number"),
+        ({"temperature": 0.0001}, "temperature 0.0001: expected 0, or at least 0.001"),
+        ({"samples": 2}, "samples 2: at temperature 0 every answer"),
         ({"draft_vocabulary": 9, **DRAFTED}, "goes with a file of answers"),
         ({"draft_vocabulary": 9, "draft_vocabulary_from": "a", **DRAFTED}, "vLLM computes the whole output head"),
         ({"draft_vocabulary": 9, "draft_vocabulary_from": "a"}, "method none has no output head to cut"),

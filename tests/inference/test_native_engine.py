@@ -17,10 +17,11 @@ from doubledraft.inference import generate
 from doubledraft.inference.host import Host, Local
 from doubledraft.inference.job import Job
 from doubledraft.inference.native_engine import NativeEngine
-from doubledraft.records import Generation, read_records
+from doubledraft.records import Generation, asked_id, read_records
 from doubledraft.stats import ratio_interval
 from doubledraft.summaries import json_file
 from doubledraft.summaries.run_file import RunFile
+from tests.helpers.distribution import check_distribution
 from tests.helpers.small_job import measured, small_job
 
 K = 3
@@ -148,6 +149,28 @@ def test_an_adaptive_draft_of_few_tokens_gives_the_same_answers_and_says_what_it
     figures = speculation.speculation_metrics(found, seed=17)
     assert (figures.adaptive, figures.draft_vocabulary, figures.reason) == (True, 20, "the draft length adapts")
     assert figures.per_token_acceptance is figures.expected_tokens_per_step is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("length", [2, "adaptive"])
+def test_sampled_answers_are_distributed_as_the_target_says(tmp_path, tiny_model, tiny_draft, length):
+    sampled = {"temperature": 0.5, "samples": 2000, "concurrency": 500, "max_tokens": 4, "warmup": 0}
+    drafting = {"method": "draft_model", "draft": str(tiny_draft), "draft_length": length}
+    own = small_job(tmp_path, tiny_model, "sampled", questions=1, engine="native", **sampled, **drafting)
+    check_distribution(own, Local(NativeEngine(own)))
+
+
+def test_the_seed_decides_the_draws_and_each_sample_has_its_own(tmp_path, tiny_model):
+    sampled = {"temperature": 1.0, "samples": 3, "mode": "baseline", "concurrency": 1, "max_tokens": 12}
+    jobs = [job(tmp_path, tiny_model, name, **sampled, seed=seed) for name, seed in (("a", 1), ("b", 1), ("c", 2))]
+    for each in jobs:
+        generate.answer(each, Local(NativeEngine(each)))
+    first, again, other = ([row.token_ids for row in read(each).rows] for each in jobs)
+    assert first == again != other
+    rows = read(jobs[0]).rows
+    assert [row.id for row in rows] == [f"{id}#{sample}" for sample in (1, 2, 3) for id in IDS]
+    assert len({tuple(row.token_ids) for row in rows if asked_id(row.id, 3) == "q0"}) == 3
+    assert (read(jobs[0]).info.temperature, read(jobs[0]).info.samples) == (1.0, 3)
 
 
 @pytest.mark.slow

