@@ -22,6 +22,7 @@ rule train_target:
         report_to=report_to,
         load_in_4bit=config["train"]["load_in_4bit"],
         dtype=config["models"]["dtype"],
+        computing_dtype=config["train"]["computing_dtype"],
         seed=config["seed"],
         code=code("training.finetune.train_target", packages=TRAINING),
     script:
@@ -48,6 +49,7 @@ rule distill:
         max_tokens=lookup("types/{type}/max_tokens", within=config),
         keep=config["distill"]["keep"],
         min_yield=config["distill"]["min_yield"],
+        computing_dtype=config["train"]["computing_dtype"],
         shared=SHARED,
         code=code("training.distill.run", "inference.vllm_engine", packages=VLLM + GRADING),
     script:
@@ -60,6 +62,8 @@ rule train_draft:
         distilled="results/{type}_{scenario}/distilled.jsonl",
         questions="data/questions/{scenario}/distill.jsonl",
         model=f"data/models/{config['models']['draft']}",
+        target="results/{type}_{scenario}/teacher_merged",
+        start=draft_start,
         prompt=prompt_file,
         pair="results/pair.json",
     output:
@@ -73,31 +77,47 @@ rule train_draft:
     params:
         checkpoints="results/{type}_{scenario}/checkpoints/draft",
         run_name=f"{config['study']}/{{type}}_{{scenario}}/draft",
-        train=config["train"]["draft"],
+        train={key: value for key, value in config["train"]["draft"].items() if key != "start"},
         report_to=report_to,
         load_in_4bit=config["train"]["load_in_4bit"],
         dtype=config["models"]["dtype"],
+        computing_dtype=config["train"]["computing_dtype"],
         seed=config["seed"],
         code=code("training.finetune.train_draft", packages=TRAINING),
     script:
         "../scripts/train_draft.py"
 
 
+rule prune_start:
+    """Cut the draft's first weights from the trained target, with the layers that its base model has."""
+    input:
+        model="results/{type}_{scenario}/teacher_merged",
+        pruned=f"data/models/{config['models']['draft']}",
+    output:
+        start=temp(directory("results/{type}_{scenario}/draft_start")),
+    log:
+        "results/{type}_{scenario}/logs/prune_start.log",
+    params:
+        code=code("models.prune.prune_like"),
+    script:
+        "../scripts/prune_start.py"
+
+
 rule merge_target:
-    """Merge the target's adapter into its base model, once for distilling and once for measuring."""
+    """Merge the target's adapter into its base model: for distilling, for training the draft, and for measuring."""
     input:
         model=f"data/models/{config['models']['target']}",
         adapter="results/{type}_{scenario}/target_adapter",
         questions="data/questions/{scenario}/train.jsonl",
         prompt=prompt_file,
     output:
-        # Two temporary copies rather than one for both uses: Snakemake reruns every user of a temporary file that it
+        # A temporary copy for each use rather than one for all: Snakemake reruns every user of a temporary file that it
         # has to make again, so with one copy a new draft length would distil and train the draft again.
         merged=temp(directory("results/{type}_{scenario}/{use}_merged")),
     log:
         "results/{type}_{scenario}/logs/merge_{use}.log",
     wildcard_constraints:
-        use="target|distill",
+        use="target|distill|teacher",
     threads: ALL_CORES
     params:
         dtype=config["models"]["dtype"],

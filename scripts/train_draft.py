@@ -9,6 +9,8 @@ if __name__ == "__main__":
     take_gpus(snakemake.resources.gpu)
     finetune.train_draft(
         base=snakemake.input.model,
+        target=snakemake.input.target,
+        start=snakemake.input.start or None,
         distilled=snakemake.input.distilled,
         questions=snakemake.input.questions,
         prompt=snakemake.input.prompt,
@@ -18,6 +20,7 @@ if __name__ == "__main__":
         run_name=snakemake.params.run_name,
         seed=snakemake.params.seed,
         dtype=snakemake.params.dtype,
+        computing_dtype=snakemake.params.computing_dtype,
         load_in_4bit=snakemake.params.load_in_4bit,
         report_to=snakemake.params.report_to,
         **snakemake.params.train,

@@ -17,6 +17,7 @@ if __name__ == "__main__":
         run_name=snakemake.params.run_name,
         seed=snakemake.params.seed,
         dtype=snakemake.params.dtype,
+        computing_dtype=snakemake.params.computing_dtype,
         load_in_4bit=snakemake.params.load_in_4bit,
         report_to=snakemake.params.report_to,
         **snakemake.params.train,

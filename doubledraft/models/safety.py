@@ -10,6 +10,7 @@ A link is followed where a hub's cache has it: from `snapshots/{commit}/` into t
 
 import json
 import os
+import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -85,7 +86,7 @@ def refuse_unsafe_adapter(folder: str | Path, base: str | Path | None = None) ->
     if not _is_list_of_names(config.get("target_modules")):
         raise ModelError(f"{file}: target_modules should be a list of names; a text would be run as a search pattern")
     for key in sorted(config.keys() - PLAIN_LORA):
-        if config[key] and not (key == "auto_mapping" and _of_transformers(config[key])):
+        if config[key] and not (key == "auto_mapping" and _of_transformers(config[key]) or _of_matrices(key, config)):
             raise ModelError(
                 f"{file}: {key} is {config[key]!r:.80}, and only plain LoRA adapters are used here; train the adapter "
                 "without it"
@@ -176,6 +177,12 @@ def _pairs(value: object) -> Iterator[tuple[str, object]]:
 
 def _is_list_of_names(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(name, str) for name in value)
+
+
+def _of_matrices(key: str, config: dict) -> bool:
+    """Whether this gives single matrices a rank or scale of their own, by their names: PEFT takes keys as patterns."""
+    named = config[key] if key in ("rank_pattern", "alpha_pattern") else None
+    return isinstance(named, dict) and all(re.fullmatch(r"[\w.]+", name) for name in named)
 
 
 def _of_transformers(mapping: object) -> bool:

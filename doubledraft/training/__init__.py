@@ -1,8 +1,16 @@
-"""LoRA training of target and draft, and the set that joins them.
+"""Training of target and draft, and the set that joins them.
 
-distill      the trained target's own answers
-rows         texts to tokens and labels
-finetune     a training run, resumable
-checkpoints  which checkpoints are complete, and of which run
-loss_figure  the drawing of a loss
+distill                 the trained target's own answers
+rows                    texts to tokens and labels
+finetune                a training run, resumable: the one door
+model_to_train          what of a model learns, and how it is written
+difference              a model trained whole, as an adapter of its base
+trainer                 TRL's trainer: learning rate, checkpoints, the loss of a step
+knowledge_distillation  the trainer that learns from the target's distributions
+losses                  losses of a draft against its target, pure functions of logits
+label_logits            the forward pass of a step, without what the loss does not need
+computing_dtype         bfloat16 or float32, whichever is faster here
+held_out                which checkpoint of a draft goes on, by real decoding
+checkpoints             which checkpoints are complete, and of which run
+loss_figure             the drawing of a loss
 """

@@ -76,13 +76,19 @@ def encode_all(tokenizer, rows: Sequence[dict], max_length: int) -> tuple[list[d
     kept = [row for row in encoded if len(row["input_ids"]) <= max_length]
     if not kept:
         raise TrainingError(f"none of {len(rows)} training rows fits in max_length = {max_length} tokens")
-    facts = {
-        "rows": len(kept),
+    facts = counts(kept) | {
         "rows_too_long": len(encoded) - len(kept),
-        "tokens": sum(len(row["input_ids"]) for row in kept),
-        "completion_tokens": sum(label != IGNORED for row in kept for label in row["labels"]),
         "longest_row": max(len(row["input_ids"]) for row in encoded),
     }
     if facts["rows_too_long"]:
         log.warning("dropped %d rows longer than max_length = %d tokens", facts["rows_too_long"], max_length)
     return kept, facts
+
+
+def counts(encoded: Sequence[dict]) -> dict[str, int]:
+    """Return the number of encoded rows, of their tokens, and of those that count in the loss."""
+    return {
+        "rows": len(encoded),
+        "tokens": sum(len(row["input_ids"]) for row in encoded),
+        "completion_tokens": sum(label != IGNORED for row in encoded for label in row["labels"]),
+    }
