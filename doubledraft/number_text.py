@@ -26,8 +26,8 @@ def range_text(interval: Interval | None, share: bool = False) -> str:
         return ""
     if interval.low is None or interval.high is None:
         return f"no interval, n {interval.n}"
-    ends = (interval.low, interval.high)
-    return f"{'–'.join(_percent(end, interval.n) if share else _rounded(end) for end in ends)}, n {interval.n}"
+    ends = [_percent(end, interval.n) if share else _rounded(end) for end in (interval.low, interval.high)]
+    return f"{(' to ' if interval.low < 0 else '–').join(ends)}, n {interval.n}"
 
 
 def quantity_text(interval: Interval | None, share: bool = False) -> str:
@@ -49,9 +49,9 @@ def points_text(interval: Interval | None) -> str:
 
 
 def p_text(value: float | None) -> str:
-    """Return a p-value, which says little beyond three digits."""
+    """Return a p-value, which says little beyond three digits; a dash where nothing was tested."""
     if value is None:
-        return "no test: nothing differs"
+        return "–"
     return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
 
 
@@ -60,4 +60,5 @@ def _percent(value: float, n: int) -> str:
 
 
 def _rounded(value: float) -> str:
-    return f"{value:.2f}" if abs(value) < 10 else f"{value:.1f}" if abs(value) < 100 else f"{value:.0f}"
+    text = f"{value:.2f}" if abs(value) < 10 else f"{value:.1f}" if abs(value) < 100 else f"{value:.0f}"
+    return text.replace("-", "−")

@@ -26,6 +26,7 @@ from doubledraft.summaries import json_file
 from doubledraft.summaries.timing_file import TimingFile
 
 Rows = list[Generation]
+NAMES = {"cod": "chain of draft", "cot": "chain of thought"}  # of types, in sentences
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,13 +235,15 @@ def drafts_sentence(change: DraftChange | None, published: Sequence[dict]) -> st
     (cot_rate, rate), (cot_steps, steps), accepted = change.rates(), change.steps(), change.acceptance
     theirs = {type: [row["acceptance_rate"] for row in published if row["type"] == type] for type in ("cod", "cot")}
     spans = " against ".join(f"{100 * min(values):.0f}–{100 * max(values):.0f} %" for values in theirs.values())
-    said = "as" if accepted.low is not None and accepted.low > 0 else "where"
+    agrees = accepted.low is not None and accepted.low > 0
+    said = "as in the published study" if agrees else "where the published study has them accepted more often"
+    style = NAMES.get(change.type, change.type)
     return (
-        f"Drafts of {change.type} are accepted {_how_often(accepted)} than those of chain of thought, {said} the "
-        f"published study says more ({spans}): {share_text(rate)} against {share_text(cot_rate)}, "
+        f"Drafts of {style} are accepted {_how_often(accepted)} than those of chain of thought, {said} "
+        f"({spans}): {share_text(rate)} against {share_text(cot_rate)}, "
         f"{points_text(accepted)}. A step emits {number_text(steps)} against {number_text(cot_steps)} tokens, a "
-        f"difference of {quantity_text(change.tokens_per_step)}, and the speedup is {quantity_text(change.speedup)} times "
-        "chain of thought's."
+        f"difference of {quantity_text(change.tokens_per_step)}, and the speedup is {quantity_text(change.speedup)} "
+        "times chain of thought's."
     )
 
 

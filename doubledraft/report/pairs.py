@@ -23,22 +23,28 @@ class PairedAccuracy:
     cell: str
     what: str  # is compared
     scenario: str
-    changes: list[int]  # of each question: 1 right now alone, -1 right before alone, 0 alike
+    changes: list[int]  # of each answer: 1 right now alone, -1 right before alone, 0 alike
+    questions: int  # fewer where each was answered several times: all of the first answers come first
 
     @property
     def lost(self) -> int:
-        """Questions that were answered right before alone."""
+        """Answers that were right before alone."""
         return self.changes.count(-1)
 
     @property
     def gained(self) -> int:
-        """Questions that are answered right now alone."""
+        """Answers that are right now alone."""
         return self.changes.count(1)
 
     @property
     def difference(self) -> Interval:
         """Accuracy now - before."""
-        return paired_difference(self.lost, self.gained, len(self.changes))
+        return paired_difference(*self.counts)
+
+    @property
+    def counts(self) -> tuple[float, float, float]:
+        """Lost, gained and all answers, as many as if they were independent: those to one question are not."""
+        return _independent([self])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,17 +81,22 @@ def verdicts(row: Row, run: str, reading: str = "strict") -> list[bool] | None:
 
 
 def paired(row: Row, what: str, before: Sequence[bool] | None, after: Sequence[bool] | None) -> PairedAccuracy | None:
-    """Return the comparison of two runs' verdicts; None where either is not recorded, or of other questions."""
-    if before is None or after is None or len(before) != len(after):
+    """Return the comparison of two runs' verdicts; None where either is not recorded, or of other questions.
+
+    One answer to each question is compared with each of several.
+    """
+    questions = row.metrics.n
+    if before is None or after is None or len(before) not in (questions, len(after)):
         return None
+    before = list(before) * (len(after) // len(before))
     changes = [int(now) - int(then) for then, now in zip(before, after, strict=True)]
-    return PairedAccuracy(cell=row.cell, what=what, scenario=row.scenario, changes=changes)
+    return PairedAccuracy(cell=row.cell, what=what, scenario=row.scenario, changes=changes, questions=questions)
 
 
 def tested(pairs: Sequence[PairedAccuracy], margin: float) -> list[TestedPair]:
     """Return comparisons of several cells with their tests."""
     differs = [mcnemar(pair.gained, pair.lost) for pair in pairs]
-    within = [within_margin(pair.lost, pair.gained, len(pair.changes), margin) for pair in pairs]
+    within = [within_margin(*pair.counts, margin) for pair in pairs]
     return [
         TestedPair(pair=pair, differs=raw, differs_adjusted=adjusted, margin_adjusted=equal)
         for pair, raw, adjusted, equal in zip(pairs, differs, holm(differs), holm(within), strict=True)
@@ -94,22 +105,26 @@ def tested(pairs: Sequence[PairedAccuracy], margin: float) -> list[TestedPair]:
 
 def pooled(pairs: Sequence[PairedAccuracy], margin: float) -> PooledAccuracy | None:
     """Return the difference over all cells; a question that several cells answered counts as a cluster."""
-    changes = [change for pair in pairs for change in pair.changes]
-    if not changes:
+    if not pairs:
         return None
-    clusters = [(pair.scenario, place) for pair in pairs for place in range(len(pair.changes))]
-    effect, n = design_effect(changes, clusters), len(changes)
-    lost, gained = changes.count(-1), changes.count(1)
-    counts = (lost / effect, gained / effect, n / effect)
+    counts = _independent(pairs)
     found = paired_difference(*counts)
     return PooledAccuracy(
-        Interval(found.value, found.low, found.high, n),
+        Interval(found.value, found.low, found.high, sum(len(pair.changes) for pair in pairs)),
         cells=len(pairs),
-        lost=lost,
-        gained=gained,
+        lost=sum(pair.lost for pair in pairs),
+        gained=sum(pair.gained for pair in pairs),
         within=within_margin(*counts, margin),
         not_below=not_below(*counts, -margin),
     )
+
+
+def _independent(pairs: Sequence[PairedAccuracy]) -> tuple[float, float, float]:
+    """Return lost, gained and all answers, divided by the design effect of answers to one question."""
+    changes = [change for pair in pairs for change in pair.changes]
+    clusters = [(pair.scenario, place % pair.questions) for pair in pairs for place in range(len(pair.changes))]
+    effect = design_effect(changes, clusters)
+    return changes.count(-1) / effect, changes.count(1) / effect, len(changes) / effect
 
 
 def beyond_chance(tests: Iterable[TestedPair], sign: int) -> list[str]:

@@ -257,7 +257,7 @@ def test_nothing_builds_too_and_says_so(tmp_path):
 
 def nothing_known(value: object) -> object:
     """Return metrics with null for every interval that may be null."""
-    known = ("speedup", "truncated", "p50")
+    known = ("speedup", "truncated", "p50", "difference")
     if isinstance(value, dict):
         return {key: None if isinstance(item, dict) and "low" in item and key not in known else nothing_known(item)
                 for key, item in value.items()}  # fmt: skip

@@ -120,7 +120,8 @@ def differences(drafted: Sequence[Row]) -> Section:
         ],
         notes=[
             "The gap is that of the log-probabilities of the target’s two best tokens where answers part. A tie is a "
-            "gap that rounding explains; a larger one points to a bug."
+            "gap that rounding explains; a larger one points to a bug.",
+            *[f"{row.cell}: {row.metrics.lossless.reason}." for row in drafted if row.metrics.lossless.reason],
         ],
     )  # fmt: skip
 
@@ -128,11 +129,12 @@ def differences(drafted: Sequence[Row]) -> Section:
 def _difference(row: Row) -> list[Cell]:
     found, verdicts = row.metrics.lossless, row.metrics.lossless.verdicts
     first, gap = found.first_difference, found.top2_gap
+    none = text(None if found.different is None else "none")
     return [
         quantity(found.identical_rate, True),
         text(found.different),
-        text(f"median {first.median:g}", f"earliest {first.min}") if first else text("none"),
-        text(f"median {gap.median:.2g}", f"largest {gap.max:.2g}, n {gap.n}") if gap else text("none"),
+        text(f"median {first.median:g}", f"earliest {first.min}") if first else none,
+        text(f"median {gap.median:.2g}", f"largest {gap.max:.2g}, n {gap.n}") if gap else none,
         text(found.ties, f"gap ≤ {found.tie_gap:g}"),
         text(found.bugs, alarm=bool(found.bugs)),
         text(f"{verdicts.lost}, {verdicts.gained}", p_text(verdicts.p_value)),

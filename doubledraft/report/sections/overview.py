@@ -17,7 +17,7 @@ def main_table(rows: Sequence[Row]) -> Section:
     shown = [row for row in rows if row.trained]
     return Section(
         id="cells",
-        title="The trained cells",
+        title="",
         tables=[
             table(
                 "Accuracy, tokens, speedup and acceptance of each trained cell",
@@ -80,7 +80,14 @@ def styles(gains: Sequence[Gain], changes: Sequence[DraftChange]) -> Section:
             ),
             table(
                 "How drafts of the shorter type differ from those of chain of thought",
-                ["scenario", "acceptance rate", "− CoT’s", "tokens per step", "− CoT’s ", "speedup / CoT’s"],
+                [
+                    "scenario",
+                    "acceptance rate",
+                    "its difference",
+                    "tokens per step",
+                    "their difference",
+                    "speedup / CoT’s",
+                ],
                 [
                     [
                         text(f"{change.scenario}, {change.type}"),

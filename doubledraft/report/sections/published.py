@@ -38,24 +38,24 @@ def beside_ours(published: Mapping, rows: Sequence[Row], gains: Sequence[Gain]) 
         tables=[
             table(
                 "Speed and accuracy, theirs and ours",
-                ["cell", "speedup, theirs", "ours", "accuracy, theirs", "theirs, finished answers", "ours, strict",
-                 "tokens per answer, theirs", "ours "],
+                ["cell", "speedup, theirs", "speedup, ours", "accuracy, theirs", "accuracy, theirs, finished answers",
+                 "accuracy, ours, strict", "tokens per answer, theirs", "tokens per answer, ours"],
                 [[text(f"{row['type']}_{row['scenario']}"), *_quality(row, mine)] for row, mine in cells],
             ),
             table(
                 "What the drafts did, theirs and ours",
-                ["cell", "tokens per step, theirs", "ours", "acceptance rate, theirs", "ours ", "same answers, theirs",
-                 "ours  "],
+                ["cell", "tokens per step, theirs", "tokens per step, ours", "acceptance rate, theirs",
+                 "acceptance rate, ours", "same answers, theirs", "same answers, ours"],
                 [[text(f"{row['type']}_{row['scenario']}"), *_drafting(row, mine)] for row, mine in cells],
             ),
             table(
                 "Order-independent agreement, which is larger than the acceptance rate and not to be compared with it",
-                ["cell", "order-independent agreement, theirs", "ours, in the audit"],
+                ["cell", "agreement, theirs", "agreement, ours, in the audit"],
                 [[text(f"{row['type']}_{row['scenario']}"), *_agreement(row, mine)] for row, mine in cells],
             ),
             table(
                 "Combined gain, theirs and ours",
-                ["scenario", "combined gain, theirs", "ours"],
+                ["scenario", "combined gain, theirs", "combined gain, ours"],
                 [
                     [text(name), text(number_text(value)), quantity(combined.get(("cod", name)))]
                     for name, value in published["combined"].items()

@@ -25,8 +25,8 @@ def speed(drafted: Sequence[Row]) -> Section:
             ),
             table(
                 "Throughput and latency, without and with the draft",
-                ["cell", "tokens/s alone", "with the draft", "latency alone", "with the draft ", "first token alone",
-                 "with the draft  ", "a plain step reads"],
+                ["cell", "tokens/s alone", "tokens/s with the draft", "latency alone", "latency with the draft",
+                 "first token alone", "first token with the draft", "a plain step reads"],
                 [
                     [
                         text(row.cell),
