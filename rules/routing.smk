@@ -73,6 +73,7 @@ rule train_domain_draft:
         answers=draft_answers,
         questions=draft_questions,
         model=f"data/models/{config['models']['draft']}",
+        target=f"data/models/{config['models']['target']}",
         pair="results/pair.json",
     output:
         adapter=directory("results/domains/{draft}/draft_adapter"),
@@ -85,10 +86,11 @@ rule train_domain_draft:
     params:
         checkpoints="results/domains/{draft}/checkpoints",
         run_name=f"{config['study']}/domains/{{draft}}",
-        train=config["domains"]["train"],
+        train={key: value for key, value in config["domains"]["train"].items() if key != "start"},
         report_to=report_to,
         load_in_4bit=config["train"]["load_in_4bit"],
         dtype=config["models"]["dtype"],
+        computing_dtype=config["train"]["computing_dtype"],
         seed=config["seed"],
         code=code("routing.domain_drafts.train_draft", packages=TRAINING),
     script:

@@ -9,6 +9,7 @@ if __name__ == "__main__":
     take_gpus(snakemake.resources.gpu)
     domain_drafts.train_draft(
         base=snakemake.input.model,
+        target=snakemake.input.target,
         answers=snakemake.input.answers,
         questions=snakemake.input.questions,
         out=snakemake.output.adapter,
@@ -18,6 +19,7 @@ if __name__ == "__main__":
         report_to=snakemake.params.report_to,
         load_in_4bit=snakemake.params.load_in_4bit,
         dtype=snakemake.params.dtype,
+        computing_dtype=snakemake.params.computing_dtype,
         seed=snakemake.params.seed,
         **snakemake.params.train,
     )

@@ -1,9 +1,9 @@
 """Every draft answers every prompt of the validation and test splits, and so does the target alone: the whole matrix.
 
-All drafts are loaded at once and take turns at each prompt: their order is drawn anew and mirrored in the next turn, so
-a machine that slows down slows all of them. Rows are appended to a progress file prompt by prompt; a run that was killed
-continues there. A draft proposes only tokens that occur in the answers that it learnt from, which makes its passes
-cheap (`engine.draft_vocabulary`).
+All drafts are loaded at once and take turns at each prompt. Their order is drawn anew and mirrored in the next turn, so
+a machine that slows down slows all of them. Rows are appended to a progress file prompt by prompt, so a run that was
+killed continues there. A draft proposes only tokens that occur in the answers that it learnt from, which makes its
+passes cheap (`engine.draft_vocabulary`).
 """
 
 import time
@@ -24,8 +24,8 @@ from doubledraft.files import whole_path
 from doubledraft.inference import resume
 from doubledraft.inference.load_pair import load_draft
 from doubledraft.inference.tokenizing import stop_ids
-from doubledraft.log import log
 from doubledraft.models.inspect import load_tokenizer
+from doubledraft.progress import Progress
 from doubledraft.records import Generation, Question, read_records
 from doubledraft.routing.domain_drafts import GENERIC, asked_ids
 from doubledraft.routing.hedge import agreed
@@ -112,6 +112,7 @@ def _answer_all(
     first = next(iter(ids.values()))
     for proposer in proposers.values():  # code is compiled and memory touched before the clock counts
         speculative_decode(target, proposer, [first], max_tokens, **options)
+    shown = Progress(f"collecting answers of {len(proposers)} drafts", len(ids), "prompts")
     for at, (prompt, tokens) in enumerate(ids.items()):
         if all(key in rows for key in _keys(prompt, proposers, turns)):
             continue
@@ -123,7 +124,7 @@ def _answer_all(
                 new.append(replace(row, batch_seconds=metrics.seconds))
         resume.append(progress, new)
         rows |= {_key(row.id): row for row in new}
-        log.info("%d of %d prompts answered by %s", at + 1, len(ids), ", ".join(proposers))
+        shown.show(at + 1)
     return rows
 
 

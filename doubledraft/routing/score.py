@@ -1,17 +1,13 @@
 """Every way to choose a draft, scored on test prompts in tokens per second: what a router gains, and what it cannot.
 
-The matrix has every draft on every prompt, so an arm is replayed exactly: the seconds of the drafts that it chooses, and
-its own time added. Prompts of the test split share no group with what drafts or routers learnt from. Intervals are
-paired bootstraps over groups. The oracle chooses by one turn and is timed by the others, else it would choose what the
-clock happened to favour. Random and hedge are expectations over their draws.
+The matrix has every draft on every prompt, so an arm is replayed exactly (`choices`). Prompts of the test split share no
+group with what drafts or routers learnt from. Intervals are paired bootstraps over groups.
 
-Controls: routers that learnt from shuffled advantages must gain nothing, and a router is also tried on a domain of which
-it saw no prompt.
+Controls: routers that learnt from shuffled advantages must gain nothing, and a router is also tried on a domain of
+which it saw no prompt.
 """
 
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +15,18 @@ import numpy as np
 from doubledraft.records import Question, read_records
 from doubledraft.routing import matrix as matrices
 from doubledraft.routing import router as routers
+from doubledraft.routing.choices import (
+    Choice,
+    choose_at_random,
+    choose_best,
+    choose_by_label,
+    choose_by_scores,
+    choose_one,
+    choose_online,
+    own_seconds,
+    singles,
+)
 from doubledraft.routing.collect import read_hidden
-from doubledraft.routing.features import SentenceEncoder, of_texts
-from doubledraft.routing.hedge import Hedge
 from doubledraft.routing.matrix import Matrix
 from doubledraft.routing.train import FACTS, best_single, features_of
 from doubledraft.stats import Interval, ratio_interval
@@ -37,20 +42,6 @@ from doubledraft.summaries.routing_score import (
 )
 
 SHUFFLES = 20
-TIMED = 5  # times that a router's choice is timed; the median counts
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """How an arm chooses: the probability of each draft for each prompt, and its own seconds."""
-
-    name: str
-    shares: np.ndarray  # [prompts, drafts]
-    own_seconds: np.ndarray  # [prompts]
-
-    def seconds(self, matrix: Matrix) -> np.ndarray:
-        """Return the expected seconds of each prompt, [prompts]."""
-        return (self.shares * matrix.seconds.mean(2)).sum(1) + self.own_seconds
 
 
 def score(
@@ -71,9 +62,9 @@ def score(
     tested, seed = whole.take(test), settings["seed"]
     single = choose_one(tested, chosen.best_single, "best single")
     texts = {question.id: question.question for path in prompts for question in read_records(path, Question)}
-    choices = [choose_at_random(tested), single, *_singles(tested, chosen.best_single), choose_by_label(tested)]
+    choices = [choose_at_random(tested), single, *singles(tested, chosen.best_single), choose_by_label(tested)]
     for name, each in trained.items():
-        own = _own_seconds(each, [texts[id] for id in tested.prompts], features[each.facts.features][test])
+        own = own_seconds(each, [texts[id] for id in tested.prompts], features[each.facts.features][test])
         choices.append(choose_by_scores(name, each.scores(features[each.facts.features][test]), own))
     choices += [choose_online(tested, seed), choose_best(tested)]
     arms = [_arm(choice, single, choices[-1], tested, seed) for choice in choices]
@@ -105,73 +96,6 @@ def by_group(matrix: Matrix, above: np.ndarray, below: np.ndarray, seed: int) ->
     places = [groups[name] for name in matrix.groups]
     sums = [np.bincount(places, weights=values) for values in (above, below)]
     return ratio_interval(*sums, seed)
-
-
-def choose_at_random(matrix: Matrix) -> Choice:
-    """Return the arm that takes each draft equally often."""
-    return Choice("random", np.full(matrix.steps.shape, 1 / len(matrix.drafts)), np.zeros(len(matrix.prompts)))
-
-
-def choose_one(matrix: Matrix, draft: str, name: str) -> Choice:
-    """Return the arm that always takes one draft."""
-    return _certain(name, np.full(len(matrix.prompts), matrix.drafts.index(draft)), len(matrix.drafts))
-
-
-def choose_by_label(matrix: Matrix) -> Choice:
-    """Return the arm that knows each prompt's domain and takes that domain's draft."""
-    return _certain("domain label", [matrix.drafts.index(domain) for domain in matrix.domains], len(matrix.drafts))
-
-
-def choose_by_scores(name: str, scores: np.ndarray, own_seconds: np.ndarray) -> Choice:
-    """Return the arm of a router, from its scores [prompts, drafts] and its seconds [prompts]."""
-    return replace(_certain(name, scores.argmax(1), scores.shape[1]), own_seconds=own_seconds)
-
-
-def choose_best(matrix: Matrix) -> Choice:
-    """Return the oracle: for each turn the draft that was fastest in the other turns, or in it where it is alone."""
-    turns, shares = matrix.seconds.shape[2], np.zeros(matrix.steps.shape)
-    seconds = np.zeros(len(matrix.prompts))
-    for turn in range(turns):
-        others = [other for other in range(turns) if other != turn] or [turn]
-        best = matrix.seconds[..., others].sum(2).argmin(1)
-        at = np.arange(len(best)), best
-        shares[at] += 1 / turns
-        seconds += matrix.seconds[..., turn][at] / turns
-    return Choice("oracle", shares, seconds - (shares * matrix.seconds.mean(2)).sum(1))
-
-
-def choose_online(matrix: Matrix, seed: int) -> Choice:
-    """Return the arm that learns from each answer, prompts coming in an order of the seed; it pays for every scoring."""
-    hedge, shares = Hedge(len(matrix.drafts)), np.zeros(matrix.steps.shape)
-    gains = matrix.tokens[:, None] / matrix.steps
-    for at in np.random.default_rng(seed).permutation(len(matrix.prompts)):
-        shares[at] = hedge.probabilities()
-        hedge.learn(gains[at] / gains.max())
-    return Choice("hedge", shares, matrix.scoring.sum(1))
-
-
-def _certain(name: str, drafts: Sequence[int], count: int) -> Choice:
-    return Choice(name, np.eye(count)[np.asarray(drafts)], np.zeros(len(drafts)))
-
-
-def _singles(matrix: Matrix, best: str) -> list[Choice]:
-    """Return an arm for every draft but the best, so that what a single draft gives is seen."""
-    return [choose_one(matrix, draft, f"only {draft}") for draft in matrix.drafts if draft != best]
-
-
-def _own_seconds(router: routers.Router, texts: Sequence[str], features: np.ndarray) -> np.ndarray:
-    """Return the seconds that a router takes for each prompt, one at a time; hidden states cost nothing."""
-    kind, encoder = router.facts.features, router.facts.embedding and SentenceEncoder(router.facts.embedding)
-    router.scores(features[:1])
-    found = []
-    for text, row in zip(texts, features, strict=True):
-        times = []
-        for _ in range(TIMED):
-            began = time.perf_counter()
-            router.scores(of_texts(kind, [text], row[None], encoder)).argmax(1)
-            times.append(time.perf_counter() - began)
-        found.append(np.median(times))
-    return np.array(found)
 
 
 def _arm(choice: Choice, single: Choice, oracle: Choice, matrix: Matrix, seed: int) -> RoutingArm:

@@ -25,6 +25,8 @@ def problems(config: dict) -> Iterator[str]:
             yield f"{key}.{missing} is missing: source {source} needs it"
         for surplus in sorted(entry.keys() - needed - allowed - COMMON_KEYS):
             yield f"{key}.{surplus} is not used by source {source}: remove it; if inherited, set it to null"
+    if section["train"]["start"] != "base":
+        yield "config key domains.train.start is 'merged', but the target of domains is not trained: expected base"
     for name, entry in section["routers"].items():
         if entry["features"] == "embedding" and not section["embedding"]:
             yield (

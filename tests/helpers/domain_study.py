@@ -26,7 +26,7 @@ def build(folder: Path) -> Path:
         },
         "max_tokens": 12,
         "concurrency": 4,
-        "train": config["train"]["draft"],
+        "train": config["train"]["draft"] | {"max_length": 512, "held_out": 2},
     }
     file.write_text(yaml.safe_dump(config))
     return file
