@@ -1,7 +1,7 @@
 """Every way to choose a draft, scored on test prompts in tokens per second: what a router gains, and what it cannot.
 
-The matrix has every draft on every prompt, so an arm is replayed exactly (`choices`). Prompts of the test split share no
-group with what drafts or routers learnt from. Intervals are paired bootstraps over groups.
+The matrix has every draft on every prompt, so an arm is replayed exactly (`choices`). Test prompts share no group with
+what drafts or routers learnt from. Intervals are paired bootstraps over groups.
 
 Controls: routers that learnt from shuffled advantages must gain nothing, and a router is also tried on a domain of
 which it saw no prompt.
