@@ -18,9 +18,10 @@ from multiprocessing.connection import Connection, Pipe, wait
 from pathlib import Path
 
 from doubledraft.log import log
+from doubledraft.progress import MARK
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
-LOG, REPLY = "log", "reply"  # kinds of messages from the child
+LOG, PROGRESS, REPLY = "log", "progress", "reply"  # kinds of messages from the child
 
 
 def import_path() -> dict[str, str]:
@@ -75,7 +76,7 @@ class Child:
             if kind == REPLY:
                 return value
             self._last = value
-            log.info("%s", value)
+            log.info("%s", value, extra={MARK: kind == PROGRESS})
         raise RuntimeError(f"{self._module} ended {self._how()}; all that it printed stands above in the log")
 
     def _how(self) -> str:
@@ -126,7 +127,7 @@ class _ToParent(logging.Handler):
         self._pipe = pipe
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._pipe.send((LOG, self.format(record)))
+        self._pipe.send((PROGRESS if getattr(record, MARK, False) else LOG, self.format(record)))
 
 
 def _die_with(parent: int) -> Callable[[], None]:

@@ -107,7 +107,13 @@ def one_of(names):
     return "|".join(re.escape(name) for name in names) or "(?!)"
 
 
+RECIPES = config["drafts"]["recipes"]
+RECIPE_RUNS = [f"{recipe}/{number}" for recipe in RECIPES for number in range(config["drafts"]["seeds"])]
+
+
 wildcard_constraints:
+    recipe=one_of(RECIPES),
+    number=r"\d+",
     type=one_of(TYPES),
     scenario=one_of(SCENARIOS),
     thinking="|".join(THINKING),
@@ -262,6 +268,27 @@ def draft_start(wildcards):
     return f"{cell}/draft_start" if config["train"]["draft"]["start"] == "merged" else []
 
 
+def recipe_training(wildcards):
+    """Return how a recipe of the section `drafts` trains a draft."""
+    return {key: value for key, value in settings.recipe(config, wildcards.recipe)["train"].items() if key != "start"}
+
+
+def recipe_answers(wildcards):
+    """Return which of the target's answers a recipe learns from."""
+    return settings.recipe(config, wildcards.recipe)["distill"]
+
+
+def recipe_vocabulary(wildcards):
+    """Return how many tokens a recipe's draft may propose; None for all."""
+    return settings.recipe(config, wildcards.recipe)["draft_vocabulary"]
+
+
+def recipe_start(wildcards):
+    """Return the weights that a recipe's training begins from, where those are not the draft's base model."""
+    merged = settings.recipe(config, wildcards.recipe)["train"]["start"] == "merged"
+    return ancient(f"results/{wildcards.type}_{wildcards.scenario}/draft_start") if merged else []
+
+
 def draft_model(wildcards):
     """Return the merged draft of a cell; nothing where no draft model is timed."""
     if not settings.needs_draft(config):
@@ -369,9 +396,14 @@ def report_links(wildcards):
     """Return the pages and pictures beside the report that exist, by what they show."""
     pages = {
         "Traces of the study, side by side": "results/analysis/analysis.md",
+        "Every target with every draft": "results/analysis/acceptance_matrix.png",
         "Which draft for which prompt: the router": "results/routing/report.html",
     }
-    pages |= {f"{cell}: decodings, token by token": f"results/{cell}/viewer.html" for cell in TRAINED}
+    for cell in TRAINED:
+        pages[f"{cell}: decodings, token by token"] = f"results/{cell}/viewer.html"
+        pages[f"{cell}: recipes of drafts compared"] = f"results/drafts/{cell}/leaderboard.html"
+        pages[f"{cell}: draft length and load"] = f"results/{cell}/load_grid.svg"
+        pages[f"{cell}: loss of the draft"] = f"results/{cell}/draft_loss.png"
     return {title: path for title, path in pages.items() if os.path.exists(path)}
 
 
@@ -394,8 +426,6 @@ onstart:
             ask.key(teacher_settings.read_settings(config["teacher"]))
         except api_keys.MissingKey as error:
             raise WorkflowError(str(error)) from None
-
-
     logs = [job.log[0] for job in workflow.dag.needrun_jobs() if job.log]
     if logs and (said := times.forecast(logs, "results", config["models"]["target"] in DEFAULT_MODELS)):
         logger.info(escaping.visible(said))

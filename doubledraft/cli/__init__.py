@@ -10,4 +10,5 @@ profile     where the time of a decoding step goes
 check       config files, before Snakemake reads them
 card        the card of an adapter
 push        adapter and card to the hub
+status      where a study is
 """

@@ -16,6 +16,7 @@ from doubledraft.inference.measure import measure
 from doubledraft.inference.residency import Engines, choose, open_engines
 from doubledraft.log import log
 from doubledraft.models.inspect import load_tokenizer
+from doubledraft.progress import Progress
 from doubledraft.records import Generation
 from doubledraft.summaries import json_file
 from doubledraft.summaries.provenance import recorded
@@ -86,6 +87,7 @@ def _attempt(
     arms = [*engines.jobs, *([CONTROL] if SPECULATIVE in engines.jobs else [])]
     rows: dict[str, list[Generation]] = {arm: [] for arm in arms}
     turns = []
+    progress = Progress("timing", len(parts), "blocks")
     for block, order in enumerate(orders(arms, len(parts), seed)):
         for arm in order:
             engine = engines.turn(BASELINE if arm == CONTROL else arm)
@@ -94,7 +96,7 @@ def _attempt(
             joules = None if before is None else meter.joules() - before
             rows[arm] += [row for batch in batches for row in batch]
             turns.append(_turn(block, arm, batches, joules))
-        log.info("block %d of %d: %s", block + 1, len(parts), ", ".join(map(_pace, turns[-len(order) :])))
+        progress.show(block + 1, ", ".join(map(_pace, turns[-len(order) :])))
     rows.pop(CONTROL, None)
     return rows, Attempt(turns=turns)
 

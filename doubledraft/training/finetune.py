@@ -136,11 +136,13 @@ class _Run:
         if settings["held_out"]:
             rows, judged = judging.split(rows, settings["held_out"], settings["seed"])
             self.facts |= counts(rows)
-        if settings["target"]:
+        if settings["held_out"] or settings["method"] == "distill":
             self.teacher = knowledge_distillation.Teacher(settings["target"], self.choice["computed_in"])
         if settings["held_out"]:
             self.judge = judging.Judge(settings["target"], self.teacher, settings["start"], judged, settings["dtype"])
             self.judge.resume(self.checkpoint)
+            if settings["method"] == "sft":
+                self.teacher.forget_layers()
         self.facts["trained_parameters"] = sum(
             value.numel() for value in self.model.parameters() if value.requires_grad
         )
@@ -174,10 +176,11 @@ class _Run:
 
     def save(self, base: str | Path, adapter: Path) -> None:
         """Write the adapter of `base` with its summary into a folder."""
-        settings = {name: value for name, value in self.settings.items() if name not in ("target", "start")}
+        settings = {name: value for name, value in self.settings.items() if name != "target"}
+        settings |= {"base": str(base), "start": "base" if self.settings["start"] == base else "merged"}
         summary = TrainingSummary(
             **self.facts | {"computed_in": self.choice["computed_in"], "step_seconds": self._step_seconds()},
-            settings=TrainingSettings(**settings | {"base": str(base)}),
+            settings=TrainingSettings(**settings),
             provenance=recorded(),
         )
         json_file.write(adapter / "training.json", summary)

@@ -7,6 +7,7 @@ settings     which part of a config a result depends on
 fingerprint  a hash of the code that a rule depends on
 jobs         the lock and the log of a job
 locks        which run or job is working in a folder
+times        how long steps took, and how long a run will take
 failures     why a result is missing
 gpus         which GPUs a job gets
 """

@@ -19,6 +19,7 @@ from doubledraft.provenance import library_version
 
 PACKAGE = Path(__file__).parents[1]
 PREFIX = f"{PACKAGE.name}."
+SHOWING = ("progress", "tracking")  # modules that show or send what is going on, and decide nothing that is made
 ALL = "*"  # in the place of a name: every definition of a module
 
 
@@ -54,7 +55,7 @@ def reached(*names: str) -> set[tuple[str, str]]:
     """
     found, queue = set(), [used for name in names for used in _named(name)]
     while queue:
-        if (used := queue.pop()) not in found:
+        if (used := queue.pop()) not in found and used[0] not in SHOWING:
             found.add(used)
             queue += _uses(*used)
     return found

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from doubledraft.escaping import visible
 from doubledraft.log import error_text, log
-from doubledraft.workflow import locks
+from doubledraft.progress import OneLine
+from doubledraft.workflow import locks, times
 
 
 def log_to(path: str | Path) -> None:
@@ -18,13 +19,13 @@ def log_to(path: str | Path) -> None:
     files; raise locks.Busy where one does.
     """
     locks.hold(locks.of_job(path))
+    times.record_at_exit(path)
     terminal = os.fdopen(os.dup(sys.stderr.fileno()), "w")
     with open(path, "w") as file:
         os.dup2(file.fileno(), sys.stdout.fileno())
         os.dup2(file.fileno(), sys.stderr.fileno())
     formatter = _Plain("%(asctime)s %(message)s", "%H:%M:%S")
-    for stream in (sys.stderr, terminal):
-        handler = logging.StreamHandler(stream)
+    for handler in (logging.StreamHandler(sys.stderr), OneLine(terminal)):
         handler.setFormatter(formatter)
         log.addHandler(handler)
     log.setLevel(logging.INFO)

@@ -45,7 +45,7 @@ def cell_settings(config: dict, type: str, scenario: str, prompts: dict[str, str
     if type == "untrained":
         shared = {key: benchmark[key] for key in ("limit", "max_model_len")}
         return settings | {"types": types, "untrained": config["untrained"], "benchmark": shared}
-    unused = {"report_to"} | (set() if needs_draft(config) else {"draft"})
+    unused = {"report_to", "project", "entity"} | (set() if needs_draft(config) else {"draft"})
     settings |= {
         "type": types[type],
         "teacher": section.traced(section.used(config["teacher"]))
@@ -61,6 +61,16 @@ def cell_settings(config: dict, type: str, scenario: str, prompts: dict[str, str
 def needs_draft(config: dict) -> bool:
     """Return whether a draft model is timed, and so distilled and trained."""
     return "speculative" in config["benchmark"]["arms"] and config["benchmark"]["method"] != "ngram"
+
+
+def recipe(config: dict, name: str) -> dict:
+    """Return a recipe of the section `drafts` in full: what it leaves out is as in train.draft, distill, benchmark."""
+    own, distill = config["drafts"]["recipes"][name], config["distill"]
+    return {
+        "train": config["train"]["draft"] | own.get("train", {}),
+        "distill": {"questions": distill["questions"], "keep": distill["keep"]} | own.get("distill", {}),
+        "draft_vocabulary": own.get("draft_vocabulary", config["benchmark"]["draft_vocabulary"]),
+    }
 
 
 def trace_settings(config: dict, type: str, scenario: str, prompts: dict[str, str]) -> dict:
