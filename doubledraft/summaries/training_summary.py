@@ -26,6 +26,7 @@ class TrainingSettings:
     loss: str  # against the target's distribution, for distill
     weights: str  # of the tokens of an answer, for distill
     lmbda: float  # share of the batches that the draft answered itself, for distill
+    start: str  # base, or merged: the trained target's layers
     held_out: int  # questions by which the checkpoint was chosen
     steps: int | None = None  # of the optimiser, where they were asked for in place of epochs
     report_to: str = "none"  # where losses were sent
@@ -69,12 +70,13 @@ class TrainingSummary:
     tokens: int  # of the rows trained on
     completion_tokens: int  # of those, the ones that count in the loss
     longest_row: int  # tokens, of all rows
-    seconds: float  # of the training, evaluations included
+    seconds: float  # of the training alone
     steps: int  # of the optimiser
     final_loss: float  # of the last step
     trained_parameters: int
     computed_in: str  # type of the products
     step_seconds: StepSeconds | None  # by which that type was chosen; null where it was asked for or there is a GPU
+    evaluation_seconds: float | None = None  # of all evaluations since the last start; null without
     draft_length: int | None = None  # tokens drafted per step in the evaluations; null without
     best_step: int | None = None  # whose weights these are; null for the last
     evaluations: list[DraftEvaluation] = field(default_factory=list)

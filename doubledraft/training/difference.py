@@ -2,7 +2,7 @@
 
 The difference of each matrix is factored by singular value decomposition: trained - base = (U sqrt(S)) (sqrt(S) V^T),
 of as many ranks as the difference has. So the product is exact to the rounding of float32, and merging, cards and
-uploads take the adapter like any other. It is larger than the matrices themselves, by half for square ones.
+uploads take the adapter like any other. It is larger than the matrices: twice for square ones.
 """
 
 from collections.abc import Mapping

@@ -166,7 +166,8 @@ class _Run:
         started = time.monotonic()
         with naming(self.folder), trainer.no_needless_casts(self.trainer):
             self.trainer.train(resume_from_checkpoint=self.checkpoint)
-        self.facts["seconds"] = round(time.monotonic() - started, 1)
+        evaluating = self.judge.seconds if self.judge else 0.0
+        self.facts["seconds"] = round(time.monotonic() - started - evaluating, 1)
         losses = [entry for entry in self.trainer.state.log_history if "loss" in entry]
         self.facts |= {"steps": self.trainer.state.global_step, "final_loss": losses[-1]["loss"]}
         if self.judge:

@@ -9,6 +9,7 @@ questions are never read.
 import json
 import random
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -59,6 +60,9 @@ class Judge:
         self.target, self.teacher, self.start, self.dtype = target, teacher, start, dtype
         self.rows = [(row["input_ids"], row["labels"]) for row in rows]
         self.evaluations: list[DraftEvaluation] = []
+        self.seconds = 0.0  # of evaluations by this process
+        for row in self.rows:
+            teacher.logits([row])  # read once; what it needs to know of them is kept
 
     def resume(self, checkpoint: str | None) -> None:
         """Take up the evaluations that came before a checkpoint."""
@@ -71,8 +75,9 @@ class Judge:
         def evaluate(checkpoint: Path, step: int) -> None:
             from safetensors.torch import save_file
 
-            before = self.best
+            before, started = self.best, time.monotonic()
             self.evaluations.append(self.evaluate(model, step))
+            self.seconds += time.monotonic() - started
             write_json(checkpoint / EVALUATIONS, [asdict(evaluation) for evaluation in self.evaluations])
             save_file(trained_weights(model), _weights(checkpoint.parent, step))
             for file in checkpoint.parent.glob("evaluated-*"):  # the one before may still be needed, see `resume`
@@ -89,6 +94,7 @@ class Judge:
     def facts(self) -> dict[str, object]:
         """Return what training.json records of the evaluations."""
         return {
+            "evaluation_seconds": round(self.seconds, 1),
             "draft_length": DRAFT_LENGTH,
             "best_step": self.best.step,
             "evaluations": self.evaluations,

@@ -49,6 +49,10 @@ class Teacher:
             states = torch.cat([self._read(row, keep) for row in rows])
             return self.model.get_output_embeddings()(states.to(self.model.device)).float()
 
+    def forget_layers(self) -> None:
+        """Free what read the rows; from now on only rows that were kept have logits."""
+        self.model.model.layers = None
+
     def _read(self, row: Row, keep: bool):
         key = tuple(row[0])
         if (found := self._states.get(key)) is None:

@@ -39,7 +39,7 @@ _TARGETS = (  # the config keys of the names in a path that a user asks for; the
     (re.compile(r"results/untrained_([^/]+)/"), ("scenarios",)),
     (re.compile(r"results/domains/(?!generic/)([^/]+)/"), ("domains.sets",)),
     (re.compile(r"data/domains/([^/]+)/"), ("domains.sets",)),
-    (re.compile(r"results/([^/_]+)_([^/]+)/"), ("types", "scenarios")),
+    (re.compile(r"results/(?:drafts/)?([^/_]+)_([^/]+)/"), ("types", "scenarios")),
     (re.compile(r"data/questions/([^/]+)/"), ("scenarios",)),
     (re.compile(r"data/models/([^/]+)"), ("models.sources",)),
     (re.compile(r"data/([^/]+)/([^/]+)/"), ("types", "scenarios")),
@@ -61,6 +61,8 @@ def check_config(config: dict, schema: str | Path, files: Iterable[str | Path] =
     for key in ("scenarios", "types"):
         config[key] = _without_nulls(config[key])
     config["domains"] |= {key: _without_nulls(config["domains"][key]) for key in ("sets", "routers")}
+    recipes = config["drafts"]["recipes"]
+    config["drafts"]["recipes"] = {name: recipe for name, recipe in recipes.items() if recipe is not None}
     _refuse([problem for check in _CHECKS for problem in check(config)])
     config["teacher"] = section.used(config["teacher"])
     return config
@@ -177,13 +179,29 @@ def _check_models(config: dict) -> Iterator[str]:
 
 
 def _check_start(config: dict) -> Iterator[str]:
-    models = config["models"]
+    models, recipes = config["models"], config["drafts"]["recipes"]
+    trainings = {"train.draft": config["train"]["draft"]}
+    trainings |= {f"drafts.recipes.{name}.train": recipe.get("train", {}) for name, recipe in recipes.items()}
     parent = models["sources"].get(models["draft"], {}).get("of")
-    if config["train"]["draft"]["start"] == "merged" and parent != models["target"]:
-        yield (
-            "config key train.draft.start is 'merged': expected a draft that is pruned from the target, but "
-            f"{models['draft']} is not: set it to base"
-        )
+    for key, training in trainings.items():
+        if training.get("start") == "merged" and parent != models["target"]:
+            yield (
+                f"config key {key}.start is 'merged': expected a draft that is pruned from the target, but "
+                f"{models['draft']} is not: set it to base"
+            )
+
+
+def _check_recipes(config: dict) -> Iterator[str]:
+    distill, recipes = config["distill"], config["drafts"]["recipes"]
+    if recipes and distill["keep"] != "finished":
+        yield "config key distill.keep is 'right', but drafts.recipes choose among all answers: expected finished"
+    for name, recipe in recipes.items():
+        asked = recipe.get("distill", {}).get("questions", 0)
+        if asked > (distill["questions"] or 0):
+            yield (
+                f"config key drafts.recipes.{name}.distill.questions is {asked}: expected at most distill.questions, "
+                f"{distill['questions']}"
+            )
 
 
 def _in_a_circle(sources: dict, name: str) -> bool:
@@ -249,6 +267,17 @@ def _check_sampling(config: dict) -> Iterator[str]:
         )
 
 
+def _check_draft_training(config: dict) -> Iterator[str]:
+    draft = config["train"]["draft"]
+    unused = {"loss": "ce", "weights": "none", "lmbda": 0}  # what method sft does
+    for key, value in unused.items() if draft["method"] == "sft" else ():
+        if draft[key] != value:
+            yield (
+                f"config key train.draft.{key} is {draft[key]!r}, but train.draft.method is 'sft', which learns from "
+                f"text alone: expected {value!r}, or method distill"
+            )
+
+
 def _check_report_to(config: dict) -> Iterator[str]:
     package = config["train"]["report_to"]
     if package == "none":
@@ -269,9 +298,11 @@ _CHECKS = (
     domains.problems,
     _check_models,
     _check_start,
+    _check_recipes,
     _check_lengths,
     _check_engine,
     _check_drafting,
     _check_sampling,
+    _check_draft_training,
     _check_report_to,
 )

@@ -280,7 +280,12 @@ def untrained(scenario: str) -> dict:
 def drafted(metrics: dict) -> dict:
     """Return made-up counters of an answer: as many of 100 drafted tokens are accepted as the rate says."""
     rate = (metrics["speculation"]["acceptance_rate"] or {"value": 0.5})["value"]
-    return {"steps": 34, "drafted": 100, "accepted": round(100 * rate), "accepted_per_step": [1]}
+    return {
+        "steps": round(metrics["speculative"]["tokens"]["total"] / QUESTIONS / (1 + 3 * rate)) or 1,
+        "drafted": 100,
+        "accepted": round(100 * rate),
+        "accepted_per_step": [1],
+    }
 
 
 def write_cell(folder: Path, metrics: dict, generations: bool = True) -> Path:
@@ -371,6 +376,8 @@ def measured_draft(folder: Path, *, base: dict | None = None, **changes: object)
     """
     base = base or {"model": "small", "source": "hub", "repo": "org/small", "revision": "main"}
     how = {"learning_rate": 0.002, "epochs": 9, "rank": 4, "alpha": 8, "batch": 4, "accumulate": 1, "max_length": 512}
+    how |= {"update": "lora", "method": "sft", "loss": "ce", "weights": "none", "lmbda": 0.0}
+    how |= {"start": "base", "held_out": 16}
     settings = {
         "seed": 17,
         "dtype": "bfloat16",
@@ -386,7 +393,9 @@ def measured_draft(folder: Path, *, base: dict | None = None, **changes: object)
     write_json(path.with_name("distilled_run.json"), run_file() | {"kept": 232, "dropped": {"wrong answer": 168}})
     adapter = path.with_name("draft_adapter")
     named = {"base": f"data/models/{base['model']}", "seed": 17, "dtype": "bfloat16", "load_in_4bit": False}
-    training = {"rows": 232, "rows_too_long": 0, "tokens": 30000, "completion_tokens": 10991, "longest_row": 400}
+    named["computing_dtype"] = "auto"
+    training = {"trained_parameters": 10**6, "computed_in": "float32", "step_seconds": None}
+    training |= {"rows": 232, "rows_too_long": 0, "tokens": 30000, "completion_tokens": 10991, "longest_row": 400}
     training |= {"steps": 522, "final_loss": 0.486, "seconds": 135.9, "settings": how | named}
     write_json(adapter / "training.json", training | {"provenance": MADE | {"time": "2026-01-02T04:00:00+00:00"}})
     lora = {"peft_type": "LORA", "base_model_name_or_path": named["base"], "target_modules": ["q_proj"], "r": 4}

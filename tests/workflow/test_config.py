@@ -37,6 +37,8 @@ TYPE = {"prompt": "config/prompts/cod.yaml", "max_tokens": 96}
         ("train/target/learning_rate", 0, "train.target.learning_rate is 0: expected more than 0"),
         ("train/target/learning_rate", float("nan"), "train.target.learning_rate is nan: expected a finite number"),
         ("train/draft/alpha", float("inf"), "train.draft.alpha is inf"),
+        ("train/draft/loss", "kl", "train.draft.loss is 'kl', but train.draft.method is 'sft', which learns from text"),
+        ("train/draft/update", "some", "train.draft.update is 'some': expected one of lora or full"),
         ("models/dtype", "int3", "models.dtype is 'int3': expected one of bfloat16 or float16 or float32"),
         ("benchmark/method", "synthetic", "benchmark.method is 'synthetic'"),
         ("models/draft", "gpt", "models.draft is 'gpt': expected a key of models.sources: smollm2-135m"),
@@ -145,6 +147,45 @@ def test_tracker_that_is_not_installed_is_told_with_the_command_that_installs_it
     (tmp_path / "trackio/__init__.py").touch()
     importlib.invalidate_caches()
     assert study.check_config(config, SCHEMA)["train"]["report_to"] == "trackio"
+
+
+RECIPES = [
+    ({"keep": "right"}, {}, "distill.keep is 'right', but drafts.recipes choose among all answers: expected finished"),
+    (
+        {"questions": 100},
+        {"distill": {"questions": 400}},
+        "recipes.one.distill.questions is 400: expected at most .* 100",
+    ),
+    ({"questions": None}, {"distill": {"questions": 1}}, "expected at most distill.questions, None"),
+]
+
+
+@pytest.mark.parametrize(("distill", "recipe", "message"), RECIPES)
+def test_recipes_of_drafts_choose_among_the_answers_that_there_are(distill, recipe, message):
+    config = changed("drafts/recipes", {"one": recipe, "gone": None})
+    assert list(study.check_config(config, SCHEMA)["drafts"]["recipes"]) == ["one"]
+    config["distill"] |= distill
+    with pytest.raises(study.StudyError, match=message):
+        study.check_config(config, SCHEMA)
+
+
+def test_a_draft_that_is_not_cut_from_the_target_cannot_begin_from_its_layers():
+    config = changed("train/draft/start", "merged")
+    study.check_config(config, SCHEMA)
+    config["models"]["draft"] = config["models"]["target"]
+    with pytest.raises(
+        study.StudyError, match=r"train\.draft\.start is 'merged': expected a draft that is pruned from"
+    ):
+        study.check_config(config, SCHEMA)
+
+
+@pytest.mark.parametrize("layers", [[[0, 1], [0, 29]], [0, 29]])
+def test_layers_of_a_pruned_model_are_given_or_chosen_from_a_few_lists(layers):
+    config = changed("models/sources/smollm2-135m-4l/layers", layers)
+    study.check_config(config, SCHEMA)
+    config["models"]["sources"]["smollm2-135m-4l"]["layers"] = [0, [1, 2]]
+    with pytest.raises(study.StudyError, match="expected the layers, or several lists of layers to choose from"):
+        study.check_config(config, SCHEMA)
 
 
 def test_missing_key_is_named():
