@@ -47,6 +47,7 @@ rule distill:
         progress="results/{type}_{scenario}/progress/distill.jsonl",
         concurrency=config["distill"]["concurrency"],
         max_tokens=lookup("types/{type}/max_tokens", within=config),
+        temperature=config["benchmark"]["temperature"],
         keep=config["distill"]["keep"],
         min_yield=config["distill"]["min_yield"],
         computing_dtype=config["train"]["computing_dtype"],

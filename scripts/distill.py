@@ -19,10 +19,12 @@ if __name__ == "__main__":
             run_out=f"{snakemake.params.progress}.run.json",
             concurrency=snakemake.params.concurrency,
             max_tokens=snakemake.params.max_tokens,
+            temperature=snakemake.params.temperature,
             **snakemake.params.shared,
         ),
         distilled=snakemake.output.distilled,
         run_out=snakemake.output.run,
         keep=snakemake.params.keep,
         min_yield=snakemake.params.min_yield,
+        computing_dtype=snakemake.params.computing_dtype,
     )

@@ -17,17 +17,24 @@ from doubledraft.log import log
 from doubledraft.records import Generation, Question, read_records, write_records
 from doubledraft.summaries import json_file
 from doubledraft.summaries.run_file import RunFile
+from doubledraft.training.computing_dtype import CHOICE, choose
 
 
 class DistillError(ValueError):
     """A distilled set that is too small to learn from; the message names the counts and what to change."""
 
 
-def run(job: Job, distilled: str | Path, run_out: str | Path, *, keep: str, min_yield: float) -> None:
+def run(
+    job: Job, distilled: str | Path, run_out: str | Path, *, keep: str, min_yield: float, computing_dtype: str
+) -> None:
     """Run `job`, whose outputs are the progress files; write the rows that are kept, and the run file with counts.
 
-    `keep` is "finished" or "right". Raise DistillError where no answer or less than the share `min_yield` is kept.
+    `keep` is "finished" or "right". Answers are computed in `computing_dtype`, of which "auto" takes the faster one of
+    bfloat16 and float32: without AVX-512, 64 answers took vLLM 150 s in bfloat16 and 57 s in float32. Raise
+    DistillError where no answer or less than the share `min_yield` is kept.
     """
+    chosen = choose(job.model, computing_dtype, job.dtype, Path(job.out).parent)
+    job = replace(job, dtype=chosen["computed_in"])
     generate.run(job)
     rows = read_records(job.out, Generation)
     reasons = why_dropped(rows, read_records(job.questions, Question), keep)
@@ -45,6 +52,7 @@ def run(job: Job, distilled: str | Path, run_out: str | Path, *, keep: str, min_
     json_file.write(run_out, replace(answered, keep=keep, kept=len(kept), dropped=dict(dropped)))
     resume.remove(job.out)
     Path(job.run_out).unlink()
+    Path(job.out).with_name(CHOICE).unlink(missing_ok=True)
 
 
 _WANTED = {"finished": "finished", "right": "finished and right"}

@@ -11,6 +11,7 @@ from doubledraft.training.distill import DistillError
 from tests.helpers.small_job import small_job
 from tests.helpers.tiny_models import build_model
 
+HOW = {"computing_dtype": "auto"}
 ROWS = {
     "right": ("4 * 6 = 24\n#### 24", "stop"),
     "wrong": ("4 * 6 = 25\n#### 25", "stop"),
@@ -54,7 +55,7 @@ def model(tmp_path_factory):
 
 def test_rows_kept_and_dropped_are_counted_and_nothing_of_the_progress_is_left(tmp_path, model):
     job = small_job(tmp_path, model, "distill", engine="native", resume=True, max_tokens=8, warmup=0)
-    distill.run(job, tmp_path / "kept.jsonl", tmp_path / "run.json", keep="finished", min_yield=0)
+    distill.run(job, tmp_path / "kept.jsonl", tmp_path / "run.json", keep="finished", min_yield=0, **HOW)
     run, kept = json_file.read(tmp_path / "run.json", RunFile), read_records(tmp_path / "kept.jsonl", Generation)
     assert run.keep == "finished" and 0 < run.kept == len(kept) < 6 and run.dropped == {"truncated": 6 - run.kept}
     assert {row.finish_reason for row in kept} == {"stop"}
@@ -64,5 +65,5 @@ def test_rows_kept_and_dropped_are_counted_and_nothing_of_the_progress_is_left(t
 def test_too_low_a_yield_stops_the_step_with_the_reasons_and_keeps_the_answers(tmp_path, model):
     job = small_job(tmp_path, model, "distill", engine="native", resume=True, max_tokens=1, warmup=0)
     with pytest.raises(DistillError, match=r"1 of 6 answers are finished, less than distill.min_yield 0.5.*truncated"):
-        distill.run(job, tmp_path / "kept.jsonl", tmp_path / "run.json", keep="finished", min_yield=0.5)
+        distill.run(job, tmp_path / "kept.jsonl", tmp_path / "run.json", keep="finished", min_yield=0.5, **HOW)
     assert not (tmp_path / "kept.jsonl").exists() and len(read_records(job.out, Generation)) == 6

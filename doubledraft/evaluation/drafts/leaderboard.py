@@ -1,0 +1,183 @@
+"""All recipes of a draft in one table, figure and page, in the order of their tokens per step.
+
+Recipes answer the same questions for the same target, whose greedy answers are the same with any draft. So recipes are
+compared by target passes: the ratio of tokens per step to the first recipe's is the first recipe's passes / its own,
+averaged over seeds, with an interval that resamples questions. Where the interval holds 1, no difference is shown, and
+the table has that as a result like any other. How far seeds are apart stands beside it.
+"""
+
+import base64
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from statistics import fmean
+
+from doubledraft import pages
+from doubledraft.charts import Dot, dots_figure
+from doubledraft.evaluation.drafts.measure import Measured
+from doubledraft.files import whole_file
+from doubledraft.records import RecordError, read_records
+from doubledraft.stats import Interval, ratio_interval
+from doubledraft.summaries import json_file
+from doubledraft.summaries.training_summary import TrainingSummary
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A line of the leaderboard; ratios are null where there is nothing to compare with, speedups where not timed."""
+
+    recipe: str
+    seeds: int
+    minutes: float  # of training, evaluations included; mean of the seeds
+    steps: int  # of the optimiser, of the first seed
+    rows: int  # answers learnt from
+    trained_parameters: int
+    tokens_per_step: Interval
+    lowest_seed: float  # tokens per step of the worst seed
+    highest_seed: float
+    against_first: Interval | None  # tokens per step / the first recipe's, over the same questions
+    acceptance_rate: Interval | None  # accepted / drafted, counted up to the first rejection
+    speedup: Interval | None  # plain seconds / seconds, drafts of the fixed length
+    adaptive_speedup: Interval | None
+
+    @property
+    def verdict(self) -> str:
+        """What the comparison with the first recipe shows."""
+        ratio = self.against_first
+        if ratio is None or ratio.low is None:
+            return "reference" if ratio is None else "one question"
+        return "more" if ratio.low > 1 else "fewer" if ratio.high < 1 else "no difference shown"
+
+
+@dataclass(frozen=True, slots=True)
+class _Seed:
+    summary: TrainingSummary
+    rows: list[Measured]
+
+
+def compare(
+    recipes: Sequence[str],
+    adapters: Sequence[str | Path],
+    measured: Sequence[str | Path],
+    *,
+    cell: str,
+    draft_length: int,
+    minutes: float,
+    seed: int,
+    csv_out: str | Path,
+    figure_out: str | Path,
+    page_out: str | Path,
+) -> None:
+    """Write table, figure (SVG) and page of recipes; the others are compared with the first.
+
+    `adapters` and `measured`, files of Measured, are those of all seeds of the first recipe, then of the next. Raise
+    RecordError where two files answer other questions.
+    """
+    seeds = [
+        _Seed(json_file.read(Path(adapter, "training.json"), TrainingSummary), read_records(rows, Measured))
+        for adapter, rows in zip(adapters, measured, strict=True)
+    ]
+    each = len(seeds) // len(recipes)
+    read = {name: seeds[each * place : each * (place + 1)] for place, name in enumerate(recipes)}
+    _check(read)
+    first = next(iter(read))
+    board = [_row(name, seeds, None if name == first else read[first], seed) for name, seeds in read.items()]
+    board.sort(key=lambda row: -row.tokens_per_step.value)
+    _write_csv(csv_out, board)
+    others = [row for row in board if row.against_first]
+    dots_figure(
+        [_dot(row, cell) for row in others],
+        figure_out,
+        quantity=f"tokens per step / those of {first}",
+        reference=1.0,
+        unit="questions",
+    )
+    figure = base64.b64encode(Path(figure_out).read_bytes()).decode()
+    values = {"cell": cell, "board": board, "first": first, "draft_length": draft_length, "minutes": minutes}
+    with whole_file(page_out) as file:
+        file.write(pages.render("leaderboard.html.j2", values | {"figure": figure}, interval=_text))
+
+
+def _check(recipes: Mapping[str, Sequence[_Seed]]) -> None:
+    asked = {tuple(row.id for row in one.rows): name for name, seeds in recipes.items() for one in seeds}
+    if len(asked) > 1:
+        raise RecordError(f"recipes {' and '.join(asked.values())} answered other questions: measure them again")
+
+
+def _row(name: str, seeds: Sequence[_Seed], first: Sequence[_Seed] | None, seed: int) -> Row:
+    summary = seeds[0].summary
+    tokens, steps = _sums(seeds, "tokens"), _sums(seeds, "steps")
+    alone = [sum(row.tokens for row in one.rows) / sum(row.steps for row in one.rows) for one in seeds]
+    timed = all(row.plain_seconds for one in seeds for row in one.rows)
+
+    def speedup(arm: str) -> Interval | None:
+        return ratio_interval(_sums(seeds, "plain_seconds"), _sums(seeds, arm), seed) if timed else None
+
+    return Row(
+        recipe=name,
+        seeds=len(seeds),
+        minutes=round(fmean(one.summary.seconds for one in seeds) / 60, 2),
+        steps=summary.steps,
+        rows=summary.rows,
+        trained_parameters=summary.trained_parameters,
+        tokens_per_step=ratio_interval(tokens, steps, seed),
+        lowest_seed=min(alone),
+        highest_seed=max(alone),
+        against_first=ratio_interval(_per_seed(first, "steps"), _per_seed(seeds, "steps"), seed) if first else None,
+        acceptance_rate=ratio_interval(_sums(seeds, "accepted"), _sums(seeds, "drafted"), seed),
+        speedup=speedup("fixed_seconds"),
+        adaptive_speedup=speedup("adaptive_seconds"),
+    )
+
+
+def _sums(seeds: Sequence[_Seed], field: str) -> list[float]:
+    """Return a field of each question, summed over seeds."""
+    return [sum(getattr(row, field) for row in rows) for rows in zip(*(one.rows for one in seeds), strict=True)]
+
+
+def _per_seed(seeds: Sequence[_Seed], field: str) -> list[float]:
+    """Return a field of each question, averaged over seeds, of which two recipes may have different numbers."""
+    return [total / len(seeds) for total in _sums(seeds, field)]
+
+
+def _write_csv(path: str | Path, board: Sequence[Row]) -> None:
+    """Write a line per recipe; an interval takes three columns, empty where it is undefined."""
+    lines = [{"recipe": row.recipe, "verdict": row.verdict, **_cells(row)} for row in board]
+    with whole_file(path) as file:
+        table = csv.DictWriter(file, list(lines[0]), lineterminator="\n")
+        table.writeheader()
+        table.writerows(lines)
+
+
+def _cells(row: Row) -> dict[str, object]:
+    cells: dict[str, object] = {}
+    for field in fields(row)[1:]:
+        value = getattr(row, field.name)
+        if isinstance(value, Interval) or value is None:
+            parts = asdict(value) if value else {}
+            cells |= {f"{field.name}{end}": parts.get(key) for end, key in _ENDS.items()}
+        else:
+            cells[field.name] = value
+    return {name: round(value, 4) if isinstance(value, float) else value for name, value in cells.items()}
+
+
+_ENDS = {"": "value", "_low": "low", "_high": "high"}
+
+
+def _dot(row: Row, cell: str) -> Dot:
+    type, scenario = cell.split("_", 1)
+    ratio = row.against_first
+    return Dot(
+        label=row.recipe, type=type, scenario=scenario, value=ratio.value, low=ratio.low, high=ratio.high, n=ratio.n
+    )
+
+
+def _text(interval: Interval | None, scale: float = 1, digits: int = 2) -> str:
+    """Return an interval as text: value, its ends in brackets; a dash where it is undefined."""
+    if interval is None:
+        return "–"
+    value = f"{scale * interval.value:.{digits}f}"
+    if interval.low is None:
+        return value
+    return f"{value} [{scale * interval.low:.{digits}f}, {scale * interval.high:.{digits}f}]"

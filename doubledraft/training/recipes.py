@@ -1,0 +1,68 @@
+"""A recipe of a draft, trained for as many minutes as every other recipe that it is compared with.
+
+The minutes are of optimiser steps alone: a few steps are timed first, and the training then takes as many as fit, so
+that the learning rate falls to its end within them. Evaluations on held-out questions come on top, and `training.json`
+has the seconds of both. The number of steps is kept beside the checkpoints, for a run that is killed and goes on.
+"""
+
+import json
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from doubledraft import prompts
+from doubledraft.files import write_json
+from doubledraft.log import log
+from doubledraft.records import Generation, Question, read_records
+from doubledraft.summaries import json_file
+from doubledraft.summaries.training_summary import TrainingSummary
+from doubledraft.training.distill import why_dropped
+from doubledraft.training.finetune import train
+from doubledraft.training.rows import TrainingError, rows_from_generations
+
+TIMED_STEPS = 8  # from which the time of a step is taken
+
+
+def train_recipe(
+    *, base, distilled, questions, prompt, out, checkpoints, loss_csv, minutes: float, learn_from: dict, **settings
+) -> None:
+    """Train a draft's adapter as `finetune.train` does, in `minutes`, on the answers that `learn_from` names.
+
+    `learn_from` has `questions`, of which the first so many count (None: all), and `keep`: finished | right. The file
+    `distilled` holds the finished answers to all of them.
+    """
+    chosen = choose(read_records(distilled, Generation), read_records(questions, Question), learn_from)
+    rows = rows_from_generations(chosen, read_records(questions, Question), prompts.load(prompt))
+    kept = Path(f"{checkpoints}_steps.json")
+    if not kept.exists():
+        write_json(kept, {"steps": steps_in(minutes, base, rows, settings)})
+    steps = json.loads(kept.read_text(encoding="utf-8"))["steps"]
+    train(base, rows, out, checkpoints=checkpoints, loss_csv=loss_csv, **settings | {"steps": steps})
+    kept.unlink()
+
+
+def choose(rows: Sequence[Generation], questions: Sequence[Question], learn_from: dict) -> list[Generation]:
+    """Return the answers that a recipe learns from; raise TrainingError where there are none."""
+    asked = questions[: learn_from["questions"]]
+    wanted = {question.id for question in asked}
+    rows = [row for row in rows if row.id in wanted]
+    chosen = [
+        row for row, reason in zip(rows, why_dropped(rows, asked, learn_from["keep"]), strict=True) if reason is None
+    ]
+    if not chosen:
+        raise TrainingError(
+            f"none of {len(rows)} answers is {learn_from['keep']}: the recipe has nothing to learn from"
+        )
+    return chosen
+
+
+def steps_in(minutes: float, base: str | Path, rows: Sequence[dict], settings: dict) -> int:
+    """Return how many optimiser steps a training takes in so many minutes, from the time of the first few."""
+    with tempfile.TemporaryDirectory(prefix="steps.") as folder:
+        paths = {name: Path(folder, name) for name in ("adapter", "checkpoints", "loss.csv")}
+        timed = settings | {"steps": TIMED_STEPS, "held_out": 0}
+        train(base, rows, paths["adapter"], checkpoints=paths["checkpoints"], loss_csv=paths["loss.csv"], **timed)
+        seconds = json_file.read(paths["adapter"] / "training.json", TrainingSummary).seconds / TIMED_STEPS
+    steps = max(2, int(60 * minutes / seconds))  # the first has a learning rate of 0
+    log.info("%d steps of %.2f s make %g minutes", steps, seconds, minutes)
+    return steps

@@ -1,0 +1,91 @@
+"""Recipes of drafts compared, on demand: needs a cell's target and distilled set; makes its leaderboard.
+
+`snakemake results/drafts/cod_hard/leaderboard.html` makes all of it, for the recipes of the section `drafts` of the config.
+Each recipe and seed is a job of its own, so a run that stopped goes on with what is missing. The merged target is a
+temporary file that is made again then: it is `ancient`, and the adapter it is made from decides whether recipes rerun.
+"""
+
+
+rule train_recipe:
+    """Train one recipe with one seed, for the minutes that every recipe has."""
+    input:
+        distilled="results/{type}_{scenario}/distilled.jsonl",
+        questions="data/questions/{scenario}/distill.jsonl",
+        model=f"data/models/{config['models']['draft']}",
+        trained="results/{type}_{scenario}/target_adapter",
+        target=ancient("results/{type}_{scenario}/teacher_merged"),
+        start=recipe_start,
+        prompt=prompt_file,
+        pair="results/pair.json",
+    output:
+        adapter=directory("results/drafts/{type}_{scenario}/{recipe}/{number}/adapter"),
+        loss="results/drafts/{type}_{scenario}/{recipe}/{number}/loss.csv",
+    log:
+        "results/drafts/{type}_{scenario}/logs/train_recipe_{recipe}_{number}.log",
+    threads: ALL_CORES
+    resources:
+        gpu=1,
+    params:
+        checkpoints="results/drafts/{type}_{scenario}/checkpoints/{recipe}_{number}",
+        minutes=config["drafts"]["minutes"],
+        learn_from=recipe_answers,
+        train=recipe_training,
+        load_in_4bit=config["train"]["load_in_4bit"],
+        dtype=config["models"]["dtype"],
+        computing_dtype=config["train"]["computing_dtype"],
+        seed=lambda wildcards: config["seed"] + int(wildcards.number),
+        code=code("training.recipes.train_recipe", packages=TRAINING + GRADING),
+    script:
+        "../scripts/train_recipe.py"
+
+
+rule measure_recipe:
+    """Answer the test questions with the draft of one recipe and seed, by the native engine."""
+    input:
+        questions="data/questions/{scenario}/test.jsonl",
+        checked="data/questions/{scenario}/train.jsonl",
+        distilled="results/{type}_{scenario}/distilled.jsonl",
+        trained="results/{type}_{scenario}/target_adapter",
+        target=ancient("results/{type}_{scenario}/teacher_merged"),
+        model=f"data/models/{config['models']['draft']}",
+        adapter="results/drafts/{type}_{scenario}/{recipe}/{number}/adapter",
+        prompt=prompt_file,
+    output:
+        measured="results/drafts/{type}_{scenario}/{recipe}/{number}/measured.jsonl",
+    log:
+        "results/drafts/{type}_{scenario}/logs/measure_recipe_{recipe}_{number}.log",
+    threads: ALL_CORES
+    resources:
+        gpu=1,
+    params:
+        dtype=config["models"]["dtype"],
+        max_tokens=lookup("types/{type}/max_tokens", within=config),
+        draft_length=config["drafts"]["draft_length"],
+        timed=config["drafts"]["timed"],
+        draft_vocabulary=recipe_vocabulary,
+        limit=config["benchmark"]["limit"],
+        code=code("evaluation.drafts.measure.measure_recipe", packages=MERGING),
+    script:
+        "../scripts/measure_recipe.py"
+
+
+rule compare_drafts:
+    """Put all recipes of a cell into one table, figure and page, with the differences that were not found."""
+    input:
+        adapters=collect("results/drafts/{{type}}_{{scenario}}/{run}/adapter", run=RECIPE_RUNS),
+        measured=collect("results/drafts/{{type}}_{{scenario}}/{run}/measured.jsonl", run=RECIPE_RUNS),
+    output:
+        table="results/drafts/{type}_{scenario}/leaderboard.csv",
+        figure="results/drafts/{type}_{scenario}/leaderboard.svg",
+        page="results/drafts/{type}_{scenario}/leaderboard.html",
+    log:
+        "results/drafts/{type}_{scenario}/logs/compare_drafts.log",
+    params:
+        recipes=list(config["drafts"]["recipes"]),
+        cell="{type}_{scenario}",
+        draft_length=config["drafts"]["draft_length"],
+        minutes=config["drafts"]["minutes"],
+        seed=config["seed"],
+        code=code("evaluation.drafts.leaderboard.compare", files=["templates/leaderboard.html.j2"], packages=DRAWING),
+    script:
+        "../scripts/compare_drafts.py"
