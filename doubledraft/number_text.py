@@ -3,6 +3,7 @@
 from doubledraft.stats import Interval
 
 MISSING = "not measured"
+SMALL_P = 0.001  # p-values below are not told apart
 FINE = 200  # observations from which a share has a decimal: with fewer, one of them moves it by half a point
 
 
@@ -38,21 +39,34 @@ def quantity_text(interval: Interval | None, share: bool = False) -> str:
 
 def points_text(interval: Interval | None) -> str:
     """Return a difference of shares in percentage points, with its interval and n in brackets."""
-    if interval is None:
-        return MISSING
+    return MISSING if interval is None else f"{change_text(interval)} ({change_range_text(interval)})"
+
+
+def change_text(interval: Interval) -> str:
+    """Return a difference of shares in percentage points."""
+    return f"{_points(interval.value, interval.n)} points"
+
+
+def change_range_text(interval: Interval) -> str:
+    """Return the 95 % interval of a difference of shares in percentage points, and n."""
     if interval.low is None or interval.high is None:
-        return f"{100 * interval.value:+.0f} points (no interval, n {interval.n})".replace("-", "−")
-    ends = (interval.value, interval.low, interval.high)
-    digits = 1 if interval.n >= FINE else 0
-    value, low, high = (f"{round(100 * end, digits) + 0:+.{digits}f}".replace("-", "−") for end in ends)
-    return f"{value} points ({low} to {high}, n {interval.n})"
+        return f"no interval, n {interval.n}"
+    return f"{_points(interval.low, interval.n)} to {_points(interval.high, interval.n)}, n {interval.n}"
 
 
 def p_text(value: float | None) -> str:
+    """Return a p-value as it stands in a sentence; empty where nothing was tested."""
+    return "" if value is None else f"p {'' if value < SMALL_P else '= '}{p_value_text(value)}"
+
+
+def p_value_text(value: float | None) -> str:
     """Return a p-value, which says little beyond three digits; a dash where nothing was tested."""
-    if value is None:
-        return "–"
-    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
+    return "–" if value is None else f"< {SMALL_P}" if value < SMALL_P else f"{value:.3f}"
+
+
+def _points(value: float, n: int) -> str:
+    digits = 1 if n >= FINE else 0
+    return f"{round(100 * value, digits) + 0:+.{digits}f}".replace("-", "−")
 
 
 def _percent(value: float, n: int) -> str:

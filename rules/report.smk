@@ -8,6 +8,7 @@ rule report:
         asked=report_asked,
         distilled=report_distilled,
         checks=report_checks,
+        matrix=report_matrix,
     output:
         table=report("results/report/table.csv", caption="../report/table.rst", category="Report"),
         markdown="results/report/report.md",
@@ -25,6 +26,8 @@ rule report:
         expected=cell_hashes,
         missing=missing_cells,
         study=config["study"],
+        report_to=report_to,
+        run_name=f"{config['study']}/report",
         margin=config["report"]["accuracy_margin"],
         price=config["report"]["price_per_hour"],
         links=report_links,

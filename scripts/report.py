@@ -1,5 +1,8 @@
 """Build the table, the page and the figures from the metrics that exist."""
 
+from pathlib import Path
+
+from doubledraft import tracking
 from doubledraft.report import build
 from doubledraft.workflow.jobs import log_to
 
@@ -10,6 +13,7 @@ if __name__ == "__main__":
         asked=snakemake.input.asked,
         distilled=snakemake.input.distilled,
         checks=snakemake.input.checks,
+        matrix=snakemake.input.matrix,
         links=snakemake.params.links,
         margin=snakemake.params.margin,
         price=snakemake.params.price,
@@ -21,3 +25,5 @@ if __name__ == "__main__":
         html=snakemake.output.html,
         figures=snakemake.output.figures,
     )
+    logs = Path(snakemake.log[0]).parent
+    tracking.send_table(snakemake.output.table, snakemake.params.report_to, snakemake.params.run_name, logs)

@@ -44,6 +44,7 @@ def build(
     asked: Sequence[str | Path],
     distilled: Sequence[str | Path],
     checks: Sequence[str | Path],
+    matrix: Sequence[str | Path],
     links: Mapping[str, str | Path],
     expected: Mapping[str, str],
     study: str,
@@ -61,9 +62,9 @@ def build(
     cells of the study, in order, to the hash of their present settings; metrics of other settings count as missing.
     `missing` maps cells without metrics to the reason. Beside them, where they exist: `asked`, files
     {type}/{scenario}/asked.json with what a teacher was asked for traces; `distilled` and `checks`, files
-    {cell}/distilled_run.json and {cell}/cross_check.json; `links`, other pages by their title. `margin` is the largest
-    difference of accuracy that counts as none, `price` that of an hour of the machine. Raise ReportError naming a bad
-    file.
+    {cell}/distilled_run.json and {cell}/cross_check.json; `matrix`, acceptance_matrix.csv; `links`, other pages by
+    their title. `margin` is the largest difference of accuracy that counts as none, `price` that of an hour of the
+    machine. Raise ReportError naming a bad file.
     """
     rows, old = _current(tables.read_rows(metrics, list(expected)), expected)
     missing = {**missing, **old}
@@ -94,6 +95,7 @@ def build(
                 overview.accuracy_tests(tests, margin),
                 speed.speed(drafted(rows)),
                 drafts.drafts(drafted(rows)),
+                drafts.matrix(matrix),
                 drafts.differences(drafted(rows)),
                 answers.answers(rows),
                 drafts.training_rows({_cell(path): tables.read(Path(path), RunFile) for path in distilled}),

@@ -7,7 +7,14 @@ from html import escape
 from pathlib import Path
 
 from doubledraft import plotting
-from doubledraft.number_text import MISSING, number_text, range_text, share_text
+from doubledraft.number_text import (
+    MISSING,
+    change_range_text,
+    change_text,
+    number_text,
+    range_text,
+    share_text,
+)
 from doubledraft.stats import Interval
 
 
@@ -58,6 +65,11 @@ def quantity(interval: Interval | None, share: bool = False, **how: bool) -> Cel
     """Return a cell of a quantity, with interval and n below it."""
     value = share_text(interval) if share else number_text(interval)
     return Cell(text=value, small=range_text(interval, share), **how)
+
+
+def points(interval: Interval | None) -> Cell:
+    """Return a cell of a difference of shares, in percentage points."""
+    return text(None) if interval is None else text(change_text(interval), change_range_text(interval))
 
 
 def table(caption: str, columns: Sequence[str], rows: Sequence[Sequence[Cell | str]]) -> Table:

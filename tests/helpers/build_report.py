@@ -22,7 +22,7 @@ def build(
     report.build(
         metrics=metrics,
         asked=asked,
-        **{"distilled": [], "checks": [], "links": {}, "margin": 0.05, "price": None} | more,
+        **{"distilled": [], "checks": [], "matrix": [], "links": {}, "margin": 0.05, "price": None} | more,
         expected=dict.fromkeys(expected, made),
         study=study,
         missing=missing,

@@ -89,7 +89,7 @@ def correct_answers(rows: Sequence[Row], price: float | None) -> Section:
         ],
         notes=[
             "All answers of a run, the wrong ones too, over those that are right by the strict reading.",
-            *(["No price: `report.price_per_hour` is not set."] if price is None else []),
+            *(["No price: report.price_per_hour of the config is not set."] if price is None else []),
             *[f"Joules are those of the whole machine while an arm answers: {source}." for source in sources],
             *[f"No joules: {reason}." for reason in reasons],
         ],

@@ -1,11 +1,14 @@
 """What the drafts are worth: acceptance, the audit, what they changed in the answers, and what they learn from."""
 
+import csv
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
-from doubledraft.number_text import number_text, p_text, points_text, share_text
-from doubledraft.report.page import Cell, Section, Table, quantity, table, text
+from doubledraft.number_text import number_text, p_text, share_text
+from doubledraft.report.page import Cell, Section, Table, points, quantity, table, text
 from doubledraft.report.sections.answers import groups
 from doubledraft.report.tables import SMALL, Row
+from doubledraft.stats import Interval
 from doubledraft.summaries.cell_metrics import SpeculationMetrics
 from doubledraft.summaries.run_file import RunFile
 
@@ -18,11 +21,7 @@ def drafts(drafted: Sequence[Row]) -> Section:
         id="drafts",
         title="What the drafts are worth",
         tables=[
-            table(
-                "Acceptance in the timed run",
-                ["cell", "acceptance rate", "tokens per step", "order-independent agreement", "by class of token"],
-                [[text(row.cell), *_acceptance(row.metrics.speculation)] for row in drafted],
-            ),
+            _served(drafted),
             _audits(drafted),
             table(
                 "Acceptance rate by level and subject",
@@ -47,6 +46,19 @@ def _disagreement(row: Row) -> str | None:
     return (
         f"{row.cell}: replaying the answers gives {number_text(served.simulated)} tokens per step, the engine served "
         f"{number_text(served.served)}; under greedy decoding they should agree within {share_text(served.tolerance)}."
+    )
+
+
+def _served(drafted: Sequence[Row]) -> Table:
+    """Return acceptance in the timed run, with what only some engines tell where one did."""
+    told = any(row.metrics.speculation.order_independent_agreement for row in drafted)
+    columns = ["cell", "acceptance rate", "tokens per step"]
+    if told:
+        columns += ["order-independent agreement", "acceptance rate, agreement by class of token"]
+    return table(
+        "Acceptance in the timed run",
+        columns,
+        [[text(row.cell), *_acceptance(row.metrics.speculation)][: len(columns)] for row in drafted],
     )
 
 
@@ -76,14 +88,19 @@ def _audits(drafted: Sequence[Row]) -> Table:
                     quantity(audit.overlap, True),
                     text(served and number_text(served.simulated), alarm=bool(served) and not served.agrees),
                     text(served and number_text(served.served), f"K {served.draft_length}" if served else ""),
+                    text(
+                        "; ".join(
+                            f"{name} {share_text(found.agreement)}" for name, found in audit.token_classes.items()
+                        )
+                    ),
                     quantity(audit.own_text.accuracy, True),
                     quantity(audit.own_text.compliance, True) if audit.own_text.compliance else text("no rule"),
                 ]
             )
     return table(
         "The draft audit: both models read the target’s own answers",
-        ["cell", "agreement", "1 − TV", "tokens per step, replayed", "served", "accuracy of the draft alone",
-         "it keeps the draft rule"],
+        ["cell", "agreement", "1 − TV", "tokens per step, replayed", "tokens per step, served",
+         "agreement by class of token", "accuracy of the draft alone", "it keeps the draft rule"],
         rows,
     )  # fmt: skip
 
@@ -95,6 +112,45 @@ def _acceptance_by(row: Row) -> list[list[Cell]]:
         if shown and len(rates) > 1:
             found.append([text(row.cell), text(by), text(groups(shown.items(), len(rates) - len(shown)))])
     return found
+
+
+def matrix(paths: Sequence[str | Path]) -> Section:
+    """Return the agreement of every trained target with every draft of the study, where it was measured."""
+    lines = [line for path in paths for line in _lines(path)]
+    names, targets = (list(dict.fromkeys(line[key] for line in lines)) for key in ("draft", "target"))
+    found = {(line["target"], line["draft"]): line for line in lines}
+    return Section(
+        id="matrix",
+        title="Every target with every draft",
+        before=["Is a style easier to draft, or its draft better trained, and does a draft serve another target?"],
+        tables=[
+            table(
+                "Order-independent agreement of each target (row) with each draft (column)",
+                ["target", *names],
+                [
+                    [text(target), *[_agreement(found.get((target, name)), target == name) for name in names]]
+                    for target in targets
+                ],
+            )
+        ],
+        notes=[
+            "Both models read the target’s own answers; a target with its own draft is in bold. Down a column, one "
+            "draft serves several targets; along a row, several drafts serve one. acceptance_matrix.csv has tokens "
+            "per step too."
+        ],
+    )
+
+
+def _lines(path: str | Path) -> list[dict[str, str]]:
+    with open(path, encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _agreement(line: Mapping[str, str] | None, own: bool) -> Cell:
+    if line is None:
+        return text(None)
+    value, low, high = (float(line[name]) for name in ("agreement", "agreement_low", "agreement_high"))
+    return quantity(Interval(value, low, high, int(line["n"])), True, strong=own)
 
 
 def differences(drafted: Sequence[Row]) -> Section:
@@ -114,7 +170,7 @@ def differences(drafted: Sequence[Row]) -> Section:
         alarms=[
             f"{row.cell}: {row.metrics.lossless.bugs} answers first differ at a gap above "
             f"{row.metrics.lossless.tie_gap:g}, which the rounding of {row.metrics.lossless.dtype} does not explain; "
-            "`cross_check` finds out more."
+            "the cross check finds out more."
             for row in drafted
             if row.metrics.lossless.bugs
         ],
@@ -138,7 +194,7 @@ def _difference(row: Row) -> list[Cell]:
         text(found.ties, f"gap ≤ {found.tie_gap:g}"),
         text(found.bugs, alarm=bool(found.bugs)),
         text(f"{verdicts.lost}, {verdicts.gained}", p_text(verdicts.p_value)),
-        text(points_text(verdicts.difference)),
+        points(verdicts.difference),
     ]
 
 

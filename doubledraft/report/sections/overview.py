@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
-from doubledraft.number_text import number_text, p_text, points_text, share_text
+from doubledraft.number_text import number_text, p_value_text, share_text
 from doubledraft.report.findings import DraftChange, Gain
-from doubledraft.report.page import Cell, Section, quantity, table, text
+from doubledraft.report.page import Cell, Section, points, quantity, table, text
 from doubledraft.report.pairs import TestedPair
 from doubledraft.report.sections.speed import is_unsteady, unsteady
 from doubledraft.report.tables import Row
@@ -73,7 +73,7 @@ def styles(gains: Sequence[Gain], changes: Sequence[DraftChange]) -> Section:
                         quantity(gain.brevity),
                         quantity(gain.speculation),
                         quantity(gain.tokens),
-                        text(points_text(gain.accuracy and gain.accuracy.difference)),
+                        points(gain.accuracy and gain.accuracy.difference),
                     ]
                     for gain in gains
                 ],
@@ -92,7 +92,7 @@ def styles(gains: Sequence[Gain], changes: Sequence[DraftChange]) -> Section:
                     [
                         text(f"{change.scenario}, {change.type}"),
                         text(share_text(change.rates()[1]), f"CoT {share_text(change.rates()[0])}"),
-                        text(points_text(change.acceptance)),
+                        points(change.acceptance),
                         text(number_text(change.steps()[1]), f"CoT {number_text(change.steps()[0])}"),
                         quantity(change.tokens_per_step),
                         quantity(change.speedup),
@@ -113,25 +113,33 @@ def accuracy_tests(tests: Sequence[TestedPair], margin: float) -> Section:
         tables=[
             table(
                 "Paired differences of accuracy with their tests",
-                ["cell", "what", "difference", "lost, gained", "equal?", "Holm", f"within {100 * margin:g} points?"],
+                [
+                    "cell",
+                    "what",
+                    "difference",
+                    "lost, gained",
+                    "p, equal",
+                    "p, Holm",
+                    f"p, not within {100 * margin:g} points",
+                ],
                 [
                     [
                         text(test.pair.cell),
                         text(test.pair.what),
-                        text(points_text(test.pair.difference)),
+                        points(test.pair.difference),
                         text(f"{test.pair.lost}, {test.pair.gained}"),
-                        text(p_text(test.differs)),
-                        text(p_text(test.differs_adjusted)),
-                        text(p_text(test.margin_adjusted)),
+                        text(p_value_text(test.differs)),
+                        text(p_value_text(test.differs_adjusted)),
+                        text(p_value_text(test.margin_adjusted)),
                     ]
                     for test in tests
                 ],
             )
         ],
         notes=[
-            "“Equal?” is McNemar’s exact test: a small p says that the accuracies differ. “Within” is a test of "
-            "equivalence: a small p says that they differ by less. Holm adjusts for the number of cells, in the last "
-            "column too. `report.accuracy_margin` sets the margin."
+            "“Equal” is McNemar’s exact test of equal accuracies: a small p says that they differ. “Not within” tests "
+            "equivalence: a small p says that they differ by less than the margin, report.accuracy_margin of the "
+            "config. Holm adjusts both for the number of cells."
         ],
     )
 

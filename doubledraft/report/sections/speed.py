@@ -33,7 +33,7 @@ def speed(drafted: Sequence[Row]) -> Section:
                         *[_throughput(run) for run in _runs(row)],
                         *[_median(run.latency) for run in _runs(row)],
                         *[_median(run.time_to_first_token) for run in _runs(row)],
-                        text(_reading(row.metrics.bandwidth.target)),
+                        _reading(row.metrics.bandwidth.target),
                     ]
                     for row in drafted
                 ],
@@ -101,8 +101,10 @@ def _median(found: Percentiles | None) -> Cell:
     return text(number_text(found.p50, " s"), ", ".join([range_text(found.p50), *tail]))
 
 
-def _reading(step: StepReading | None) -> str | None:
-    return step and f"{step.bytes_per_second / 1e9:.1f} GB/s, {share_text(step.share)} of the machine’s"
+def _reading(step: StepReading | None) -> Cell:
+    if step is None:
+        return text(None)
+    return text(f"{step.bytes_per_second / 1e9:.1f} GB/s", f"{share_text(step.share)} of the machine’s")
 
 
 def _parts(row: Row) -> bool:
