@@ -40,7 +40,8 @@ def run(options: argparse.Namespace) -> None:
     path = Path(options.file)
     text_of = token_text(load_tokenizer(options.tokenizer)) if options.tokenizer else None
     try:
-        found = vllm_answers.read(path, text_of) if vllm_answers.is_answers(path) else read_records(path, DecodingRecord)
+        served = vllm_answers.is_answers(path)
+        found = vllm_answers.read(path, text_of) if served else read_records(path, DecodingRecord)
         others = {name: read_records(audit, AuditedAnswer) for name, audit in options.also}
     except OSError as error:
         raise RecordError(f"{error.filename}: cannot be read: {error.strerror}") from None

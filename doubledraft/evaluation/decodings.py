@@ -202,9 +202,7 @@ def _with_rejected(steps: Sequence[LaneStep], answer: Sequence[int], audited: Au
 
 def token_text(tokenizer) -> TextOf:
     """Return a function from a token id to its text, with bytes that are no whole character as \\x escapes."""
-    from tokenizers import pre_tokenizers
-
-    letters = byte_letters(pre_tokenizers.ByteLevel.alphabet())
+    letters = byte_letters()
 
     def text(token: int) -> str:
         found = tokenizer.decode([token], clean_up_tokenization_spaces=False)
@@ -218,8 +216,8 @@ def token_text(tokenizer) -> TextOf:
     return text
 
 
-def byte_letters(alphabet: Sequence[str]) -> dict[str, int]:
-    """Return the byte that each letter of byte-level BPE stands for: printable bytes are themselves [GPT-2]."""
-    printable = {letter: ord(letter) for letter in alphabet if ord(letter) < 256}
-    shifted = sorted(set(alphabet) - printable.keys())
-    return printable | dict(zip(shifted, sorted(set(range(256)) - set(printable.values())), strict=True))
+def byte_letters() -> dict[str, int]:
+    """Return the byte that each letter of byte-level BPE stands for: printable ones themselves [GPT-2's encoder.py]."""
+    printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    others = sorted(set(range(256)) - set(printable))
+    return {chr(byte): byte for byte in printable} | {chr(256 + at): byte for at, byte in enumerate(others)}

@@ -83,3 +83,17 @@ function drawTokens(parent, cells, textOf) {
     return element;
   });
 }
+
+/** Fill an element with a sample of each kind of token and what it means. */
+function drawLegend(parent) {
+  parent.replaceChildren(...Object.entries(KINDS).map(([kind, meaning]) => {
+    const entry = make("span"), tokens = make("span", "tokens"), sample = make("span", "token " + kind, "token");
+    if (kind === "choice") {
+      sample.textContent = "kept";
+      sample.append(make("span", "struck", "drafted"));
+    }
+    tokens.append(sample);
+    entry.append(tokens, " " + meaning);
+    return entry;
+  }));
+}

@@ -550,18 +550,6 @@ document.addEventListener("keydown", (event) => {
   KEYS[event.key]();
 });
 
-function drawLegend() {
-  const samples = [...Object.entries(KINDS)];
-  samples.forEach(([kind, meaning]) => {
-    const entry = make("span"), tokens = make("span", "tokens");
-    const sample = make("span", "token " + kind, kind === "choice" ? "kept" : "token");
-    if (kind === "choice") sample.append(make("span", "struck", "drafted"));
-    tokens.append(sample);
-    entry.append(tokens, " " + meaning);
-    $("legend").append(entry);
-  });
-}
-
 /** Give the short forms of the file their names. */
 function unpack(question) {
   const pairs = (flat) => flat.map((top) => top.flatMap((token, at) => at % 2 ? [] : [[token, top[at + 1] / 10000]]));
@@ -577,7 +565,7 @@ function unpack(question) {
 }
 
 page.questions.forEach(unpack);
-drawLegend();
+drawLegend($("legend"));
 $("search").addEventListener("input", drawList);
 $("sort").addEventListener("change", () => { drawList(); });
 addEventListener("hashchange", fromAddress);

@@ -60,3 +60,12 @@ def records() -> list[DecodingRecord]:
         record("q1", "And six fours?", [alone(), differs], TEXTS.get, audit("q1")),
         record("q2", "Say it <b>once</b> more.", [alone(), silent], TEXTS.get),
     ]
+
+
+def vllm_answer(**changes: object) -> dict:
+    """Return an answer of vLLM's server, with the fields that its protocol of 0.32 has."""
+    drafting = {"num_spec_tokens": 2, "per_step_accepted": [2, 0, 1], "per_step_drafted": [2, 2, 2]}
+    metrics = {"time_to_first_token_ms": 40.0, "generation_time_ms": 60.0, "speculative_decoding": drafting}
+    logprobs = {"content": [{"token": TEXTS[token]} for token in ANSWER[:7]]}
+    choice = {"index": 0, "message": {"content": "…"}, "token_ids": ANSWER[:7], "logprobs": logprobs}
+    return {"id": "chatcmpl-1", "choices": [choice], "metrics": metrics} | changes

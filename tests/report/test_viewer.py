@@ -13,7 +13,7 @@ from doubledraft.report import viewer, vllm_answers
 from doubledraft.summaries.decoding_record import Lane, LaneStep
 from tests.helpers import decodings
 from tests.helpers.browser import CHROMIUM, browser
-from tests.helpers.decodings import ANSWER, TEXTS, alone, audit, drafted
+from tests.helpers.decodings import ANSWER, TEXTS, alone, audit, drafted, vllm_answer
 
 in_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: the viewer was not opened in a browser")
 HOSTILE = {
@@ -222,15 +222,6 @@ def test_48_questions_fit_into_2_megabytes_and_more_are_left_out_with_notice():
     assert left_out == 0 and len(page.encode()) < 2_000_000
     page, left_out = viewer.render(rows * 8, "cod_hard")
     assert left_out > 0 and len(page.encode()) < 2_000_000 and f'"left_out":{left_out}' in page
-
-
-def vllm_answer(**changes: object) -> dict:
-    """Return an answer of vLLM's server, with the fields that its protocol of 0.32 has."""
-    drafting = {"num_spec_tokens": 2, "per_step_accepted": [2, 0, 1], "per_step_drafted": [2, 2, 2]}
-    metrics = {"time_to_first_token_ms": 40.0, "generation_time_ms": 60.0, "speculative_decoding": drafting}
-    logprobs = {"content": [{"token": TEXTS[token]} for token in ANSWER[:7]]}
-    choice = {"index": 0, "message": {"content": "…"}, "token_ids": ANSWER[:7], "logprobs": logprobs}
-    return {"id": "chatcmpl-1", "choices": [choice], "metrics": metrics} | changes
 
 
 @pytest.mark.parametrize("form", ["object", "list", "lines"])
