@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 
 from doubledraft.api_keys import MissingKey
-from doubledraft.cli import advise, benchmark, card, check, evaluate, generate, profile, push, status, view
+from doubledraft.cli import advise, benchmark, card, check, demo, evaluate, generate, profile, push, status, view
 from doubledraft.engine.kv_cache import CacheFull
 from doubledraft.evaluation.experiments import ExperimentError
 from doubledraft.files import NO_ROOM
@@ -24,7 +24,7 @@ from doubledraft.report.hub import HubError
 from doubledraft.report.tables import ReportError
 from doubledraft.sandbox import UnconfinedError
 
-COMMANDS = (generate, advise, benchmark, profile, evaluate, view, card, push, check, status)
+COMMANDS = (generate, demo, advise, benchmark, profile, evaluate, view, card, push, check, status)
 REFUSALS = (
     CacheFull,
     ExperimentError,
