@@ -6,6 +6,8 @@ code, no files, no facts of the machine. TensorBoard and trackio write to this m
 WANDB_MODE=offline. Its key is WANDB_API_KEY, from the environment or `.env`.
 """
 
+import csv
+import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -141,6 +143,21 @@ class _TensorBoard:
 
     def close(self) -> None:
         self._writer.close()
+
+
+def send_metrics(path: str | Path, report_to: Mapping[str, str | None], name: str, folder: str | Path) -> None:
+    """Send a cell's metrics.json as a run of their own; `report_to` holds the fields of a Tracker."""
+    values = intervals(json.loads(Path(path).read_text(encoding="utf-8")))
+    with run(Tracker(**report_to), name, folder, values) as found:
+        found.log(values, 0)
+
+
+def send_table(path: str | Path, report_to: Mapping[str, str | None], name: str, folder: str | Path) -> None:
+    """Send a CSV table as a run of its own; `report_to` holds the fields of a Tracker."""
+    with open(path, encoding="utf-8", newline="") as file:
+        columns, *rows = csv.reader(file)
+    with run(Tracker(**report_to), name, folder, rows) as found:
+        found.table(Path(path).stem, columns, rows)
 
 
 def intervals(metrics: object, path: str = "") -> dict[str, float]:

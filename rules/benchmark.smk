@@ -138,6 +138,8 @@ rule score:
         cell="{type}_{scenario}",
         type="{type}",
         scenario="{scenario}",
+        report_to=report_to,
+        run_name=f"{config['study']}/{{type}}_{{scenario}}/benchmark",
         rule=lookup("types/{type}/condense", within=config, default=None),
         limit=config["benchmark"]["limit"],
         samples=config["benchmark"]["samples"],

@@ -1,5 +1,8 @@
 """Grade the runs of a cell and compute its metrics."""
 
+from pathlib import Path
+
+from doubledraft import tracking
 from doubledraft.evaluation import score
 from doubledraft.workflow.jobs import log_to
 
@@ -24,3 +27,5 @@ if __name__ == "__main__":
         out_samples=snakemake.output.samples,
         out_comparison=snakemake.output.comparison,
     )
+    logs = Path(snakemake.log[0]).parent
+    tracking.send_metrics(snakemake.output.metrics, snakemake.params.report_to, snakemake.params.run_name, logs)

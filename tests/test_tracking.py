@@ -1,5 +1,6 @@
 """Real trackers on this machine: what was logged is in their files, and a run that goes on is the same run."""
 
+import json
 import sqlite3
 from pathlib import Path
 
@@ -78,6 +79,22 @@ def test_wandb_asks_for_its_key_by_name_before_anything_is_sent(tmp_path, monkey
 def test_nothing_is_written_unless_asked(tmp_path):
     log(Tracker(), tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_metrics_of_a_cell_and_the_table_of_a_report_are_runs_of_their_own(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    interval = {"value": 1.5, "low": 1.4, "high": 1.6, "n": 8}
+    (tmp_path / "metrics.json").write_text(json.dumps({"speedup": interval}))
+    (tmp_path / "table.csv").write_text("cell,speedup\ncod_hard,1.25\n")
+    to = {"to": "tensorboard", "project": "study", "entity": None}
+    tracking.send_metrics(tmp_path / "metrics.json", to, "study/cod_hard/benchmark", tmp_path)
+    tracking.send_table(tmp_path / "table.csv", to, "study/report", tmp_path)
+    found = {folder.name.partition("-")[0]: folder for folder in (tmp_path / "tensorboard").iterdir()}
+    assert EventAccumulator(str(found["benchmark"])).Reload().Scalars("speedup")[0].value == 1.5
+    assert "| cod_hard | 1.25 |" in str(
+        EventAccumulator(str(found["report"])).Reload().Tensors("table/text_summary")[0]
+    )
 
 
 def test_of_a_metrics_file_the_values_with_an_interval_are_logged():

@@ -20,6 +20,9 @@ STEPS = 12  # 16 rows, 4 a step, 3 epochs; a checkpoint every 3
 KILLED_AT = 8
 
 
+TRACKED = {"report_to": {"to": "tensorboard", "project": "p", "entity": None}, "run_name": "study/cell/draft"}
+
+
 def test_what_cannot_work_here_is_said_before_anything_starts(tiny_model, tmp_path, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(TrainingError, match="train.load_in_4bit needs a GPU"):
@@ -46,14 +49,14 @@ def test_where_losses_are_sent_takes_no_checkpoint_from_a_run(tiny_model):
 def trained(tiny_model, tmp_path_factory) -> tuple[Path, Path, str]:
     """Return a run left alone, and the same run killed, its newest checkpoint torn and run again, with that log."""
     straight, killed = (tmp_path_factory.mktemp(name) for name in ("straight", "killed"))
-    first = in_process(tiny_model, straight, killed, die_at=KILLED_AT)
+    first = in_process(tiny_model, straight, killed, die_at=KILLED_AT, **TRACKED)
     assert first.returncode == -signal.SIGKILL, first.stderr[-3000:]
     assert not (killed / "adapter").exists() and not (killed / "loss.csv").exists(), "a killed run left results"
     (run,) = (killed / "checkpoints").iterdir()
     assert sorted(path.name for path in run.glob("checkpoint-*")) == ["checkpoint-3", "checkpoint-6"]
     weights = run / "checkpoint-6" / "adapter_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100] + bytes(100))  # the right length, the wrong content
-    second = in_process(tiny_model, killed)
+    second = in_process(tiny_model, killed, **TRACKED)
     assert second.returncode == 0, second.stderr[-3000:]
     return straight, killed, second.stderr
 
@@ -91,6 +94,18 @@ def test_the_loss_curve_of_a_killed_run_has_every_step_once(trained):
     straight, killed, _ = trained
     assert [row["step"] for row in losses(killed)] == [str(step) for step in range(1, STEPS + 1)]
     assert losses(killed) == losses(straight)
+
+
+@pytest.mark.slow
+def test_a_tracker_has_the_loss_of_every_step_when_the_checkpoints_are_gone(trained):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    for folder in trained[:2]:
+        [run] = (folder / "logs" / "tensorboard").iterdir()
+        assert run.name.startswith("draft-"), "a killed run went on in the run that it had begun"
+        sent = {event.step: event.value for event in EventAccumulator(str(run)).Reload().Scalars("train/loss")}
+        kept = {int(row["step"]): float(row["loss"]) for row in losses(folder)}
+        assert sent == pytest.approx(kept, rel=1e-5) and len(kept) == STEPS
 
 
 @pytest.mark.slow
