@@ -404,7 +404,17 @@ def report_links(wildcards):
         pages[f"{cell}: recipes of drafts compared"] = f"results/drafts/{cell}/leaderboard.html"
         pages[f"{cell}: draft length and load"] = f"results/{cell}/load_grid.svg"
         pages[f"{cell}: loss of the draft"] = f"results/{cell}/draft_loss.png"
-    return {title: path for title, path in pages.items() if os.path.exists(path)}
+    coming = report_viewers(wildcards)
+    return {title: path for title, path in pages.items() if os.path.exists(path) or path in coming}
+
+
+def report_viewers(wildcards):
+    """Return the viewers of the report's cells: those that exist, and those that this run makes anyway."""
+    targets = workflow.dag_settings.targets if workflow.is_main_process else {"results/report/report.html"}
+    whole = not targets or "all" in targets
+    cells = [Path(path).parent.name for path in report_metrics(wildcards)]
+    paths = [f"results/{cell}/viewer.html" for cell in cells if cell in TRAINED]
+    return [path for path in paths if whole or path in targets or os.path.exists(path)]
 
 
 def asks_teacher(job):

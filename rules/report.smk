@@ -9,6 +9,7 @@ rule report:
         distilled=report_distilled,
         checks=report_checks,
         matrix=report_matrix,
+        viewers=report_viewers,
     output:
         table=report("results/report/table.csv", caption="../report/table.rst", category="Report"),
         markdown="results/report/report.md",
