@@ -1,4 +1,4 @@
-"""What drafts are worth on the targets' own answers: needs answers and adapters, no engine; makes audits and a matrix.
+"""What drafts are worth: on the targets' own answers, without an engine; and, on demand, at several loads.
 
 Adapters are merged in memory rather than taken from merged folders: those are temporary, and Snakemake would time a cell
 again whenever it had to make them again.
@@ -40,6 +40,7 @@ rule cross_acceptance:
     input:
         questions="data/questions/{scenario}/test.jsonl",
         generations="results/{type}_{scenario}/speculative.jsonl",
+        run="results/{type}_{scenario}/speculative_run.json",
         prompt=prompt_file,
         target=f"data/models/{config['models']['target']}",
         target_adapter="results/{type}_{scenario}/target_adapter",
@@ -79,3 +80,36 @@ rule acceptance_matrix:
         code=code("evaluation.audit.matrix.write_matrix", packages=DRAWING),
     script:
         "../scripts/acceptance_matrix.py"
+
+
+rule load_grid:
+    """Time draft lengths at several numbers of requests in flight, in turns, beside the cost model; on demand."""
+    input:
+        questions="data/questions/{scenario}/test.jsonl",
+        model="results/{type}_{scenario}/target_merged",
+        draft="results/{type}_{scenario}/draft_merged",
+        vocabulary=vocabulary_answers,
+        prompt=prompt_file,
+    output:
+        grid="results/{type}_{scenario}/load_grid.json",
+        figure=report(
+            "results/{type}_{scenario}/load_grid.png",
+            caption="../report/load_grid.rst",
+            category="Benchmark",
+            labels={"type": "{type}", "scenario": "{scenario}"},
+        ),
+    log:
+        "results/{type}_{scenario}/logs/load_grid.log",
+    threads: ALL_CORES
+    resources:
+        gpu=config["engine"]["tensor_parallel"],
+    params:
+        grid=config["load_grid"],
+        residency=config["benchmark"]["residency"],
+        draft_vocabulary=config["benchmark"]["draft_vocabulary"],
+        max_tokens=lookup("types/{type}/max_tokens", within=config),
+        engine=config["benchmark"]["engine"],
+        shared=SHARED,
+        code=code("evaluation.load.grid.run", ENGINE_MODULE, *CLOCK_MODULES, packages=ENGINE + DRAWING),
+    script:
+        "../scripts/load_grid.py"

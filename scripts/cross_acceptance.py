@@ -11,6 +11,7 @@ if __name__ == "__main__":
         cell=snakemake.params.cell,
         questions=snakemake.input.questions,
         generations=snakemake.input.generations,
+        run=snakemake.input.run,
         prompt=snakemake.input.prompt,
         target=(snakemake.input.target, snakemake.input.target_adapter),
         draft=snakemake.input.draft,

@@ -35,7 +35,7 @@ def create_backend(
     from doubledraft.engine.cpu_backend import CompiledBackend, Int8Backend, can_run
     from doubledraft.engine.cuda_graphs import GraphedBackend
 
-    folder = _local(name_or_path)
+    folder = local_folder(name_or_path)
     refuse_unsafe(folder)
     config = AutoConfig.from_pretrained(folder)
     _refuse_unlike(config, folder)
@@ -48,7 +48,8 @@ def create_backend(
     return kind(model, load_tokenizer(folder).get_vocab(), str(name_or_path), allowed_tokens)
 
 
-def _local(name_or_path: str | Path) -> Path:
+def local_folder(name_or_path: str | Path) -> Path:
+    """Return the folder of a model, fetched from the hub where it is none; raise ModelError where that fails."""
     if Path(name_or_path).is_dir():
         return Path(name_or_path)
     from huggingface_hub import snapshot_download

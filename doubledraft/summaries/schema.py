@@ -7,6 +7,7 @@ import typing
 from dataclasses import MISSING, fields, is_dataclass
 
 from doubledraft.files import write_json
+from doubledraft.summaries.advice import Advice, LoadGrid
 from doubledraft.summaries.cell_metrics import CellMetrics
 from doubledraft.summaries.decoding_record import DecodingRecord
 from doubledraft.summaries.draft_audit import AuditedAnswer, DraftAudit
@@ -20,6 +21,8 @@ FILES = {
     "run.json": RunFile,
     "timing.json": TimingFile,
     "draft_audit.json": DraftAudit,
+    "load_grid.json": LoadGrid,
+    "advice.json": Advice,
     "draft_audit.jsonl": AuditedAnswer,
     "decoding.jsonl": DecodingRecord,
     "audit.json": TraceAudit,

@@ -163,6 +163,11 @@ def test_thinking_is_a_baseline_more_of_every_prompt(grid):
     assert "results/untrained_hard/cod_thinking_disabled.jsonl" in outcome.text
 
 
+def test_a_load_grid_is_made_on_demand_and_times_no_cell_again(grid):
+    outcome = snakemake("-n", "results/cod_easy/load_grid.json", folder=grid)
+    assert outcome.jobs == {"merge_target": 1, "merge_draft": 1, "load_grid": 1}
+
+
 def test_cross_check_is_made_on_demand_from_the_trained_pair(grid):
     outcome = snakemake("-n", "results/cod_easy/cross_check.json", folder=grid)
     assert outcome.jobs == {"merge_target": 1, "merge_draft": 1, "cross_check": 1}

@@ -16,11 +16,12 @@ from doubledraft.log import log
 from doubledraft.models.inspect import load_tokenizer
 from doubledraft.models.merge import merged
 from doubledraft.plotting import INK, PAPER, canvas, note
-from doubledraft.records import Question, read_records
+from doubledraft.records import Question, read_records, repeated
 from doubledraft.stats import Interval
 from doubledraft.summaries import json_file
 from doubledraft.summaries.draft_audit import Acceptance, AcceptanceRow
 from doubledraft.summaries.provenance import recorded
+from doubledraft.summaries.run_file import RunFile
 from doubledraft.summaries.table import write_csv
 
 UNTRAINED = "untrained"  # name of the draft before any training
@@ -32,6 +33,7 @@ def write_row(
     cell: str,
     questions: str,
     generations: str,
+    run: str,
     prompt: str,
     target: tuple[str, str],
     draft: str,
@@ -43,12 +45,13 @@ def write_row(
     """Write how often the target of a cell, a base model and its adapter, would accept each draft on its own answers.
 
     `draft` is the base model of all drafts, and `adapters` are those trained for it, by cell. Raise ComparisonError
-    where the answers, `generations`, were not given to these prompts.
+    where the answers, `generations` with the run file `run`, were not given to these prompts.
     """
     machine.use_own_cores()
     tokenizer = load_tokenizer(target[0])
     ends = stop_ids(target[0], tokenizer)
-    answers = read_answers(generations, read_records(questions, Question), prompt, tokenizer)
+    asked = repeated(read_records(questions, Question), json_file.read(run, RunFile).samples)
+    answers = read_answers(generations, asked, prompt, tokenizer)
     models = {name: ready(merged(draft, adapter, dtype=dtype)) for name, adapter in adapters.items()}
     models[UNTRAINED] = load(draft)
     audits = force_drafts(ready(merged(*target, dtype=dtype)), list(models.values()), answers)

@@ -5,6 +5,7 @@ import csv
 import pytest
 
 from doubledraft.evaluation.audit import draft_audit, matrix
+from doubledraft.files import write_json
 from doubledraft.inference.teacher_forcing import force_drafts, ready
 from doubledraft.inference.tokenizing import stop_ids
 from doubledraft.models.inspect import load_tokenizer
@@ -12,6 +13,7 @@ from doubledraft.models.merge import merged
 from doubledraft.records import Generation, Question, read_records, write_records
 from doubledraft.summaries import json_file
 from doubledraft.summaries.draft_audit import AcceptanceRow
+from tests.helpers import made_up
 from tests.helpers.small_job import small_job
 from tests.helpers.tiny_models import build_adapter, build_model
 
@@ -48,10 +50,12 @@ def study(tmp_path_factory):
             for question, length in zip(asked, lengths, strict=True)
         ]
         write_records(job.out, rows)
+        write_json(job.run_out, made_up.run_file())
         arguments[cell] = {
             "cell": cell,
             "questions": job.questions,
             "generations": job.out,
+            "run": job.run_out,
             "prompt": job.prompt,
             "target": (str(base), str(build_adapter(base, folder / f"{cell}_target", seed=5 + at))),
             "draft": str(base),

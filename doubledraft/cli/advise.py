@@ -1,0 +1,175 @@
+"""Advise whether a draft is worth serving beside a target, at which draft length, and up to which load.
+
+The target answers some questions, both models read the answers, and steps are timed at several loads: a few minutes.
+With --out a folder gets advice.json, advice.html, vLLM's speculative_config.json where drafting pays, and a file of
+`doubledraft benchmark` that measures what was predicted.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import yaml
+
+from doubledraft import pages
+from doubledraft.cli.options import add_prompt_file, at_least_one, not_empty, refuse_unwritable
+from doubledraft.cli.text_table import columns
+from doubledraft.engine.load import local_folder
+from doubledraft.evaluation.load.advice import advise
+from doubledraft.files import whole_file, write_json
+from doubledraft.inference.load_pair import OptionError, load_pair
+from doubledraft.models.check_pair import check_pair
+from doubledraft.models.inspect import inspect, load_tokenizer
+from doubledraft.number_text import quantity_text
+from doubledraft.questions.data_sets import read_data_set
+from doubledraft.questions.wordproblems.generate import generate
+from doubledraft.records import Question, write_records
+from doubledraft.summaries import json_file
+from doubledraft.summaries.advice import Advice
+
+SHOWN = ("1", "2", "3", "4", "6", "8", "12", "16")  # draft lengths in the table
+HEADER = ("in flight", "best K", "speedup", "acceptance needed", "tokens/s alone", *(f"K = {key}" for key in SHOWN))
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this subcommand."""
+    model = {"type": not_empty, "help": "a folder, or a name on the hub"}
+    parser.add_argument("target", metavar="TARGET", **model)
+    parser.add_argument("draft", metavar="DRAFT", **model)
+    parser.add_argument("--data", metavar="FILE", help="questions, as for `evaluate`; default: generated word problems")
+    add_prompt_file(parser)
+    parser.add_argument("--num-samples", type=at_least_one, default=16, help="questions that are answered; default: 16")
+    parser.add_argument("--max-tokens", type=at_least_one, default=128, help="tokens of each answer; default: 128")
+    parser.add_argument("--dtype", default="bfloat16", choices=("bfloat16", "float32"), help="of weights and caches")
+    parser.add_argument("--device", choices=("cpu", "cuda"), help="default: cuda where there is one")
+    parser.add_argument("--price-per-hour", type=positive, metavar="USD", help="of the machine: adds USD per token")
+    parser.add_argument("--json", action="store_true", help="print the advice as JSON")
+    parser.add_argument("--out", metavar="FOLDER", help="write advice, page, vLLM's config and a benchmark file")
+
+
+def positive(text: str) -> float:
+    """Parse a finite number above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected a number above 0, found {text!r}")
+    return value
+
+
+def run(options: argparse.Namespace) -> None:
+    """Print the advice, and write its files where asked."""
+    if options.out:
+        refuse_unwritable(options.out)
+    folders = [local_folder(name) for name in (options.target, options.draft)]
+    for folder in folders:
+        inspect(folder)
+    check_pair(*folders)
+    questions = _questions(options)
+    pair = load_pair(options.target, options.draft, dtype=options.dtype, device=options.device)
+    prompts = pair.token_ids([one.question for one in questions], options.prompt_file, few_shot=options.few_shot)
+    found = advise(
+        pair,
+        options.draft,
+        prompts,
+        max_tokens=options.max_tokens,
+        notes=_notes(*folders),
+        price_per_hour=options.price_per_hour,
+    )
+    if options.out:
+        write(found, questions, options, Path(options.out))
+    sys.stdout.write(json.dumps(asdict(found), indent=2) + "\n" if options.json else text(found))
+
+
+def _questions(options: argparse.Namespace) -> list[Question]:
+    if options.few_shot and not options.prompt_file:
+        raise OptionError("--few-shot needs the examples of a prompt file: name one with --prompt-file")
+    if options.data:
+        return read_data_set(options.data, limit=options.num_samples).questions
+    return generate("hard", "test", options.num_samples, 17, "advice")
+
+
+def _notes(target: Path, draft: Path) -> list[str]:
+    """Return what makes a pair that can run less good than it could be."""
+    templates = [load_tokenizer(folder).chat_template for folder in (target, draft)]
+    if templates[0] is None:
+        return ["The target has no chat template, so questions are put to it as plain text: this may be a base model."]
+    if templates[0] != templates[1]:
+        return ["The draft's chat template is another than the target's, which engines use for both: it may have been "
+                "trained on prompts that it will not see."]  # fmt: skip
+    return []
+
+
+def text(found: Advice) -> str:
+    """Return the advice for a terminal."""
+    rows = [
+        [
+            str(one.costs.load),
+            str(one.best_draft_length),
+            f"{one.best_speedup:.2f}",
+            "none pays" if one.acceptance_needed is None else f"{one.acceptance_needed:.2f}",
+            f"{one.tokens_per_second:.0f}",
+            *(f"{one.speedups[key]:.2f}" for key in SHOWN),
+        ]
+        for one in found.loads
+    ]
+    audit = found.acceptance
+    facts = [
+        f"acceptance per token {found.per_token_acceptance:.2f}; agreement {audit.agreement.value:.2f} "
+        f"({audit.agreement.low:.2f} to {audit.agreement.high:.2f}), 1 - TV {audit.overlap.value:.2f}",
+        *found.notes,
+        f"{found.seconds:.0f} s",
+    ]
+    return f"{found.verdict}\n\n{columns(HEADER, rows)}\n" + "\n".join([*facts, *_prices(found)]) + "\n"
+
+
+def _prices(found: Advice) -> list[str]:
+    return [
+        f"{one.costs.load} in flight: {one.usd_per_million_tokens:.2f} USD per million tokens alone, "
+        f"{one.usd_per_million_tokens_drafted:.2f} at the best K"
+        for one in found.loads
+        if one.usd_per_million_tokens is not None
+    ]
+
+
+def write(found: Advice, questions: Sequence[Question], options: argparse.Namespace, folder: Path) -> None:
+    """Write advice.json, advice.html, the questions, and what serves and measures the pair."""
+    json_file.write(folder / "advice.json", found)
+    with whole_file(folder / "advice.html") as page:
+        page.write(_page(found))
+    if found.speculative_config:
+        write_json(folder / "speculative_config.json", found.speculative_config)
+    write_records(folder / "questions.jsonl", questions)
+    with whole_file(folder / "benchmark.yaml") as file:
+        file.write(
+            f"# What the advice predicted, measured:  doubledraft benchmark --config {folder / 'benchmark.yaml'}\n"
+        )
+        yaml.safe_dump(_benchmark(found, options, folder), file, sort_keys=False)
+
+
+def _page(found: Advice) -> str:
+    config = found.speculative_config and json.dumps(found.speculative_config)
+    values = {"advice": found, "shown": SHOWN, "config": config}
+    return pages.render("advice.html.j2", values, quantity=quantity_text, two=lambda value: f"{value:.2f}")
+
+
+def _benchmark(found: Advice, options: argparse.Namespace, folder: Path) -> dict[str, object]:
+    """Return the config of `doubledraft benchmark` that measures the pair at the best K and around it."""
+    best = found.loads[0].best_draft_length or 2
+    data = {"file": str(folder / "questions.jsonl"), "max_tokens": options.max_tokens}
+    if options.prompt_file:
+        data |= {"prompt_file": options.prompt_file, "few_shot": options.few_shot}
+    return {
+        "target": found.target,
+        "drafts": {"draft": found.draft},
+        "draft_length": best,
+        "ablation_K": {"draft": "draft", "lengths": sorted({1, 2, 4, 8, best})},
+        "data": {"advice": data},
+        "repeats": 3,
+        "dtype": found.dtype,
+        "out": str(folder / "benchmark"),
+    }

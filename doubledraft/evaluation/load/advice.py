@@ -1,0 +1,159 @@
+"""Whether a draft is worth serving beside a target, in minutes: nothing is trained, and no server is started.
+
+Our engine answers some questions with the target alone; both models read these answers (`teacher_forcing`), which gives
+tokens per step at every K; and steps are timed, plain and with a short and a long draft, at every load. The cost model
+joins the two. Another engine has other step times. The benchmark file that is written beside the advice measures what
+was predicted.
+"""
+
+import time
+from collections.abc import Sequence
+from statistics import median
+
+from doubledraft.engine.decode import decode, speculative_decode
+from doubledraft.engine.decoding_metrics import Metrics
+from doubledraft.engine.load import local_folder
+from doubledraft.evaluation.acceptance import per_token_acceptance
+from doubledraft.evaluation.audit.replay import acceptance
+from doubledraft.evaluation.load.costs import acceptance_needed, best_length, off_from, speculative_config, speedup
+from doubledraft.inference.load_pair import Pair
+from doubledraft.inference.teacher_forcing import Answer, force
+from doubledraft.log import log
+from doubledraft.summaries.advice import Advice, LoadAdvice, LoadCosts
+from doubledraft.summaries.draft_audit import Acceptance
+from doubledraft.summaries.provenance import recorded
+
+LOADS = (1, 2, 4, 8, 16)  # requests in flight
+TIMED_LENGTHS = (2, 8)  # draft lengths whose steps are timed
+REPEATS = 3  # of each timing, in turns
+PLAIN_STEPS, DRAFTED_STEPS = 16, 6  # per timing
+ANSWERED_TOGETHER = 8
+
+
+def advise(
+    pair: Pair,
+    draft_folder: str,
+    prompts: Sequence[Sequence[int]],
+    *,
+    max_tokens: int,
+    notes: Sequence[str] = (),
+    price_per_hour: float | None = None,
+    seed: int = 17,
+) -> Advice:
+    """Advise on a pair with a draft model, from its answers to prompts of token ids.
+
+    Raise ModelError where a model computes NaN or infinity.
+    """
+    began = time.perf_counter()
+    answers = own_answers(pair, prompts, max_tokens)
+    audited = force(*map(local_folder, (pair.target.name, draft_folder)), answers)
+    found = acceptance(audited, pair.tokenizer, pair.stop_ids, seed)
+    log.info("agreement %.3f over %d tokens", found.agreement.value, found.tokens)
+    mean_tokens = found.tokens / found.n
+    costs = [measure_costs(pair, prompts, load, mean_tokens) for load in LOADS]
+    loads = [_at_load(one, found, price_per_hour) for one in costs]
+    best = {one.costs.load: one.best_draft_length for one in loads}
+    alpha = _alpha(found, best[1] or 4)
+    return Advice(
+        target=pair.target.name,
+        draft=draft_folder,
+        verdict=verdict(loads, alpha),
+        notes=[*notes, _basis(found)],
+        acceptance=found,
+        per_token_acceptance=alpha,
+        loads=loads,
+        off_from=off_from(best),
+        speculative_config=speculative_config(draft_folder, best),
+        dtype=str(pair.target.dtype).removeprefix("torch."),
+        seconds=time.perf_counter() - began,
+        provenance=recorded(),
+    )
+
+
+def own_answers(pair: Pair, prompts: Sequence[Sequence[int]], max_tokens: int) -> list[Answer]:
+    """Return the target's own greedy answers to prompts."""
+    answers = []
+    for start in range(0, len(prompts), ANSWERED_TOGETHER):
+        batch = prompts[start : start + ANSWERED_TOGETHER]
+        ids, _ = decode(pair.target, batch, max_tokens, stop_ids=pair.stop_ids)
+        answers += [
+            (f"question {start + at}", prompt, own) for at, (prompt, own) in enumerate(zip(batch, ids, strict=True))
+        ]
+    return answers
+
+
+def measure_costs(pair: Pair, prompts: Sequence[Sequence[int]], load: int, answer_tokens: float) -> LoadCosts:
+    """Return the median times of the parts of decoding with `load` requests in flight, ways of drafting in turns."""
+    asked = [prompts[at % len(prompts)] for at in range(load)]
+
+    def timed(length: int) -> Metrics:
+        if not length:
+            return decode(pair.target, asked, 1 + PLAIN_STEPS)[1]
+        return speculative_decode(
+            pair.target, pair.proposer, asked, 1 + DRAFTED_STEPS * (length + 1), draft_length=length
+        )[1]
+
+    lengths = (0, *TIMED_LENGTHS)
+    runs = {length: [timed(length)] for length in lengths}  # compiles code and touches memory: not counted
+    for _ in range(REPEATS):
+        for length in lengths:
+            runs[length].append(timed(length))
+    counted = {length: [run.step_seconds() for run in own[1:]] for length, own in runs.items()}
+    log.info("%d in flight: plain step %.4f s", load, median(step["target"] for step in counted[0]))
+    return LoadCosts(
+        load=load,
+        answer_tokens=answer_tokens,
+        prefill=median(run.prefill_seconds for run in runs[0][1:]),
+        draft_prefill=median(run.prefill_seconds for length in TIMED_LENGTHS for run in runs[length][1:]),
+        target=median(step["target"] for step in counted[0]),
+        draft=median(step["draft"] for length in TIMED_LENGTHS for step in counted[length]),
+        verify={str(length): median(step["verify"] for step in counted[length]) for length in TIMED_LENGTHS},
+    )
+
+
+def _at_load(costs: LoadCosts, found: Acceptance, price: float | None) -> LoadAdvice:
+    tokens = {one.draft_length: one.tokens_per_step.value for one in found.simulated}
+    best = best_length(costs, tokens)
+    gain = speedup(costs, best, tokens.get(best, 1.0))
+    seconds = costs.prefill + (costs.answer_tokens - 1) * costs.target
+    rate = costs.load * costs.answer_tokens / seconds
+    usd = None if price is None else price / 3600 / rate * 1e6
+    return LoadAdvice(
+        costs=costs,
+        speedups={str(length): speedup(costs, length, value) for length, value in tokens.items()},
+        best_draft_length=best,
+        best_speedup=gain,
+        acceptance_needed=acceptance_needed(costs, list(tokens)),
+        tokens_per_second=rate,
+        usd_per_million_tokens=usd,
+        usd_per_million_tokens_drafted=None if usd is None else usd / gain,
+    )
+
+
+def _alpha(found: Acceptance, length: int) -> float:
+    """Return the per-token acceptance at a draft length; 0 where nothing was drafted."""
+    rate = found.simulated[length - 1].acceptance_rate
+    return per_token_acceptance(rate.value, length) if rate else 0.0
+
+
+def verdict(loads: Sequence[LoadAdvice], alpha: float) -> str:
+    """Return the advice in a sentence."""
+    first = loads[0]
+    paying = [one.costs.load for one in loads if one.best_draft_length]
+    if not paying:
+        need = first.acceptance_needed
+        if need is None:
+            return "Not worth it: a drafted token costs so much that no acceptance would pay."
+        return f"Not worth it: drafting would pay from an acceptance per token of {need:.2f} on, and it is {alpha:.2f}."
+    most = max(loads, key=lambda one: one.best_speedup)
+    gain = (
+        f"with K = {most.best_draft_length} it is {most.best_speedup:.2f} times as fast at {most.costs.load} "
+        f"request{'s' if most.costs.load > 1 else ''} in flight"
+    )
+    if len(paying) == len(loads):
+        return f"Worth it: {gain}, and it pays at every load up to {paying[-1]}."
+    return f"Worth it at low load: {gain}, and it no longer pays beyond {max(paying)} requests in flight."
+
+
+def _basis(found: Acceptance) -> str:
+    return f"Predicted for our own engine, from {found.n} answers of {found.tokens} tokens; greedy decoding."

@@ -1,0 +1,200 @@
+"""Draft lengths at several loads, timed in turns as the arms of a cell are, beside what the cost model predicts.
+
+Every way of drafting is an arm with an engine of its own. In each block every arm answers its turn at all loads, before
+any arm goes on to the next block; the order of the arms is drawn anew for each pair of blocks and mirrored in the
+second (`interleave.orders`). A load is a number of requests that are started together and answered as one batch.
+
+The prediction takes the tokens per step of the point itself, and step times of plain decoding and two draft lengths.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from statistics import mean, median
+
+from doubledraft.evaluation.interleave import orders
+from doubledraft.evaluation.load.costs import off_from, speculative_config, speedup
+from doubledraft.inference import generate
+from doubledraft.inference.host import Host
+from doubledraft.inference.job import Asked, Job, JobError
+from doubledraft.inference.residency import Engines, choose, open_engines
+from doubledraft.log import log
+from doubledraft.models.inspect import load_tokenizer
+from doubledraft.plotting import COLOURS, INK, canvas, note
+from doubledraft.records import Generation
+from doubledraft.stats import block_ratio_interval
+from doubledraft.summaries import json_file
+from doubledraft.summaries.advice import GridPoint, LoadCosts, LoadGrid
+from doubledraft.summaries.provenance import recorded
+
+PLAIN, ADAPTIVE = "0", "adaptive"
+FEWEST_ANSWERS = 4  # of a turn at one load: so many batches of fewer requests
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The answers of an arm at one load in one block."""
+
+    arm: str
+    load: int
+    block: int
+    seconds: float
+    rows: list[Generation]
+
+
+def run(
+    job: Job,
+    *,
+    lengths: Sequence[int | str],
+    loads: Sequence[int],
+    blocks: int,
+    residency: str,
+    out: str,
+    figure: str,
+) -> None:
+    """Time every draft length at every load, and write the grid and its figure.
+
+    `job` is that of any draft length. Plain decoding is always timed; "adaptive" among `lengths` is timed where the
+    engine is the native one. Raise JobError for jobs that cannot be run.
+    """
+    jobs = arms(job, lengths, max(loads))
+    asked = generate.ask(max(jobs.values(), key=lambda one: one.longest_draft), load_tokenizer(job.model))
+    chosen = choose(jobs) if residency == "auto" else residency
+
+    def warm_up(job: Job, engine: Host) -> None:
+        generate.warm_up(job, engine, asked)
+
+    with open_engines(jobs, chosen, warm_up) as engines:
+        answered = time_in_turns(engines, asked, loads, blocks, job.seed)
+        costs = [measure_costs(engines, asked, answered, load) for load in loads]
+    points = [_point(answered, at_load, arm, job.seed) for at_load in costs for arm in jobs]
+    best = {load: _best(points, load) for load in loads}
+    grid = LoadGrid(
+        engine=job.engine,
+        residency=chosen,
+        blocks=blocks,
+        points=points,
+        costs=costs,
+        best={str(load): length for load, length in best.items()},
+        off_from=off_from(best),
+        speculative_config=speculative_config(job.draft, best),
+        provenance=recorded(),
+    )
+    json_file.write(out, grid)
+    draw(grid, figure)
+    log.info("best K by requests in flight: %s; off from %s", best, grid.off_from)
+
+
+def arms(job: Job, lengths: Sequence[int | str], most: int) -> dict[str, Job]:
+    """Return the jobs of plain decoding and of every draft length, by name, for up to `most` requests in flight."""
+    job = replace(job, concurrency=most, warmup=1)
+    nothing = {"method": "none", "draft": "", "draft_length": 0, "draft_vocabulary": None, "draft_vocabulary_from": ""}
+    drafting = [length for length in lengths if length and (length != ADAPTIVE or job.engine == "native")]
+    return {PLAIN: replace(job, mode="baseline", **nothing)} | {
+        str(length): replace(job, draft_length=length) for length in drafting
+    }
+
+
+def time_in_turns(
+    engines: Engines, asked: Sequence[Asked], loads: Sequence[int], blocks: int, seed: int
+) -> list[Answered]:
+    """Let every arm answer every block at every load."""
+    found = []
+    for block, order in enumerate(orders(list(engines.jobs), blocks, seed)):
+        for arm in order:
+            engine = engines.turn(arm)
+            found += [_answer(engine, arm, load, block, _batches(asked, load, block)) for load in loads]
+        log.info("block %d of %d timed", block + 1, blocks)
+    return found
+
+
+def _batches(asked: Sequence[Asked], load: int, block: int) -> list[list[Asked]]:
+    """Return the batches of a block at a load: other questions in each block, from the first again after the last."""
+    count = max(1, FEWEST_ANSWERS // load)
+    first = block * count * load
+    return [[asked[(first + at * load + place) % len(asked)] for place in range(load)] for at in range(count)]
+
+
+def _answer(engine: Host, arm: str, load: int, block: int, batches: Sequence[Sequence[Asked]]) -> Answered:
+    rows, seconds = [], 0.0
+    for batch in batches:
+        answers, took = engine.call("answer", batch)
+        rows, seconds = rows + answers, seconds + took
+    return Answered(arm, load, block, seconds, rows)
+
+
+def measure_costs(engines: Engines, asked: Sequence[Asked], answered: Sequence[Answered], load: int) -> LoadCosts:
+    """Return what a step costs at a load, plain and with the shortest and the longest draft of fixed length."""
+    fixed = sorted(int(arm) for arm in engines.jobs if arm not in (PLAIN, ADAPTIVE))
+    timed = {arm: engines.turn(arm).call("step_seconds", _batches(asked, load, 0))[0] for arm in _ends(fixed)}
+    parts = [timed[PLAIN]["target"], *(timed[arm][part] for arm in _ends(fixed)[1:] for part in ("draft", "verify"))]
+    if None in parts:
+        raise JobError(f"with {load} requests in flight no step could be timed: the answers are too short")
+    own = [one for one in answered if one.load == load]
+    ends = [str(length) for length in (fixed[0], fixed[-1])]
+    return LoadCosts(
+        load=load,
+        answer_tokens=mean(len(row.token_ids) for one in own if one.arm == PLAIN for row in one.rows),
+        prefill=_prefill(own, [PLAIN]),
+        draft_prefill=_prefill(own, ends),
+        target=timed[PLAIN]["target"],
+        draft=mean(timed[arm]["draft"] for arm in ends),
+        verify={arm: timed[arm]["verify"] for arm in ends},
+    )
+
+
+def _ends(fixed: Sequence[int]) -> list[str]:
+    return [PLAIN, str(fixed[0]), str(fixed[-1])]
+
+
+def _prefill(answered: Sequence[Answered], arms: Sequence[str]) -> float:
+    return median(row.time_to_first_token for one in answered if one.arm in arms for row in one.rows)
+
+
+def _point(answered: Sequence[Answered], costs: LoadCosts, arm: str, seed: int) -> GridPoint:
+    own, plain = (
+        sorted((one for one in answered if one.load == costs.load and one.arm == name), key=lambda one: one.block)
+        for name in (arm, PLAIN)
+    )
+    rows = [row for one in own for row in one.rows]
+    emitted = sum(len(row.token_ids) for row in rows)
+    rate = emitted / sum(one.seconds for one in own)
+    if arm == PLAIN:
+        return GridPoint(load=costs.load, drafting=arm, tokens_per_second=rate)
+    tokens = emitted / sum(row.steps for row in rows)
+    return GridPoint(
+        load=costs.load,
+        drafting=arm,
+        tokens_per_second=rate,
+        tokens_per_step=tokens,
+        speedup=block_ratio_interval([one.seconds for one in plain], [one.seconds for one in own], seed),
+        predicted=None if arm == ADAPTIVE else speedup(costs, int(arm), tokens),
+    )
+
+
+def _best(points: Sequence[GridPoint], load: int) -> int:
+    """Return the fixed draft length that was fastest at a load, 0 where none was faster than plain decoding."""
+    fixed = [one for one in points if one.load == load and one.speedup and one.drafting != ADAPTIVE]
+    fastest = max(fixed, key=lambda one: one.speedup.value)
+    return int(fastest.drafting) if fastest.speedup.value > 1 else 0
+
+
+def draw(grid: LoadGrid, path: str) -> None:
+    """Draw the speedup by load, a line for each way of drafting, with the predictions as hollow marks."""
+    names = list(dict.fromkeys(one.drafting for one in grid.points if one.speedup))
+    with canvas(path, 3.6) as (figure, axes):
+        for name, colour in zip(names, (*COLOURS, INK, "#888888"), strict=False):
+            own = [one for one in grid.points if one.drafting == name]
+            loads = [one.load for one in own]
+            label = name if name == ADAPTIVE else f"K = {name}"
+            axes.plot(loads, [one.speedup.value for one in own], "o-", color=colour, markersize=4, label=label)
+            if name != ADAPTIVE:
+                axes.plot(
+                    loads, [one.predicted for one in own], "d", color=colour, markersize=6, markerfacecolor="none"
+                )
+        axes.axhline(1, color=INK, linewidth=0.9, linestyle=(0, (4, 3)))
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(loads, list(map(str, loads)))
+        axes.minorticks_off()
+        axes.set(xlabel="requests in flight", ylabel="speedup over plain decoding")
+        figure.legend(loc="outside right upper")
+        note(figure, f"Below the dashed line drafting costs time. Hollow: predicted. n = {grid.blocks} blocks a point")
