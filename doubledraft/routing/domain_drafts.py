@@ -18,6 +18,7 @@ from doubledraft.models.inspect import load_tokenizer
 from doubledraft.models.merge import CHECKED_PROMPTS, TOLERANCE, merge
 from doubledraft.records import Generation, Question, read_records, write_records
 from doubledraft.training import finetune
+from doubledraft.training.draft_run import DraftRun
 from doubledraft.training.rows import rows_from_generations
 
 GENERIC = "generic"  # name of the draft that learns from all domains
@@ -72,7 +73,7 @@ def train_draft(
     for file, asked in zip(answers, questions, strict=True):
         taken = read_records(file, Generation)[:: len(answers)]
         rows += rows_from_generations(taken, read_records(asked, Question), None)
-    finetune.train(base, rows, out, **settings)
+    finetune.train(base, rows, out, run=DraftRun, **settings)
 
 
 def merge_draft(

@@ -2,7 +2,9 @@
 
 distill                 the trained target's own answers
 rows                    texts to tokens and labels
-finetune                a training run, resumable: the one door
+finetune                the one door to a training, resumable
+run                     one training, from a loaded model to its adapter
+draft_run               the training of a draft, with the target at hand
 model_to_train          what of a model learns, and how it is written
 difference              a model trained whole, as an adapter of its base
 trainer                 TRL's trainer: learning rate, checkpoints, the loss of a step

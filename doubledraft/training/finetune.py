@@ -11,35 +11,23 @@ import os
 import shutil
 import sys
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from doubledraft import prompts, tracking
-from doubledraft.files import naming, whole_directory, whole_file
+from doubledraft.files import whole_directory, whole_file
 from doubledraft.log import log
-from doubledraft.machine import OFFLINE, use_own_cores
+from doubledraft.machine import OFFLINE
 from doubledraft.models.folder import sha256
 from doubledraft.models.safety import refuse_unsafe
 from doubledraft.records import Generation, Question, Trace, read_records
-from doubledraft.summaries import json_file
-from doubledraft.summaries.provenance import recorded
-from doubledraft.summaries.training_summary import StepSeconds, TrainingSettings, TrainingSummary
 from doubledraft.tracking import Tracker
-from doubledraft.training import computing_dtype as computing
-from doubledraft.training import held_out as judging
-from doubledraft.training import knowledge_distillation, model_to_train, trainer
-from doubledraft.training.checkpoints import folder_of_run, newest_whole_checkpoint
-from doubledraft.training.rows import (
-    IGNORED,
-    TrainingError,
-    counts,
-    encode_all,
-    rows_from_generations,
-    rows_from_traces,
-)
+from doubledraft.training.checkpoints import folder_of_run
+from doubledraft.training.draft_run import DraftRun
+from doubledraft.training.rows import TrainingError, rows_from_generations, rows_from_traces
+from doubledraft.training.run import TrainingRun
 
-PATH_ARGUMENTS = ("rows", "out", "checkpoints", "loss_csv")  # of train(), left out of the run's identity
+NO_SETTINGS = ("rows", "out", "run", "checkpoints", "loss_csv")  # arguments of train() that decide no weights
 CSV_COLUMNS = ("step", "epoch", "loss", "learning_rate")
 
 
@@ -53,7 +41,7 @@ def train_draft(*, base, distilled, questions, prompt, out, **settings) -> None:
     """Train the draft's adapter on the trained target's own answers; settings as in `train`."""
     generations = read_records(distilled, Generation)
     rows = rows_from_generations(generations, read_records(questions, Question), prompts.load(prompt))
-    train(base, rows, out, **settings)
+    train(base, rows, out, run=DraftRun, **settings)
 
 
 def train(
@@ -61,6 +49,7 @@ def train(
     rows: Sequence[dict],
     out: str | Path,
     *,
+    run: type[TrainingRun] = TrainingRun,
     checkpoints: str | Path,
     loss_csv: str | Path,
     learning_rate: float,
@@ -88,6 +77,7 @@ def train(
 ) -> None:
     """Train `base` on `rows`; write an adapter to `out` with `training.json`, and the loss as a table.
 
+    `run` is `DraftRun` for a draft, without which `method` distill and `held_out` are refused.
     `checkpoints` is a folder of this run alone, removed when all is written. A step sees batch * accumulate rows.
     `start` is a folder with weights of the base's shapes to begin from; the adapter is of the base all the same.
     `steps` of the optimiser, where given, end the training in place of `epochs`.
@@ -95,11 +85,11 @@ def train(
     decoded to choose a checkpoint. `report_to` holds the fields of a `Tracker`, which gets losses as the run
     `run_name`. The other arguments are the keys of `train` in config/schema.yaml.
     """
-    settings = {name: value for name, value in locals().items() if name not in PATH_ARGUMENTS}
+    settings = {name: value for name, value in locals().items() if name not in NO_SETTINGS}
     settings["start"] = start = start or base
     tracker = Tracker(**(report_to or {}))
     settings["report_to"] = tracker.to
-    _check(settings)
+    _check(settings, run)
     for model in {base, start, target} - {None}:
         refuse_unsafe(model)  # not `inspect`: unsloth must be imported before transformers, and fetch has inspected it
     folder = folder_of_run(Path(checkpoints), _identity(settings, rows))
@@ -109,87 +99,15 @@ def train(
         tracking.run(tracker, run_name or Path(out).name, logs, folder.name) as tracked,
     ):
         _set_switches(compiled)
-        run = _Run(settings, rows, folder, tracked)
-        losses = run.finish()
+        training = run(settings, rows, folder, tracked)
+        losses = training.finish()
     if not all(math.isfinite(entry["loss"]) for entry in losses):
         raise TrainingError(f"the loss of {out} is not a number any more; lower learning_rate = {learning_rate:g}")
     _write_losses(loss_csv, losses)
     with whole_directory(out) as adapter:
-        run.save(base, adapter)
-    log.info("trained %s: %s", out, run.facts)
+        training.save(adapter)
+    log.info("trained %s: %s", out, training.facts)
     shutil.rmtree(checkpoints)
-
-
-class _Run:
-    """A training that is ready to begin, or to go on from its newest whole checkpoint."""
-
-    def __init__(self, settings: dict, rows: Sequence[dict], folder: Path, tracked: tracking.Run) -> None:
-        if settings["update"] == "lora":
-            import unsloth  # noqa: F401 -- before transformers and trl, which it patches
-        use_own_cores()
-        trainer.keep_memory()
-        self.settings, self.folder, self.judge, self.teacher = settings, folder, None, None
-        self.choice = computing.choose(settings["base"], settings["computing_dtype"], settings["dtype"], folder)
-        self.checkpoint = newest_whole_checkpoint(folder)
-        self.model, tokenizer = model_to_train.load(settings["start"], settings, self.choice["computed_in"])
-        rows, self.facts = encode_all(tokenizer, rows, settings["max_length"])
-        if settings["held_out"]:
-            rows, judged = judging.split(rows, settings["held_out"], settings["seed"])
-            self.facts |= counts(rows)
-        if settings["held_out"] or settings["method"] == "distill":
-            self.teacher = knowledge_distillation.Teacher(settings["target"], self.choice["computed_in"])
-        if settings["held_out"]:
-            self.judge = judging.Judge(settings["target"], self.teacher, settings["start"], judged, settings["dtype"])
-            self.judge.resume(self.checkpoint)
-            if settings["method"] == "sft":
-                self.teacher.forget_layers()
-        self.facts["trained_parameters"] = sum(
-            value.numel() for value in self.model.parameters() if value.requires_grad
-        )
-        self.trainer = self._trainer(tokenizer, rows)
-        after = self.judge.at_checkpoint(self.model) if self.judge else None
-        self.trainer.add_callback(trainer.callback(after, tracked))
-
-    def _trainer(self, tokenizer, rows: Sequence[dict]):
-        settings, more = self.settings, {}
-        if distils := settings["method"] == "distill":
-            longest = max(sum(label != IGNORED for label in row["labels"]) for row in rows)
-            more = {"lmbda": settings["lmbda"], "temperature": 1.0, "max_new_tokens": longest}
-        arguments = trainer.arguments_for(self.folder, settings, self.choice["computed_in"], len(rows), **more)
-        if not distils:
-            return trainer.supervised(self.model, tokenizer, rows, arguments)
-        how = {name: settings[name] for name in ("loss", "weights")}
-        return knowledge_distillation.distilling(self.model, self.teacher, tokenizer, rows, arguments, **how)
-
-    def finish(self) -> list[dict]:
-        """Train to the end; return the log of the losses, and leave the best weights in the model."""
-        started = time.monotonic()
-        with naming(self.folder), trainer.no_needless_casts(self.trainer):
-            self.trainer.train(resume_from_checkpoint=self.checkpoint)
-        evaluating = self.judge.seconds if self.judge else 0.0
-        self.facts["seconds"] = round(time.monotonic() - started - evaluating, 1)
-        losses = [entry for entry in self.trainer.state.log_history if "loss" in entry]
-        self.facts |= {"steps": self.trainer.state.global_step, "final_loss": losses[-1]["loss"]}
-        if self.judge:
-            self.judge.restore_best(self.model, self.folder)
-            self.facts |= self.judge.facts()
-        return losses
-
-    def save(self, base: str | Path, adapter: Path) -> None:
-        """Write the adapter of `base` with its summary into a folder."""
-        settings = {name: value for name, value in self.settings.items() if name != "target"}
-        settings |= {"base": str(base), "start": "base" if self.settings["start"] == base else "merged"}
-        summary = TrainingSummary(
-            **self.facts | {"computed_in": self.choice["computed_in"], "step_seconds": self._step_seconds()},
-            settings=TrainingSettings(**settings),
-            provenance=recorded(),
-        )
-        json_file.write(adapter / "training.json", summary)
-        model_to_train.save_adapter(self.model, base, self.settings["start"], adapter)
-
-    def _step_seconds(self) -> StepSeconds | None:
-        measured = self.choice["step_seconds"]
-        return StepSeconds(**measured) if measured else None
 
 
 def _identity(settings: dict, rows: Sequence[dict]) -> dict:
@@ -204,15 +122,18 @@ def _fingerprint(folder: str | Path) -> str:
     return sha256(manifest if manifest.exists() else Path(folder) / "config.json")
 
 
-def _check(settings: dict) -> None:
+def _check(settings: dict, run: type[TrainingRun]) -> None:
     import torch
 
     if settings["load_in_4bit"] and not torch.cuda.is_available():
         raise TrainingError(
             "train.load_in_4bit needs a GPU, and torch sees none here; set it to false to train in 16 or 32 bits"
         )
-    if (settings["method"] == "distill" or settings["held_out"]) and not settings["target"]:
-        raise TrainingError("method distill and held_out rows need the merged target: name its folder as `target`")
+    needs_target = settings["method"] == "distill" or settings["held_out"]
+    if needs_target and (run is TrainingRun or not settings["target"]):
+        raise TrainingError(
+            "method distill and held_out rows are for a draft and need the merged target: run=DraftRun, and `target`"
+        )
 
 
 def _set_switches(compiled: str) -> None:

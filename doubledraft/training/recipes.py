@@ -17,6 +17,7 @@ from doubledraft.records import Generation, Question, read_records
 from doubledraft.summaries import json_file
 from doubledraft.summaries.training_summary import TrainingSummary
 from doubledraft.training.distill import why_dropped
+from doubledraft.training.draft_run import DraftRun
 from doubledraft.training.finetune import train
 from doubledraft.training.rows import TrainingError, rows_from_generations
 
@@ -37,7 +38,7 @@ def train_recipe(
     if not kept.exists():
         write_json(kept, {"steps": steps_in(minutes, base, rows, settings)})
     steps = json.loads(kept.read_text(encoding="utf-8"))["steps"]
-    train(base, rows, out, checkpoints=checkpoints, loss_csv=loss_csv, **settings | {"steps": steps})
+    train(base, rows, out, run=DraftRun, checkpoints=checkpoints, loss_csv=loss_csv, **settings | {"steps": steps})
     kept.unlink()
 
 
@@ -61,7 +62,15 @@ def steps_in(minutes: float, base: str | Path, rows: Sequence[dict], settings: d
     with tempfile.TemporaryDirectory(prefix="steps.") as folder:
         paths = {name: Path(folder, name) for name in ("adapter", "checkpoints", "loss.csv")}
         timed = settings | {"steps": TIMED_STEPS, "held_out": 0}
-        train(base, rows, paths["adapter"], checkpoints=paths["checkpoints"], loss_csv=paths["loss.csv"], **timed)
+        train(
+            base,
+            rows,
+            paths["adapter"],
+            run=DraftRun,
+            checkpoints=paths["checkpoints"],
+            loss_csv=paths["loss.csv"],
+            **timed,
+        )
         seconds = json_file.read(paths["adapter"] / "training.json", TrainingSummary).seconds / TIMED_STEPS
     steps = max(2, int(60 * minutes / seconds))  # the first has a learning rate of 0
     log.info("%d steps of %.2f s make %g minutes", steps, seconds, minutes)

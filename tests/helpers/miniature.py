@@ -59,7 +59,7 @@ def build(folder: Path) -> Path:
                 "tiny-1l": {"source": "prune", "of": "tiny", "layers": [0]},
             },
         },
-        "train": {"target": train, "draft": train},
+        "train": {"target": train, "draft": train | {"held_out": 2}},
         "distill": {"questions": None, "concurrency": 8},
         "benchmark": {"engine": "native", "warmup": 1, "max_model_len": 256, "retimes": 0},
         "untrained": {"max_tokens": 40, "concurrency": 4},

@@ -20,10 +20,12 @@ PAGE = ROOT / "docs/reruns.md"
 PASS = "doubledraft/engine/cpu_pass.cpp"
 NATIVE = "benchmark={engine: native}"
 JUDGED = {"score": 6, "report": 1}
+CROSSED = {"cross_acceptance": 6, "acceptance_matrix": 1}  # every target with every draft
+AUDITED = {"audit_draft": 6, "view_cell": 6, **JUDGED}
 # Merged models are gone after a run, so what is timed merges again; both runs of a cell are timed on one copy.
-TIMED = {"merge_target": 6, "merge_draft": 6, "time_arms": 6, **JUDGED}
-DRAFTED = {"train_draft": 6, "draw_loss": 6, **TIMED}
-DISTILLED = {"distill": 6, **DRAFTED, "merge_target": 12}  # merged once to distil and once to be timed
+TIMED = {"merge_target": 6, "merge_draft": 6, "time_arms": 6, **AUDITED, **CROSSED}
+DRAFTED = {"train_draft": 6, "draw_loss": 6, **TIMED, "merge_target": 12}  # merged to judge the draft and to be timed
+DISTILLED = {"distill": 6, **DRAFTED, "merge_target": 18}  # merged once more to distil
 TRAINED = {"train_target": 6, **DISTILLED, "draw_loss": 12}
 UNTRAINED = {"generate_untrained": 6, "score_untrained": 3}
 ANSWERED = {**UNTRAINED, **DISTILLED}
@@ -35,7 +37,7 @@ GRADED = {
     **TRACED,
     **TRAINED,
 }  # a gold that does not equal itself is no question
-COD = {rule: -(-count // 2) for rule, count in TRAINED.items()}  # one type of two; the report is one
+COD = {rule: -(-count // 2) for rule, count in TRAINED.items()} | CROSSED  # one type of two; but all read its drafts
 CONDENSED = {"summarize_cod": 3, "audit_traces": 3, "analyze_traces": 1, "score_untrained": 3, **COD}
 SCORED = {**JUDGED, "score_untrained": 3}
 
@@ -73,15 +75,15 @@ EDITS = [
         'HIDDEN = {"Zs", "Cc"',
     ),
     Edit(
-        "a constant of the C++ pass, where vLLM answers",
-        {},
+        "a constant of the C++ pass, where vLLM answers",  # the native engine chooses the draft's checkpoint
+        DRAFTED,
         PASS,
         "TILE = 16",
         "TILE = 32",
     ),
     Edit(
         "a constant of the C++ pass, where the native engine answers",
-        TIMED,
+        DRAFTED,
         PASS,
         "TILE = 16",
         "TILE = 32",
@@ -96,6 +98,15 @@ EDITS = [
         '"font.size": 10',
     ),
     Edit("a template of the report", {"report": 1}, "doubledraft/templates/report.md.j2", r"\Z", "\nedited\n"),
+    Edit(
+        "how both models read an answer",
+        {**AUDITED, **CROSSED},
+        "doubledraft/inference/teacher_forcing.py",
+        "TOP = 5",
+        "TOP = 6",
+    ),
+    Edit("the margin of the report's tests", {"report": 1}, config="report={accuracy_margin: 0.1}"),
+    Edit("how many questions the cross check takes", {}, config="cross_check={limit: 20}"),
     Edit(
         "a formula of acceptance",
         JUDGED,

@@ -213,7 +213,7 @@ def test_merged_models_are_kept_with_notemp_and_then_draft_length_only_times_aga
     kept = ("--directory", str(tmp_path), "results/cod_easy/metrics.json")
     assert snakemake("--notemp", *kept, folder=grid).code == 0
     found = {path.name for path in tmp_path.glob("results/cod_easy/*_merged")}
-    assert found == {"target_merged", "distill_merged", "draft_merged"}
+    assert found == {"target_merged", "distill_merged", "teacher_merged", "draft_merged"}
     outcome = snakemake("-n", "--notemp", *kept, "--config", "benchmark={draft_length: 4}", folder=grid)
     assert outcome.jobs == {"time_arms": 1, "score": 1}
 

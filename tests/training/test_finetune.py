@@ -32,7 +32,7 @@ def test_what_cannot_work_here_is_said_before_anything_starts(tiny_model, tmp_pa
 
 def test_what_needs_the_target_asks_for_it(tiny_model, tmp_path):
     for changes in ({"held_out": 4}, {"method": "distill"}):
-        with pytest.raises(TrainingError, match="name its folder as `target`"):
+        with pytest.raises(TrainingError, match="are for a draft and need the merged target"):
             train(tiny_model, tmp_path, **changes)
     assert not list(tmp_path.iterdir())
 

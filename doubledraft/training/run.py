@@ -1,0 +1,72 @@
+"""One training, from a loaded model to its adapter: what target and draft have in common."""
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from doubledraft.files import naming
+from doubledraft.machine import use_own_cores
+from doubledraft.summaries import json_file
+from doubledraft.summaries.provenance import recorded
+from doubledraft.summaries.training_summary import StepSeconds, TrainingSettings, TrainingSummary
+from doubledraft.tracking import Run
+from doubledraft.training import computing_dtype, model_to_train, trainer
+from doubledraft.training.checkpoints import newest_whole_checkpoint
+from doubledraft.training.rows import encode_all
+
+
+class TrainingRun:
+    """A training on text that is ready to begin, or to go on from its newest whole checkpoint."""
+
+    def __init__(self, settings: dict, rows: Sequence[dict], folder: Path, tracked: Run) -> None:
+        """Load the model; `settings` are the arguments of `finetune.train`, `folder` that of the checkpoints."""
+        if settings["update"] == "lora":
+            import unsloth  # noqa: F401 -- before transformers and trl, which it patches
+        use_own_cores()
+        trainer.keep_memory()
+        self.settings, self.folder = settings, folder
+        self.choice = computing_dtype.choose(settings["base"], settings["computing_dtype"], settings["dtype"], folder)
+        self.checkpoint = newest_whole_checkpoint(folder)
+        self.model, tokenizer = model_to_train.load(settings["start"], settings, self.choice["computed_in"])
+        encoded, self.facts = encode_all(tokenizer, rows, settings["max_length"])
+        learning = (value.numel() for value in self.model.parameters() if value.requires_grad)
+        self.facts["trained_parameters"] = sum(learning)
+        self.trainer = self._trainer(tokenizer, self._to_train_on(encoded))
+        self.trainer.add_callback(trainer.callback(self._at_checkpoint(), tracked))
+
+    def _to_train_on(self, encoded: list[dict]) -> list[dict]:
+        return encoded
+
+    def _at_checkpoint(self) -> Callable[[Path, int], None] | None:
+        return None
+
+    def _trainer(self, tokenizer, rows: Sequence[dict]):
+        return trainer.supervised(self.model, tokenizer, rows, self._arguments(rows))
+
+    def _arguments(self, rows: Sequence[dict], **more: object):
+        return trainer.arguments_for(self.folder, self.settings, self.choice["computed_in"], len(rows), **more)
+
+    def finish(self) -> list[dict]:
+        """Train to the end; return the log of the losses."""
+        started = time.monotonic()
+        with naming(self.folder), trainer.no_needless_casts(self.trainer):
+            self.trainer.train(resume_from_checkpoint=self.checkpoint)
+        self.facts["seconds"] = round(time.monotonic() - started, 1)
+        losses = [entry for entry in self.trainer.state.log_history if "loss" in entry]
+        self.facts |= {"steps": self.trainer.state.global_step, "final_loss": losses[-1]["loss"]}
+        return losses
+
+    def save(self, adapter: Path) -> None:
+        """Write the adapter with its summary into a folder."""
+        base, start, measured = self.settings["base"], self.settings["start"], self.choice["step_seconds"]
+        settings = {name: value for name, value in self.settings.items() if name != "target"}
+        settings |= {"base": str(base), "start": "base" if start == base else "merged"}
+        summary = TrainingSummary(
+            **self.facts,
+            computed_in=self.choice["computed_in"],
+            step_seconds=StepSeconds(**measured) if measured else None,
+            settings=TrainingSettings(**settings),
+            provenance=recorded(),
+        )
+        json_file.write(adapter / "training.json", summary)
+        model_to_train.save_adapter(self.model, base, start, adapter)
