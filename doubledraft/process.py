@@ -51,7 +51,7 @@ class Child:
             stdout=2,
             pass_fds=[theirs.fileno()],
             start_new_session=True,
-            preexec_fn=_die_with(os.getpid()),
+            preexec_fn=die_with(os.getpid()),
         )
         theirs.close()
         self._end = os.pidfd_open(self._process.pid)  # a fork of the child may hold its end of the pipe open
@@ -130,7 +130,8 @@ class _ToParent(logging.Handler):
         self._pipe.send((PROGRESS if getattr(record, MARK, False) else LOG, self.format(record)))
 
 
-def _die_with(parent: int) -> Callable[[], None]:
+def die_with(parent: int) -> Callable[[], None]:
+    """Return what a new process calls first, so that the kernel terminates it when its parent is killed."""
     prctl = ctypes.CDLL(None, use_errno=True).prctl
 
     def tie() -> None:

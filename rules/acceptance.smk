@@ -113,3 +113,33 @@ rule load_grid:
         code=code("evaluation.load.grid.run", ENGINE_MODULE, *CLOCK_MODULES, packages=ENGINE + DRAWING),
     script:
         "../scripts/load_grid.py"
+
+
+rule served_load:
+    """Send requests to vLLM's own server at stated rates, without and with the draft; on demand."""
+    input:
+        questions="data/questions/{scenario}/test.jsonl",
+        model="results/{type}_{scenario}/target_merged",
+        draft="results/{type}_{scenario}/draft_merged",
+        prompt=prompt_file,
+    output:
+        served="results/{type}_{scenario}/served_load.json",
+        figure=report(
+            "results/{type}_{scenario}/served_load.png",
+            caption="../report/served_load.rst",
+            category="Benchmark",
+            labels={"type": "{type}", "scenario": "{scenario}"},
+        ),
+    log:
+        "results/{type}_{scenario}/logs/served_load.log",
+    threads: ALL_CORES
+    resources:
+        gpu=config["engine"]["tensor_parallel"],
+    params:
+        served=config["served_load"],
+        limit=config["benchmark"]["limit"],
+        max_tokens=lookup("types/{type}/max_tokens", within=config),
+        shared=SHARED,
+        code=code("evaluation.load.served.run", packages=VLLM + DRAWING),
+    script:
+        "../scripts/served_load.py"

@@ -77,3 +77,30 @@ class LoadGrid:
     off_from: int | None  # requests in flight from which on drafting should be off; null where it pays at the most
     speculative_config: dict[str, object] | None  # for vLLM; null where drafting does not pay
     provenance: Provenance
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServedPoint:
+    """A server at one rate of requests; times are medians in seconds, queueing included."""
+
+    arm: str  # alone | with the draft
+    rate: float  # requests per second that were sent
+    n: int  # requests that were answered
+    failed: int
+    requests_per_second: float  # answered
+    tokens_per_second: float
+    time_to_first_token: float
+    time_to_first_token_p90: float | None  # null, like the next one, below 64 requests
+    between_tokens: float  # after the first, the mean of a request
+    between_tokens_p90: float | None
+    latency: float  # of the whole answer
+    acceptance_rate: float | None  # accepted / drafted, as the server counts it; null without a draft
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServedLoad:
+    """vLLM's server with and without the draft, at several request rates: `served_load.json`."""
+
+    draft_length: int  # K
+    points: list[ServedPoint]
+    provenance: Provenance

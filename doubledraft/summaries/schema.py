@@ -7,7 +7,7 @@ import typing
 from dataclasses import MISSING, fields, is_dataclass
 
 from doubledraft.files import write_json
-from doubledraft.summaries.advice import Advice, LoadGrid
+from doubledraft.summaries.advice import Advice, LoadGrid, ServedLoad
 from doubledraft.summaries.cell_metrics import CellMetrics
 from doubledraft.summaries.decoding_record import DecodingRecord
 from doubledraft.summaries.draft_audit import AuditedAnswer, DraftAudit
@@ -22,6 +22,7 @@ FILES = {
     "timing.json": TimingFile,
     "draft_audit.json": DraftAudit,
     "load_grid.json": LoadGrid,
+    "served_load.json": ServedLoad,
     "advice.json": Advice,
     "draft_audit.jsonl": AuditedAnswer,
     "decoding.jsonl": DecodingRecord,

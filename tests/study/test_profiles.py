@@ -53,7 +53,12 @@ def profile(name: str) -> dict:
 SLURM = profile("slurm")
 
 
-EVERYTHING = ("all", "results/cod_hard/cross_check.json", "results/cod_hard/load_grid.json")  # and those on demand
+EVERYTHING = (
+    "all",
+    "results/cod_hard/cross_check.json",
+    "results/cod_hard/load_grid.json",
+    "results/cod_hard/served_load.json",
+)  # and those on demand
 
 
 def planned(name: str, *arguments: str) -> dict[str, dict[str, str]]:

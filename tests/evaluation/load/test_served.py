@@ -1,0 +1,48 @@
+"""vLLM's server and client on a tiny pair: both arms are measured at each rate, and every request is answered."""
+
+import json
+
+import pytest
+
+from doubledraft.evaluation.load import served
+from doubledraft.inference import served_engine
+from doubledraft.summaries import json_file
+from doubledraft.summaries.advice import ServedLoad
+from tests.helpers.small_job import small_job
+
+
+def job(folder, model, draft):
+    drafting = {"method": "draft_model", "draft": str(draft), "draft_length": 2}
+    return small_job(folder, model, "speculative", questions=4, max_tokens=8, **drafting)
+
+
+@pytest.mark.slow
+def test_both_arms_are_measured_at_every_rate(tiny_model, tiny_draft, tmp_path):
+    out = tmp_path / "served.json"
+    served.run(job(tmp_path, tiny_model, tiny_draft), rates=[4.0], out=str(out), figure=str(tmp_path / "served.png"))
+    found = json_file.read(out, ServedLoad)
+    assert [(one.arm, one.rate, one.n, one.failed) for one in found.points] == [
+        ("alone", 4.0, 4, 0),
+        ("with the draft", 4.0, 4, 0),
+    ]
+    for one in found.points:
+        assert 0 < one.time_to_first_token < one.latency
+        assert one.time_to_first_token_p90 is None, "four requests have no p90"
+    alone, drafted = found.points
+    assert alone.acceptance_rate is None and 0 <= drafted.acceptance_rate <= 1
+    assert (tmp_path / "served.png").stat().st_size > 5000
+
+
+def test_the_server_is_set_as_the_engine_of_the_study_and_the_client_decodes_greedily(tiny_model, tiny_draft, tmp_path):
+    asked = job(tmp_path, tiny_model, tiny_draft)
+    server = served_engine.server_options(asked)
+    config = json.loads(server[server.index("--speculative-config") + 1])
+    assert config == {
+        "method": "draft_model",
+        "model": str(tiny_draft),
+        "num_speculative_tokens": 2,
+        "draft_tensor_parallel_size": 1,
+    }
+    assert "--no-enable-prefix-caching" in server
+    client = served_engine.client_options(asked, 4, 0.5)
+    assert client[client.index("--temperature") + 1] == "0" and client[client.index("--request-rate") + 1] == "0.5"
