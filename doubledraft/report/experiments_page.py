@@ -8,7 +8,7 @@ from pathlib import Path
 
 from doubledraft import number_text, pages
 from doubledraft.charts import Dot, dots_figure
-from doubledraft.evaluation.experiments import ABLATION, SPECIALIZED, arm_name
+from doubledraft.evaluation.experiments import ABLATION, GENERIC, ROUTING, SPECIALIZED, arm_name
 from doubledraft.evaluation.interleave import BASELINE
 from doubledraft.files import whole_file
 from doubledraft.plotting import COLOURS, canvas, note
@@ -18,9 +18,9 @@ from doubledraft.stats import Interval, Percentiles
 
 TITLES = {  # experiment: its heading, and what it shows
     BASELINE: ("Baseline", "The target alone. What every other experiment is compared with."),
-    "generic_draft": ("Generic draft", "One draft for every domain."),
+    GENERIC: ("Generic draft", "One draft for every domain."),
     SPECIALIZED: ("Specialised drafts", "The draft of each domain, on every data set; its own domain is marked."),
-    "adaptive_routing": (
+    ROUTING: (
         "Adaptive routing",
         "A router chooses a draft for each prompt. Its own time is inside the clock.",
     ),
@@ -77,6 +77,7 @@ def _section(name: str, report: Mapping) -> dict:
     return {
         "title": title,
         "said": said,
+        "routed": report["routed"] if name == ROUTING else None,
         "rows": [(data, row, name == SPECIALIZED and row["arm"] == _own_arm(report, data)) for data, row in rows],
     }
 

@@ -11,7 +11,7 @@ from doubledraft.evaluation.interleave import BASELINE, SPECULATIVE
 from doubledraft.evaluation.runs import batch_seconds
 from doubledraft.log import log
 from doubledraft.number_text import number_text, points_text, quantity_text, share_text
-from doubledraft.records import Generation, read_records
+from doubledraft.records import Generation, asked_id, read_records
 from doubledraft.report import pairs
 from doubledraft.report.pairs import PairedAccuracy
 from doubledraft.report.tables import Row
@@ -21,6 +21,7 @@ from doubledraft.stats import (
     geometric_mean,
     ratio_change_interval,
     ratio_interval,
+    totals,
 )
 from doubledraft.summaries import json_file
 from doubledraft.summaries.timing_file import TimingFile
@@ -99,6 +100,8 @@ def _conditions(row: Row) -> dict[str, object]:
     return {
         "questions_hash": row.metrics.questions_hash,
         "n": row.answers.n,
+        "samples": row.answers.samples,
+        "temperature": row.answers.temperature,
         "concurrency": row.answers.concurrency,
         "engine": run.engine,
         "kernel": run.kernel,
@@ -160,12 +163,15 @@ def draft_change(cot: Row, short: Row) -> DraftChange | None:
     runs = _paired_rows([(cot, SPECULATIVE), (short, SPECULATIVE)])
     if runs is None or any(row.drafted is None for rows in runs for row in rows):
         return None
-    counts = [[[getattr(row, name) for row in rows] for name in ("accepted", "drafted", "steps")] for rows in runs]
+    units = [asked_id(row.id, short.answers.samples) for row in runs[0]]
+    names = ("accepted", "drafted", "steps")
+    counts = [[totals(units, [getattr(row, name) for row in rows]) for name in names] for rows in runs]
+    emitted = [totals(units, _lengths(rows)) for rows in runs]
     return DraftChange(
         scenario=short.scenario,
         type=short.type,
         accepted=(*counts[0][:2], *counts[1][:2]),
-        emitted=(_lengths(runs[0]), counts[0][2], _lengths(runs[1]), counts[1][2]),
+        emitted=(emitted[0], counts[0][2], emitted[1], counts[1][2]),
         speedup=_speedup_change(cot, short),
         seed=_seed(short),
     )

@@ -9,6 +9,7 @@ from dataclasses import MISSING, fields, is_dataclass
 from doubledraft.files import write_json
 from doubledraft.summaries.advice import Advice, LoadGrid, ServedLoad
 from doubledraft.summaries.cell_metrics import CellMetrics
+from doubledraft.summaries.cross_check import CrossCheck
 from doubledraft.summaries.decoding_record import DecodingRecord
 from doubledraft.summaries.draft_audit import AuditedAnswer, DraftAudit
 from doubledraft.summaries.run_file import RunFile
@@ -27,6 +28,7 @@ FILES = {
     "draft_audit.jsonl": AuditedAnswer,
     "decoding.jsonl": DecodingRecord,
     "audit.json": TraceAudit,
+    "cross_check.json": CrossCheck,
     "training.json": TrainingSummary,
 }
 NAMES = {str: "string", int: "integer", float: "number", bool: "boolean", types.NoneType: "null"}

@@ -247,6 +247,7 @@ def trained(type: str, scenario: str) -> dict:
             "tie_gap": 0.25,
             "ties": 2,
             "bugs": 0,
+            "reason": None,
             "verdicts": {"lost": 0, "gained": 0, "p_value": None, "difference": around(0.0, 0.06)},
         },
         "acceptance_by": {"level": {"3": around(rate, 0.05, 40), "4": around(rate - 0.02, 0.08, 20)}, "subject": {}},

@@ -67,7 +67,8 @@ def _runs(row: Row) -> tuple[RunMetrics, RunMetrics]:
 
 def _speedup(row: Row) -> list[Cell]:
     speedup, timing, spec = row.metrics.speedup, row.metrics.timing, row.metrics.speculation
-    setting = text(drafting_text(spec), f"{spec.method}, {spec.concurrency} in flight, {spec.engine}")
+    how = f"{spec.method}, {spec.concurrency} in flight, temperature {row.answers.temperature:g}, {spec.engine}"
+    setting = text(drafting_text(spec), how)
     cells = [
         quantity(speedup, strong=True, alarm=is_unsteady(row)),
         text("none" if spec.reason else number_text(speedup.predicted), alarm=_parts(row)),
