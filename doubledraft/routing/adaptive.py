@@ -6,9 +6,11 @@ hidden state costs no pass; its time is in the metrics. Only the chosen draft re
 
 import time
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
+
+import numpy as np
 
 from doubledraft.engine.backend import Backend, Texts
 from doubledraft.engine.decode import GREEDY, speculative_decode
@@ -16,8 +18,11 @@ from doubledraft.engine.decoding_metrics import Metrics
 from doubledraft.engine.draft_length import DraftLength
 from doubledraft.engine.proposers import DraftModel, Proposal
 from doubledraft.engine.sampling import Sampling
+from doubledraft.inference.teacher_forcing import simulated_tokens_per_step
 from doubledraft.models.folder import ModelError
+from doubledraft.models.inspect import load_tokenizer
 from doubledraft.routing.features import SentenceEncoder, ngrams
+from doubledraft.routing.hedge import Hedge, agreed
 from doubledraft.routing.router import Router, load
 from doubledraft.routing.train import FACTS
 from doubledraft.summaries import json_file
@@ -54,8 +59,6 @@ class AdaptiveRouter:
 
         Raise RecordError where the folder's files do not fit.
         """
-        from doubledraft.models.inspect import load_tokenizer
-
         facts = json_file.read(Path(folder) / FACTS, RoutersFile)
         router = load(Path(folder) / (name or facts.chosen))
         return cls(router, load_tokenizer(facts.target) if router.facts.features != "hidden" else None)
@@ -84,7 +87,7 @@ class AdaptiveRouter:
         if missing := [name for name in self.drafts if name not in drafts]:
             raise ModelError(f"the router chooses among {', '.join(self.drafts)}: expected a draft {missing[0]!r} too")
         models = {name: DraftModel(draft) if isinstance(draft, Backend) else draft for name, draft in drafts.items()}
-        routed = _Routed(self, models)
+        routed = Routed(self, models)
         [answer], metrics = speculative_decode(
             target,
             routed,
@@ -106,6 +109,10 @@ class AdaptiveRouter:
             seen = self._encoder(text) if self._encoder else ngrams(text)
         return dict(zip(self.drafts, self._router.scores(seen[None])[0].tolist(), strict=True))
 
+    def choose(self, scores: Mapping[str, float]) -> str:
+        """Return the name of the draft to take."""
+        return max(scores, key=scores.get)
+
     def _reason(self, scores: Mapping[str, float]) -> str:
         ordered = sorted(scores, key=scores.get, reverse=True)
         facts = self._router.facts
@@ -113,7 +120,51 @@ class AdaptiveRouter:
         return f"{facts.name} ({facts.kind} on {facts.features}): {said}"
 
 
-class _Routed:
+class OnlineRouter(AdaptiveRouter):
+    """Learns from every answer instead of a matrix: each draft reads it and is scored by its tokens per step."""
+
+    def __init__(self, drafts: Sequence[str], *, seed: int = 0) -> None:
+        """Begin with equal probabilities for drafts by name; draws are seeded."""
+        self._drafts, self._hedge, self._draws = list(drafts), Hedge(len(drafts)), np.random.default_rng(seed)
+
+    @property
+    def drafts(self) -> list[str]:
+        """Names of the drafts that it chooses among."""
+        return list(self._drafts)
+
+    def route_and_decode(
+        self,
+        target: Backend,
+        drafts: Mapping[str, Backend | DraftModel],
+        input_ids: Sequence[int],
+        max_new_tokens: int = 256,
+        *,
+        draft_length: int = 3,
+        stop_ids: Collection[int] = (),
+    ) -> RoutedAnswer:
+        """Answer one prompt greedily, then learn from the answer; the seconds of both are the router's."""
+        options = {"draft_length": draft_length, "stop_ids": stop_ids}
+        found = super().route_and_decode(target, drafts, input_ids, max_new_tokens, **options)
+        began = time.perf_counter()
+        models = [draft if isinstance(draft, Backend) else draft.draft for draft in map(drafts.get, self._drafts)]
+        right = [agreed(model, input_ids, found.token_ids) for model in models]
+        self._hedge.learn([simulated_tokens_per_step(each, draft_length) / (draft_length + 1) for each in right])
+        return replace(found, router_seconds=found.router_seconds + time.perf_counter() - began)
+
+    def scores(self, prompt: Sequence[int], hidden: "torch.Tensor") -> dict[str, float]:
+        """Return the probability of every draft, whatever the prompt."""
+        return dict(zip(self._drafts, self._hedge.probabilities().tolist(), strict=True))
+
+    def choose(self, scores: Mapping[str, float]) -> str:
+        """Return a draft that is drawn by these probabilities."""
+        return self._drafts[self._draws.choice(len(self._drafts), p=list(scores.values()))]
+
+    def _reason(self, scores: Mapping[str, float]) -> str:
+        shares = ", ".join(f"{name} {share:.0%}" for name, share in scores.items())
+        return f"hedge (drawn after {self._hedge.rounds} answers): {shares}"
+
+
+class Routed:
     """A proposer that becomes one of several when the target has read the prompt."""
 
     def __init__(self, router: AdaptiveRouter, drafts: Mapping[str, DraftModel]) -> None:
@@ -123,7 +174,7 @@ class _Routed:
         """Choose, and let the chosen draft read the prompt."""
         began = time.perf_counter()
         self.scores = self._router.scores(prompts[0], hidden[0])
-        self.name = max(self.scores, key=self.scores.get)
+        self.name = self._router.choose(self.scores)
         self.seconds = time.perf_counter() - began
         self._drafts[self.name].start(target, prompts, capacity, hidden)
 

@@ -24,6 +24,7 @@ from doubledraft.files import whole_path
 from doubledraft.inference import resume
 from doubledraft.inference.load_pair import load_draft
 from doubledraft.inference.tokenizing import stop_ids
+from doubledraft.models.folder import weight_files
 from doubledraft.models.inspect import load_tokenizer
 from doubledraft.progress import Progress
 from doubledraft.records import Generation, Question, read_records
@@ -66,7 +67,7 @@ def collect(
     ids = {question.id: asked_ids(tokenizer, question) for question in asked}
     proposers = {PLAIN: NoDraft(), **_load(model, drafts, answers)}
     settings = [list(proposers), max_tokens, draft_length, turns, dtype, seed, model.kernel]
-    weights = [Path(folder) / "manifest.json" for folder in (target, *drafts)]
+    weights = [file for folder in (target, *drafts) for file in weight_files(Path(folder))]
     done = resume.resume(progress, resume.key([*prompts, *weights, *answers], settings))
     options = {"draft_length": draft_length, "stop_ids": stop_ids(target, tokenizer)}
     rows = _answer_all(model, proposers, ids, done, progress, max_tokens, turns, seed, options)

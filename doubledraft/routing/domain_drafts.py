@@ -14,6 +14,7 @@ from doubledraft.engine.load import create_backend
 from doubledraft.inference import resume
 from doubledraft.inference.tokenizing import prompt_ids, stop_ids
 from doubledraft.log import log
+from doubledraft.models.folder import weight_files
 from doubledraft.models.inspect import load_tokenizer
 from doubledraft.models.merge import CHECKED_PROMPTS, TOLERANCE, merge
 from doubledraft.records import Generation, Question, read_records, write_records
@@ -39,7 +40,7 @@ def answer(
     tokenizer = load_tokenizer(model)
     target, ends = create_backend(model, dtype, machine.device()), stop_ids(model, tokenizer)
     asked = {question.id: asked_ids(tokenizer, question) for question in read_records(questions, Question)}
-    work = resume.key([questions, Path(model) / "config.json"], [max_tokens, dtype, target.kernel, concurrency])
+    work = resume.key([questions, *weight_files(Path(model))], [max_tokens, dtype, target.kernel, concurrency])
     rows = {row.id: row for row in resume.resume(progress, work)}
     waiting = sorted(asked.keys() - rows.keys(), key=lambda id: (len(asked[id]), id))  # like lengths: little padding
     for start in range(0, len(waiting), concurrency):

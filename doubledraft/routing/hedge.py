@@ -18,18 +18,18 @@ class Hedge:
 
     def __init__(self, drafts: int) -> None:
         """Begin with equal probabilities for a number of drafts."""
-        self._gains, self._rounds = np.zeros(drafts), 0
+        self._gains, self.rounds = np.zeros(drafts), 0
 
     def probabilities(self) -> np.ndarray:
         """Return the probability of each draft, [drafts]."""
-        rate = (8 * np.log(len(self._gains)) / max(self._rounds, 1)) ** 0.5
+        rate = (8 * np.log(len(self._gains)) / max(self.rounds, 1)) ** 0.5
         weights = np.exp(rate * (self._gains - self._gains.max()))
         return weights / weights.sum()
 
     def learn(self, gains: Sequence[float]) -> None:
         """Add what each draft would have gained, from 0 to 1, on one prompt."""
         self._gains += np.asarray(gains)
-        self._rounds += 1
+        self.rounds += 1
 
 
 def agreed(draft: Backend, prompt: Sequence[int], answer: Sequence[int]) -> list[bool]:

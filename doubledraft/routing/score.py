@@ -29,7 +29,7 @@ from doubledraft.routing.choices import (
 from doubledraft.routing.collect import read_hidden
 from doubledraft.routing.matrix import Matrix
 from doubledraft.routing.train import FACTS, best_single, features_of
-from doubledraft.stats import Interval, ratio_interval
+from doubledraft.stats import Interval, mean_interval, ratio_interval
 from doubledraft.summaries import json_file
 from doubledraft.summaries.provenance import recorded
 from doubledraft.summaries.router_file import RouterFile, RoutersFile
@@ -169,14 +169,8 @@ def _shuffled(
     for _ in range(SHUFFLES):
         router = routers.fit(facts, features[known], generator.permutation(advantage))
         choice = choose_by_scores(facts.name, router.scores(features[test]), np.zeros(len(tested.prompts)))
-        gains.append(_less_one(by_group(tested, single.seconds(tested), choice.seconds(tested), seed)))
-    return ShuffledControl(
-        router=facts.name,
-        shuffles=SHUFFLES,
-        gain=float(np.mean([gain.value for gain in gains])),
-        largest=max(gains, key=lambda gain: gain.value),
-        significant=sum(gain.low is not None and gain.low > 0 for gain in gains),
-    )
+        gains.append(float(single.seconds(tested).sum() / choice.seconds(tested).sum() - 1))
+    return ShuffledControl(router=facts.name, gain=mean_interval(gains, seed), smallest=min(gains), largest=max(gains))
 
 
 def conclusion(router: str, single: str, gain: Interval) -> str:

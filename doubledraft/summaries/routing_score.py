@@ -42,13 +42,12 @@ class LeftOutDomain:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShuffledControl:
-    """A router that learnt from advantages of other prompts: it must gain nothing."""
+    """A router that learnt from advantages of other prompts: on average it must gain nothing."""
 
     router: str
-    shuffles: int
-    gain: float  # mean over the shuffles
-    largest: Interval  # the gain of the shuffle that gained most
-    significant: int  # shuffles whose interval lies above 0
+    gain: Interval  # over the best single draft: the mean of many shuffles, its interval over them
+    smallest: float  # of one shuffle
+    largest: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

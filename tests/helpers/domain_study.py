@@ -1,4 +1,8 @@
-"""The smallest study of domains in which every rule of the routing has something real to do."""
+"""The smallest study of domains in which every rule of the routing has something real to do.
+
+Prompts come from files and the generator: the tiny tokenizer has a token for nearly every character, so functions of
+the standard library would not fit into the tiny model.
+"""
 
 import json
 from pathlib import Path
@@ -10,23 +14,23 @@ from tests.helpers import miniature
 COUNTS = {"train": 8, "validation": 6, "test": 6}
 THINGS = ("pears", "plums", "boats", "kites", "tents", "lamps", "shoes", "coins", "cards", "rings", "bells", "maps")
 PLACES = ("in the old harbour", "behind a quiet farm", "near seven tall trees", "for my younger sister")
+FORMS = {"code": "def {} as used {} returns", "chat": "Tell me all about {} {}, please"}
 
 
 def build(folder: Path) -> Path:
     """Write the miniature study with three domains into a folder; return the path of its config."""
     file = miniature.build(folder)
-    rows = [{"prompt": f"Tell me all about {thing} {place}, please"} for thing in THINGS for place in PLACES]
-    (folder / "chat.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    sets = {"reasoning": COUNTS}
+    for name, form in FORMS.items():
+        rows = [{"prompt": form.format(thing, place)} for thing in THINGS for place in PLACES]
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        sets[name] = {"source": "jsonl", "path": str(folder / f"{name}.jsonl"), "licence": "MIT", **COUNTS}
     config = yaml.safe_load(file.read_text())
     config["domains"] = {
-        "sets": {
-            "code": COUNTS,
-            "chat": {"source": "jsonl", "path": str(folder / "chat.jsonl"), "licence": "MIT", **COUNTS},
-            "reasoning": COUNTS,
-        },
+        "sets": sets,
         "max_tokens": 12,
         "concurrency": 4,
-        "train": config["train"]["draft"] | {"max_length": 512, "held_out": 2},
+        "train": config["train"]["draft"] | {"held_out": 2},
     }
     file.write_text(yaml.safe_dump(config))
     return file

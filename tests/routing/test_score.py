@@ -1,0 +1,128 @@
+"""Ways to choose a draft are scored as the known speeds of a made-up matrix say, and the page says what that means."""
+
+import numpy as np
+import pytest
+
+from doubledraft.routing import choices, page, score, train
+from doubledraft.routing import matrix as matrices
+from doubledraft.stats import Interval
+from doubledraft.summaries import json_file
+from doubledraft.summaries.router_file import RoutersFile
+from doubledraft.summaries.routing_score import RoutingScore
+from tests.helpers import made_matrix
+
+ROUTERS = {
+    "centroid": {"kind": "centroid", "features": "ngrams"},
+    "knn": {"kind": "knn", "features": "hidden"},
+}
+
+
+def scored(folder, own: float) -> tuple[RoutingScore, str]:
+    """Return score and page of a matrix whose domain drafts are `own` times as fast on their domain."""
+    files = made_matrix.build(folder, own=own, prompts=10)
+    shared = {"target": folder, "routers": ROUTERS, "embedding": None, "seed": 3, "out": folder / "router"}
+    train.train(**files, **shared)
+    score.score(
+        **files, routers_folder=folder / "router", draft_length=3, settings={"seed": 3}, out=folder / "score.json"
+    )
+    page.write(folder / "score.json", folder / "report.html")
+    return json_file.read(folder / "score.json", RoutingScore), (folder / "report.html").read_text()
+
+
+@pytest.fixture(scope="module")
+def different(tmp_path_factory):
+    """Return score and page where each domain's draft is half as fast again on its domain."""
+    return scored(tmp_path_factory.mktemp("different"), own=1.5)
+
+
+@pytest.fixture(scope="module")
+def alike(tmp_path_factory):
+    """Return score and page where all drafts are alike."""
+    return scored(tmp_path_factory.mktemp("alike"), own=1.0)
+
+
+def arm(found: RoutingScore, name: str):
+    """Return an arm by its name."""
+    return next(arm for arm in found.arms if arm.name == name)
+
+
+def test_where_drafts_differ_a_router_gains_what_the_speeds_say(different):
+    found, html = different
+    expected = (1 / 3 / 1.5 + 2 / 3) / (1 / 1.5) - 1  # the best single is fast on one domain of three
+    assert arm(found, found.router).gain.value == pytest.approx(expected, abs=0.02)
+    assert not found.one_draft_is_enough and found.conclusion.startswith("A draft for every prompt pays")
+    assert found.conclusion.replace("'", "&#39;") in html
+
+
+def test_where_drafts_are_alike_the_page_says_that_one_is_enough(alike):
+    found, html = alike
+    assert found.one_draft_is_enough and found.conclusion.startswith("One draft is enough")
+    assert "One draft is enough" in html
+    assert arm(found, "oracle").gain.value < 0.01, "an oracle that chose by the times that score it would gain by noise"
+
+
+def test_no_arm_is_faster_than_the_oracle_and_random_is_the_mean_of_the_drafts(different):
+    found, _ = different
+    best = arm(found, "oracle").tokens_per_second.value
+    assert all(one.tokens_per_second.value <= best * 1.005 for one in found.arms)
+    singles = [arm(found, name).tokens_per_second.value for name in ("best single", *_others(found))]
+    mean = len(singles) / sum(1 / speed for speed in singles)
+    assert arm(found, "random").tokens_per_second.value == pytest.approx(mean)
+
+
+def _others(found: RoutingScore) -> list[str]:
+    return [one.name for one in found.arms if one.name.startswith("only ")]
+
+
+def test_the_router_s_own_time_is_inside_the_clock(tmp_path):
+    files = made_matrix.build(tmp_path, own=1.5, prompts=4)
+    matrix = matrices.read(files["matrix"])
+    scores = np.eye(4)[[0] * len(matrix.prompts)]
+    free, slow = (choices.choose_by_scores("x", scores, np.full(len(scores), own)) for own in (0.0, 0.5))
+    assert np.allclose(slow.seconds(matrix) - free.seconds(matrix), 0.5)
+
+
+def test_hedge_pays_for_reading_every_answer_with_every_draft(different, tmp_path):
+    found, _ = different
+    assert arm(found, "hedge").router_milliseconds == pytest.approx(4.0)  # four drafts, 1 ms each
+    assert arm(found, "hedge").gap.value > arm(found, "oracle").gap.value
+
+
+def test_shuffled_advantages_give_nothing_on_average(different):
+    found, _ = different
+    for control in found.shuffled:
+        assert control.gain.low <= 0 and control.gain.n == score.SHUFFLES
+        assert control.gain.value < 0.3 * arm(found, control.router).gain.value
+
+
+def test_a_domain_that_was_never_seen_is_tried_for_every_router(different):
+    found, _ = different
+    tried = {(row.domain, row.router) for row in found.left_out}
+    assert tried == {(domain, router) for domain in made_matrix.DOMAINS for router in ROUTERS}
+    assert all(row.gain.value < 0.05 for row in found.left_out), "nobody knows which draft is good there"
+
+
+def test_the_first_router_is_chosen_that_the_next_does_not_beat_by_a_hundredth():
+    assert train.first_within_reach({"a": 100, "b": 100.9, "c": 200}) == "a"
+    assert train.first_within_reach({"a": 100, "b": 102, "c": 102}) == "b"
+    assert train.first_within_reach({"a": 100, "b": 102, "c": 104}) == "c"
+
+
+def test_the_best_single_draft_is_chosen_on_validation_prompts_alone(tmp_path):
+    files = made_matrix.build(tmp_path, own=1.5, prompts=4, noise=0)
+    matrix = matrices.read(files["matrix"])
+    at = matrix.drafts.index("chat")
+    matrix.seconds[matrix.splits == "validation", at] /= 2
+    matrix.seconds[matrix.splits == "test", at] *= 9
+    assert train.best_single(matrix.take(matrix.splits == "validation")) == "chat"
+
+
+def test_routers_of_a_study_are_read_by_their_names(tmp_path):
+    scored(tmp_path, own=1.5)
+    facts = json_file.read(tmp_path / "router/routers.json", RoutersFile)
+    assert set(facts.tokens_per_second) == set(ROUTERS) and facts.chosen in ROUTERS
+
+
+def test_an_interval_below_0_is_no_gain():
+    said = score.conclusion("mlp", "generic", Interval(-0.04, -0.06, -0.01, 20))
+    assert said.startswith("One draft is enough: the router 'mlp' is slower")
