@@ -7,24 +7,31 @@ several times. Paths are relative to the working directory.
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 
 from doubledraft import provenance
 from doubledraft.cli import profile
 from doubledraft.cli.text_table import columns
+from doubledraft.engine.backend import Backend, Texts
 from doubledraft.engine.decode import checked_prompts
 from doubledraft.engine.proposers import NGram, Proposer
 from doubledraft.evaluation import experiments, step_profile
 from doubledraft.evaluation.arms import Arm, measure
+from doubledraft.evaluation.decodings import of_timings, token_text
 from doubledraft.evaluation.experiment_results import ArmResult, samples, summarize
 from doubledraft.evaluation.interleave import BASELINE
 from doubledraft.files import whole_file, write_json
 from doubledraft.inference.load_pair import Pair, load_draft, load_pair
 from doubledraft.number_text import number_text, quantity_text
 from doubledraft.questions.data_sets import DataSet, Judged, read_data_set
-from doubledraft.report import experiments_page
+from doubledraft.records import write_records
+from doubledraft.report import experiments_page, viewer
+from doubledraft.routing.adaptive import AdaptiveRouter, Routed
+from doubledraft.summaries.decoding_record import DecodingRecord
 from doubledraft.summaries.table import write_csv
 
 HEADER = (
@@ -66,11 +73,13 @@ def run(options: argparse.Namespace) -> None:
     sets = {name: read_data_set(entry["file"], limit=entry["limit"]) for name, entry in config["data"].items()}
     pair = load_pair(config["target"], dtype=config["dtype"], device=config["device"])
     prompts = {name: _prompts(pair, sets[name], entry) for name, entry in config["data"].items()}
-    arms = experiments.arms(config, names, lambda name: _proposer(config, name, pair))
-    results, rows = _measure(config, pair, list(_distinct(arms).values()), sets, prompts)
+    proposer = _proposers(config, pair)
+    arms = experiments.arms(config, names, proposer)
+    results, rows, decoded = _measure(config, pair, list(_distinct(arms).values()), sets, prompts)
     report = {
         "experiments": {name: [arm.name for arm in own] for name, own in arms.items()},
         "data": {name: [asdict(row) for row in own] for name, own in results.items()},
+        "routed": _routed(proposer(experiments.ROUTING), prompts) if experiments.ROUTING in names else None,
         "judged": {name: data.judged for name, data in sets.items()},
         "profile": _profile(config, pair, arms, prompts),
         "config": config,
@@ -78,7 +87,7 @@ def run(options: argparse.Namespace) -> None:
     }
     shown = table(results, sets) + (f"\n{profile.table(report['profile'])}" if report["profile"] else "")
     if config["out"]:  # before standard output, which may be a closed pipe
-        _write(Path(config["out"]), report, rows, shown)
+        _write(Path(config["out"]), report, rows, shown, decoded)
     sys.stdout.write(shown)
 
 
@@ -88,10 +97,41 @@ def _prompts(pair: Pair, data: DataSet, entry: Mapping) -> list[list[int]]:
     return checked_prompts(pair.target, asked, entry["max_tokens"])
 
 
-def _proposer(config: Mapping, name: str, pair: Pair) -> Proposer:
-    if name == experiments.NGRAM:
-        return NGram()
-    return load_draft(config["drafts"][name], pair.target, int8=config["int8"])
+def _proposers(config: Mapping, pair: Pair) -> Callable[[str], Proposer]:
+    """Return what makes the proposer of a name, each once: a router chooses among the models that other arms use."""
+
+    @cache
+    def make(name: str) -> Proposer:
+        if name == experiments.NGRAM:
+            return NGram()
+        if name != experiments.ROUTING:
+            return load_draft(config["drafts"][name], pair.target, int8=config["int8"])
+        router = AdaptiveRouter.from_config(config[name])
+        if missing := [draft for draft in router.drafts if draft not in config["drafts"]]:
+            raise experiments.ExperimentError(
+                f"config key drafts.{missing[0]} is missing: the router of {config[name]} chooses among "
+                f"{', '.join(router.drafts)}"
+            )
+        return _Remembering(router, {draft: make(draft) for draft in router.drafts})
+
+    return make
+
+
+class _Remembering(Routed):
+    """A routed proposer that keeps which draft it chose for each prompt."""
+
+    def __init__(self, *settings) -> None:
+        super().__init__(*settings)
+        self.chosen: dict[tuple[int, ...], str] = {}
+
+    def start(self, target: Backend, prompts: Texts, *state: object) -> None:
+        super().start(target, prompts, *state)
+        self.chosen[tuple(prompts[0])] = self.name
+
+
+def _routed(proposer: _Remembering, prompts: Mapping[str, list]) -> dict[str, dict[str, int]]:
+    """Return how many prompts of each data set went to each draft."""
+    return {name: dict(Counter(proposer.chosen[tuple(prompt)] for prompt in asked)) for name, asked in prompts.items()}
 
 
 def _distinct(arms: Mapping[str, Sequence[Arm]]) -> dict[str, Arm]:
@@ -100,9 +140,12 @@ def _distinct(arms: Mapping[str, Sequence[Arm]]) -> dict[str, Arm]:
 
 def _measure(
     config: Mapping, pair: Pair, arms: Sequence[Arm], sets: Mapping[str, DataSet], prompts: Mapping[str, list]
-) -> tuple[dict[str, list[ArmResult]], list[dict]]:
-    """Time and grade the arms on every data set; return what each was worth, and the rows of samples.csv."""
-    results, rows = {}, []
+) -> tuple[dict[str, list[ArmResult]], list[dict], dict[str, list[DecodingRecord]]]:
+    """Time and grade the arms on every data set.
+
+    Return what each was worth, the rows of samples.csv, and the first repeat token by token.
+    """
+    results, rows, decoded = {}, [], {}
     for name, data in sets.items():
         timings = measure(
             pair.target,
@@ -115,7 +158,8 @@ def _measure(
         )
         results[name] = summarize(timings, data, pair.text, config["seed"])
         rows += samples(name, data.questions, timings)
-    return results, rows
+        decoded[name] = of_timings(data.questions, timings, token_text(pair.tokenizer), config["dtype"])
+    return results, rows, decoded
 
 
 def _profile(
@@ -135,12 +179,17 @@ def _profile(
     )
 
 
-def _write(folder: Path, report: dict, samples: list[dict], shown: str) -> None:
+def _write(
+    folder: Path, report: dict, samples: list[dict], shown: str, decoded: Mapping[str, list[DecodingRecord]]
+) -> None:
     write_json(folder / "results.json", report)
     write_csv(folder / "samples.csv", samples)
     with whole_file(folder / "table.txt") as file:
         file.write(shown)
     experiments_page.write(folder, report)
+    for name, records in decoded.items():
+        write_records(folder / "decodings" / f"{name}.jsonl", records)
+        viewer.write(records, name, ["native engine", report["config"]["dtype"]], folder / f"decodings/{name}.html")
 
 
 def table(results: Mapping[str, Sequence[ArmResult]], sets: Mapping[str, DataSet]) -> str:

@@ -30,6 +30,7 @@ DEFAULTS = {
     "draft_length": 5,
     "experiments": None,
     SPECIALIZED: {},
+    ROUTING: None,
     ABLATION: None,
     "profile": None,
     "repeats": 5,
@@ -122,8 +123,9 @@ def _generic(config: Mapping) -> list[str]:
 
 def described(config: Mapping) -> list[str]:
     """Return the experiments that a config has what it takes for."""
-    has = {BASELINE: True, GENERIC: _generic(config), SPECIALIZED: config[SPECIALIZED], ABLATION: config[ABLATION]}
-    return [name for name in EXPERIMENTS if has.get(name)]
+    has = {BASELINE: True, GENERIC: _generic(config)}
+    has |= {name: config[name] for name in (SPECIALIZED, ROUTING, ABLATION)}
+    return [name for name in EXPERIMENTS if has[name]]
 
 
 def chosen(config: Mapping, asked: Sequence[str] | None = None) -> list[str]:
@@ -144,7 +146,8 @@ def chosen(config: Mapping, asked: Sequence[str] | None = None) -> list[str]:
 def arms(config: Mapping, names: Sequence[str], proposer: Callable[[str], Proposer]) -> dict[str, list[Arm]]:
     """Return the arms of each of the experiments `names`; one that belongs to two of them is one object.
 
-    `proposer` makes the proposer of a name in `drafts`, or of NGRAM; it is called once for each name.
+    `proposer` makes the proposer of a name in `drafts`, of NGRAM, or of ROUTING, which chooses among drafts. It is
+    called once for each name.
     """
     made: dict[str, Arm] = {BASELINE: plain()}
     proposers: dict[str, Proposer] = {}
@@ -169,6 +172,8 @@ def _pairs(config: Mapping, experiment: str) -> list[tuple[str, int | str]]:
         return [(draft, config["draft_length"]) for draft in _generic(config)]
     if experiment == SPECIALIZED:
         return [(draft, config["draft_length"]) for draft in dict.fromkeys(config[SPECIALIZED].values())]
+    if experiment == ROUTING:
+        return [(ROUTING, config["draft_length"])]
     if experiment == ABLATION:
         return [(config[ABLATION]["draft"], length) for length in config[ABLATION]["lengths"]]
     return []

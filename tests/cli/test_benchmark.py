@@ -5,6 +5,7 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from huggingface_hub import constants
@@ -12,6 +13,10 @@ from huggingface_hub import constants
 from doubledraft.cli.main import main
 from doubledraft.evaluation import experiments
 from doubledraft.inference import bandwidth
+from doubledraft.routing.router import fit
+from doubledraft.routing.train import FACTS
+from doubledraft.summaries import json_file
+from doubledraft.summaries.router_file import RouterFile, RoutersFile
 from tests.helpers.commands import run, run_unread
 
 DOMAINS = {"code": "HumanEval.jsonl", "chat": "chat.jsonl", "reasoning": "gsm8k.jsonl"}
@@ -60,6 +65,8 @@ def test_every_experiment_is_timed_on_every_data_set_and_written_three_ways(tiny
     status, out, err = run(capsys, "benchmark", "--config", path)
     assert status == 0, err
     report = json.loads((tmp_path / "out" / "results.json").read_text())
+    decodings = {file.suffix for file in (tmp_path / "out" / "decodings").iterdir()}
+    assert decodings == {".jsonl", ".html"}, "token by token"
     assert list(report["data"]) == ["gsm8k", "code"]
     for rows, n in zip(report["data"].values(), (2, 1), strict=True):
         assert [row["arm"] for row in rows] == EXPECTED
@@ -85,6 +92,16 @@ def test_every_experiment_is_timed_on_every_data_set_and_written_three_ways(tiny
     assert all(name in out for name in EXPECTED)
 
 
+def write_router(folder: Path, drafts: list[str]) -> Path:
+    """Write a router over the tiny model's hidden states, as a study trains one."""
+    draw = np.random.default_rng(3)
+    facts = RouterFile(name="near", kind="centroid", features="hidden", drafts=drafts, seed=1, embedding=None)
+    fit(facts, draw.normal(size=(9, 64)), draw.normal(size=(9, len(drafts)))).save(folder / "near")
+    routers = RoutersFile(chosen="near", tokens_per_second={"near": 1.0}, best_single=drafts[0], target="none")
+    json_file.write(folder / FACTS, routers)
+    return folder
+
+
 @pytest.fixture(scope="module")
 def by_domain(tiny_model, tiny_draft, tmp_path_factory) -> Path:
     """Return the folder of a benchmark of specialised drafts over two domains and a chat, with a profile."""
@@ -96,7 +113,8 @@ def by_domain(tiny_model, tiny_draft, tmp_path_factory) -> Path:
         target=str(tiny_model),
         drafts={"all": str(tiny_draft), "coder": str(tiny_draft), "talker": str(tiny_model)},
         specialized_drafts={"code": "coder", "chat": "talker", "reasoning": "all"},
-        experiments=["specialized_drafts"],
+        experiments=["specialized_drafts", "adaptive_routing"],
+        adaptive_routing=str(write_router(folder / "router", ["all", "coder", "talker"])),
         profile={"max_tokens": 4},
         ablation_K=None,
         data=data,
@@ -113,10 +131,14 @@ def test_each_specialised_draft_meets_each_domain_and_quality_is_what_the_domain
     assert report["experiments"] == {
         "baseline": ["baseline"],
         "specialized_drafts": ["coder, K = 3", "talker, K = 3", "all, K = 3"],
+        "adaptive_routing": ["adaptive_routing, K = 3"],
     }
+    routed = report["routed"]
+    assert [sum(counts.values()) for counts in routed.values()] == [1, 1, 2] and list(routed) == list(DOMAINS)
+    assert {draft for counts in routed.values() for draft in counts} <= {"all", "coder", "talker"}
     quality = {name: [row["quality"]["lenient"] for row in rows] for name, rows in report["data"].items()}
-    assert quality["chat"] == [None] * 4 and "only speed" in report["judged"]["chat"]
-    assert [share["value"] for share in quality["code"]] == [0] * 4, "a random model writes no program"
+    assert quality["chat"] == [None] * 5 and "only speed" in report["judged"]["chat"]
+    assert [share["value"] for share in quality["code"]] == [0] * 5, "a random model writes no program"
     assert "pass@1" in report["judged"]["code"] and all(share["n"] == 2 for share in quality["reasoning"])
     rows = [row for rows in report["data"].values() for row in rows]
     assert all(row["latency"]["p90"] is None and "p90 takes 64 values" in row["latency"]["reason"] for row in rows)
@@ -125,7 +147,12 @@ def test_each_specialised_draft_meets_each_domain_and_quality_is_what_the_domain
 
 def test_the_page_has_every_experiment_and_loads_nothing(by_domain):
     page = (by_domain / "report.html").read_text()
-    assert "Specialised drafts" in page and "own domain" in page and "Draft length" not in page
+    assert (
+        "Specialised drafts" in page
+        and "Adaptive routing" in page
+        and "own domain" in page
+        and "Draft length" not in page
+    )
     assert page.count("<svg ") == 3 and "Where the time of a step goes" in page and "not judged" in page
     assert "://" not in re.sub(r'xmlns(:\w+)?="[^"]*"', "", page) and "<script" not in page
     assert {file.name for file in (by_domain / "charts").iterdir()} == {
@@ -133,6 +160,13 @@ def test_the_page_has_every_experiment_and_loads_nothing(by_domain):
         "tokens_per_step.svg",
         "acceptance.svg",
     }
+
+
+def test_a_draft_that_the_router_chooses_and_the_config_lacks_is_named(tiny_model, tiny_draft, tmp_path, capsys):
+    router = write_router(tmp_path / "router", ["near", "far"])
+    path = write(tmp_path, target=str(tiny_model), drafts={"near": str(tiny_draft)}, adaptive_routing=str(router))
+    status, _, err = run(capsys, "benchmark", "--config", path)
+    assert status == 2 and "config key drafts.far is missing: the router of " in err and "near, far" in err
 
 
 def test_only_the_experiments_that_are_asked_for_are_run(tiny_model, tiny_draft, tmp_path, capsys):
@@ -150,7 +184,7 @@ def test_a_pipe_that_nobody_reads_loses_no_measurement(tiny_model, tmp_path):
     data = {"code": {"file": f"{tmp_path}/HumanEval.jsonl", "max_tokens": 8}}
     path = write(tmp_path, target=str(tiny_model), drafts=None, ablation_K=None, data=data, repeats=1)
     assert run_unread("benchmark", "--config", path) == 0
-    made = {"results.json", "samples.csv", "table.txt", "report.html", "charts"}
+    made = {"results.json", "samples.csv", "table.txt", "report.html", "charts", "decodings"}
     assert {file.name for file in (tmp_path / "out").iterdir()} == made
 
 
