@@ -35,6 +35,28 @@ rule time_arms:
         "../scripts/time_arms.py"
 
 
+# Drafts that others trained for the target, on demand: as a cell's own draft, each beside the target alone.
+use rule time_arms as time_other_draft with:
+    input:
+        questions="data/questions/{scenario}/test.jsonl",
+        model="results/{type}_{scenario}/target_merged",
+        draft=other_draft,
+        vocabulary=[],
+        prompt=prompt_file,
+    output:
+        generations=collect(
+            "results/{{type}}_{{scenario}}/other_drafts/{{other}}/{arm}.jsonl", arm=["baseline", "speculative"]
+        ),
+        runs=collect(
+            "results/{{type}}_{{scenario}}/other_drafts/{{other}}/{arm}_run.json", arm=["baseline", "speculative"]
+        ),
+        timing="results/{type}_{scenario}/other_drafts/{other}/timing.json",
+    log:
+        "results/{type}_{scenario}/logs/time_other_draft_{other}.log",
+    params:
+        drafting=other_drafting,
+
+
 rule generate_untrained:
     """Answer the test questions with the base target and few-shot examples of the type, with enough tokens to finish."""
     input:
@@ -148,6 +170,25 @@ rule score:
         code=code("evaluation.score.score_cell", packages=GRADING),
     script:
         "../scripts/score.py"
+
+
+use rule score as score_other_draft with:
+    input:
+        questions="data/questions/{scenario}/test.jsonl",
+        manifest="data/questions/{scenario}/manifest.json",
+        generations=rules.time_other_draft.output.generations,
+        runs=rules.time_other_draft.output.runs,
+        timing=rules.time_other_draft.output.timing,
+        audit=[],
+    output:
+        metrics="results/{type}_{scenario}/other_drafts/{other}/metrics.json",
+        samples="results/{type}_{scenario}/other_drafts/{other}/samples.csv",
+        comparison="results/{type}_{scenario}/other_drafts/{other}/comparison.txt",
+    log:
+        "results/{type}_{scenario}/logs/score_other_draft_{other}.log",
+    params:
+        run_name=f"{config['study']}/{{type}}_{{scenario}}/{{other}}",
+        settings=other_draft_settings,
 
 
 rule score_untrained:

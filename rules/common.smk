@@ -114,6 +114,7 @@ RECIPE_RUNS = [f"{recipe}/{number}" for recipe in RECIPES for number in range(co
 wildcard_constraints:
     recipe=one_of(RECIPES),
     number=r"\d+",
+    other=one_of(config["benchmark"]["other_drafts"]),
     type=one_of(TYPES),
     scenario=one_of(SCENARIOS),
     thinking="|".join(THINKING),
@@ -287,6 +288,22 @@ def recipe_start(wildcards):
     """Return the weights that a recipe's training begins from, where those are not the draft's base model."""
     merged = settings.recipe(config, wildcards.recipe)["train"]["start"] == "merged"
     return ancient(f"results/{wildcards.type}_{wildcards.scenario}/draft_start") if merged else []
+
+
+def other_draft(wildcards):
+    """Return the folder of a draft that others trained."""
+    return f"data/models/{config['benchmark']['other_drafts'][wildcards.other]['model']}"
+
+
+def other_drafting(wildcards):
+    """Return how a draft that others trained drafts."""
+    draft = config["benchmark"]["other_drafts"][wildcards.other]
+    return {key: value for key, value in draft.items() if key != "model"}
+
+
+def other_draft_settings(wildcards):
+    """Return what the metrics of a draft that others trained depend on, for their provenance."""
+    return settings.other_draft_settings(config, wildcards.type, wildcards.scenario, wildcards.other, PROMPTS)
 
 
 def draft_model(wildcards):

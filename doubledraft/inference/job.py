@@ -9,6 +9,7 @@ NATIVE_ONLY = {  # what vLLM does in place of a setting, and the value to give i
     "draft_length": ("vLLM drafts the same number of tokens in every step", "a number"),
     "draft_vocabulary": ("vLLM computes the whole output head of a draft model", "null"),
 }
+HEADS = ("eagle3", "dflash", "dspark")  # drafts that read the target's hidden states, as vLLM names them
 
 
 class JobError(ValueError):
@@ -50,8 +51,9 @@ class Job:
     thinking: bool | None = None  # `enable_thinking` of the chat template; None leaves it out
     warmup: int = 0  # requests
     limit: int | None = None  # questions; None takes all
-    method: str = "none"  # none | draft_model | ngram
-    draft: str = ""  # folder of the draft; draft_model only
+    method: str = "none"  # none | ngram | draft_model | one of HEADS
+    draft: str = ""  # folder of the draft model or head
+    parallel: bool = False  # vLLM: the draft proposes all its tokens in one pass, for which it must be trained
     draft_length: int | str = 0  # K, tokens per step; or "adaptive", as many as pay
     draft_vocabulary: int | None = None  # tokens that the draft may propose, the most frequent ones; None for all
     draft_vocabulary_from: str = ""  # file of Generation records, answers of the target, whose tokens those are
@@ -62,10 +64,13 @@ class Job:
         """Raise JobError for settings that contradict each other."""
         if self.engine not in ("vllm", "native"):
             raise JobError(f"engine: expected vllm or native, found {self.engine!r}")
-        if self.method not in ("none", "draft_model", "ngram"):
-            raise JobError(f"method: expected none, draft_model or ngram, found {self.method!r}")
-        if (self.method == "draft_model") != bool(self.draft):
+        if self.method not in ("none", "ngram", "draft_model", *HEADS):
+            methods = ", ".join(("none", "ngram", "draft_model", *HEADS))
+            raise JobError(f"method: expected one of {methods}, found {self.method!r}")
+        if (self.method in ("draft_model", *HEADS)) != bool(self.draft):
             raise JobError(f"draft: method {self.method} takes {'no' if self.draft else 'a'} draft model")
+        if self.engine != "vllm" and (self.method in HEADS or self.parallel):
+            raise JobError(f"method {self.method}, parallel {self.parallel}: vLLM alone drafts in this way")
         if (self.method != "none") != (self.longest_draft > 0):
             raise JobError(f"draft_length: {self.draft_length} does not go with method {self.method}")
         if 0 != self.temperature < COLDEST:

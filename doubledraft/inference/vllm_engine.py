@@ -32,7 +32,7 @@ class VllmEngine:
 
         began = time.perf_counter()
         self._job = job
-        for model in filter(None, (job.model, job.draft)):
+        for model in [job.model] + ([job.draft] if job.method == "draft_model" else []):  # no head is a whole model
             inspect(model)  # vLLM leaves a tensor that is missing as it was allocated
         self._llm = LLM(
             model=job.model,
@@ -112,8 +112,10 @@ def _drafting(job: Job) -> dict[str, object]:
     if job.method == "none":
         return {}
     settings = {"method": job.method, "num_speculative_tokens": job.draft_length}
-    if job.method == "draft_model":
+    if job.draft:
         settings |= {"model": job.draft, "draft_tensor_parallel_size": job.tensor_parallel}
+        if job.parallel:
+            settings["parallel_drafting"] = True
         if job.temperature:  # else drafts are greedy, and accepted with p of the draft's best token, which is less
             settings["draft_sample_method"] = "probabilistic"
     else:

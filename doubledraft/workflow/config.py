@@ -28,6 +28,7 @@ SCENARIO_KEYS = {  # keys of a scenario by source: needed, allowed
 MODEL_KEYS = {  # keys of a model by source
     "wheel": {"name", "version", "sha256"},
     "hub": {"repo", "revision"},
+    "head": {"repo", "revision"},
     "path": {"path"},
     "prune": {"of", "layers"},
 }
@@ -61,8 +62,8 @@ def check_config(config: dict, schema: str | Path, files: Iterable[str | Path] =
     for key in ("scenarios", "types"):
         config[key] = _without_nulls(config[key])
     config["domains"] |= {key: _without_nulls(config["domains"][key]) for key in ("sets", "routers")}
-    recipes = config["drafts"]["recipes"]
-    config["drafts"]["recipes"] = {name: recipe for name, recipe in recipes.items() if recipe is not None}
+    for part, key in (("drafts", "recipes"), ("benchmark", "other_drafts")):  # nulls within an entry mean something
+        config[part][key] = {name: entry for name, entry in config[part][key].items() if entry is not None}
     _refuse([problem for check in _CHECKS for problem in check(config)])
     config["teacher"] = section.used(config["teacher"])
     return config
@@ -167,7 +168,7 @@ def _check_models(config: dict) -> Iterator[str]:
         key, needed = f"config key models.sources.{name}", MODEL_KEYS[entry["source"]]
         for missing in sorted(needed - entry.keys()):
             yield f"{key}.{missing} is missing: source {entry['source']} needs it"
-        allowed = set() if entry["source"] == "prune" else {"pad_vocabulary_to"}
+        allowed = set() if entry["source"] in ("prune", "head") else {"pad_vocabulary_to"}
         for surplus in sorted(entry.keys() - needed - allowed - {"source"}):
             yield f"{key}.{surplus} is not used by source {entry['source']}: remove it"
         if "of" in entry and entry["of"] not in models["sources"]:
@@ -202,6 +203,23 @@ def _check_recipes(config: dict) -> Iterator[str]:
                 f"config key drafts.recipes.{name}.distill.questions is {asked}: expected at most distill.questions, "
                 f"{distill['questions']}"
             )
+
+
+def _check_other_drafts(config: dict) -> Iterator[str]:
+    sources = config["models"]["sources"]
+    for name, draft in config["benchmark"]["other_drafts"].items():
+        key = f"config key benchmark.other_drafts.{name}"
+        if config["benchmark"]["engine"] != "vllm":
+            yield f"{key}: vLLM alone drafts in this way, but benchmark.engine is {config['benchmark']['engine']!r}"
+        if draft["model"] not in sources:
+            yield f"{key}.model is {draft['model']!r}: expected a key of models.sources: {', '.join(sources)}"
+        elif (sources[draft["model"]]["source"] == "head") == (draft["method"] == "draft_model"):
+            yield (
+                f"{key}.method is {draft['method']!r}, but the source of {draft['model']} is "
+                f"{sources[draft['model']]['source']!r}: draft_model takes a whole model, every other method a head"
+            )
+        if draft.get("parallel") and draft["method"] not in ("draft_model", "eagle3"):
+            yield f"{key}.parallel: method {draft['method']} always drafts in parallel: remove it"
 
 
 def _in_a_circle(sources: dict, name: str) -> bool:
@@ -299,6 +317,7 @@ _CHECKS = (
     _check_models,
     _check_start,
     _check_recipes,
+    _check_other_drafts,
     _check_lengths,
     _check_engine,
     _check_drafting,

@@ -51,7 +51,7 @@ def cell_settings(config: dict, type: str, scenario: str, prompts: dict[str, str
         "teacher": section.traced(section.used(config["teacher"]))
         | {f"{role}_sha256": prompts[f"teacher.{role}"] for role in section.roles(config, type)},
         "train": {key: value for key, value in config["train"].items() if key not in unused},
-        "benchmark": benchmark,
+        "benchmark": {key: value for key, value in benchmark.items() if key != "other_drafts"},
     }
     if not needs_draft(config):
         return settings
@@ -61,6 +61,17 @@ def cell_settings(config: dict, type: str, scenario: str, prompts: dict[str, str
 def needs_draft(config: dict) -> bool:
     """Return whether a draft model is timed, and so distilled and trained."""
     return "speculative" in config["benchmark"]["arms"] and config["benchmark"]["method"] != "ngram"
+
+
+def other_draft_settings(config: dict, type: str, scenario: str, name: str, prompts: dict[str, str]) -> dict:
+    """Return what the metrics of a cell with a draft that others trained depend on, as `cell_settings` does."""
+    other, settings = config["benchmark"]["other_drafts"][name], cell_settings(config, type, scenario, prompts)
+    trained = {key: value for key, value in settings.items() if key != "distill"}
+    trained["train"] = {key: value for key, value in settings["train"].items() if key != "draft"}
+    return trained | {
+        "draft": source_chain(config["models"], other["model"]),
+        "benchmark": settings["benchmark"] | other,
+    }
 
 
 def recipe(config: dict, name: str) -> dict:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from huggingface_hub import constants
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from doubledraft.models import check_pair, fetch, prune
@@ -190,6 +190,19 @@ def fetch_from_hub(folder, out, *, broken=None, fault=None, **spec):
             server.shutdown()
             server.server_close()
     return None
+
+
+def test_a_head_is_fetched_though_it_has_no_tokenizer_and_not_every_tensor_of_a_model(copy, tmp_path):
+    for file in copy.glob("tokenizer*"):
+        file.unlink()
+    (copy / "chat_template.jinja").unlink(missing_ok=True)
+    weights = load_file(copy / "model.safetensors")
+    save_file({name: value for name, value in weights.items() if "layers.1" in name}, copy / "model.safetensors")
+    assert "lack" in fetch_from_hub(copy, tmp_path / "model")
+    assert fetch_from_hub(copy, tmp_path / "head", source="head") is None
+    assert json.loads((tmp_path / "head/manifest.json").read_text())["origin"]["source"] == "head"
+    (copy / "config.json").write_text(json.dumps(json.loads((copy / "config.json").read_text()) | {"auto_map": {}}))
+    assert "never done here" in fetch_from_hub(copy, tmp_path / "code", source="head")
 
 
 def test_the_hub_source_takes_weights_and_tokenizer_and_leaves_pickles(copy, tiny_model, tmp_path):

@@ -78,6 +78,27 @@ def test_ngram_needs_no_draft(tmp_path):
     assert outcome.values("model") == {"smollm2-135m"}
 
 
+def test_drafts_of_others_are_timed_and_scored_on_demand(tmp_path):
+    config = str(ROOT / "config/qwen3.yaml")
+    targets = [f"results/cod_easy/other_drafts/{name}/metrics.json" for name in ("pard", "eagle3")]
+    outcome = snakemake("-n", "--configfile", config, "--directory", str(tmp_path), *targets, folder=ROOT)
+    assert outcome.code == 0, outcome.text
+    assert outcome.jobs["time_other_draft"] == outcome.jobs["score_other_draft"] == 2
+    assert outcome.values("model") == {"qwen3-14b", "pard-0.6b", "eagle3"}
+    assert not {"train_draft", "distill"} & set(outcome.jobs)
+
+
+def test_every_recipe_and_seed_of_a_leaderboard_is_a_job_of_its_own(tmp_path):
+    config = str(ROOT / "config/drafts.yaml")
+    target = "results/drafts/cod_hard/leaderboard.html"
+    outcome = snakemake("-n", "--configfile", config, "--directory", str(tmp_path), target, folder=ROOT)
+    assert outcome.code == 0, outcome.text
+    assert outcome.jobs["train_recipe"] == outcome.jobs["measure_recipe"] == 17 * 3
+    assert outcome.jobs["compare_drafts"] == outcome.jobs["prune_start"] == outcome.jobs["distill"] == 1
+    assert outcome.values("number") == {"0", "1", "2"} and "full-merged" in outcome.values("recipe")
+    assert "train_draft" not in outcome.jobs
+
+
 def test_the_target_alone_is_timed_without_a_draft(tmp_path):
     alone = ("--config", "benchmark={arms: [baseline]}")
     outcome = snakemake("-n", "--directory", str(tmp_path), "results/cod_hard/metrics.json", *alone, folder=ROOT)

@@ -169,6 +169,29 @@ def test_recipes_of_drafts_choose_among_the_answers_that_there_are(distill, reci
         study.check_config(config, SCHEMA)
 
 
+OTHER = {"model": "head", "method": "eagle3", "draft_length": 3}
+WHOLE = "smollm2-135m"
+
+
+@pytest.mark.parametrize(
+    ("change", "engine", "message"),
+    [
+        ({}, "native", "vLLM alone drafts in this way, but benchmark.engine is 'native'"),
+        ({"model": "typo"}, "vllm", "one.model is 'typo': expected a key of models.sources"),
+        ({"method": "draft_model"}, "vllm", "draft_model takes a whole model, every other method a head"),
+        ({"model": WHOLE}, "vllm", f"source of {WHOLE} is 'wheel': draft_model takes a whole model"),
+        ({"method": "dflash", "parallel": True}, "vllm", "method dflash always drafts in parallel: remove it"),
+    ],
+)
+def test_drafts_of_others_fit_their_source_and_engine(change, engine, message):
+    config = changed("models/sources/head", {"source": "head", "repo": "org/head", "revision": "main"})
+    config["benchmark"]["other_drafts"] = {"one": OTHER, "gone": None}
+    assert list(study.check_config(config, SCHEMA)["benchmark"]["other_drafts"]) == ["one"]
+    config["benchmark"] |= {"other_drafts": {"one": OTHER | change}, "engine": engine}
+    with pytest.raises(study.StudyError, match=message):
+        study.check_config(config, SCHEMA)
+
+
 def test_a_draft_that_is_not_cut_from_the_target_cannot_begin_from_its_layers():
     config = changed("train/draft/start", "merged")
     study.check_config(config, SCHEMA)
