@@ -3,6 +3,7 @@
 cell_metrics      metrics.json: what the runs of a cell were worth
 run_file          *_run.json: how a file of answers was made
 timing_file       timing.json: how long every block of questions took each arm
+cross_check       cross_check.json: whether three engines agree on a pair
 trace_audit       audit.json: what a set of traces is like
 training_summary  training.json: how an adapter was trained
 decoding_record   decoding.jsonl: what a decoding did, token by token
