@@ -14,6 +14,9 @@ from doubledraft.summaries.decoding_record import DecodingRecord
 from doubledraft.summaries.draft_audit import AuditedAnswer, DraftAudit
 from doubledraft.summaries.run_file import RunFile
 from doubledraft.summaries.timing_file import TimingFile
+from doubledraft.summaries.domain_manifest import DomainManifest
+from doubledraft.summaries.router_file import RouterFile, RoutersFile
+from doubledraft.summaries.routing_score import RoutingScore
 from doubledraft.summaries.trace_audit import TraceAudit
 from doubledraft.summaries.training_summary import TrainingSummary
 
@@ -27,6 +30,10 @@ FILES = {
     "advice.json": Advice,
     "draft_audit.jsonl": AuditedAnswer,
     "decoding.jsonl": DecodingRecord,
+    "domain_manifest.json": DomainManifest,
+    "router.json": RouterFile,
+    "routers.json": RoutersFile,
+    "score.json": RoutingScore,
     "audit.json": TraceAudit,
     "cross_check.json": CrossCheck,
     "training.json": TrainingSummary,

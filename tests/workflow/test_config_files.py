@@ -9,7 +9,7 @@ from doubledraft.workflow import config as study
 from tests.helpers.running import ROOT, snakemake
 
 SCHEMA = ROOT / "config/schema.yaml"
-STUDIES = ("config.yaml", "qwen3.yaml", "qwen2.5.yaml")
+STUDIES = ("config.yaml", "qwen3.yaml", "qwen2.5.yaml", "qwen2.5-domains.yaml")
 
 
 def merged(name: str) -> dict:
