@@ -5,6 +5,7 @@ options     options that several commands share
 text_table  numbers as columns of text
 generate    one answer, as it comes
 evaluate    a data set graded, with and without a draft
+advise      whether a draft is worth serving, before anything is served
 benchmark   drafts and draft lengths over data sets
 profile     where the time of a decoding step goes
 check       config files, before Snakemake reads them

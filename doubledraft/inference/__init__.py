@@ -8,6 +8,8 @@ residency        several of them on one machine, of which one answers at a time
 vllm_engine      vLLM as an engine
 vllm_step_clock  step times inside vLLM
 native_engine    doubledraft.engine as an engine
+served_engine    vLLM's own server, and its client that sends requests at a stated rate
+teacher_forcing  two models read the same answers: acceptance without decoding
 hugging_face     a pair in transformers, to compare with
 environment      environment variables that vLLM needs
 energy           joules that the machine counts

@@ -5,6 +5,8 @@ run_file          *_run.json: how a file of answers was made
 timing_file       timing.json: how long every block of questions took each arm
 cross_check       cross_check.json: whether three engines agree on a pair
 trace_audit       audit.json: what a set of traces is like
+draft_audit       draft_audit.json: what a draft was worth on the target's own answers
+advice            advice.json, load_grid.json, served_load.json: what drafting is worth at every load
 training_summary  training.json: how an adapter was trained
 decoding_record   decoding.jsonl: what a decoding did, token by token
 provenance        what made a result, a part of all of them
