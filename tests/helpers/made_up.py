@@ -11,6 +11,7 @@ from numpy import zeros
 from safetensors.numpy import save_file
 
 from doubledraft.files import write_json
+from doubledraft.models.folder import sha256
 from doubledraft.records import Generation, write_records
 from doubledraft.stats import as_json, wilson
 
@@ -250,7 +251,10 @@ def trained(type: str, scenario: str) -> dict:
             "reason": None,
             "verdicts": {"lost": 0, "gained": 0, "p_value": None, "difference": around(0.0, 0.06)},
         },
-        "acceptance_by": {"level": {"3": around(rate, 0.05, 40), "4": around(rate - 0.02, 0.08, 20)}, "subject": {}},
+        "acceptance_by": {
+            "level": {"3": around(rate, 0.05, 40), "4": around(rate - 0.02, 0.08, 20)},
+            "subject": {"algebra": around(rate, 0.05, 45), "geometry": around(rate, 0.2, 9)},
+        },
         "cost": {"baseline": cost(right, tokens, seconds), "speculative": cost(right, tokens, seconds / speedup)},
         "provenance": provenance(),
     }
@@ -403,4 +407,7 @@ def measured_draft(folder: Path, *, base: dict | None = None, **changes: object)
     write_json(adapter / "adapter_config.json", lora)
     save_file({"q_proj.lora_A": zeros((4, 64), "float32")}, adapter / "adapter_model.safetensors")
     (adapter / ".snakemake_timestamp").touch()
+    measured = json.loads(path.read_text())
+    measured["provenance"]["runs"][1]["draft_adapter"] = sha256(adapter / "adapter_model.safetensors")
+    write_json(path, measured)
     return adapter
