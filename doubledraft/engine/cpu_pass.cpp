@@ -1,9 +1,9 @@
 // One forward pass of the models of backend.py on CPU, all layers in one parallel region: plain C++, no library.
 //
 // With one request at a time a decoding step should cost no more than reading the weights. So weights are read once, in
-// the order and type in which they are stored, and each is used for all tokens of the pass while it is in the cache:
-// a verification costs little more than a plain step. Sums are float32; their inputs are rounded to the type of the
-// weights, as in every engine.
+// the order and type in which they are stored, and each is used for all tokens of the pass while it is in a register:
+// the sums of some rows and some tokens are registers too, and a verification costs little more than a plain step. Sums
+// are float32; their inputs are rounded to the type of the weights, as in every engine.
 //
 // The order of every sum depends on neither the number of tokens nor the number of threads. A token's logits therefore
 // have the same bits whether it is read alone or with a draft, and greedy speculation emits exactly the ids of plain
@@ -23,11 +23,28 @@
 namespace {
 
 constexpr int WIDTH = 16;  // numbers of a vector; heads are multiples of it, and rows of matrices of twice as many
-constexpr int TOGETHER = 8;  // tokens that share one reading of a weight from the first-level cache
 constexpr int PREFETCH_BYTES = 8192;  // memory requested that early delivered weights at twice the speed
 constexpr int TILE = 16;  // rows of a matrix that are used for all tokens before the next ones are read
 
+#ifdef __AVX512F__
+constexpr int LANES = 16;  // numbers of a register
+constexpr int TOGETHER = 8;  // tokens whose sums are in registers at a time
+constexpr int ROWS[] = {0, 4, 4, 3, 3, 2, 2, 2, 2};  // rows at a time, by the number of tokens
+#else
+constexpr int LANES = 8;
+constexpr int TOGETHER = 6;
+constexpr int ROWS[] = {0, 4, 2, 2, 1, 1, 1};
+#endif
+constexpr int PARTS = WIDTH / LANES;  // registers of a sum
+
 typedef float Vector __attribute__((vector_size(4 * WIDTH)));
+typedef float Lanes __attribute__((vector_size(4 * LANES)));
+typedef float LanesInMemory __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+typedef int32_t LaneBits __attribute__((vector_size(4 * LANES)));
+typedef int32_t LaneBitsInMemory __attribute__((vector_size(4 * LANES), aligned(2), may_alias));
+typedef uint16_t LaneShorts __attribute__((vector_size(2 * LANES), aligned(2), may_alias));
+typedef int16_t SignedLaneShorts __attribute__((vector_size(2 * LANES)));
+typedef int16_t SignedShorts __attribute__((vector_size(2 * WIDTH)));
 typedef float Floats __attribute__((vector_size(4 * WIDTH), aligned(4), may_alias));  // as they lie in memory
 typedef float Half __attribute__((vector_size(2 * WIDTH)));
 typedef float Quarter __attribute__((vector_size(WIDTH)));
@@ -35,6 +52,7 @@ typedef int32_t Integers __attribute__((vector_size(4 * WIDTH)));
 typedef int8_t Bytes __attribute__((vector_size(WIDTH), aligned(1), may_alias));
 typedef uint16_t Shorts __attribute__((vector_size(2 * WIDTH), aligned(2), may_alias));
 struct BFloat16 { uint16_t bits; };
+struct Widened { float value; };  // a bfloat16 number as float32, so that it is widened once and not for each row
 
 inline Vector load(const float* from) { return *reinterpret_cast<const Floats*>(from); }
 inline Vector load(const BFloat16* from) {
@@ -42,17 +60,6 @@ inline Vector load(const BFloat16* from) {
 }
 inline Vector load(const int8_t* from) {
     return __builtin_convertvector(__builtin_convertvector(*reinterpret_cast<const Bytes*>(from), Integers), Vector);
-}
-template <typename Weight>
-inline Vector add_products(Vector sums, const Weight* a, const float* b) {  // of 2 * WIDTH numbers
-    return sums + load(a) * load(b) + load(a + WIDTH) * load(b + WIDTH);
-}
-inline Vector add_products(Vector sums, const BFloat16* a, const BFloat16* b) {
-#ifdef __AVX512BF16__  // two products a lane, in one instruction
-    return (Vector)_mm512_dpbf16_ps((__m512)sums, (__m512bh)_mm512_loadu_si512(a), (__m512bh)_mm512_loadu_si512(b));
-#else
-    return sums + load(a) * load(b) + load(a + WIDTH) * load(b + WIDTH);
-#endif
 }
 inline void store(float* to, Vector value) { *reinterpret_cast<Floats*>(to) = value; }
 inline void store(float* to, float value) { *to = value; }
@@ -66,11 +73,30 @@ inline void store(BFloat16* to, Vector value) {
     *reinterpret_cast<Shorts*>(to) = __builtin_convertvector((bits + 0x7fff + (bits >> 16 & 1)) >> 16, Shorts);
 }
 
-inline float sum(Vector v) {
+inline void store(Widened* to, Vector value) {
+    BFloat16 rounded[WIDTH];
+    store(rounded, value);
+    value = load(rounded);
+#ifndef __AVX512F__  // in the order of `fetch`
+    value = __builtin_shufflevector(value, value, 0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15);
+#endif
+    *reinterpret_cast<Floats*>(to) = value;
+}
+
+inline Quarter folded(Vector v) {
     Half half = __builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7) +
                 __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15);
-    Quarter quarter = __builtin_shufflevector(half, half, 0, 1, 2, 3) + __builtin_shufflevector(half, half, 4, 5, 6, 7);
+    return __builtin_shufflevector(half, half, 0, 1, 2, 3) + __builtin_shufflevector(half, half, 4, 5, 6, 7);
+}
+inline float sum(Vector v) {
+    const Quarter quarter = folded(v);
     return (quarter[0] + quarter[2]) + (quarter[1] + quarter[3]);
+}
+// The sums of four folded vectors, each added up in the order of `sum`.
+inline Quarter four_sums(Quarter a, Quarter b, Quarter c, Quarter d) {
+    const Quarter ab = __builtin_shufflevector(a, b, 0, 4, 1, 5) + __builtin_shufflevector(a, b, 2, 6, 3, 7);
+    const Quarter cd = __builtin_shufflevector(c, d, 0, 4, 1, 5) + __builtin_shufflevector(c, d, 2, 6, 3, 7);
+    return __builtin_shufflevector(ab, cd, 0, 1, 4, 5) + __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
 }
 
 // e^x, to the last bit or two; Cephes' expf. Below -87 it is as good as 0, above 88 it would overflow.
@@ -146,52 +172,129 @@ struct Pass {
 namespace {
 
 // What weights of a type are multiplied with: for 8-bit ones, whose products need a scale anyway, exact float32.
+#ifdef __AVX512BF16__
 template <typename Weight>
 using InputOf = std::conditional_t<std::is_same_v<Weight, int8_t>, float, Weight>;
+#else
+template <typename Weight>
+using InputOf = std::conditional_t<std::is_same_v<Weight, BFloat16>, Widened, float>;
+#endif
+template <typename Weight>
+using StateOf = std::conditional_t<std::is_same_v<Weight, BFloat16>, BFloat16, float>;  // of the last hidden states
 
-// The products of one row of a matrix with the vectors of some tokens.
-template <int TOKENS, typename Weight, typename Input>
-inline void dots(const Weight* weight, const Input* x, int64_t columns, float* found) {
-    Vector sums[TOKENS] = {};
-    for (int64_t at = 0; at < columns; at += 2 * WIDTH) {
-        __builtin_prefetch(reinterpret_cast<const char*>(weight + at) + PREFETCH_BYTES);
-        for (int token = 0; token < TOKENS; token++)
-            sums[token] = add_products(sums[token], weight + at, x + token * columns + at);
+inline Lanes load_lanes(const void* from) { return *static_cast<const LanesInMemory*>(from); }
+
+// WIDTH weights as float32, in the order in which `store` leaves the inputs that they are multiplied with.
+inline void fetch(const float* from, Lanes (&to)[PARTS]) {
+    for (int part = 0; part < PARTS; part++) to[part] = load_lanes(from + part * LANES);
+}
+inline void fetch(const int8_t* from, Lanes (&to)[PARTS]) {
+    const SignedShorts wide = __builtin_convertvector(*reinterpret_cast<const Bytes*>(from), SignedShorts);
+    for (int part = 0; part < PARTS; part++) {  // in two steps, each of them one instruction
+        SignedLaneShorts shorts;
+        std::memcpy(&shorts, reinterpret_cast<const char*>(&wide) + part * sizeof shorts, sizeof shorts);
+        to[part] = __builtin_convertvector(__builtin_convertvector(shorts, LaneBits), Lanes);
     }
-    for (int token = 0; token < TOKENS; token++) found[token] = sum(sums[token]);
+}
+inline void fetch(const BFloat16* from, Lanes (&to)[PARTS]) {
+#ifdef __AVX512F__
+    to[0] = (Lanes)(__builtin_convertvector(*reinterpret_cast<const LaneShorts*>(from), LaneBits) << 16);
+#else  // numbers at even places are the lower halves of a register, those at odd places the upper ones
+    const LaneBits pairs = *reinterpret_cast<const LaneBitsInMemory*>(from);
+    to[0] = (Lanes)(pairs << 16);
+    to[1] = (Lanes)(pairs & static_cast<int32_t>(0xffff0000));
+#endif
 }
 
-template <typename Weight, typename Input>
-inline void dots(int tokens, const Weight* weight, const Input* x, int64_t columns, float* found) {
-    switch (tokens) {
-        case 1: return dots<1>(weight, x, columns, found);
-        case 2: return dots<2>(weight, x, columns, found);
-        case 3: return dots<3>(weight, x, columns, found);
-        case 4: return dots<4>(weight, x, columns, found);
-        case 5: return dots<5>(weight, x, columns, found);
-        case 6: return dots<6>(weight, x, columns, found);
-        case 7: return dots<7>(weight, x, columns, found);
-        default: return dots<8>(weight, x, columns, found);
+// Add to `sums` the products of 2 * WIDTH numbers of some rows, `columns` apart, and of some tokens, likewise.
+template <int COUNT, int TOKENS, typename Weight, typename Input>
+inline void add_products(Lanes (&sums)[COUNT][TOKENS][PARTS], const Weight* weight, const Input* x, int64_t columns) {
+    for (int half = 0; half < 2; half++) {
+        Lanes weights[COUNT][PARTS];
+        for (int row = 0; row < COUNT; row++) fetch(weight + row * columns + half * WIDTH, weights[row]);
+        for (int token = 0; token < TOKENS; token++)
+            for (int part = 0; part < PARTS; part++) {
+                const Lanes input = load_lanes(x + token * columns + half * WIDTH + part * LANES);
+                for (int row = 0; row < COUNT; row++) sums[row][token][part] += weights[row][part] * input;
+            }
     }
+}
+#ifdef __AVX512BF16__  // two products a lane, in one instruction
+template <int COUNT, int TOKENS>
+inline void add_products(Lanes (&sums)[COUNT][TOKENS][PARTS], const BFloat16* weight, const BFloat16* x, int64_t columns) {
+    __m512bh weights[COUNT];
+    for (int row = 0; row < COUNT; row++) weights[row] = (__m512bh)_mm512_loadu_si512(weight + row * columns);
+    for (int token = 0; token < TOKENS; token++) {
+        const __m512bh input = (__m512bh)_mm512_loadu_si512(x + token * columns);
+        for (int row = 0; row < COUNT; row++)
+            sums[row][token][0] = (Lanes)_mm512_dpbf16_ps((__m512)sums[row][token][0], weights[row], input);
+    }
+}
+#endif
+
+// The products of COUNT rows of a matrix with the vectors of some tokens, [row][token].
+template <int COUNT, int TOKENS, typename Weight, typename Input>
+inline void dots(const Weight* weight, const Input* x, int64_t columns, float* found) {
+    Lanes sums[COUNT][TOKENS][PARTS] = {};
+    for (int64_t at = 0; at < columns; at += 2 * WIDTH) {
+        for (int row = 0; row < COUNT; row++)
+            __builtin_prefetch(reinterpret_cast<const char*>(weight + row * columns + at) + PREFETCH_BYTES);
+        add_products(sums, weight + at, x + at, columns);
+    }
+    Quarter folds[COUNT * TOKENS + 3] = {};  // the last ones to fill up four
+    for (int at = 0; at < COUNT * TOKENS; at++) {
+        Vector whole;
+        std::memcpy(&whole, sums[at / TOKENS][at % TOKENS], sizeof whole);
+        folds[at] = folded(whole);
+    }
+    for (int at = 0; at < COUNT * TOKENS; at += 4) {
+        const Quarter four = four_sums(folds[at], folds[at + 1], folds[at + 2], folds[at + 3]);
+        std::memcpy(found + at, &four, sizeof four);
+    }
+}
+
+// Rows of a matrix, from `row` on, x vectors of `tokens` tokens, from `token` on: see `multiply`.
+template <int COUNT, int TOKENS, typename Weight>
+inline void block(const Matrix& matrix, const InputOf<Weight>* x, int64_t row, int64_t token, float* out, bool add) {
+    const int64_t columns = matrix.columns;
+    float found[COUNT * TOKENS + 3];
+    dots<COUNT, TOKENS>(static_cast<const Weight*>(matrix.weight) + row * columns, x + token * columns, columns, found);
+    if (matrix.scale) {
+        for (int r = 0; r < COUNT; r++)
+            for (int t = 0; t < TOKENS; t++) found[r * TOKENS + t] *= matrix.scale[row + r];
+        asm volatile("" : : "r"(found) : "memory");  // else, for some numbers of tokens alone, fused with what is added
+    }
+    for (int r = 0; r < COUNT; r++)
+        for (int t = 0; t < TOKENS; t++) {
+            const float product = found[r * TOKENS + t], value = matrix.bias ? product + matrix.bias[row + r] : product;
+            float& to = out[(token + t) * matrix.rows + row + r];
+            to = add ? to + value : value;
+        }
+}
+
+template <int TOKENS, typename Weight>
+void rows(const Matrix& matrix, const InputOf<Weight>* x, Share part, int64_t token, float* out, bool add) {
+    int64_t row = part.begin;
+    for (; row + ROWS[TOKENS] <= part.end; row += ROWS[TOKENS])
+        block<ROWS[TOKENS], TOKENS, Weight>(matrix, x, row, token, out, add);
+    for (; row < part.end; row++) block<1, TOKENS, Weight>(matrix, x, row, token, out, add);
+}
+
+template <int TOKENS, typename Weight>
+void rows(int tokens, const Matrix& matrix, const InputOf<Weight>* x, Share part, int64_t token, float* out, bool add) {
+    if (tokens == TOKENS) return rows<TOKENS, Weight>(matrix, x, part, token, out, add);
+    if constexpr (TOKENS > 1) rows<TOKENS - 1, Weight>(tokens, matrix, x, part, token, out, add);
 }
 
 // Rows `part` of matrix x vectors [tokens, columns], written to, or added to, [tokens, rows].
 template <typename Weight>
 void multiply(const Matrix& matrix, const InputOf<Weight>* x, int64_t tokens, Share part, float* out, bool add = false) {
-    const int64_t columns = matrix.columns;
     for (int64_t tile = part.begin; tile < part.end; tile += TILE)
-        for (int64_t token = 0; token < tokens; token += TOGETHER)
-            for (int64_t row = tile; row < std::min(tile + TILE, part.end); row++) {
-                const int together = std::min<int64_t>(TOGETHER, tokens - token);
-                float found[TOGETHER];
-                dots(together, static_cast<const Weight*>(matrix.weight) + row * columns, x + token * columns, columns, found);
-                for (int t = 0; t < together; t++) {
-                    const float scaled = matrix.scale ? found[t] * matrix.scale[row] : found[t];
-                    const float value = matrix.bias ? scaled + matrix.bias[row] : scaled;
-                    float& to = out[(token + t) * matrix.rows + row];
-                    to = add ? to + value : value;
-                }
-            }
+        for (int64_t token = 0, size; token < tokens; token += size) {
+            const int64_t left = tokens - token, groups = (left + TOGETHER - 1) / TOGETHER;
+            size = (left + groups - 1) / groups;  // eight tokens are four and four, not six and two
+            rows<TOGETHER, Weight>(size, matrix, x, {tile, std::min(tile + TILE, part.end)}, token, out, add);
+        }
 }
 
 // Root mean square normalisation of one vector: Zhang and Sennrich 2019, arXiv:1910.07467.
@@ -265,7 +368,7 @@ class Run {
         Buffer<float> scores(pass.capacity);
         for (int64_t layer = 0; layer < model.layers; layer++) {
             const Layer& block = model.blocks[layer];
-            normalise_all(block.attention_norm, normed);
+            normalise_all<Input>(block.attention_norm, normed);
             multiply<Weight>(block.query_key_value, normed, count,
                              share(block.query_key_value.rows, 1), mixed);
 #pragma omp barrier
@@ -278,14 +381,14 @@ class Run {
             const Share part = share(model.size, 1);
             multiply<Weight>(block.attention_out, context, count, part, hidden, true);
 #pragma omp barrier
-            normalise_all(block.mlp_norm, normed);
+            normalise_all<Input>(block.mlp_norm, normed);
             gate(block, normed);
 #pragma omp barrier
             multiply<Weight>(block.down, gated, count, part, hidden, true);
 #pragma omp barrier
         }
 #pragma omp single
-        normalise_all(model.norm, static_cast<Input*>(pass.out));
+        normalise_all(model.norm, static_cast<StateOf<Weight>*>(pass.out));
     }
 
   private:
@@ -297,7 +400,8 @@ class Run {
             store(hidden + token * model.size + at, load(row + at));
     }
 
-    void normalise_all(const float* weight, Input* out) {
+    template <typename Output>
+    void normalise_all(const float* weight, Output* out) {
         for (int64_t at = 0; at < count * model.size; at += model.size)
             normalise(hidden + at, weight, model.size, model.epsilon, out + at);
     }
@@ -361,9 +465,12 @@ int64_t run(const Model& model, const Pass& pass, int64_t threads) {
 }
 
 template <typename Weight>
-void project(const Matrix& matrix, const void* x, int64_t tokens, float* out, int64_t threads) {
+void project(const Matrix& matrix, const void* states, int64_t tokens, float* out, int64_t threads) {
+    const auto* from = static_cast<const StateOf<Weight>*>(states);
+    Buffer<InputOf<Weight>> x(tokens * matrix.columns);
+    for (int64_t at = 0; at < tokens * matrix.columns; at += WIDTH) store(x + at, load(from + at));
 #pragma omp parallel num_threads(threads)
-    multiply<Weight>(matrix, static_cast<const InputOf<Weight>*>(x), tokens, share(matrix.rows, 1), out);
+    multiply<Weight>(matrix, x, tokens, share(matrix.rows, 1), out);
 }
 
 }  // namespace
