@@ -25,7 +25,7 @@ from doubledraft.summaries.provenance import recorded
 
 LOADS = (1, 2, 4, 8, 16)  # requests in flight
 TIMED_LENGTHS = (2, 8)  # draft lengths whose steps are timed
-REPEATS = 3  # of each timing, in turns
+REPEATS = 2  # of each timing, in turns
 PLAIN_STEPS, DRAFTED_STEPS = 16, 6  # per timing
 ANSWERED_TOGETHER = 8
 
@@ -50,7 +50,7 @@ def advise(
     found = acceptance(audited, pair.tokenizer, pair.stop_ids, seed)
     log.info("agreement %.3f over %d tokens", found.agreement.value, found.tokens)
     mean_tokens = found.tokens / found.n
-    costs = [measure_costs(pair, prompts, load, mean_tokens) for load in LOADS]
+    _, *costs = (measure_costs(pair, prompts, load, mean_tokens) for load in (1, *LOADS))  # the first compiles code
     loads = [_at_load(one, found, price_per_hour) for one in costs]
     best = {one.costs.load: one.best_draft_length for one in loads}
     alpha = _alpha(found, best[1] or 4)
@@ -94,17 +94,17 @@ def measure_costs(pair: Pair, prompts: Sequence[Sequence[int]], load: int, answe
         )[1]
 
     lengths = (0, *TIMED_LENGTHS)
-    runs = {length: [timed(length)] for length in lengths}  # compiles code and touches memory: not counted
+    runs: dict[int, list[Metrics]] = {length: [] for length in lengths}
     for _ in range(REPEATS):
         for length in lengths:
             runs[length].append(timed(length))
-    counted = {length: [run.step_seconds() for run in own[1:]] for length, own in runs.items()}
+    counted = {length: [run.step_seconds() for run in own] for length, own in runs.items()}
     log.info("%d in flight: plain step %.4f s", load, median(step["target"] for step in counted[0]))
     return LoadCosts(
         load=load,
         answer_tokens=answer_tokens,
-        prefill=median(run.prefill_seconds for run in runs[0][1:]),
-        draft_prefill=median(run.prefill_seconds for length in TIMED_LENGTHS for run in runs[length][1:]),
+        prefill=median(run.prefill_seconds for run in runs[0]),
+        draft_prefill=median(run.prefill_seconds for length in TIMED_LENGTHS for run in runs[length]),
         target=median(step["target"] for step in counted[0]),
         draft=median(step["draft"] for length in TIMED_LENGTHS for step in counted[length]),
         verify={str(length): median(step["verify"] for step in counted[length]) for length in TIMED_LENGTHS},
