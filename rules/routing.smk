@@ -157,7 +157,7 @@ rule train_routers:
         routers=config["domains"]["routers"],
         embedding=sentence_encoder,
         seed=config["seed"],
-        code=code("routing.train.train", packages=["torch", "transformers"]),
+        code=code("routing.train.train", packages=NATIVE),
     script:
         "../scripts/train_routers.py"
 
@@ -176,7 +176,7 @@ rule score_routers:
     params:
         draft_length=config["domains"]["draft_length"],
         settings=routing_settings,
-        code=code("routing.score.score", packages=["torch", "transformers"]),
+        code=code("routing.score.score", packages=NATIVE),
     script:
         "../scripts/score_routers.py"
 

@@ -19,7 +19,7 @@ Row = Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True)
-class Prompt:
+class DomainPrompt:
     """What a user asks."""
 
     text: str
@@ -31,7 +31,7 @@ class Prompt:
 class Prompts:
     """The prompts of a source."""
 
-    prompts: list[Prompt]
+    prompts: list[DomainPrompt]
     licence: str
     origin: list[dict[str, object]]
 
@@ -44,7 +44,7 @@ class HubSet:
     config: str | None
     split: str
     licence: str
-    prompts: Callable[[Row, str], Iterator[Prompt]]  # of a row and its place
+    prompts: Callable[[Row, str], Iterator[DomainPrompt]]  # of a row and its place
     revision: str  # the commit that is taken where the config names none
 
 
@@ -52,7 +52,7 @@ def read(spec: Mapping[str, object], domain: str, seed: int, most: int) -> Promp
     """Return the prompts of a domain's config entry, from a large source about `most`."""
     match spec["source"]:
         case "stdlib":
-            found = [Prompt(text, module) for module, text in python_library.standard_library()]
+            found = [DomainPrompt(text, module) for module, text in python_library.standard_library()]
             return Prompts(found, "PSF-2.0", [{"python": platform.python_version()}])
         case "generated":
             return Prompts(_generated(domain, seed, most), "MIT", [{"generator": "word problems"}])
@@ -63,25 +63,27 @@ def read(spec: Mapping[str, object], domain: str, seed: int, most: int) -> Promp
     return Prompts(found, spec.get("licence", "not stated"), [files.origin([path])])
 
 
-def row_prompts(row: Row, where: str) -> Iterator[Prompt]:
+def row_prompts(row: Row, where: str) -> Iterator[DomainPrompt]:
     """Yield the prompt of a row; its gold is `answer`, what it shares with others `group`."""
     field = next((field for field in TEXT_FIELDS if row.get(field)), None)
     if field is None:
         raise RecordError(f"{where}: expected a text in one of {', '.join(TEXT_FIELDS)}, found none")
     first = row | {field: row[field][0]} if isinstance(row[field], list) else row
     group = row.get("group")
-    yield Prompt(sources.text(first, field, where), None if group is None else str(group), str(row.get("answer") or ""))
+    yield DomainPrompt(
+        sources.text(first, field, where), None if group is None else str(group), str(row.get("answer") or "")
+    )
 
 
-def _generated(domain: str, seed: int, most: int) -> list[Prompt]:
+def _generated(domain: str, seed: int, most: int) -> list[DomainPrompt]:
     """Return questions of all difficulties, whose numbers are those of the generator's training questions."""
     counts = {name: min(most, generate.capacity(name, "train")) for name in generate.TEMPLATES}
     made = (question for name, n in counts.items() for question in generate.generate(name, "train", n, seed, domain))
     return list(map(_asked, made))
 
 
-def _asked(question: Question) -> Prompt:
-    return Prompt(question.question, question.subject, question.answer)
+def _asked(question: Question) -> DomainPrompt:
+    return DomainPrompt(question.question, question.subject, question.answer)
 
 
 def _hub(spec: Mapping[str, object], domain: str, most: int) -> Prompts:
@@ -89,21 +91,21 @@ def _hub(spec: Mapping[str, object], domain: str, most: int) -> Prompts:
     if name in ("gsm8k", "math"):
         reader = {"gsm8k": sources.read_gsm8k, "math": sources.read_math}[name]
         pool = reader("train", domain, None, revision)
-        return Prompts([Prompt(each.question, None, each.answer) for each in pool.questions], "MIT", pool.origin)
+        return Prompts([DomainPrompt(each.question, None, each.answer) for each in pool.questions], "MIT", pool.origin)
     known = HUB[name]
     table = files.read_hub(known.repository, known.config, f"{known.split}[:{most}]", revision or known.revision)
     found = [prompt for where, row in table.rows for prompt in known.prompts(row, where)]
     return Prompts(found, known.licence, [table.origin])
 
 
-def _human_eval(row: Row, where: str) -> Iterator[Prompt]:
+def _human_eval(row: Row, where: str) -> Iterator[DomainPrompt]:
     header = sources.text(row, "prompt", where).strip()
-    yield Prompt(f"{python_library.TASK}\n\n```python\n{header}\n```")
+    yield DomainPrompt(f"{python_library.TASK}\n\n```python\n{header}\n```")
 
 
-def _code_file(row: Row, where: str) -> Iterator[Prompt]:
+def _code_file(row: Row, where: str) -> Iterator[DomainPrompt]:
     for text in python_library.functions(sources.text(row, "content", where)):
-        yield Prompt(text, str(row["repo_name"]))
+        yield DomainPrompt(text, str(row["repo_name"]))
 
 
 HUB = {

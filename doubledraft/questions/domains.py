@@ -14,7 +14,7 @@ from pathlib import Path
 from doubledraft.grading.grader import Grader
 from doubledraft.log import log
 from doubledraft.questions import domain_sources, golds
-from doubledraft.questions.domain_sources import Prompt
+from doubledraft.questions.domain_sources import DomainPrompt
 from doubledraft.questions.ngrams import Index, ngrams
 from doubledraft.questions.overlap import THRESHOLD, WORDS, normalise
 from doubledraft.records import Question, write_records
@@ -67,7 +67,7 @@ def split_domain(
     json_file.write(manifest, facts)
 
 
-def group(prompts: Sequence[Prompt]) -> list[list[Prompt]]:
+def group(prompts: Sequence[DomainPrompt]) -> list[list[DomainPrompt]]:
     """Return the prompts by group: those that share a key of their source, or nearly repeat each other."""
     parents = list(range(len(prompts)))
 
@@ -85,15 +85,15 @@ def group(prompts: Sequence[Prompt]) -> list[list[Prompt]]:
         if nearest := index.nearest(grams[at]):
             parents[first(at)] = first(int(nearest[0]))
         index.add(str(at), grams[at])
-    groups: defaultdict[int, list[Prompt]] = defaultdict(list)
+    groups: defaultdict[int, list[DomainPrompt]] = defaultdict(list)
     for at, prompt in enumerate(prompts):
         groups[first(at)].append(prompt)
     return list(groups.values())
 
 
 def deal(
-    groups: Sequence[Sequence[Prompt]], wanted: Mapping[str, int], order: random.Random
-) -> dict[str, list[tuple[int, Prompt]]]:
+    groups: Sequence[Sequence[DomainPrompt]], wanted: Mapping[str, int], order: random.Random
+) -> dict[str, list[tuple[int, DomainPrompt]]]:
     """Return for each split its prompts with the number of their group; fewer than wanted where there are no more."""
     places = order.sample(range(len(groups)), len(groups))
     held_out = {split: min(wanted[split], len(groups) // MOST_GROUPS) for split in ("test", "validation")}
@@ -104,14 +104,14 @@ def deal(
     return {split: _in_turn(groups, parts[split])[: wanted[split]] for split in SPLITS}
 
 
-def _in_turn(groups: Sequence[Sequence[Prompt]], places: Sequence[int]) -> list[tuple[int, Prompt]]:
+def _in_turn(groups: Sequence[Sequence[DomainPrompt]], places: Sequence[int]) -> list[tuple[int, DomainPrompt]]:
     """Return the first prompt of every group, then the second of every group that has one, and so on."""
     longest = max((len(groups[at]) for at in places), default=0)
     return [(at, groups[at][turn]) for turn in range(longest) for at in places if turn < len(groups[at])]
 
 
-def _distinct(prompts: Sequence[Prompt], left_out: Counter[str]) -> list[Prompt]:
-    first: dict[str, Prompt] = {}
+def _distinct(prompts: Sequence[DomainPrompt], left_out: Counter[str]) -> list[DomainPrompt]:
+    first: dict[str, DomainPrompt] = {}
     for prompt in prompts:
         first.setdefault(normalise(prompt.text), prompt)
     if repeats := len(prompts) - len(first):
@@ -119,7 +119,7 @@ def _distinct(prompts: Sequence[Prompt], left_out: Counter[str]) -> list[Prompt]
     return list(first.values())
 
 
-def _gradable(prompts: Sequence[Prompt], left_out: Counter[str]) -> list[Prompt]:
+def _gradable(prompts: Sequence[DomainPrompt], left_out: Counter[str]) -> list[DomainPrompt]:
     """Return the prompts without those whose gold answer does not equal itself, which are counted."""
     if not any(prompt.answer for prompt in prompts):
         return list(prompts)
@@ -134,7 +134,7 @@ def _gradable(prompts: Sequence[Prompt], left_out: Counter[str]) -> list[Prompt]
     return kept
 
 
-def _question(row: tuple[int, Prompt], domain: str, split: str, number: int) -> Question:
+def _question(row: tuple[int, DomainPrompt], domain: str, split: str, number: int) -> Question:
     place, prompt = row
     return Question(
         id=f"{domain}-{split}-{number:04d}",

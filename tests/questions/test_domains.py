@@ -6,7 +6,7 @@ import random
 import pytest
 
 from doubledraft.questions import domain_sources, python_library
-from doubledraft.questions.domain_sources import HUB, Prompt, row_prompts
+from doubledraft.questions.domain_sources import HUB, DomainPrompt, row_prompts
 from doubledraft.questions.domains import SPLITS, deal, group, split_domain
 from doubledraft.records import Question, RecordError, read_records
 from doubledraft.summaries import json_file
@@ -57,17 +57,17 @@ def test_sources_that_do_not_parse_give_no_prompt():
 
 def test_prompts_of_one_module_or_that_nearly_repeat_each_other_are_one_group():
     prompts = [
-        Prompt(STORY, "fruit"),
-        Prompt("How far is the moon from here?", "fruit"),
-        Prompt(STORY.replace("six", "nine"), "other"),
-        Prompt("What does a tin of blue paint cost?", "other"),
-        Prompt("Name three rivers in Spain."),
+        DomainPrompt(STORY, "fruit"),
+        DomainPrompt("How far is the moon from here?", "fruit"),
+        DomainPrompt(STORY.replace("six", "nine"), "other"),
+        DomainPrompt("What does a tin of blue paint cost?", "other"),
+        DomainPrompt("Name three rivers in Spain."),
     ]
     assert sorted(map(len, group(prompts))) == [1, 4], "one near repetition joins both modules"
 
 
 def test_splits_share_no_group_and_a_group_does_not_dominate_its_split():
-    groups = [[Prompt(f"{place} {number}", str(place)) for number in range(50)] for place in range(20)]
+    groups = [[DomainPrompt(f"{place} {number}", str(place)) for number in range(50)] for place in range(20)]
     parts = deal(groups, COUNTS, random.Random(0))
     held = {split: {place for place, _ in rows} for split, rows in parts.items()}
     assert {split: len(rows) for split, rows in parts.items()} == COUNTS
