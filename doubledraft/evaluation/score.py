@@ -222,7 +222,7 @@ def _acceptance_by(asked: Sequence[Question], run: Run, seed: int) -> dict[str, 
 def _provenance(runs: Sequence[Run], settings: Mapping[str, object]) -> CellProvenance:
     """Return what made the metrics: the process that measured the first run, and under `scored` this one."""
     now = recorded(settings)
-    described = ("mode", "method", "kernel", "dtype", "environment", "provenance")
+    described = ("mode", "method", "kernel", "dtype", "environment", "provenance", "draft_adapter")
     return of_cell(
         runs[0].info.provenance,
         seed=now.seed,

@@ -20,6 +20,7 @@ from doubledraft.inference import environment, resume
 from doubledraft.inference.host import Host, Local
 from doubledraft.inference.job import Asked, Job, JobError
 from doubledraft.models import chat_template
+from doubledraft.models.folder import merged_from
 from doubledraft.models.inspect import load_tokenizer
 from doubledraft.progress import Progress
 from doubledraft.records import Generation, Question, read_records, repeated, write_records
@@ -163,6 +164,7 @@ def _description(job: Job, engine: Host | Local, rows: list[Generation]) -> dict
         "emitted_tokens": sum(len(row.token_ids) for row in rows),
         "peak_memory_gib": engine.peak_memory_gib,  # of the engine's process
         "job": vars(job),
+        "draft_adapter": merged_from(job.draft) if job.draft else None,
         "environment": environment.engine_environment(job.kv_cache_gib),
         "provenance": recorded(),
     }

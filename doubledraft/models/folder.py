@@ -35,6 +35,14 @@ class ModelError(ValueError):
     """A model that cannot be fetched, trusted or used; the message names it and what to do."""
 
 
+def merged_from(folder: str | Path) -> str | None:
+    """Return the sha256 of the adapter that was merged into a model, by its manifest; None where none was."""
+    manifest = Path(folder) / "manifest.json"
+    if not manifest.exists():
+        return None
+    return json.loads(manifest.read_text(encoding="utf-8")).get("origin", {}).get("adapter_sha256")
+
+
 def write_manifest(folder: Path, origin: dict, *, parent: str | Path | None = None, **facts: object) -> None:
     """Write `manifest.json`: origin, architecture, sha256 of each file; the same bytes for the same model.
 

@@ -14,7 +14,15 @@ from doubledraft.files import whole_directory
 from doubledraft.log import log
 from doubledraft.machine import use_own_cores
 from doubledraft.models import chat_template
-from doubledraft.models.folder import ITEM_BYTES, ModelError, copy_tokenizer, read_config, require_space, write_manifest
+from doubledraft.models.folder import (
+    ITEM_BYTES,
+    ModelError,
+    copy_tokenizer,
+    read_config,
+    require_space,
+    sha256,
+    write_manifest,
+)
 from doubledraft.models.inspect import load_model, load_tokenizer
 from doubledraft.models.safety import refuse_unsafe, refuse_unsafe_adapter
 from doubledraft.records import Question, read_records
@@ -23,6 +31,7 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
 
+ADAPTER = "adapter_model.safetensors"
 TOLERANCE = 1e-3  # logits in float32: W x + B (A x) and (W + B A) x differ by rounding alone, some 1e-5 here
 TIED = {"lm_head", "embed_tokens"}  # one matrix where a model ties them
 CHECKED_PROMPTS = 4
@@ -84,6 +93,7 @@ def merge(
         model.save_pretrained(folder)
         copy_tokenizer(base, folder)
         origin = {"source": "merge", "base": Path(base).name, "adapter": Path(adapter).name}
+        origin["adapter_sha256"] = sha256(Path(adapter) / ADAPTER)
         write_manifest(folder, origin, parent=base, logits_compared_with_adapter=comparison)
     log.info("merged %s into %s: %s", adapter, base, comparison)
     return comparison

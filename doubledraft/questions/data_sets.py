@@ -68,7 +68,7 @@ def _from_table(name: str, table: Table, limit: int | None) -> DataSet:
     judged = Judged.nothing
     if any(row.keys() >= set(CODE_FIELDS) for _, row in rows):
         judged = Judged.programs
-    elif any("answer" in row for _, row in rows):
+    elif any(row.get("answer", "") != "" for _, row in rows):  # an empty one in every row: the study's own chats
         judged = Judged.answers
     questions = _questions(name, rows, graded=judged is Judged.answers)
     tasks = {}

@@ -2,13 +2,12 @@
 
 A quantity comes from the cell's metrics.json with its interval, n, definition, engine and hardware; training from the
 adapter's training.json; the base from the settings that the metrics record. A quantity that is null is left out and
-named as not measured. Metrics that were measured with other settings than the adapter was trained with, or before it
-was trained, belong to another adapter and are refused.
+named as not measured. Metrics that were measured with other settings than the adapter was trained with, or with an
+adapter of another digest, are refused.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,10 +15,13 @@ from doubledraft import number_text, pages
 from doubledraft.evaluation.samples import drafting_text
 from doubledraft.files import whole_file
 from doubledraft.log import log
+from doubledraft.models.folder import sha256
+from doubledraft.models.merge import ADAPTER
 from doubledraft.report import tables
 from doubledraft.report.tables import ReportError
 from doubledraft.stats import Interval
 from doubledraft.summaries.cell_metrics import CellMetrics
+from doubledraft.summaries.provenance import RunProvenance
 from doubledraft.summaries.run_file import RunFile
 from doubledraft.summaries.training_summary import TrainingSummary
 
@@ -114,9 +116,16 @@ def _check(training: TrainingSummary, measured: CellMetrics, adapter: Path, metr
                 f"{metrics}: measured with {key} = {value!r}, but {adapter} was trained with {found!r}; "
                 "benchmark the cell again"
             )
-    times = [run.provenance.time for run in measured.provenance.runs if run.mode == "speculative"]
-    if not times or datetime.fromisoformat(times[0]) < datetime.fromisoformat(training.provenance.time):
-        raise CardError(f"{metrics}: measured before {adapter} was trained; benchmark the cell again")
+    digest, merged = sha256(adapter / ADAPTER), [run.draft_adapter for run in _speculative(measured)]
+    if merged != [digest]:
+        raise CardError(
+            f"{metrics}: measured with the adapter {merged[0] if merged else None}, but {adapter / ADAPTER} has sha256 "
+            f"{digest}; benchmark the cell again, or give the metrics of this adapter"
+        )
+
+
+def _speculative(measured: CellMetrics) -> list[RunProvenance]:
+    return [run for run in measured.provenance.runs if run.mode == "speculative"]
 
 
 def _page(training: TrainingSummary, measured: CellMetrics, distilled: Path) -> dict[str, object]:
@@ -124,6 +133,7 @@ def _page(training: TrainingSummary, measured: CellMetrics, distilled: Path) -> 
     made = measured.provenance
     return {
         "metrics": measured,
+        "digest": _speculative(measured)[0].draft_adapter,
         "questions": made.settings["scenario"],
         "hardware": str(made.hardware),
         "bases": made.settings["draft"],

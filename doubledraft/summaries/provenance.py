@@ -46,6 +46,7 @@ class RunProvenance:
     dtype: str
     environment: dict[str, str | None]  # variables that the engine ran with
     provenance: Provenance
+    draft_adapter: str | None = None  # sha256 of the adapter that was merged into the draft model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,6 @@ import json
 import re
 from pathlib import Path
 
-import numpy as np
 import pytest
 import yaml
 from huggingface_hub import constants
@@ -13,11 +12,8 @@ from huggingface_hub import constants
 from doubledraft.cli.main import main
 from doubledraft.evaluation import experiments
 from doubledraft.inference import bandwidth
-from doubledraft.routing.router import fit
-from doubledraft.routing.train import FACTS
-from doubledraft.summaries import json_file
-from doubledraft.summaries.router_file import RouterFile, RoutersFile
 from tests.helpers.commands import run, run_unread
+from tests.helpers.write_router import write_router
 
 DOMAINS = {"code": "HumanEval.jsonl", "chat": "chat.jsonl", "reasoning": "gsm8k.jsonl"}
 ROOT = Path(__file__).parents[2]
@@ -90,16 +86,6 @@ def test_every_experiment_is_timed_on_every_data_set_and_written_three_ways(tiny
     assert near["tokens_per_step"]["value"] == pytest.approx(emitted / steps)
     assert (tmp_path / "out" / "table.txt").read_text() == out
     assert all(name in out for name in EXPECTED)
-
-
-def write_router(folder: Path, drafts: list[str]) -> Path:
-    """Write a router over the tiny model's hidden states, as a study trains one."""
-    draw = np.random.default_rng(3)
-    facts = RouterFile(name="near", kind="centroid", features="hidden", drafts=drafts, seed=1, embedding=None)
-    fit(facts, draw.normal(size=(9, 64)), draw.normal(size=(9, len(drafts)))).save(folder / "near")
-    routers = RoutersFile(chosen="near", tokens_per_second={"near": 1.0}, best_single=drafts[0], target="none")
-    json_file.write(folder / FACTS, routers)
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from doubledraft.models import merge
-from doubledraft.models.folder import ModelError
+from doubledraft.models.folder import ModelError, merged_from, sha256
 from tests.helpers.tiny_models import build_adapter
 
 PROMPTS = [[{"role": "user", "content": text}] for text in ("What is 12 + 30?", "Solve 3x - 5 = 16 for x, please.")]
@@ -43,6 +43,7 @@ def test_the_manifest_records_dtype_and_both_differences(tiny_model, adapter, tm
     manifest = json.loads((tmp_path / "out/manifest.json").read_text())
     compared = manifest["logits_compared_with_adapter"]
     assert manifest["dtype"] == "bfloat16" and manifest["origin"]["source"] == "merge"
+    assert merged_from(tmp_path / "out") == sha256(adapter / "adapter_model.safetensors")
     assert compared["float32"]["largest_difference"] < 1e-4 < compared["bfloat16"]["largest_difference"] < 0.5
     assert compared["tolerance"] == 1e-3 and compared["prompts"] == 2
 
