@@ -346,12 +346,18 @@ def cell_hashes(wildcards):
     return {cell: provenance.config_hash(part) for cell, part in parts.items()}
 
 
+def whole_grid():
+    """Return whether this run was asked for everything; a job of it makes the report of what is there by then."""
+    targets = workflow.dag_settings.targets
+    return workflow.is_main_process and (not targets or "all" in targets)
+
+
 def report_metrics(wildcards):
     """Return the metrics that the report is made from: those that exist, and those requested in the same command."""
-    targets = workflow.dag_settings.targets if workflow.is_main_process else {"results/report/report.html"}
     paths = collect("results/{cell}/metrics.json", cell=CELLS)
-    if not targets or "all" in targets:
+    if whole_grid():
         return paths
+    targets = workflow.dag_settings.targets if workflow.is_main_process else ()
     present = [path for path in paths if path in targets or os.path.exists(path)]
     if not present:
         raise WorkflowError("no cell has metrics yet: `snakemake` makes the whole grid, then the report")
@@ -376,9 +382,12 @@ def logs_towards(cell):
 
 
 def report_matrix(wildcards):
-    """Return the matrix of targets and drafts, where it exists or the whole grid is made."""
-    whole = len(report_metrics(wildcards)) == len(CELLS)
-    return [path for path in MATRIX if whole or os.path.exists(path)]
+    """Return the matrix of targets and drafts, where the whole grid is made, or was made with all its cells."""
+    if len(report_metrics(wildcards)) < len(
+        CELLS
+    ):  # a matrix beside a missing cell is of before, and would be made again
+        return []
+    return [path for path in MATRIX if whole_grid() or os.path.exists(path)]
 
 
 def report_asked(wildcards):
