@@ -50,7 +50,12 @@ def _training(rows: Sequence[Row], margin: float) -> Judged:
         f"Against the better untrained prompt, lenient accuracy changes by {points_text(pool.difference)} over "
         f"{_cells(pool.cells)}; beyond chance it rises in {len(gained)} and falls in {len(lost)} of them."
     ]
-    return _judged(0, _sign(pool.difference, 0), figures + _against(lost, pool.difference.value > 0), tests)
+    figures += _against(lost, pool.difference.value > 0)
+    compared = {pair.cell for pair in found}
+    figures += _not_compared(
+        [row.cell for row in rows if row.trained and row.cell not in compared], "an untrained cell"
+    )
+    return _judged(0, _sign(pool.difference, 0), figures, tests)
 
 
 def _speculation(rows: Sequence[Row], margin: float) -> Judged:
@@ -109,7 +114,13 @@ def _drafting(rows: Sequence[Row], gains: Sequence[Gain], margin: float, seed: i
     longer, shorter = (_sign(tokens, 1) == verdict for verdict in (SUPPORTED, CONTRADICTED))
     costly = pool.difference.high < -margin
     verdict = CONTRADICTED if longer or costly else SUPPORTED if shorter and pool.not_below < LEVEL else UNDECIDED
-    return _judged(2, verdict, figures + _against(pairs.beyond_chance(tests, -1), not costly), tests)
+    figures += _against(pairs.beyond_chance(tests, -1), not costly)
+    scenarios = {gain.scenario for gain in compared}
+    figures += _not_compared(
+        [row.cell for row in rows if row.trained and row.scenario not in scenarios],
+        "cells of both types, measured alike",
+    )
+    return _judged(2, verdict, figures, tests)
 
 
 def _tokens(compared: Sequence[Gain], seed: int) -> Interval:
@@ -142,6 +153,10 @@ def _test(pool: PooledAccuracy, margin: float, p_value: float, claim: str, found
 
 def _against(cells: Sequence[str], others: bool) -> list[str]:
     return [f"Against the whole, it is otherwise beyond chance on {names(cells)}."] if cells and others else []
+
+
+def _not_compared(cells: Sequence[str], wanted: str) -> list[str]:
+    return [f"Not compared, since that takes {wanted}: {names(cells)}."] if cells else []
 
 
 def _cells(count: int, what: str = "cell") -> str:

@@ -49,6 +49,13 @@ def test_one_cell_cannot_show_equality_and_says_how_many_answers_it_takes(tmp_pa
     assert "takes a CoT cell and a cell of a shorter type" in one["Chain"].figures[0]
 
 
+def test_a_part_of_the_grid_is_judged_and_the_cells_that_are_left_out_are_named(tmp_path):
+    whole = grid()
+    found = judged(tmp_path, [cell for cell in whole if cell["cell"] not in ("untrained_easy", "cot_hard")])
+    assert found["Training"].figures[-1].endswith("an untrained cell: cot_easy and cod_easy.")
+    assert found["Chain"].figures[-1].endswith("measured alike: cod_hard.")
+
+
 def test_training_that_makes_answers_worse_contradicts(tmp_path):
     found = judged(tmp_path, grid(lambda cell: right(cell, 1) if cell["type"] != "untrained" else None))
     assert found["Training"].verdict == CONTRADICTED
