@@ -14,7 +14,7 @@ from doubledraft.evaluation.arms import Timing
 from doubledraft.evaluation.interleave import BASELINE
 from doubledraft.evaluation.score import TIE_GAPS
 from doubledraft.models.inspect import load_tokenizer
-from doubledraft.records import Generation, Question, RecordError, first_difference, read_records
+from doubledraft.records import Generation, Question, RecordError, first_difference, read_records, repeated
 from doubledraft.summaries import json_file
 from doubledraft.summaries.decoding_record import DecodingRecord, Lane, LaneStep
 from doubledraft.summaries.draft_audit import AuditedAnswer
@@ -32,16 +32,17 @@ def of_cell(
     `generations` and `runs` are the files of its arms, the baseline's first; `audit` is that of its draft, if it has
     one; `model` is a folder with the tokenizer. Raise RecordError naming a file that cannot be used.
     """
-    asked = {question.id: question.question for question in read_records(questions, Question)}
-    audits = {row.id: row for row in read_records(audit, AuditedAnswer)} if audit else {}
     infos = [json_file.read(path, RunFile) for path in runs]
+    asked = {one.id: one.question for one in repeated(read_records(questions, Question), infos[0].samples)}
+    audits = {row.id: row for row in read_records(audit, AuditedAnswer)} if audit else {}
     arms = [{row.id: row for row in read_records(path, Generation)} for path in generations]
     text_of = token_text(load_tokenizer(model))
     found = []
     for id in arms[0]:
         audited = audits.get(id)
         lanes = [arm_lane(rows[id], info, audited) for rows, info in zip(arms, infos, strict=True)]
-        lanes = [lanes[0], *(compared(lane, lanes[0], infos[0].dtype) for lane in lanes[1:])]
+        if not infos[0].temperature:  # drawn answers differ by the draw
+            lanes = [lanes[0], *(compared(lane, lanes[0], infos[0].dtype) for lane in lanes[1:])]
         found.append(record(id, asked[id], lanes, text_of, audited))
     return found
 
@@ -90,7 +91,7 @@ def arm_lane(row: Generation, run: EngineRun, audited: AuditedAnswer | None) -> 
     drafter = "draft" if run.method == "draft_model" else run.method
     name = f"{drafter}, adaptive" if run.adaptive else f"{drafter}, K = {run.draft_length}"
     steps = _steps(row, run)
-    if steps and audited and not row.drafts and run.method == "draft_model":
+    if steps and audited and not row.drafts and run.method == "draft_model" and not run.temperature:
         steps = _with_rejected(steps, row.token_ids, audited)
     return _lane(name, row, steps)
 
