@@ -5,6 +5,7 @@ rows                    texts to tokens and labels
 finetune                the one door to a training, resumable
 run                     one training, from a loaded model to its adapter
 draft_run               the training of a draft, with the target at hand
+recipes                 one recipe of the leaderboard of drafts, trained for so many minutes
 model_to_train          what of a model learns, and how it is written
 difference              a model trained whole, as an adapter of its base
 trainer                 TRL's trainer: learning rate, checkpoints, the loss of a step
