@@ -74,7 +74,7 @@ EDITS = [
     ),
     Edit(
         "a class of characters that are escaped",
-        {"analyze_traces": 1, **SCORED},
+        {"analyze_traces": 1, "acceptance_matrix": 1, "view_cell": 6, **SCORED},
         "doubledraft/escaping.py",
         r'HIDDEN = \{"Cc"',
         'HIDDEN = {"Zs", "Cc"',
@@ -97,7 +97,7 @@ EDITS = [
     ),
     Edit(
         "a font size",
-        {"audit_traces": 6, "analyze_traces": 1, "draw_loss": 12, "report": 1},
+        {"audit_traces": 6, "analyze_traces": 1, "draw_loss": 12, "acceptance_matrix": 1, "report": 1},
         "doubledraft/plotting.py",
         r'"font\.size": 9\.5',
         '"font.size": 10',
@@ -130,7 +130,7 @@ EDITS = [
     Edit("the memory limit of the grader's worker", GRADED, "doubledraft/grading/worker.py", "<< 30", "<< 31"),
     Edit(
         "what counts as a word of a draft",
-        {"summarize_cod": 3, "audit_traces": 6, "analyze_traces": 1, "score_untrained": 3, **COD, "score": 6},
+        {"summarize_cod": 3, "audit_traces": 6, "analyze_traces": 1, "score_untrained": 3, **COD, **AUDITED},
         "doubledraft/traces/draft_rule.py",
         r'frozenset\(\["\+"',
         'frozenset(["~"',
@@ -159,7 +159,11 @@ EDITS = [
         config="benchmark={engine: native, draft_vocabulary: 500}",
         study="timed_natively",
     ),
-    Edit("the temperature of the timed runs", TIMED, config="benchmark={temperature: 0.7, samples: 3}"),
+    Edit(
+        "the temperature of the timed runs and of distilling",
+        DISTILLED,
+        config="benchmark={temperature: 0.7, samples: 3}",
+    ),
     Edit("the engine of the timed runs", TIMED, config=NATIVE),
     Edit(
         "K of the drafts by domain",
