@@ -99,8 +99,13 @@ def forecast(logs: Iterable[str], results: str | Path, default_models: bool) -> 
     timed = read(results)
     total, unknown = estimate(jobs, timed)
     if not timed and default_models:
-        known = sum(REFERENCE.get(step, 0) for step, _ in jobs) * REFERENCE_SPEED / speed()
-        return f"{len(jobs)} steps, roughly {duration(known)} by a measurement of this machine's speed"
+        known = [REFERENCE[step] for step, _ in jobs if step in REFERENCE]
+        if known:
+            seconds = sum(known) * REFERENCE_SPEED / speed()
+            return (
+                f"{len(jobs)} steps; the {len(known)} whose time is known for this study take roughly "
+                f"{duration(seconds)}, by a measurement of this machine's speed"
+            )
     if unknown == len(jobs):
         return f"{len(jobs)} steps; how long they take is not known, as none has run in this folder yet"
     rest = f", and {unknown} that have not run here yet" if unknown else ""

@@ -408,6 +408,8 @@ def measured_draft(folder: Path, *, base: dict | None = None, **changes: object)
     save_file({"q_proj.lora_A": zeros((4, 64), "float32")}, adapter / "adapter_model.safetensors")
     (adapter / ".snakemake_timestamp").touch()
     measured = json.loads(path.read_text())
-    measured["provenance"]["runs"][1]["draft_adapter"] = sha256(adapter / "adapter_model.safetensors")
+    for one in measured["provenance"]["runs"]:
+        if one["mode"] == "speculative":
+            one["draft_adapter"] = sha256(adapter / "adapter_model.safetensors")
     write_json(path, measured)
     return adapter
