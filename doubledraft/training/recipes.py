@@ -2,7 +2,7 @@
 
 The minutes are of optimiser steps alone: a few steps are timed first, and the training then takes as many as fit, so
 that the learning rate falls to its end within them. Evaluations on held-out questions come on top, and `training.json`
-has the seconds of both. The number of steps is kept beside the checkpoints, for a run that is killed and goes on.
+has the seconds of each. The number of steps is kept beside the checkpoints, for a run that is killed and goes on.
 """
 
 import json

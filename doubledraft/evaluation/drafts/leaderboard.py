@@ -29,7 +29,7 @@ class Row:
 
     recipe: str
     seeds: int
-    minutes: float  # of training, evaluations included; mean of the seeds
+    minutes: float  # of training, evaluations aside; mean of the seeds
     steps: int  # of the optimiser, of the first seed
     rows: int  # answers learnt from
     trained_parameters: int
