@@ -182,7 +182,16 @@ using InputOf = std::conditional_t<std::is_same_v<Weight, BFloat16>, Widened, fl
 template <typename Weight>
 using StateOf = std::conditional_t<std::is_same_v<Weight, BFloat16>, BFloat16, float>;  // of the last hidden states
 
-inline Lanes load_lanes(const void* from) { return *static_cast<const LanesInMemory*>(from); }
+inline Lanes load_lanes(const float* from) { return *reinterpret_cast<const LanesInMemory*>(from); }
+inline Lanes load_lanes(const Widened* from) { return *reinterpret_cast<const LanesInMemory*>(from); }
+inline Lanes load_lanes(const BFloat16* from) {
+    return (Lanes)(__builtin_convertvector(*reinterpret_cast<const LaneShorts*>(from), LaneBits) << 16);
+}
+inline Vector whole(const Lanes (&parts)[PARTS]) {
+    Vector found;
+    std::memcpy(&found, parts, sizeof found);
+    return found;
+}
 
 // WIDTH weights as float32, in the order in which `store` leaves the inputs that they are multiplied with.
 inline void fetch(const float* from, Lanes (&to)[PARTS]) {
@@ -198,7 +207,7 @@ inline void fetch(const int8_t* from, Lanes (&to)[PARTS]) {
 }
 inline void fetch(const BFloat16* from, Lanes (&to)[PARTS]) {
 #ifdef __AVX512F__
-    to[0] = (Lanes)(__builtin_convertvector(*reinterpret_cast<const LaneShorts*>(from), LaneBits) << 16);
+    to[0] = load_lanes(from);
 #else  // numbers at even places are the lower halves of a register, those at odd places the upper ones
     const LaneBits pairs = *reinterpret_cast<const LaneBitsInMemory*>(from);
     to[0] = (Lanes)(pairs << 16);
@@ -242,11 +251,7 @@ inline void dots(const Weight* weight, const Input* x, int64_t columns, float* f
         add_products(sums, weight + at, x + at, columns);
     }
     Quarter folds[COUNT * TOKENS + 3] = {};  // the last ones to fill up four
-    for (int at = 0; at < COUNT * TOKENS; at++) {
-        Vector whole;
-        std::memcpy(&whole, sums[at / TOKENS][at % TOKENS], sizeof whole);
-        folds[at] = folded(whole);
-    }
+    for (int at = 0; at < COUNT * TOKENS; at++) folds[at] = folded(whole(sums[at / TOKENS][at % TOKENS]));
     for (int at = 0; at < COUNT * TOKENS; at += 4) {
         const Quarter four = four_sums(folds[at], folds[at + 1], folds[at + 2], folds[at + 3]);
         std::memcpy(found + at, &four, sizeof four);
@@ -322,9 +327,13 @@ void attend(const float* query, const State* keys, const State* values, int64_t 
     const float scale = 1 / std::sqrt(static_cast<float>(dim));
     float best = -INFINITY;
     for (int64_t position = 0; position < count; position++) {
-        Vector products = {};
-        for (int64_t at = 0; at < dim; at += WIDTH) products += load(query + at) * load(keys + position * stride + at);
-        scores[position] = sum(products) * scale;
+        Lanes products[PARTS] = {};
+        for (int64_t at = 0; at < dim; at += WIDTH)
+            for (int part = 0; part < PARTS; part++) {
+                const int64_t place = at + part * LANES;
+                products[part] += load_lanes(query + place) * load_lanes(keys + position * stride + place);
+            }
+        scores[position] = sum(whole(products)) * scale;
         best = std::max(best, scores[position]);
     }
     for (int64_t at = 0; at < count; at += WIDTH)
@@ -334,10 +343,11 @@ void attend(const float* query, const State* keys, const State* values, int64_t 
     for (int64_t at = 0; at < count; at += WIDTH) total += load(scores + at);
     const float factor = 1 / sum(total);
     for (int64_t at = 0; at < dim; at += WIDTH) {
-        Vector mixed = {};
+        Lanes mixed[PARTS] = {};
         for (int64_t position = 0; position < count; position++)
-            mixed += scores[position] * load(values + position * stride + at);
-        store(out + at, mixed * factor);
+            for (int part = 0; part < PARTS; part++)
+                mixed[part] += scores[position] * load_lanes(values + position * stride + at + part * LANES);
+        store(out + at, whole(mixed) * factor);
     }
 }
 
