@@ -4,6 +4,7 @@ from pathlib import Path
 
 from doubledraft import number_text, pages
 from doubledraft.files import whole_file
+from doubledraft.routing.score import signed
 from doubledraft.stats import Interval
 from doubledraft.summaries import json_file
 from doubledraft.summaries.routing_score import RoutingScore
@@ -35,7 +36,7 @@ def write(score: str | Path, out: str | Path) -> None:
 
 def percent(value: float) -> str:
     """Return a relative difference as text: 0.021 is "+2.1 %"."""
-    return f"{100 * value:+.1f}\N{NO-BREAK SPACE}%"
+    return f"{signed(value)}\N{NO-BREAK SPACE}%"
 
 
 def ends(interval: Interval) -> str:

@@ -175,16 +175,17 @@ def _shuffled(
 
 def conclusion(router: str, single: str, gain: Interval) -> str:
     """Return what the gain of a router over the best single draft says, in a sentence."""
-    said = f"{100 * gain.value:+.1f} %"
+    said = f"{signed(gain.value)} %"
     if gain.low is None:
-        return (
-            f"Undecided: the router {router!r} answers at {said} of the speed of the draft {single!r}, from one group."
-        )
-    said = f"{said}, 95 % interval {100 * gain.low:+.1f} to {100 * gain.high:+.1f} %, n = {gain.n} groups"
+        return f"Undecided: the router {router} against the draft {single} alone: {said}, from one group of prompts."
+    said = f"{said}, 95 % interval {signed(gain.low)} to {signed(gain.high)} %, n = {gain.n} groups"
     if gain.low > 0:
-        return (
-            f"A draft for every prompt pays: the router {router!r} is faster than the draft {single!r} alone ({said})."
-        )
+        return f"A draft for every prompt pays: the router {router} is faster than the draft {single} alone ({said})."
     if gain.high < 0:
-        return f"One draft is enough: the router {router!r} is slower than the draft {single!r} alone ({said})."
-    return f"One draft is enough: the router {router!r} gains nothing certain over the draft {single!r} alone ({said})."
+        return f"One draft is enough: the router {router} is slower than the draft {single} alone ({said})."
+    return f"One draft is enough: the router {router} gains nothing certain over the draft {single} alone ({said})."
+
+
+def signed(share: float) -> str:
+    """Return a relative difference in percent, with its sign."""
+    return f"{100 * share:+.1f}".replace("-", "\N{MINUS SIGN}")

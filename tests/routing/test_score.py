@@ -51,7 +51,7 @@ def test_where_drafts_differ_a_router_gains_what_the_speeds_say(different):
     expected = (1 / 3 / 1.5 + 2 / 3) / (1 / 1.5) - 1  # the best single is fast on one domain of three
     assert arm(found, found.router).gain.value == pytest.approx(expected, abs=0.02)
     assert not found.one_draft_is_enough and found.conclusion.startswith("A draft for every prompt pays")
-    assert found.conclusion.replace("'", "&#39;") in html
+    assert found.conclusion in html
 
 
 def test_where_drafts_are_alike_the_page_says_that_one_is_enough(alike):
@@ -125,4 +125,4 @@ def test_routers_of_a_study_are_read_by_their_names(tmp_path):
 
 def test_an_interval_below_0_is_no_gain():
     said = score.conclusion("mlp", "generic", Interval(-0.04, -0.06, -0.01, 20))
-    assert said.startswith("One draft is enough: the router 'mlp' is slower")
+    assert said.startswith("One draft is enough: the router mlp is slower")
