@@ -15,7 +15,7 @@ from doubledraft.evaluation.acceptance import summary
 from doubledraft.models.folder import ModelError
 from tests.helpers.tiny_models import build_model
 
-TEXT = [5, 9, 40, 77, 3, 100, 101, 5, 9, 60, 61, 62, 7, 8, 200, 201, 30, 31, 30, 31, 30]  # 21: two rounds of 8, and 5
+TEXT = [5, 9, 40, 77, 3, 100, 101, 5, 9, 60, 61, 62, 7, 8, 200, 201, 30, 31, 30, 31, 30]  # 21: more than share a weight at a time
 NEW = 60
 
 
@@ -34,7 +34,7 @@ def logits(model: Backend, cuts: list[int]) -> torch.Tensor:
 
 def test_a_token_has_the_same_logits_to_the_bit_in_a_pass_of_any_size(model):
     alone = logits(model, [1] * 21)
-    for cuts in ([21], [8, 8, 5], [3, 7, 2, 9], [6, 6, 4, 5]):
+    for cuts in ([21], [8, 8, 5], [3, 7, 2, 9], [6, 5, 4, 3, 2, 1]):
         assert torch.equal(logits(model, cuts), alone), f"passes of {cuts} tokens"
 
 
