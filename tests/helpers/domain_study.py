@@ -14,20 +14,17 @@ from tests.helpers import miniature
 COUNTS = {"train": 8, "validation": 6, "test": 6}
 THINGS = ("pears", "plums", "boats", "kites", "tents", "lamps", "shoes", "coins", "cards", "rings", "bells", "maps")
 PLACES = ("in the old harbour", "behind a quiet farm", "near seven tall trees", "for my younger sister")
-FORMS = {"code": "Write def {} {} now", "chat": "Tell me all about {} {}, please"}
 
 
 def build(folder: Path) -> Path:
-    """Write the miniature study with three domains into a folder; return the path of its config."""
+    """Write the miniature study with two domains into a folder; return the path of its config."""
     file = miniature.build(folder)
-    sets = {"reasoning": COUNTS}
-    for name, form in FORMS.items():
-        rows = [{"prompt": form.format(thing, place)} for thing in THINGS for place in PLACES]
-        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-        sets[name] = {"source": "jsonl", "path": str(folder / f"{name}.jsonl"), "licence": "MIT", **COUNTS}
+    rows = [{"prompt": f"Tell me all about {thing} {place}, please"} for thing in THINGS for place in PLACES]
+    (folder / "chat.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    chat = {"source": "jsonl", "path": str(folder / "chat.jsonl"), "licence": "MIT", **COUNTS}
     config = yaml.safe_load(file.read_text())
     config["domains"] = {
-        "sets": sets,
+        "sets": {"code": None, "chat": chat, "reasoning": COUNTS},
         "max_tokens": 12,
         "concurrency": 4,
         "train": config["train"]["draft"] | {"learning_rate": 1e-2, "epochs": 3, "held_out": 2},

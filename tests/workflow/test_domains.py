@@ -1,0 +1,46 @@
+"""The section `domains` of a config: keys that go together, and paths that name a domain."""
+
+import pytest
+
+from doubledraft.workflow import config as study
+from tests.helpers.default_config import SCHEMA, changed
+
+COUNTS = {"train": 4, "validation": 2, "test": 2}
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (
+            "domains/sets/mail",
+            {"source": "jsonl", **COUNTS},
+            "domains.sets.mail.path is missing: source jsonl needs it",
+        ),
+        ("domains/sets/code/path", "x.jsonl", "domains.sets.code.path is not used by source stdlib: remove it"),
+        ("domains/sets/code/source", "hub", "domains.sets.code.name is missing: source hub needs it"),
+        ("domains/sets/generic", {"source": "stdlib", **COUNTS}, "'generic' stands for something else on the page"),
+        ("domains/train/start", "merged", "the target of domains is not trained: expected base"),
+        ("domains/routers/mlp/features", "embedding", "domains.embedding is null: expected the name of a sentence"),
+        ("domains/routers/mlp/kind", "forest", "domains.routers.mlp.kind is 'forest': expected one of centroid or knn"),
+        ("domains/draft_length", 17, "domains.draft_length is 17: expected at most 16"),
+    ],
+)
+def test_a_section_that_cannot_be_is_refused_by_its_key(path, value, message):
+    with pytest.raises(study.StudyError, match="config key ") as error:
+        study.check_config(changed(path, value), SCHEMA)
+    assert message in str(error.value)
+
+
+def test_a_domain_and_a_router_that_are_null_are_left_out():
+    config = study.check_config(changed("domains/sets/chat", None) | {}, SCHEMA)
+    assert list(config["domains"]["sets"]) == ["code", "reasoning"]
+    assert "knn" not in study.check_config(changed("domains/routers/knn", None), SCHEMA)["domains"]["routers"]
+
+
+@pytest.mark.parametrize("path", ["results/domains/{}/best", "data/domains/{}/train.jsonl"])
+def test_a_path_with_a_domain_that_is_not_there_names_those_that_are(path):
+    config = study.check_config(changed("seed", 1), SCHEMA)
+    study.check_target(path.format("code"), config)
+    study.check_target("results/domains/generic/best", config)
+    with pytest.raises(study.StudyError, match="domains.sets has no 'nope': expected one of code, chat, reasoning"):
+        study.check_target(path.format("nope"), config)
