@@ -84,7 +84,8 @@ def server_options(job: Job) -> list[str]:
         "--gpu-memory-utilization": job.gpu_memory_utilization,
         "--tensor-parallel-size": job.tensor_parallel,
     }
-    switches = ["--no-enable-prefix-caching", *(["--enforce-eager"] if job.enforce_eager else [])]
+    switches = ["--no-enable-prefix-caching", "--no-async-scheduling"]
+    switches += ["--enforce-eager"] if job.enforce_eager else []
     if job.draft:
         drafting = {"method": "draft_model", "model": job.draft, "num_speculative_tokens": job.draft_length}
         options["--speculative-config"] = json.dumps(drafting | {"draft_tensor_parallel_size": job.tensor_parallel})

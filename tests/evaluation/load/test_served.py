@@ -1,7 +1,5 @@
 """vLLM's server and client on a tiny pair: both arms are measured at each rate, and every request is answered."""
 
-import json
-
 import pytest
 
 from doubledraft.evaluation.load import served
@@ -33,16 +31,22 @@ def test_both_arms_are_measured_at_every_rate(tiny_model, tiny_draft, tmp_path):
     assert (tmp_path / "served.png").stat().st_size > 5000
 
 
-def test_the_server_is_set_as_the_engine_of_the_study_and_the_client_decodes_greedily(tiny_model, tiny_draft, tmp_path):
+def test_vllm_reads_the_options_as_they_are_meant(tiny_model, tiny_draft, tmp_path):
+    from vllm.benchmarks.serve import add_cli_args
+    from vllm.entrypoints.launchers.cli_args import make_arg_parser
+    from vllm.utils.argparse_utils import FlexibleArgumentParser
+
     asked = job(tmp_path, tiny_model, tiny_draft)
-    server = served_engine.server_options(asked)
-    config = json.loads(server[server.index("--speculative-config") + 1])
-    assert config == {
+    server = make_arg_parser(FlexibleArgumentParser()).parse_args(served_engine.server_options(asked))
+    assert server.speculative_config == {
         "method": "draft_model",
         "model": str(tiny_draft),
         "num_speculative_tokens": 2,
         "draft_tensor_parallel_size": 1,
     }
-    assert "--no-enable-prefix-caching" in server
-    client = served_engine.client_options(asked, 4, 0.5)
-    assert client[client.index("--temperature") + 1] == "0" and client[client.index("--request-rate") + 1] == "0.5"
+    assert (server.enable_prefix_caching, server.async_scheduling, server.max_num_seqs) == (False, False, 2)
+    parser = FlexibleArgumentParser()
+    add_cli_args(parser)
+    client = parser.parse_args(served_engine.client_options(asked, 4, 0.5))
+    assert (client.request_rate, client.temperature, client.num_prompts, client.custom_output_len) == (0.5, 0, 4, 8)
+    assert client.skip_chat_template and client.extra_body == {"add_special_tokens": False}
