@@ -232,10 +232,10 @@ def with_draft(row: Row) -> PairedAccuracy | None:
 
 
 def drafts_sentence(change: DraftChange | None, published: Sequence[dict]) -> str:
-    """Return in a sentence how a short type's drafts fare against those of chain of thought."""
+    """Return in a sentence how drafted tokens fare in a short type against chain of thought."""
     if change is None:
         return (
-            "How drafts of chain of draft fare against those of chain of thought is not measured yet: that takes both "
+            "How drafted tokens fare in chain of draft against chain of thought is not measured yet: that takes both "
             "types of one scenario, timed with a draft and measured alike."
         )
     (cot_rate, rate), (cot_steps, steps), accepted = change.rates(), change.steps(), change.acceptance
@@ -245,8 +245,8 @@ def drafts_sentence(change: DraftChange | None, published: Sequence[dict]) -> st
     said = "as in the published study" if agrees else "where the published study has them accepted more often"
     style = NAMES.get(change.type, change.type)
     return (
-        f"Drafts of {style} are accepted {_how_often(accepted)} than those of chain of thought, {said} "
-        f"({spans}): {share_text(rate)} against {share_text(cot_rate)}, "
+        f"Drafted tokens are accepted {_how_often(accepted)} in {style} than in chain of thought, {said} ({spans}): "
+        f"{share_text(rate)} against {share_text(cot_rate)}, "
         f"{points_text(accepted)}. A step emits {number_text(steps)} against {number_text(cot_steps)} tokens, a "
         f"difference of {quantity_text(change.tokens_per_step)}, and the speedup is {quantity_text(change.speedup)} "
         "times chain of thought's."
