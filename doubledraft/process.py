@@ -17,8 +17,7 @@ from contextlib import suppress
 from multiprocessing.connection import Connection, Pipe, wait
 from pathlib import Path
 
-from doubledraft.log import log
-from doubledraft.progress import MARK
+from doubledraft.log import MARK, log
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 LOG, PROGRESS, REPLY = "log", "progress", "reply"  # kinds of messages from the child

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from doubledraft import tracking
 from doubledraft.report import build
+from doubledraft.training import tracking
 from doubledraft.workflow.jobs import log_to
 
 if __name__ == "__main__":

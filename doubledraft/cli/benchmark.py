@@ -27,7 +27,7 @@ from doubledraft.evaluation.interleave import BASELINE
 from doubledraft.files import whole_file, write_json
 from doubledraft.inference.load_pair import Pair, load_draft, load_pair
 from doubledraft.number_text import number_text, quantity_text
-from doubledraft.questions.data_sets import DataSet, Judged, read_data_set
+from doubledraft.questions.data_sets import DataSet, JudgedBy, read_data_set
 from doubledraft.records import write_records
 from doubledraft.report import experiments_page, viewer
 from doubledraft.routing.adaptive import AdaptiveRouter, Routed
@@ -203,7 +203,7 @@ def table(results: Mapping[str, Sequence[ArmResult]], sets: Mapping[str, DataSet
     return "\n".join([*parts, NOTE])
 
 
-def _line(row: ArmResult, judged: Judged) -> list[str]:
+def _line(row: ArmResult, judged: JudgedBy) -> list[str]:
     speed, ratio = row.tokens_per_second, row.speedup_of_repeats
     return [
         row.arm,
@@ -216,5 +216,5 @@ def _line(row: ArmResult, judged: Judged) -> list[str]:
         quantity_text(row.order_independent_agreement, True),
         quantity_text(row.identical_rate, True),
         number_text(row.latency.p50),
-        "not judged" if judged is Judged.nothing else quantity_text(row.quality.lenient, True),
+        "not judged" if judged is JudgedBy.nothing else quantity_text(row.quality.lenient, True),
     ]

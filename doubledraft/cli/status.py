@@ -12,7 +12,7 @@ from pathlib import Path
 
 from doubledraft.cli.text_table import columns
 from doubledraft.escaping import visible
-from doubledraft.progress import duration
+from doubledraft.log import duration
 from doubledraft.workflow import failures, locks, times
 
 LINE = re.compile(r"^\d\d:\d\d:\d\d (.*)$", re.MULTILINE)  # of the package's log, as jobs.log_to writes it

@@ -9,7 +9,7 @@ from statistics import median
 from doubledraft.evaluation.runs import Graded, Run
 from doubledraft.evaluation.speculation import bound_tokens_per_second
 from doubledraft.grading import code, grader
-from doubledraft.questions.data_sets import DataSet, Judged
+from doubledraft.questions.data_sets import DataSet, JudgedBy
 from doubledraft.records import Generation, Question, Score
 from doubledraft.stats import Interval, Percentiles, percentiles, ratio_interval, share_interval, totals, wilson
 from doubledraft.summaries.cell_metrics import Accuracy, AnswerTokens, GroupAccuracy, RunMetrics, SampleMetrics
@@ -61,9 +61,9 @@ def grade(
 
 def judge(data: DataSet, rows: Sequence[Generation]) -> list[Score]:
     """Grade answers as their data set asks for; where it has neither gold nor tests, all verdicts are UNGRADED."""
-    if data.judged is Judged.programs:
+    if data.judged is JudgedBy.programs:
         return code.score(rows, data.tasks)
-    if data.judged is Judged.answers:
+    if data.judged is JudgedBy.answers:
         return grader.score(rows, {question.id: question.answer for question in data.questions})
     return [
         Score(id=row.id, strict=None, lenient=None, strict_verdict=UNGRADED, lenient_verdict=UNGRADED) for row in rows

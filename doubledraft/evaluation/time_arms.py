@@ -14,9 +14,8 @@ from doubledraft.inference.host import Host
 from doubledraft.inference.job import Asked, Job
 from doubledraft.inference.measure import measure
 from doubledraft.inference.residency import Engines, choose, open_engines
-from doubledraft.log import log
+from doubledraft.log import Progress, log
 from doubledraft.models.inspect import load_tokenizer
-from doubledraft.progress import Progress
 from doubledraft.records import Generation
 from doubledraft.summaries import json_file
 from doubledraft.summaries.provenance import recorded

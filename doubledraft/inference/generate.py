@@ -19,10 +19,10 @@ from doubledraft import __version__, prompts, provenance
 from doubledraft.inference import environment, resume
 from doubledraft.inference.host import Host, Local
 from doubledraft.inference.job import Asked, Job, JobError
+from doubledraft.log import Progress
 from doubledraft.models import chat_template
 from doubledraft.models.folder import merged_from
 from doubledraft.models.inspect import load_tokenizer
-from doubledraft.progress import Progress
 from doubledraft.records import Generation, Question, read_records, repeated, write_records
 from doubledraft.summaries import json_file
 from doubledraft.summaries.provenance import recorded

@@ -29,7 +29,7 @@ CODE_FIELDS = ("entry_point", "test")
 HUMANEVAL = ("openai/openai_humaneval", "openai_humaneval", "test", "7dce6050a7d6d172f3cc5c32aa97f52fa1a2e544")
 
 
-class Judged(StrEnum):
+class JudgedBy(StrEnum):
     """What the answers to a data set are judged by."""
 
     answers = "final answers, compared with the gold answers"
@@ -43,7 +43,7 @@ class DataSet:
 
     name: str
     questions: list[Question]
-    judged: Judged
+    judged: JudgedBy
     tasks: dict[str, CodeTask]  # by question id, where programs are judged
 
 
@@ -58,21 +58,21 @@ def read_data_set(source: str | Path, *, limit: int | None = None) -> DataSet:
         if source == "humaneval":
             return _from_table(source, files.read_hub(*HUMANEVAL), limit)
         read = sources.read_gsm8k if source == "gsm8k" else sources.read_math
-        return DataSet(source, read("test", source).questions[:limit], Judged.answers, {})
+        return DataSet(source, read("test", source).questions[:limit], JudgedBy.answers, {})
     except ValueError as error:
         raise RecordError(f"{source}: {error}; or name a file of it instead") from None
 
 
 def _from_table(name: str, table: Table, limit: int | None) -> DataSet:
     rows = table.rows[:limit]
-    judged = Judged.nothing
+    judged = JudgedBy.nothing
     if any(row.keys() >= set(CODE_FIELDS) for _, row in rows):
-        judged = Judged.programs
+        judged = JudgedBy.programs
     elif any(row.get("answer", "") != "" for _, row in rows):  # an empty one in every row: the study's own chats
-        judged = Judged.answers
-    questions = _questions(name, rows, graded=judged is Judged.answers)
+        judged = JudgedBy.answers
+    questions = _questions(name, rows, graded=judged is JudgedBy.answers)
     tasks = {}
-    if judged is Judged.programs:
+    if judged is JudgedBy.programs:
         for question, (where, row) in zip(questions, rows, strict=True):
             tasks[question.id] = CodeTask(question.question, *(text(row, field, where) for field in CODE_FIELDS))
     return DataSet(name, questions, judged, tasks)

@@ -24,9 +24,9 @@ from doubledraft.files import whole_path
 from doubledraft.inference import resume
 from doubledraft.inference.load_pair import load_draft
 from doubledraft.inference.tokenizing import stop_ids
+from doubledraft.log import Progress
 from doubledraft.models.folder import weight_files
 from doubledraft.models.inspect import load_tokenizer
-from doubledraft.progress import Progress
 from doubledraft.records import Generation, Question, read_records
 from doubledraft.routing.domain_drafts import GENERIC, asked_ids
 from doubledraft.routing.hedge import agreed

@@ -14,18 +14,19 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from doubledraft import prompts, tracking
+from doubledraft import prompts
 from doubledraft.files import whole_directory, whole_file
 from doubledraft.log import log
 from doubledraft.machine import OFFLINE
 from doubledraft.models.folder import sha256
 from doubledraft.models.safety import refuse_unsafe
 from doubledraft.records import Generation, Question, Trace, read_records
-from doubledraft.tracking import Tracker
+from doubledraft.training import tracking
 from doubledraft.training.checkpoints import folder_of_run
 from doubledraft.training.draft_run import DraftRun
 from doubledraft.training.rows import TrainingError, rows_from_generations, rows_from_traces
 from doubledraft.training.run import TrainingRun
+from doubledraft.training.tracking import Tracker
 
 NO_SETTINGS = ("rows", "out", "run", "checkpoints", "loss_csv")  # arguments of train() that decide no weights
 CSV_COLUMNS = ("step", "epoch", "loss", "learning_rate")

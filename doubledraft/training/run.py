@@ -9,10 +9,10 @@ from doubledraft.machine import use_own_cores
 from doubledraft.summaries import json_file
 from doubledraft.summaries.provenance import recorded
 from doubledraft.summaries.training_summary import StepSeconds, TrainingSettings, TrainingSummary
-from doubledraft.tracking import Run
 from doubledraft.training import computing_dtype, model_to_train, trainer
 from doubledraft.training.checkpoints import newest_whole_checkpoint
 from doubledraft.training.rows import encode_all
+from doubledraft.training.tracking import Run
 
 
 class TrainingRun:

@@ -5,10 +5,10 @@ import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from doubledraft.progress import Progress
-from doubledraft.tracking import Run
+from doubledraft.log import Progress
 from doubledraft.training.checkpoints import seal
 from doubledraft.training.label_logits import label_logits, shared_prefix
+from doubledraft.training.tracking import Run
 
 WARM_UP = 0.05  # share of the steps in which the learning rate rises
 TRACKED = ("loss", "learning_rate", "grad_norm", "epoch")  # of what the trainer logs at each step

@@ -19,7 +19,7 @@ from doubledraft.provenance import library_version
 
 PACKAGE = Path(__file__).parents[1]
 PREFIX = f"{PACKAGE.name}."
-SHOWING = ("progress", "tracking")  # modules that show or send what is going on, and decide nothing that is made
+SHOWING = ("log", "training.tracking")  # modules that show or send what is going on, and decide nothing that is made
 ALL = "*"  # in the place of a name: every definition of a module
 
 

@@ -7,8 +7,7 @@ import types
 from pathlib import Path
 
 from doubledraft.escaping import visible
-from doubledraft.log import error_text, log
-from doubledraft.progress import OneLine
+from doubledraft.log import OneLine, error_text, log
 from doubledraft.workflow import locks, times
 
 

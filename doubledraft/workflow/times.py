@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
-from doubledraft.progress import duration
+from doubledraft.log import duration
 
 FILE = "logs/times.csv"  # below results/
 COLUMNS = ("step", "of", "started", "seconds", "outcome")

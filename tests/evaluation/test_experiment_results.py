@@ -6,7 +6,7 @@ from doubledraft.engine.decoding_metrics import Answer, DecodingStep, Metrics, S
 from doubledraft.evaluation.arms import Timing
 from doubledraft.evaluation.experiment_results import Spread, samples, summarize
 from doubledraft.evaluation.interleave import BASELINE
-from doubledraft.questions.data_sets import DataSet, Judged
+from doubledraft.questions.data_sets import DataSet, JudgedBy
 from doubledraft.records import Question
 
 
@@ -18,7 +18,7 @@ def timing(arm: str, question: int, repeat: int, seconds: float, steps: list[Dec
 
 
 QUESTIONS = [Question(id=f"q{at}", scenario="x", split="test", question="?", answer="", steps=[]) for at in range(2)]
-DATA = DataSet("x", QUESTIONS, Judged.nothing, {})
+DATA = DataSet("x", QUESTIONS, JudgedBy.nothing, {})
 PLAIN = [DecodingStep([], [], 0, 1)] * 2
 DRAFTED = [DecodingStep([7, 8], [True, False], 1, 2)]
 TIMINGS = [

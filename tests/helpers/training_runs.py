@@ -12,7 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from doubledraft.progress import Progress
+from doubledraft.log import Progress
 from doubledraft.prompts import Prompt
 from doubledraft.records import Trace
 from doubledraft.training import finetune

@@ -6,7 +6,7 @@ import pytest
 
 from doubledraft.grading.code import CodeTask
 from doubledraft.questions import files
-from doubledraft.questions.data_sets import Judged, read_data_set
+from doubledraft.questions.data_sets import JudgedBy, read_data_set
 from doubledraft.records import RecordError
 
 GSM8K = {"question": "How many?", "answer": "4 * 6 = <<4*6=24>>24 boxes.\n#### 1,024"}
@@ -29,7 +29,7 @@ def test_gsm8k_own_questions_and_numbers_give_their_gold(tmp_path):
     path = write(tmp_path / "all.jsonl", GSM8K, OWN, {"question": "3?", "answer": 3})
     data = read_data_set(path)
     questions = data.questions
-    assert data.judged is Judged.answers and data.name == "all"
+    assert data.judged is JudgedBy.answers and data.name == "all"
     assert [question.answer for question in questions] == ["1,024", "-2/3", "3"]
     assert [question.id for question in questions] == ["all-1", "easy-test-0001", "all-3"]
 
@@ -39,7 +39,7 @@ def test_human_eval_is_read_by_task_with_its_tests(tmp_path):
     data = read_data_set(path)
     [question] = data.questions
     assert (question.id, question.question, question.answer) == ("HumanEval/0", HUMAN_EVAL["prompt"], "")
-    assert data.judged is Judged.programs
+    assert data.judged is JudgedBy.programs
     assert data.tasks == {"HumanEval/0": CodeTask(HUMAN_EVAL["prompt"], "add", HUMAN_EVAL["test"])}
     path = write(tmp_path / "cut.jsonl", HUMAN_EVAL, {"task_id": "HumanEval/1", "prompt": "def sub(a, b):\n"})
     with pytest.raises(
@@ -49,7 +49,7 @@ def test_human_eval_is_read_by_task_with_its_tests(tmp_path):
 
 
 def test_of_chats_only_speed_is_measured_and_a_gold_that_is_missing_in_one_row_is_an_error(tmp_path):
-    assert read_data_set(write(tmp_path / "chat.jsonl", {"prompt": "Hi"})).judged is Judged.nothing
+    assert read_data_set(write(tmp_path / "chat.jsonl", {"prompt": "Hi"})).judged is JudgedBy.nothing
     path = write(tmp_path / "half.jsonl", GSM8K, {"question": "What?"})
     with pytest.raises(RecordError, match=r"half\.jsonl:2: field 'answer' should be .* speed alone is measured"):
         read_data_set(path)

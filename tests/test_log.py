@@ -6,9 +6,8 @@ import re
 
 import pytest
 
-from doubledraft import progress
-from doubledraft.log import log
-from doubledraft.progress import OneLine, Progress, duration
+from doubledraft import log as log_module
+from doubledraft.log import OneLine, Progress, duration, log
 
 
 class Terminal(io.StringIO):
@@ -29,7 +28,7 @@ def clock(monkeypatch):
             return self.now
 
     found = Clock()
-    monkeypatch.setattr(progress, "time", found)
+    monkeypatch.setattr(log_module, "time", found)
     return found
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from doubledraft import api_keys, tracking
-from doubledraft.tracking import Tracker
+from doubledraft import api_keys
+from doubledraft.training import tracking
+from doubledraft.training.tracking import Tracker
 
 VALUES = [{"train/loss": 2.5}, {"train/loss": 1.25}]
 COLUMNS, ROWS = ("cell", "speedup"), [("cod_easy", 1.5), ("cod_hard", 1.25)]
