@@ -47,7 +47,7 @@ def step_seconds(base: str | Path, dtype: str) -> float:
     config = AutoConfig.from_pretrained(base)
     config.num_hidden_layers = LAYERS
     config.layer_types = None
-    config.vocab_size = 1024  # the head takes the same time per number as the layers
+    config.vocab_size = 1024  # the head, the same kind of product, is left out
     config.pad_token_id = None
     model = AutoModelForCausalLM.from_config(config, dtype=getattr(torch, dtype)).model
     ids = torch.zeros(ROWS, TOKENS, dtype=torch.long)

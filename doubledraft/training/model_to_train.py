@@ -50,7 +50,7 @@ def _with_lora(base: str | Path, settings: dict, dtype: str, gpu: bool, attentio
 
 
 def trained_weights(model) -> dict:
-    """Return copies of the parameters that learn, by name, on the CPU."""
+    """Return the parameters that learn, by name, on the CPU."""
     learning = ((name, value) for name, value in model.named_parameters() if value.requires_grad)
     return {name: value.detach().cpu().contiguous() for name, value in learning}
 
