@@ -2,7 +2,7 @@
 
 Recipes answer the same questions for the same target, whose greedy answers are the same with any draft. So recipes are
 compared by target passes: the ratio of tokens per step to the first recipe's is the first recipe's passes / its own,
-averaged over seeds, with an interval that resamples questions. Where the interval holds 1, no difference is shown, and
+summed over seeds, with an interval that resamples questions. Where the interval holds 1, no difference is shown, and
 the table has that as a result like any other. How far seeds are apart stands beside it.
 """
 
@@ -72,13 +72,15 @@ def compare(
     """Write table, figure (SVG) and page of recipes; the others are compared with the first.
 
     `adapters` and `measured`, files of Measured, are those of all seeds of the first recipe, then of the next. Raise
-    RecordError where two files answer other questions.
+    RecordError where two files answer other questions, or recipes have different numbers of seeds.
     """
     seeds = [
         _Seed(json_file.read(Path(adapter, "training.json"), TrainingSummary), read_records(rows, Measured))
         for adapter, rows in zip(adapters, measured, strict=True)
     ]
-    each = len(seeds) // len(recipes)
+    each, left = divmod(len(seeds), len(recipes))
+    if left:
+        raise RecordError(f"{len(seeds)} drafts of {len(recipes)} recipes: expected as many seeds of each recipe")
     read = {name: seeds[each * place : each * (place + 1)] for place, name in enumerate(recipes)}
     _check(read)
     first = next(iter(read))
@@ -96,7 +98,7 @@ def compare(
     figure = base64.b64encode(Path(figure_out).read_bytes()).decode()
     values = {"cell": cell, "board": board, "first": first, "draft_length": draft_length, "minutes": minutes}
     with whole_file(page_out) as file:
-        file.write(pages.render("leaderboard.html.j2", values | {"figure": figure}, interval=_text))
+        file.write(pages.render("leaderboard.html.j2", values | {"figure": figure}))
 
 
 def _check(recipes: Mapping[str, Sequence[_Seed]]) -> None:
@@ -124,7 +126,7 @@ def _row(name: str, seeds: Sequence[_Seed], first: Sequence[_Seed] | None, seed:
         tokens_per_step=ratio_interval(tokens, steps, seed),
         lowest_seed=min(alone),
         highest_seed=max(alone),
-        against_first=ratio_interval(_per_seed(first, "steps"), _per_seed(seeds, "steps"), seed) if first else None,
+        against_first=ratio_interval(_sums(first, "steps"), steps, seed) if first else None,
         acceptance_rate=ratio_interval(_sums(seeds, "accepted"), _sums(seeds, "drafted"), seed),
         speedup=speedup("fixed_seconds"),
         adaptive_speedup=speedup("adaptive_seconds"),
@@ -134,11 +136,6 @@ def _row(name: str, seeds: Sequence[_Seed], first: Sequence[_Seed] | None, seed:
 def _sums(seeds: Sequence[_Seed], field: str) -> list[float]:
     """Return a field of each question, summed over seeds."""
     return [sum(getattr(row, field) for row in rows) for rows in zip(*(one.rows for one in seeds), strict=True)]
-
-
-def _per_seed(seeds: Sequence[_Seed], field: str) -> list[float]:
-    """Return a field of each question, averaged over seeds, of which two recipes may have different numbers."""
-    return [total / len(seeds) for total in _sums(seeds, field)]
 
 
 def _write_csv(path: str | Path, board: Sequence[Row]) -> None:
@@ -171,13 +168,3 @@ def _dot(row: Row, cell: str) -> Dot:
     return Dot(
         label=row.recipe, type=type, scenario=scenario, value=ratio.value, low=ratio.low, high=ratio.high, n=ratio.n
     )
-
-
-def _text(interval: Interval | None, scale: float = 1, digits: int = 2) -> str:
-    """Return an interval as text: value, its ends in brackets; a dash where it is undefined."""
-    if interval is None:
-        return "–"
-    value = f"{scale * interval.value:.{digits}f}"
-    if interval.low is None:
-        return value
-    return f"{value} [{scale * interval.low:.{digits}f}, {scale * interval.high:.{digits}f}]"
