@@ -28,7 +28,7 @@ def folder(tmp_path_factory):
 
 def snakemake(folder, config, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the command line from the repository, with a folder of its own as working directory."""
-    command = [sys.executable, "-m", "snakemake", "--cores", "1", "--directory", folder / "run", "--configfile", config]
+    command = [sys.executable, "-m", "snakemake", "--configfile", config, "--cores", "1", "--directory", folder / "run"]
     return subprocess.run([*command, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
 
 
