@@ -287,7 +287,7 @@ def recipe_vocabulary(wildcards):
 def recipe_start(wildcards):
     """Return the weights that a recipe's training begins from, where those are not the draft's base model."""
     merged = settings.recipe(config, wildcards.recipe)["train"]["start"] == "merged"
-    return ancient(f"results/{wildcards.type}_{wildcards.scenario}/draft_start") if merged else []
+    return f"results/drafts/{wildcards.type}_{wildcards.scenario}/start" if merged else []
 
 
 def other_draft(wildcards):

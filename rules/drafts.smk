@@ -1,9 +1,26 @@
 """Recipes of drafts compared, on demand: needs a cell's target and distilled set; makes its leaderboard.
 
 `snakemake results/drafts/cod_hard/leaderboard.html` makes all of it, for the recipes of the section `drafts` of the config.
-Each recipe and seed is a job of its own, so a run that stopped goes on with what is missing. The merged target is a
-temporary file that is made again then: it is `ancient`, and the adapter it is made from decides whether recipes rerun.
+Each recipe and seed is a job of its own, so a run that stopped goes on with what is missing. For that the merged target
+and the draft's start are kept: users of a temporary file that has to be made again would all run again.
 """
+
+
+use rule merge_target as merge_compared_target with:
+    output:
+        merged=directory("results/drafts/{type}_{scenario}/target"),
+    log:
+        "results/drafts/{type}_{scenario}/logs/merge_compared_target.log",
+
+
+use rule prune_start as prune_compared_start with:
+    input:
+        model="results/drafts/{type}_{scenario}/target",
+        pruned=f"data/models/{config['models']['draft']}",
+    output:
+        start=directory("results/drafts/{type}_{scenario}/start"),
+    log:
+        "results/drafts/{type}_{scenario}/logs/prune_compared_start.log",
 
 
 rule train_recipe:
@@ -12,8 +29,7 @@ rule train_recipe:
         distilled="results/{type}_{scenario}/distilled.jsonl",
         questions="data/questions/{scenario}/distill.jsonl",
         model=f"data/models/{config['models']['draft']}",
-        trained="results/{type}_{scenario}/target_adapter",
-        target=ancient("results/{type}_{scenario}/teacher_merged"),
+        target="results/drafts/{type}_{scenario}/target",
         start=recipe_start,
         prompt=prompt_file,
         pair="results/pair.json",
@@ -45,8 +61,7 @@ rule measure_recipe:
         questions="data/questions/{scenario}/test.jsonl",
         checked="data/questions/{scenario}/train.jsonl",
         distilled="results/{type}_{scenario}/distilled.jsonl",
-        trained="results/{type}_{scenario}/target_adapter",
-        target=ancient("results/{type}_{scenario}/teacher_merged"),
+        target="results/drafts/{type}_{scenario}/target",
         model=f"data/models/{config['models']['draft']}",
         adapter="results/drafts/{type}_{scenario}/{recipe}/{number}/adapter",
         prompt=prompt_file,

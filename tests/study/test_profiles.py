@@ -33,7 +33,16 @@ SMALL = {  # rules for which the defaults of profiles/slurm are meant: an hour, 
     "score_untrained",
 }
 # rules for which a config must name something: choices of layers, recipes of a draft, drafts of others
-ASKED_FOR = {"prune_start", "train_recipe", "measure_recipe", "compare_drafts", "time_other_draft", "score_other_draft"}
+ASKED_FOR = {
+    "prune_start",
+    "merge_compared_target",
+    "prune_compared_start",
+    "train_recipe",
+    "measure_recipe",
+    "compare_drafts",
+    "time_other_draft",
+    "score_other_draft",
+}
 GPU_STEP = """
 import json, os, sys, time
 from pathlib import Path
