@@ -3,7 +3,7 @@
 Figures are inside the page, nothing is loaded from elsewhere, and no script runs.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from doubledraft import number_text, pages
@@ -14,7 +14,7 @@ from doubledraft.files import whole_file
 from doubledraft.plotting import COLOURS, canvas, note
 from doubledraft.records import from_json
 from doubledraft.report.page import inline
-from doubledraft.stats import Interval, Percentiles
+from doubledraft.stats import Interval
 
 TITLES = {  # experiment: its heading, and what it shows
     BASELINE: ("Baseline", "The target alone. What every other experiment is compared with."),
@@ -49,10 +49,10 @@ def write(folder: Path, report: Mapping) -> None:
         "answer": _answer(report),
     }
     filters = {
-        "quantity": lambda value, share=False: number_text.quantity_text(_interval(value), share),
+        "quantity": lambda value, share=False: _text(share)(_interval(value)),
+        "range": lambda value, share=False: number_text.range_text(_interval(value), share),
         "number": number_text.number_text,
         "share": number_text.share_text,
-        "tail": _tail,
     }
     with whole_file(folder / "report.html") as file:
         file.write(pages.render("experiments.html.j2", values, **filters))
@@ -62,11 +62,8 @@ def _interval(value: Mapping | None) -> Interval | None:
     return None if value is None else from_json(dict(value), Interval, "results.json")
 
 
-def _tail(value: Mapping) -> str:
-    """Return the percentiles beyond the median that there are enough questions for, and why others are missing."""
-    found = from_json(dict(value), Percentiles, "results.json")
-    known = [f"p{at} {number_text.number_text(tail)} s" for at, tail in ((90, found.p90), (99, found.p99)) if tail]
-    return "; ".join([*known, *([found.reason] if found.reason else [])])
+def _text(share: bool) -> Callable[[Interval | None], str]:
+    return number_text.share_text if share else number_text.number_text
 
 
 def _section(name: str, report: Mapping) -> dict:
