@@ -8,14 +8,15 @@ finds the difference to be within the margin. What is missing for a judgement is
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from doubledraft.number_text import p_text, points_text, quantity_text
+from doubledraft.number_text import number_text, p_text, points_text, quantity_text, share_text
 from doubledraft.report import findings, pairs
-from doubledraft.report.findings import Gain, names
+from doubledraft.report.findings import DraftChange, Gain, names
 from doubledraft.report.pairs import LEVEL, PooledAccuracy, TestedPair
 from doubledraft.report.tables import Row
 from doubledraft.stats import Interval, geometric_mean, ratio_interval
 
 SUPPORTED, CONTRADICTED, UNDECIDED = "supported", "contradicted", "undecided"
+NAMES = {"cod": "chain of draft", "cot": "chain of thought"}  # of types, in sentences
 CLAIMS = (
     "Training improves accuracy.",
     "Speculation cuts time without changing accuracy.",
@@ -165,3 +166,37 @@ def _cells(count: int, what: str = "cell") -> str:
 
 def _points(margin: float) -> str:
     return f"{100 * margin:g} points"
+
+
+def drafts_sentence(change: DraftChange | None, published: Sequence[dict]) -> str:
+    """Return in a sentence how drafted tokens fare in a short type against chain of thought."""
+    if change is None:
+        return (
+            "How drafted tokens fare in chain of draft against chain of thought is not measured yet: that takes both "
+            "types of one scenario, timed with a draft and measured alike."
+        )
+    (cot_rate, rate), (cot_steps, steps), accepted = change.rates(), change.steps(), change.acceptance
+    theirs = {type: [row["acceptance_rate"] for row in published if row["type"] == type] for type in ("cod", "cot")}
+    spans = " against ".join(f"{100 * min(values):.0f}–{100 * max(values):.0f} %" for values in theirs.values())
+    agrees = accepted.low is not None and accepted.low > 0
+    said = "as in the published study" if agrees else "where the published study has them accepted more often"
+    style = NAMES.get(change.type, change.type)
+    return (
+        f"Drafted tokens are accepted {_how_often(accepted)} in {style} than in chain of thought, {said} ({spans}): "
+        f"{share_text(rate)} against {share_text(cot_rate)}, "
+        f"{points_text(accepted)}. A step emits {number_text(steps)} against {number_text(cot_steps)} tokens, a "
+        f"difference of {quantity_text(change.tokens_per_step)}, and the speedup is {quantity_text(change.speedup)} "
+        "times chain of thought's."
+    )
+
+
+def _how_often(change: Interval) -> str:
+    if change.low is None or change.low <= 0 <= change.high:
+        return "neither clearly more nor clearly less often"
+    return "more often" if change.low > 0 else "less often"
+
+
+def cut(rows: Sequence[Row]) -> str:
+    """Return a warning of the rows whose accuracy measures the token cap; empty where there is none."""
+    found = [f"{row.label} ({share_text(row.answers.truncated)})" for row in rows if row.answers.truncation_warning]
+    return f"Do not trust the accuracy of {names(found)}: that many answers were cut at the token cap." if found else ""

@@ -66,49 +66,23 @@ def build(
     their title. `margin` is the largest difference of accuracy that counts as none, `price` that of an hour of the
     machine. Raise ReportError naming a bad file.
     """
-    rows, old = _current(tables.read_rows(metrics, list(expected)), expected)
-    missing = {**missing, **old}
-    for cell, reason in missing.items():
-        log.warning("%s is not measured: %s", cell, reason)
+    rows, missing = _current(tables.read_rows(metrics, list(expected)), expected, missing)
     compared = findings.compared_cells(rows)
     gains = [findings.gain(*cells) for cells in compared]
     write_csv(table, [tables.columns(row, _comparisons(row, rows, gains)) for row in rows])
-    with whole_directory(figures) as folder:
-        _draw(rows, folder)
-        images = {name: page.inline(folder / name, caption) for name, caption in CAPTIONS.items()}
-    judged = answer.judge(rows, gains, margin)
-    changes = [change for cells in compared if (change := findings.draft_change(*cells))]
-    theirs = published.read()
-    tests = [test for one in judged for test in one.tests]
-    shown = {
+    images = _images(rows, figures)
+    beside = [
+        drafts.training_rows({_cell(path): tables.read(Path(path), RunFile) for path in distilled}),
+        answers.correct_answers(rows, price),
+        answers.teacher(costs(asked)),
+        drafts.matrix(matrix),
+        overview.cross_checks({_cell(path): tables.read(Path(path), CrossCheck) for path in checks}),
+        overview.elsewhere(_relative(links, Path(html).parent)),
+    ]
+    shown = _judgement(rows, compared, gains, margin, beside) | {
         "study": tables.visible(study),
         "measured": (len(expected) - len(missing), len(expected)),
-        "judged": judged if rows else [],
-        "sentences": _sentences(rows, changes, theirs),
-        "main": overview.main_table(rows),
         "missing": tables.visible(list(map(list, missing.items()))),
-        "fewer": tables.fewer_questions(rows),
-        "sections": [
-            section
-            for section in (
-                overview.styles(gains, changes),
-                overview.accuracy_tests(tests, margin),
-                speed.speed(drafted(rows)),
-                drafts.drafts(drafted(rows)),
-                drafts.matrix(matrix),
-                drafts.differences(drafted(rows)),
-                answers.answers(rows),
-                drafts.training_rows({_cell(path): tables.read(Path(path), RunFile) for path in distilled}),
-                answers.correct_answers(rows, price),
-                answers.teacher(costs(asked)),
-                overview.cross_checks({_cell(path): tables.read(Path(path), CrossCheck) for path in checks}),
-                overview.elsewhere(_relative(links, Path(html).parent)),
-            )
-            if not section.empty
-        ],
-        "published": published.beside_ours(theirs, rows, gains),
-        "provenance": made_by(rows),
-        "captions": CAPTIONS if rows else {},
         "images": images,
         "folder": Path(figures).name,
     }
@@ -118,14 +92,53 @@ def build(
     log.info("report: %d of %d cells", len(expected) - len(missing), len(expected))
 
 
+def _images(rows: Sequence[Row], figures: str | Path) -> dict[str, str]:
+    """Draw the figures into a folder; return them as they stand inside the page."""
+    with whole_directory(figures) as folder:
+        _draw(rows, folder)
+        return {name: page.inline(folder / name, caption) for name, caption in CAPTIONS.items()}
+
+
+def _judgement(
+    rows: Sequence[Row],
+    compared: Sequence[tuple[Row, Row]],
+    gains: Sequence[findings.Gain],
+    margin: float,
+    beside: Sequence[page.Section],
+) -> dict[str, object]:
+    """Return what both pages show of the rows, and of the sections `beside` that come from other files."""
+    judged = answer.judge(rows, gains, margin)
+    changes = [change for cells in compared if (change := findings.draft_change(*cells))]
+    theirs, sped = published.read(), drafted(rows)
+    sections = [
+        overview.styles(gains, changes),
+        overview.accuracy_tests([test for one in judged for test in one.tests], margin),
+        speed.speed(sped),
+        drafts.drafts(sped),
+        drafts.differences(sped),
+        answers.answers(rows),
+        *beside,
+    ]
+    return {
+        "judged": judged if rows else [],
+        "sentences": _sentences(rows, changes, theirs),
+        "main": overview.main_table(rows),
+        "fewer": tables.fewer_questions(rows),
+        "sections": [section for section in sections if not section.empty],
+        "published": published.beside_ours(theirs, rows, gains),
+        "provenance": made_by(rows),
+        "captions": CAPTIONS if rows else {},
+    }
+
+
 def _sentences(rows: Sequence[Row], changes: Sequence[findings.DraftChange], theirs: Mapping) -> list[str]:
     """Return what the answer says below the hypotheses."""
     if not rows:
         return ["Nothing is measured yet, so there is nothing to conclude."]
     types = dict.fromkeys(change.type for change in changes) or [None]
     pooled = [findings.over_all([change for change in changes if change.type == type]) for type in types]
-    found = [findings.drafts_sentence(change, theirs["rows"]) for change in pooled]
-    return [*found, *filter(None, [findings.cut(rows)])]
+    found = [answer.drafts_sentence(change, theirs["rows"]) for change in pooled]
+    return [*found, *filter(None, [answer.cut(rows)])]
 
 
 def _cell(path: str | Path) -> str:
@@ -137,11 +150,15 @@ def _relative(links: Mapping[str, str | Path], folder: Path) -> dict[str, str]:
     return {title: quote(os.path.relpath(path, folder)) for title, path in links.items()}
 
 
-def _current(rows: Sequence[Row], expected: Mapping[str, str]) -> tuple[list[Row], dict[str, str]]:
+def _current(
+    rows: Sequence[Row], expected: Mapping[str, str], missing: Mapping[str, str]
+) -> tuple[list[Row], dict[str, str]]:
     """Return the rows that were measured with the present settings, and for every other cell why it is not shown."""
     why = "{}/metrics.json is of other settings than the config and the prompts have now: make it again"
     old = {row.cell: why.format(row.cell) for row in rows if row.metrics.provenance.config_hash != expected[row.cell]}
-    return [row for row in rows if row.cell not in old], old
+    for cell, reason in (missing := {**missing, **old}).items():
+        log.warning("%s is not measured: %s", cell, reason)
+    return [row for row in rows if row.cell not in old], missing
 
 
 def drafted(rows: Sequence[Row]) -> list[Row]:

@@ -46,7 +46,7 @@ class CardError(ReportError):
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class CardQuantity:
     """One measured quantity, as the card shows it."""
 
     name: str
@@ -144,7 +144,7 @@ def _page(training: TrainingSummary, measured: CellMetrics, distilled: Path) -> 
     }
 
 
-def _quantities(measured: CellMetrics) -> tuple[list[Measured], list[str]]:
+def _quantities(measured: CellMetrics) -> tuple[list[CardQuantity], list[str]]:
     """Return the quantities of DEFINITIONS that were measured, and the names of those that are null."""
     spec, drafted = measured.speculation, measured.speculative
     intervals: dict[str, Interval | None] = {
@@ -164,7 +164,7 @@ def _quantities(measured: CellMetrics) -> tuple[list[Measured], list[str]]:
             share = name in SHARES
             text = number_text.share_text(interval) if share else number_text.number_text(interval)
             definition = exact.get(name, DEFINITIONS[name])
-            found.append(Measured(name, definition, text, number_text.range_text(interval, share), interval.value))
+            found.append(CardQuantity(name, definition, text, number_text.range_text(interval, share), interval.value))
     return found, [name for name, interval in intervals.items() if interval is None]
 
 

@@ -94,10 +94,19 @@ def _answer(report: Mapping) -> list[str]:
         if not drafted:
             continue
         best = max(drafted, key=lambda row: row["speedup"]["value"])
-        low, text = best["speedup"]["low"], number_text.quantity_text(_interval(best["speedup"]))
-        sure = "" if low is not None and low > 1 else ", an interval that does not exclude a loss"
-        sentences.append(f"On {data} the fastest of {len(drafted)} arms is {best['arm']}: {text} times as fast{sure}.")
+        speedup = _interval(best["speedup"])
+        said = f"On {data} the fastest of {len(drafted)} arms is {best['arm']}, at {number_text.quantity_text(speedup)}"
+        sentences.append(f"{said} times the speed of plain decoding{_doubt(speedup)}.")
     return sentences
+
+
+def _doubt(speedup: Interval) -> str:
+    """Return what a speedup's interval leaves open, "" where it is a gain for sure."""
+    if speedup.low is None:
+        return "; so few questions give no interval"
+    if speedup.high < 1:
+        return ": no draft pays here"
+    return "" if speedup.low > 1 else "; the interval does not exclude a loss"
 
 
 def _draw(report: Mapping, folder: Path) -> list[tuple[Path, str]]:

@@ -29,7 +29,7 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class PageTable:
     """Rows, of which the first cell names the row."""
 
     caption: str  # what it shows, for those who do not see it
@@ -44,7 +44,7 @@ class Section:
     id: str
     title: str
     before: list[str] = field(default_factory=list)
-    tables: list[Table] = field(default_factory=list)
+    tables: list[PageTable] = field(default_factory=list)
     alarms: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     points: list[str] = field(default_factory=list)  # of a list, below everything else
@@ -72,9 +72,9 @@ def points(interval: Interval | None) -> Cell:
     return text(None) if interval is None else text(change_text(interval), change_range_text(interval))
 
 
-def table(caption: str, columns: Sequence[str], rows: Sequence[Sequence[Cell | str]]) -> Table:
+def table(caption: str, columns: Sequence[str], rows: Sequence[Sequence[Cell | str]]) -> PageTable:
     """Return a table, of cells or plain texts."""
-    return Table(
+    return PageTable(
         caption, list(columns), [[text(cell) if isinstance(cell, str) else cell for cell in row] for row in rows]
     )
 

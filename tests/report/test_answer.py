@@ -149,5 +149,5 @@ def test_how_drafts_differ_is_paired_by_question_and_speedups_by_block(tmp_path)
     assert change.acceptance.value == pytest.approx(0.1) and change.rates() == pytest.approx((0.62, 0.72))
     assert change.speedup.value == pytest.approx(0.8) and change.speedup.high == pytest.approx(0.8)
     published = [{"type": type, "acceptance_rate": 0.7} for type in ("cot", "cod")]
-    said = findings.drafts_sentence(findings.over_all([change]), published)
+    said = answer.drafts_sentence(findings.over_all([change]), published)
     assert "accepted more often" in said and "72 % against 62 %" in said and "0.80 (0.80–0.80, n 4) times" in said

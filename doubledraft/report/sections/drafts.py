@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from doubledraft.number_text import number_text, p_text, share_text
-from doubledraft.report.page import Cell, Section, Table, points, quantity, table, text
+from doubledraft.report.page import Cell, PageTable, Section, points, quantity, table, text
 from doubledraft.report.sections.answers import groups
 from doubledraft.report.tables import SMALL, Row
 from doubledraft.stats import Interval
@@ -49,7 +49,7 @@ def _disagreement(row: Row) -> str | None:
     )
 
 
-def _served(drafted: Sequence[Row]) -> Table:
+def _served(drafted: Sequence[Row]) -> PageTable:
     """Return acceptance in the timed run, with what only some engines tell where one did."""
     told = any(row.metrics.speculation.order_independent_agreement for row in drafted)
     columns = ["cell", "acceptance rate", "tokens per step"]
@@ -76,7 +76,7 @@ def _acceptance(spec: SpeculationMetrics) -> list[Cell]:
     ]
 
 
-def _audits(drafted: Sequence[Row]) -> Table:
+def _audits(drafted: Sequence[Row]) -> PageTable:
     rows = []
     for row in drafted:
         if audit := row.metrics.draft_audit:

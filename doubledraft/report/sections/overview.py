@@ -88,21 +88,23 @@ def styles(gains: Sequence[Gain], changes: Sequence[DraftChange]) -> Section:
                     "their difference",
                     "speedup / CoT’s",
                 ],
-                [
-                    [
-                        text(f"{change.scenario}, {change.type}"),
-                        text(share_text(change.rates()[1]), f"CoT {share_text(change.rates()[0])}"),
-                        points(change.acceptance),
-                        text(number_text(change.steps()[1]), f"CoT {number_text(change.steps()[0])}"),
-                        quantity(change.tokens_per_step),
-                        quantity(change.speedup),
-                    ]
-                    for change in changes
-                ],
+                [_change(change) for change in changes],
             ),
         ],
         notes=["Differences are paired by question, the speedups by block of questions."],
     )
+
+
+def _change(change: DraftChange) -> list[Cell]:
+    (cot_rate, rate), (cot_steps, steps) = change.rates(), change.steps()
+    return [
+        text(f"{change.scenario}, {change.type}"),
+        text(share_text(rate), f"CoT {share_text(cot_rate)}"),
+        points(change.acceptance),
+        text(number_text(steps), f"CoT {number_text(cot_steps)}"),
+        quantity(change.tokens_per_step),
+        quantity(change.speedup),
+    ]
 
 
 def accuracy_tests(tests: Sequence[TestedPair], margin: float) -> Section:
