@@ -39,6 +39,8 @@ from doubledraft.summaries.run_file import RunFile
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+SAMPLED = "speculation is replayed greedily, and these answers were sampled"
+TOGETHER = 32  # answers that the draft writes alone at the same time, which bounds its memory
 TOLERANCE = 0.02  # of tokens per step, replayed and served
 
 
@@ -79,7 +81,8 @@ def audit(
     json_file.write(
         out_audit,
         DraftAudit(
-            **{field.name: getattr(found, field.name) for field in fields(Acceptance)},
+            **{field.name: getattr(found, field.name) for field in fields(Acceptance)}
+            | ({"simulated": None, "simulated_reason": SAMPLED} if info.temperature else {}),
             own_text=own_text(alone, read_back, asked, rule, seed),
             against_served=served,
             provenance=recorded(settings),
@@ -131,7 +134,12 @@ def _alone(
     ends: Collection[int],
 ) -> list[Generation]:
     """Return what the draft writes alone after the prompts of `answers`."""
-    written = answer_alone(draft, [prompt for _, prompt, _ in answers], max_tokens, ends)
+    prompts_of = [prompt for _, prompt, _ in answers]
+    written = [
+        ids
+        for at in range(0, len(answers), TOGETHER)
+        for ids in answer_alone(draft, prompts_of[at : at + TOGETHER], max_tokens, ends)
+    ]
     return [
         Generation(
             id=id,
