@@ -131,7 +131,8 @@ def test_a_model_over_several_gpus_asks_for_so_many_and_a_training_for_one(name,
     more = ("--resources", "gpu=2") if name == "gpu" else ()
     resources = planned(name, *EVERYTHING, *spread, *more)
     gpus = {rule: asked.get("gpu") for rule, asked in resources.items() if rule in ON_GPU}
-    assert gpus == {rule: "1" if rule.startswith("train_") else "2" for rule in ON_GPU - ASKED_FOR}
+    one = ("train_", "audit_draft", "cross_acceptance")  # peft and transformers, which do not spread a model here
+    assert gpus == {rule: "1" if rule.startswith(one) else "2" for rule in ON_GPU - ASKED_FOR}
 
 
 @pytest.mark.slow
