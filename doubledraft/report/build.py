@@ -60,11 +60,10 @@ def build(
 
     `metrics` are the existing metrics.json files, with generations, samples and timing beside them. `expected` maps all
     cells of the study, in order, to the hash of their present settings; metrics of other settings count as missing.
-    `missing` maps cells without metrics to the reason. Beside them, where they exist: `asked`, files
-    {type}/{scenario}/asked.json with what a teacher was asked for traces; `distilled` and `checks`, files
-    {cell}/distilled_run.json and {cell}/cross_check.json; `matrix`, acceptance_matrix.csv; `links`, other pages by
-    their title. `margin` is the largest difference of accuracy that counts as none, `price` that of an hour of the
-    machine. Raise ReportError naming a bad file.
+    `missing` maps cells without metrics to the reason. Where they exist: `asked`, files {type}/{scenario}/asked.json of
+    teachers; `distilled` and `checks`, files {cell}/distilled_run.json and {cell}/cross_check.json; `matrix`,
+    acceptance_matrix.csv; `links`, other pages by title. `margin` is the largest difference of accuracy that counts as
+    none, `price` that of an hour of the machine. Raise ReportError naming a bad file.
     """
     rows, missing = _current(tables.read_rows(metrics, list(expected)), expected, missing)
     compared = findings.compared_cells(rows)
