@@ -66,8 +66,7 @@ def build(
     none, `price` that of an hour of the machine. Raise ReportError naming a bad file.
     """
     rows, missing = _current(tables.read_rows(metrics, list(expected)), expected, missing)
-    compared = findings.compared_cells(rows)
-    gains = [findings.gain(*cells) for cells in compared]
+    gains = [findings.gain(*cells) for cells in (compared := findings.compared_cells(rows))]
     write_csv(table, [tables.columns(row, _comparisons(row, rows, gains)) for row in rows])
     images = _images(rows, figures)
     beside = [
@@ -88,7 +87,7 @@ def build(
     for path, template in ((markdown, "report.md.j2"), (html, "report.html.j2")):
         with whole_file(path) as file:
             file.write(pages.render(template, shown))
-    log.info("report: %d of %d cells", len(expected) - len(missing), len(expected))
+    log.info("report: %d of %d cells", *shown["measured"])
 
 
 def _images(rows: Sequence[Row], figures: str | Path) -> dict[str, str]:
