@@ -59,7 +59,7 @@ class Acceptance:
     tokens: int  # of all answers
     agreement: Interval  # order-independent: share of the tokens that the draft too finds most likely
     overlap: Interval  # mean of 1 - TV, the total variation distance: expected acceptance at temperature 1
-    simulated: list[SimulatedDrafts]  # for K = 1..16
+    simulated: list[SimulatedDrafts] | None  # for K = 1..16; null, in a draft audit, where the answers were sampled
     token_classes: dict[str, AuditedClass]  # by what the answer's token is
     target_entropy: Interval  # nats per token
     draft_entropy: Interval
@@ -96,6 +96,7 @@ class DraftAudit(Acceptance):
     """What a draft is worth on the answers of its cell's run with the draft: `draft_audit.json`."""
 
     own_text: OwnText
+    simulated_reason: str | None = None  # why nothing is simulated
     against_served: AgainstServed | None  # null where the run's draft length adapts, or it sampled: replays are greedy
     provenance: Provenance
 

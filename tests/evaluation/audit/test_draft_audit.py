@@ -1,6 +1,6 @@
 """The audit of a draft agrees with the engine that served it, and with what is computed by hand."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -101,6 +101,20 @@ def test_a_served_run_that_accepted_otherwise_is_flagged(cell):
     info = json_file.read(arguments["run"], draft_audit.RunFile)
     found = draft_audit.against_served(always, rows, info)
     assert not found.agrees and found.difference > 0.02
+
+
+def test_greedy_speculation_is_not_replayed_along_sampled_answers(cell, tmp_path):
+    """Every row of a question of several samples finds its question."""
+    arguments, greedy = cell
+    info = json_file.read(arguments["run"], draft_audit.RunFile)
+    json_file.write(tmp_path / "run.json", replace(info, temperature=0.7, samples=2))
+    rows = read_records(arguments["generations"], Generation)[:2]
+    write_records(tmp_path / "rows.jsonl", [replace(row, id=f"{row.id}#2") for row in rows])
+    changed = {"run": "run.json", "generations": "rows.jsonl", "out_audit": "audit.json", "out_answers": "out.jsonl"}
+    draft_audit.audit(**arguments | {name: str(tmp_path / file) for name, file in changed.items()})
+    found = json_file.read(tmp_path / "audit.json", DraftAudit)
+    assert found.n == 2 and found.simulated is found.against_served is None and "sampled" in found.simulated_reason
+    assert found.overlap and greedy.simulated_reason is None
 
 
 def test_answers_to_another_prompt_are_refused(cell, tmp_path):
