@@ -24,7 +24,7 @@ from doubledraft.summaries.training_summary import TrainingSummary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class Standing:
     """A line of the leaderboard; ratios are null where there is nothing to compare with, speedups where not timed."""
 
     recipe: str
@@ -107,7 +107,7 @@ def _check(recipes: Mapping[str, Sequence[_Seed]]) -> None:
         raise RecordError(f"recipes {' and '.join(asked.values())} answered other questions: measure them again")
 
 
-def _row(name: str, seeds: Sequence[_Seed], first: Sequence[_Seed] | None, seed: int) -> Row:
+def _row(name: str, seeds: Sequence[_Seed], first: Sequence[_Seed] | None, seed: int) -> Standing:
     summary = seeds[0].summary
     tokens, steps = _sums(seeds, "tokens"), _sums(seeds, "steps")
     alone = [sum(row.tokens for row in one.rows) / sum(row.steps for row in one.rows) for one in seeds]
@@ -116,7 +116,7 @@ def _row(name: str, seeds: Sequence[_Seed], first: Sequence[_Seed] | None, seed:
     def speedup(arm: str) -> Interval | None:
         return ratio_interval(_sums(seeds, "plain_seconds"), _sums(seeds, arm), seed) if timed else None
 
-    return Row(
+    return Standing(
         recipe=name,
         seeds=len(seeds),
         minutes=round(fmean(one.summary.seconds for one in seeds) / 60, 2),
@@ -138,7 +138,7 @@ def _sums(seeds: Sequence[_Seed], field: str) -> list[float]:
     return [sum(getattr(row, field) for row in rows) for rows in zip(*(one.rows for one in seeds), strict=True)]
 
 
-def _write_csv(path: str | Path, board: Sequence[Row]) -> None:
+def _write_csv(path: str | Path, board: Sequence[Standing]) -> None:
     """Write a line per recipe; an interval takes three columns, empty where it is undefined."""
     lines = [{"recipe": row.recipe, "verdict": row.verdict, **_cells(row)} for row in board]
     with whole_file(path) as file:
@@ -147,7 +147,7 @@ def _write_csv(path: str | Path, board: Sequence[Row]) -> None:
         table.writerows(lines)
 
 
-def _cells(row: Row) -> dict[str, object]:
+def _cells(row: Standing) -> dict[str, object]:
     cells: dict[str, object] = {}
     for field in fields(row)[1:]:
         value = getattr(row, field.name)
@@ -162,7 +162,7 @@ def _cells(row: Row) -> dict[str, object]:
 _ENDS = {"": "value", "_low": "low", "_high": "high"}
 
 
-def _dot(row: Row, cell: str) -> Dot:
+def _dot(row: Standing, cell: str) -> Dot:
     type, scenario = cell.split("_", 1)
     ratio = row.against_first
     return Dot(
