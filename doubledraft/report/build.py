@@ -66,9 +66,9 @@ def build(
     none, `price` that of an hour of the machine. Raise ReportError naming a bad file.
     """
     rows, missing = _current(tables.read_rows(metrics, list(expected)), expected, missing)
-    gains = [findings.gain(*cells) for cells in (compared := findings.compared_cells(rows))]
+    compared = findings.compared_cells(rows)
+    gains = [findings.gain(*cells) for cells in compared]
     write_csv(table, [tables.columns(row, _comparisons(row, rows, gains)) for row in rows])
-    images = _images(rows, figures)
     beside = [
         drafts.training_rows({_cell(path): tables.read(Path(path), RunFile) for path in distilled}),
         answers.correct_answers(rows, price),
@@ -81,7 +81,7 @@ def build(
         "study": tables.visible(study),
         "measured": (len(expected) - len(missing), len(expected)),
         "missing": tables.visible(list(map(list, missing.items()))),
-        "images": images,
+        "images": _images(rows, figures),
         "folder": Path(figures).name,
     }
     for path, template in ((markdown, "report.md.j2"), (html, "report.html.j2")):
