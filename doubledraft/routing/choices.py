@@ -13,7 +13,7 @@ import numpy as np
 
 from doubledraft.routing.features import SentenceEncoder, of_texts
 from doubledraft.routing.hedge import Hedge
-from doubledraft.routing.matrix import Matrix
+from doubledraft.routing.matrix import DraftMatrix
 from doubledraft.routing.router import Router
 
 TIMED = 5  # times that a router's choice is timed; the median counts
@@ -27,22 +27,22 @@ class Choice:
     shares: np.ndarray  # [prompts, drafts]
     own_seconds: np.ndarray  # [prompts]
 
-    def seconds(self, matrix: Matrix) -> np.ndarray:
+    def seconds(self, matrix: DraftMatrix) -> np.ndarray:
         """Return the expected seconds of each prompt, [prompts]."""
         return (self.shares * matrix.seconds.mean(2)).sum(1) + self.own_seconds
 
 
-def choose_at_random(matrix: Matrix) -> Choice:
+def choose_at_random(matrix: DraftMatrix) -> Choice:
     """Return the arm that takes each draft equally often."""
     return Choice("random", np.full(matrix.steps.shape, 1 / len(matrix.drafts)), np.zeros(len(matrix.prompts)))
 
 
-def choose_one(matrix: Matrix, draft: str, name: str) -> Choice:
+def choose_one(matrix: DraftMatrix, draft: str, name: str) -> Choice:
     """Return the arm that always takes one draft."""
     return _certain(name, np.full(len(matrix.prompts), matrix.drafts.index(draft)), len(matrix.drafts))
 
 
-def choose_by_label(matrix: Matrix) -> Choice:
+def choose_by_label(matrix: DraftMatrix) -> Choice:
     """Return the arm that knows each prompt's domain and takes that domain's draft."""
     return _certain("domain label", [matrix.drafts.index(domain) for domain in matrix.domains], len(matrix.drafts))
 
@@ -52,7 +52,7 @@ def choose_by_scores(name: str, scores: np.ndarray, own_seconds: np.ndarray) -> 
     return replace(_certain(name, scores.argmax(1), scores.shape[1]), own_seconds=own_seconds)
 
 
-def choose_best(matrix: Matrix) -> Choice:
+def choose_best(matrix: DraftMatrix) -> Choice:
     """Return the oracle: for each turn the draft that was fastest in the other turns, or in it where it is alone."""
     turns, shares = matrix.seconds.shape[2], np.zeros(matrix.steps.shape)
     seconds = np.zeros(len(matrix.prompts))
@@ -65,7 +65,7 @@ def choose_best(matrix: Matrix) -> Choice:
     return Choice("oracle", shares, seconds - (shares * matrix.seconds.mean(2)).sum(1))
 
 
-def choose_online(matrix: Matrix, seed: int) -> Choice:
+def choose_online(matrix: DraftMatrix, seed: int) -> Choice:
     """Return the arm that learns from each answer, in an order of the seed; it pays for every scoring."""
     hedge, shares = Hedge(len(matrix.drafts)), np.zeros(matrix.steps.shape)
     gains = matrix.tokens[:, None] / matrix.steps
@@ -79,7 +79,7 @@ def _certain(name: str, drafts: Sequence[int], count: int) -> Choice:
     return Choice(name, np.eye(count)[np.asarray(drafts)], np.zeros(len(drafts)))
 
 
-def singles(matrix: Matrix, best: str) -> list[Choice]:
+def singles(matrix: DraftMatrix, best: str) -> list[Choice]:
     """Return an arm for every draft but the best, so that what a single draft gives is seen."""
     return [choose_one(matrix, draft, f"only {draft}") for draft in matrix.drafts if draft != best]
 

@@ -35,7 +35,7 @@ class MatrixRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Matrix:
+class DraftMatrix:
     """Prompts p by drafts d by turns t."""
 
     prompts: list[str]
@@ -70,7 +70,7 @@ class Matrix:
 ARRAYS = ("domains", "splits", "groups", "tokens", "seconds", "plain", "steps", "scoring")
 
 
-def read(path: str | Path) -> Matrix:
+def read(path: str | Path) -> DraftMatrix:
     """Read a matrix; raise RecordError where an answer is missing, so that an oracle would choose among fewer."""
     rows = _rows(path)
     prompts = list(dict.fromkeys(row.prompt for row in rows))
@@ -89,7 +89,7 @@ def read(path: str | Path) -> Matrix:
     mean = tokens.mean((1, 2))
     seconds, steps = (grid(name) / tokens * mean[:, None, None] for name in ("seconds", "steps"))
     at = [place for place, name in enumerate(names) if name != PLAIN]
-    return Matrix(
+    return DraftMatrix(
         prompts=prompts,
         **{f"{name}s": np.array([getattr(row, name) for row in first]) for name in ("domain", "split", "group")},
         drafts=[names[place] for place in at],

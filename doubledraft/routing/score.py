@@ -27,7 +27,7 @@ from doubledraft.routing.choices import (
     singles,
 )
 from doubledraft.routing.collect import read_hidden
-from doubledraft.routing.matrix import Matrix
+from doubledraft.routing.matrix import DraftMatrix
 from doubledraft.routing.train import FACTS, best_single, features_of
 from doubledraft.stats import Interval, mean_interval, ratio_interval
 from doubledraft.summaries import json_file
@@ -90,7 +90,7 @@ def score(
     json_file.write(out, facts)
 
 
-def by_group(matrix: Matrix, above: np.ndarray, below: np.ndarray, seed: int) -> Interval:
+def by_group(matrix: DraftMatrix, above: np.ndarray, below: np.ndarray, seed: int) -> Interval:
     """Return the ratio of two totals over prompts, with an interval over the groups of the prompts."""
     groups = {name: at for at, name in enumerate(dict.fromkeys(matrix.groups))}
     places = [groups[name] for name in matrix.groups]
@@ -98,7 +98,7 @@ def by_group(matrix: Matrix, above: np.ndarray, below: np.ndarray, seed: int) ->
     return ratio_interval(*sums, seed)
 
 
-def _arm(choice: Choice, single: Choice, oracle: Choice, matrix: Matrix, seed: int) -> RoutingArm:
+def _arm(choice: Choice, single: Choice, oracle: Choice, matrix: DraftMatrix, seed: int) -> RoutingArm:
     own, best = choice.seconds(matrix), oracle.seconds(matrix)
     return RoutingArm(
         name=choice.name,
@@ -117,7 +117,7 @@ def _less_one(ratio: Interval) -> Interval:
     return Interval(ratio.value - 1, low, high, ratio.n)
 
 
-def _on_domains(matrix: Matrix, seed: int) -> list[DraftOnDomain]:
+def _on_domains(matrix: DraftMatrix, seed: int) -> list[DraftOnDomain]:
     found = []
     for domain in dict.fromkeys(matrix.domains.tolist()):
         part = matrix.take(matrix.domains == domain)
@@ -138,7 +138,9 @@ def _on_domains(matrix: Matrix, seed: int) -> list[DraftOnDomain]:
 Learnt = Mapping[str, tuple[RouterFile, np.ndarray]]  # description and features of all prompts, by name
 
 
-def _left_out(whole: Matrix, known: np.ndarray, test: np.ndarray, learnt: Learnt, seed: int) -> list[LeftOutDomain]:
+def _left_out(
+    whole: DraftMatrix, known: np.ndarray, test: np.ndarray, learnt: Learnt, seed: int
+) -> list[LeftOutDomain]:
     """Train every router without one domain and try it there, against the draft that was best for the others."""
     found = []
     domains = list(dict.fromkeys(whole.domains.tolist()))
@@ -157,7 +159,7 @@ def _left_out(whole: Matrix, known: np.ndarray, test: np.ndarray, learnt: Learnt
 def _shuffled(
     facts: RouterFile,
     features: np.ndarray,
-    whole: Matrix,
+    whole: DraftMatrix,
     known: np.ndarray,
     test: np.ndarray,
     single: Choice,

@@ -15,7 +15,7 @@ from doubledraft.records import Question, read_records
 from doubledraft.routing import matrix as matrices
 from doubledraft.routing.collect import read_hidden
 from doubledraft.routing.features import SentenceEncoder, of_texts
-from doubledraft.routing.matrix import Matrix
+from doubledraft.routing.matrix import DraftMatrix
 from doubledraft.routing.router import fit
 from doubledraft.summaries import json_file
 from doubledraft.summaries.router_file import RouterFile, RoutersFile
@@ -82,12 +82,12 @@ def features_of(
     return {kind: of_texts(kind, asked, hidden, encoder) for kind, encoder in encoders.items()}
 
 
-def best_single(matrix: Matrix) -> str:
+def best_single(matrix: DraftMatrix) -> str:
     """Return the draft that answers all prompts of a matrix in the least time."""
     return matrix.drafts[int(matrix.seconds.sum((0, 2)).argmin())]
 
 
-def cross_validated(facts: RouterFile, features: np.ndarray, matrix: Matrix) -> float:
+def cross_validated(facts: RouterFile, features: np.ndarray, matrix: DraftMatrix) -> float:
     """Return the tokens per second of a router on prompts whose groups it did not learn from."""
     folds = np.array([sorted(set(matrix.groups)).index(group) for group in matrix.groups]) % FOLDS
     seconds = 0.0
