@@ -14,7 +14,7 @@ from doubledraft.files import write_json
 from doubledraft.log import log
 
 CHOICE = "computing_dtype.json"  # in the folder of a run's checkpoints
-LAYERS, ROWS, TOKENS, REPEATS = 2, 4, 128, 3  # of the step that is measured
+LAYERS, ROWS, TOKENS, REPEATS = 2, 2, 64, 3  # of the step that is measured
 CLEARLY = 0.9  # bfloat16, which is less exact, has to take less than this share of float32's time
 
 
