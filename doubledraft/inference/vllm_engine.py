@@ -13,8 +13,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
+from doubledraft import machine
 from doubledraft.inference import host
-from doubledraft.inference.job import Asked, Job
+from doubledraft.inference.job import Asked, Job, JobError
 from doubledraft.log import log
 from doubledraft.models.inspect import inspect
 from doubledraft.records import Generation
@@ -111,6 +112,11 @@ def _clock(job: Job) -> dict[str, str]:
 def _drafting(job: Job) -> dict[str, object]:
     if job.method == "none":
         return {}
+    if job.temperature and machine.device() == "cpu":  # measured: 7 answers where 74 of 400 are due, with 0.32.0
+        raise JobError(
+            f"temperature {job.temperature}: vLLM's sampling of drafts on CPU does not keep the target's distribution; use "
+            "engine native, a GPU, or temperature 0"
+        )
     settings = {"method": job.method, "num_speculative_tokens": job.draft_length}
     if job.draft:
         settings |= {"model": job.draft, "draft_tensor_parallel_size": job.tensor_parallel}

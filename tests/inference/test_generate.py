@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from doubledraft import provenance
-from doubledraft.inference import generate
+from doubledraft.inference import generate, vllm_engine
 from doubledraft.inference.host import Host
 from doubledraft.inference.job import Job, JobError
 from doubledraft.records import Generation, read_records
@@ -193,13 +193,22 @@ def test_a_prompt_without_room_for_its_answer_is_refused(tiny_model, tmp_path, m
 
 
 @pytest.mark.slow
-def test_sampled_answers_are_distributed_as_the_target_says(tmp_path, tiny_model, tiny_draft):
-    """vLLM's draft draws too: a greedy one would be accepted with the target's probability of its best token."""
+def test_sampled_answers_are_distributed_as_the_target_says(tmp_path, tiny_model):
     sampled = {"temperature": 0.3, "samples": 500, "concurrency": 64, "max_tokens": 4, "warmup": 0}
-    drafting = {"method": "draft_model", "draft": str(tiny_draft), "draft_length": 2}
-    own = small_job(tmp_path, tiny_model, "sampled", questions=1, **sampled, **drafting)
+    own = small_job(tmp_path, tiny_model, "sampled", questions=1, **sampled)
     with Host(own) as engine:
         check_distribution(own, engine)
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_vllm_samples_with_drafts_on_a_gpu_alone_and_its_drafts_are_drawn_too(tmp_path, monkeypatch, device):
+    monkeypatch.setattr(vllm_engine.machine, "device", lambda: device)
+    job = small_job(tmp_path, tmp_path, "sampled", temperature=0.3, **DRAFTED)
+    if device == "cpu":
+        with pytest.raises(JobError, match="temperature 0.3: vLLM's sampling of drafts on CPU does not keep"):
+            vllm_engine._drafting(job)
+    else:
+        assert vllm_engine._drafting(job)["speculative_config"]["draft_sample_method"] == "probabilistic"
 
 
 DRAFTED = {"method": "draft_model", "draft": "d", "draft_length": 3}
