@@ -11,12 +11,12 @@ from doubledraft.summaries.advice import Advice, LoadGrid, ServedLoad
 from doubledraft.summaries.cell_metrics import CellMetrics
 from doubledraft.summaries.cross_check import CrossCheck
 from doubledraft.summaries.decoding_record import DecodingRecord
-from doubledraft.summaries.draft_audit import AuditedAnswer, DraftAudit
-from doubledraft.summaries.run_file import RunFile
-from doubledraft.summaries.timing_file import TimingFile
 from doubledraft.summaries.domain_manifest import DomainManifest
+from doubledraft.summaries.draft_audit import AuditedAnswer, DraftAudit
 from doubledraft.summaries.router_file import RouterFile, RoutersFile
 from doubledraft.summaries.routing_score import RoutingScore
+from doubledraft.summaries.run_file import RunFile
+from doubledraft.summaries.timing_file import TimingFile
 from doubledraft.summaries.trace_audit import TraceAudit
 from doubledraft.summaries.training_summary import TrainingSummary
 

@@ -15,7 +15,8 @@ from doubledraft.evaluation.acceptance import summary
 from doubledraft.models.folder import ModelError
 from tests.helpers.tiny_models import build_model
 
-TEXT = [5, 9, 40, 77, 3, 100, 101, 5, 9, 60, 61, 62, 7, 8, 200, 201, 30, 31, 30, 31, 30]  # 21: more than share a weight at a time
+# 21 tokens: more than share a weight at a time
+TEXT = [5, 9, 40, 77, 3, 100, 101, 5, 9, 60, 61, 62, 7, 8, 200, 201, 30, 31, 30, 31, 30]
 NEW = 60
 
 
