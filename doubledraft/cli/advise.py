@@ -20,7 +20,7 @@ from doubledraft.cli.text_table import columns
 from doubledraft.engine.load import local_folder
 from doubledraft.evaluation.load.advice import advise
 from doubledraft.files import whole_file, write_json
-from doubledraft.inference.load_pair import OptionError, load_pair
+from doubledraft.inference.load_pair import OptionError, load_pair, quiet_libraries
 from doubledraft.models.check_pair import check_pair
 from doubledraft.models.inspect import inspect, load_tokenizer
 from doubledraft.number_text import quantity_text
@@ -65,6 +65,7 @@ def run(options: argparse.Namespace) -> None:
     """Print the advice, and write its files where asked."""
     if options.out:
         refuse_unwritable(options.out)
+    quiet_libraries()
     folders = [local_folder(name) for name in (options.target, options.draft)]
     for folder in folders:
         inspect(folder)

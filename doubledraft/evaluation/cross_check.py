@@ -86,8 +86,9 @@ def write(found: CrossCheck, out: Path) -> None:
         return
     json_file.write(failed_path(out), found)
     raise DisagreementError(
-        f"{failed_path(out)}: {found.bugs} answers differ from those of the target alone in more than a tie, and tokens "
-        f"per step are {spread} apart, where {100 * TOLERANCE:g} % is allowed; the file names questions and positions"
+        f"{failed_path(out)}: {found.bugs} answers differ from those of the target alone in more than a tie, and "
+        f"tokens per step are {spread} apart, where {100 * TOLERANCE:g} % is allowed; the file names questions and "
+        "positions"
     )
 
 

@@ -111,6 +111,15 @@ class Pair:
         )
 
 
+def quiet_libraries() -> None:
+    """Silence the progress bars of loading, and warnings that concern no user."""
+    from transformers.utils import logging as transformers_logging
+
+    for name in NOISY_LOGGERS:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    transformers_logging.disable_progress_bar()
+
+
 def load_pair(
     target: str | Path,
     draft: str | Path | Proposer | None = None,
@@ -126,11 +135,8 @@ def load_pair(
     `load_draft`. Raise ModelError where a model cannot be run or the vocabularies differ.
     """
     import torch
-    from transformers.utils import logging as transformers_logging
 
-    for name in NOISY_LOGGERS:
-        logging.getLogger(name).setLevel(logging.ERROR)
-    transformers_logging.disable_progress_bar()
+    quiet_libraries()
     machine.use_own_cores()
     if device == "cuda" and not torch.cuda.is_available():
         raise OptionError("device cuda: torch finds no GPU here; leave it out, or use cpu")

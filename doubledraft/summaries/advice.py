@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from doubledraft.stats import Interval
-from doubledraft.summaries.draft_audit import Acceptance
+from doubledraft.summaries.draft_audit import DraftAcceptance
 from doubledraft.summaries.provenance import Provenance
 
 
@@ -42,7 +42,7 @@ class Advice:
     draft: str
     verdict: str  # in a sentence
     notes: list[str]  # what to know before trusting it
-    acceptance: Acceptance  # on the target's own answers
+    acceptance: DraftAcceptance  # on the target's own answers
     per_token_acceptance: float  # alpha that gives the replayed tokens per step at the best K of one request, or at 4
     loads: list[LoadAdvice]  # by requests in flight
     off_from: int | None  # requests in flight from which on drafting should be off; null where it pays at the most

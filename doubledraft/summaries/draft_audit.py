@@ -52,7 +52,7 @@ class AuditedClass:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Acceptance:
+class DraftAcceptance:
     """How often a target would accept a draft on given answers; intervals resample questions."""
 
     n: int  # answers
@@ -92,7 +92,7 @@ class AgainstServed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DraftAudit(Acceptance):
+class DraftAudit(DraftAcceptance):
     """What a draft is worth on the answers of its cell's run with the draft: `draft_audit.json`."""
 
     own_text: OwnText
@@ -106,5 +106,5 @@ class AcceptanceRow:
     """One target with every draft of the study, on the target's own answers: `acceptance_row.json`."""
 
     target: str  # cell that it was trained for
-    drafts: dict[str, Acceptance]  # by the cell that a draft was trained for; `untrained`: before any training
+    drafts: dict[str, DraftAcceptance]  # by the cell that a draft was trained for; `untrained`: before any training
     provenance: Provenance

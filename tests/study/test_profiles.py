@@ -31,6 +31,11 @@ SMALL = {  # rules for which the defaults of profiles/slurm are meant: an hour, 
     "draw_loss",
     "score",
     "score_untrained",
+    "acceptance_matrix",
+    "split_domain",
+    "train_routers",
+    "score_routers",
+    "view_cell",
 }
 # rules for which a config must name something: choices of layers, recipes of a draft, drafts of others
 ASKED_FOR = {

@@ -2,6 +2,7 @@
 
 import copy
 import importlib
+import sys
 
 import pytest
 
@@ -140,7 +141,8 @@ def test_type_name_that_collides_with_no_path_is_accepted(name):
 
 def test_tracker_that_is_not_installed_is_told_with_the_command_that_installs_it(tmp_path, monkeypatch):
     config = changed("train/report_to", "trackio")
-    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr("sys.path", [str(tmp_path)])  # not what is installed here
+    monkeypatch.delitem(sys.modules, "trackio", raising=False)
     (tmp_path / "trackio").mkdir()  # a folder of runs is not the package
     with pytest.raises(study.StudyError, match=r"train\.report_to is 'trackio'.*python -m pip install trackio"):
         study.check_config(config, SCHEMA)

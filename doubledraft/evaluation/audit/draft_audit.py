@@ -27,9 +27,9 @@ from doubledraft.records import Generation, Question, read_records, repeated, wr
 from doubledraft.stats import mean_interval, ratio_interval
 from doubledraft.summaries import json_file
 from doubledraft.summaries.draft_audit import (
-    Acceptance,
     AgainstServed,
     AuditedAnswer,
+    DraftAcceptance,
     DraftAudit,
     OwnText,
 )
@@ -81,7 +81,7 @@ def audit(
     json_file.write(
         out_audit,
         DraftAudit(
-            **{field.name: getattr(found, field.name) for field in fields(Acceptance)}
+            **{field.name: getattr(found, field.name) for field in fields(DraftAcceptance)}
             | ({"simulated": None, "simulated_reason": SAMPLED} if info.temperature else {}),
             own_text=own_text(alone, read_back, asked, rule, seed),
             against_served=served,
@@ -91,7 +91,7 @@ def audit(
     _report(found, served)
 
 
-def _report(found: Acceptance, served: AgainstServed | None) -> None:
+def _report(found: DraftAcceptance, served: AgainstServed | None) -> None:
     log.info("agreement %.3f, 1 - TV %.3f over %d tokens", found.agreement.value, found.overlap.value, found.tokens)
     if served and not served.agrees:
         log.warning("tokens per step: %.3f simulated, but %.3f served", served.simulated, served.served)

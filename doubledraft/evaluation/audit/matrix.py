@@ -19,7 +19,7 @@ from doubledraft.plotting import INK, PAPER, canvas, note
 from doubledraft.records import Question, read_records, repeated
 from doubledraft.stats import Interval
 from doubledraft.summaries import json_file
-from doubledraft.summaries.draft_audit import Acceptance, AcceptanceRow
+from doubledraft.summaries.draft_audit import AcceptanceRow, DraftAcceptance
 from doubledraft.summaries.provenance import recorded
 from doubledraft.summaries.run_file import RunFile
 from doubledraft.summaries.table import write_csv
@@ -70,7 +70,7 @@ def write_matrix(rows: Sequence[str], table: str, figure: str) -> None:
     matrix_figure(read, figure)
 
 
-def _line(target: str, draft: str, found: Acceptance) -> dict[str, object]:
+def _line(target: str, draft: str, found: DraftAcceptance) -> dict[str, object]:
     quantities = {
         "agreement": found.agreement,
         "overlap": found.overlap,

@@ -12,7 +12,7 @@ from doubledraft.engine.decoding_metrics import token_class
 from doubledraft.engine.draft_length import LONGEST_DRAFT
 from doubledraft.inference.teacher_forcing import simulated_steps
 from doubledraft.stats import Interval, ratio_interval, wilson
-from doubledraft.summaries.draft_audit import Acceptance, AuditedAnswer, AuditedClass, SimulatedDrafts
+from doubledraft.summaries.draft_audit import AuditedAnswer, AuditedClass, DraftAcceptance, SimulatedDrafts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -22,14 +22,14 @@ Step = tuple[int, int]  # tokens that were drafted, and accepted of them
 
 def acceptance(
     audited: Sequence[AuditedAnswer], tokenizer: "PreTrainedTokenizerBase", ends: Collection[int], seed: int
-) -> Acceptance:
+) -> DraftAcceptance:
     """Return how often the target would accept the draft on answers; `ends` are the tokens that end one."""
     tokens = [len(answer.token_ids) for answer in audited]
 
     def per_token(totals: list[float]) -> Interval:
         return ratio_interval(totals, tokens, seed)
 
-    return Acceptance(
+    return DraftAcceptance(
         n=len(audited),
         tokens=sum(tokens),
         agreement=per_token([sum(answer.agreed) for answer in audited]),

@@ -20,7 +20,7 @@ from doubledraft.inference.load_pair import Pair
 from doubledraft.inference.teacher_forcing import Answer, force
 from doubledraft.log import log
 from doubledraft.summaries.advice import Advice, LoadAdvice, LoadCosts
-from doubledraft.summaries.draft_audit import Acceptance
+from doubledraft.summaries.draft_audit import DraftAcceptance
 from doubledraft.summaries.provenance import recorded
 
 LOADS = (1, 2, 4, 8, 16)  # requests in flight
@@ -111,7 +111,7 @@ def measure_costs(pair: Pair, prompts: Sequence[Sequence[int]], load: int, answe
     )
 
 
-def _at_load(costs: LoadCosts, found: Acceptance, price: float | None) -> LoadAdvice:
+def _at_load(costs: LoadCosts, found: DraftAcceptance, price: float | None) -> LoadAdvice:
     tokens = {one.draft_length: one.tokens_per_step.value for one in found.simulated}
     best = best_length(costs, tokens)
     gain = speedup(costs, best, tokens.get(best, 1.0))
@@ -130,7 +130,7 @@ def _at_load(costs: LoadCosts, found: Acceptance, price: float | None) -> LoadAd
     )
 
 
-def _alpha(found: Acceptance, length: int) -> float:
+def _alpha(found: DraftAcceptance, length: int) -> float:
     """Return the per-token acceptance at a draft length; 0 where nothing was drafted."""
     rate = found.simulated[length - 1].acceptance_rate
     return per_token_acceptance(rate.value, length) if rate else 0.0
@@ -155,5 +155,5 @@ def verdict(loads: Sequence[LoadAdvice], alpha: float) -> str:
     return f"Worth it at low load: {gain}, and it no longer pays beyond {max(paying)} requests in flight."
 
 
-def _basis(found: Acceptance) -> str:
+def _basis(found: DraftAcceptance) -> str:
     return f"Predicted for our own engine, from {found.n} answers of {found.tokens} tokens; greedy decoding."
