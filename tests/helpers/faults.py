@@ -19,7 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 HOOK = Path(__file__).parent / "fault_hook"
 PATIENCE = 1800  # seconds until a run must have come to its fault, or to its end; machines that test are busy
-NOT_COMPARED = (".snakemake_timestamp", ".lock", ".log")  # ends of names
+NOT_COMPARED = (".snakemake_timestamp", ".lock", ".log", "times.csv")  # ends of names
 IN_PROGRESS = {"checkpoints", "progress"}  # folders of what steps continue from; a kill in the last moment leaves them
 VOLATILE = {  # keys of JSON whose values are times, or say where and when something was made
     "provenance",

@@ -53,13 +53,13 @@ def idle_seconds(host: Host) -> float:
 
 @pytest.mark.slow
 def test_while_nobody_calls_it_uses_no_core(host):
-    assert idle_seconds(host) <= 0.04
+    assert idle_seconds(host) <= 0.05
 
 
 @pytest.mark.slow
 def test_vllm_uses_no_core_either(tiny_model, tmp_path):
     with Host(small_job(tmp_path, tiny_model, "baseline")) as host:
-        assert idle_seconds(host) <= 0.04
+        assert idle_seconds(host) <= 0.05
 
 
 @pytest.mark.slow

@@ -78,6 +78,7 @@ EVERYTHING = (
     "results/cod_hard/cross_check.json",
     "results/cod_hard/load_grid.json",
     "results/cod_hard/served_load.json",
+    "results/routing/report.html",
 )  # and those on demand
 
 

@@ -23,7 +23,7 @@ GRID = {
     "prune_model": 1,
     "check_pair": 1,
     "train_target": 6,
-    "merge_target": 12,
+    "merge_target": 18,
     "distill": 6,
     "train_draft": 6,
     "merge_draft": 6,
@@ -32,6 +32,10 @@ GRID = {
     "score": 6,
     "score_untrained": 3,
     "draw_loss": 12,
+    "audit_draft": 6,
+    "cross_acceptance": 6,
+    "acceptance_matrix": 1,
+    "view_cell": 6,
     "report": 1,
 }
 
