@@ -12,13 +12,13 @@ from doubledraft.summaries.training_summary import DtypeSeconds, TrainingSetting
 from doubledraft.training import computing_dtype, model_to_train, trainer
 from doubledraft.training.checkpoints import newest_whole_checkpoint
 from doubledraft.training.rows import encode_all
-from doubledraft.training.tracking import Run
+from doubledraft.training.tracking import TrackedRun
 
 
 class TrainingRun:
     """A training on text that is ready to begin, or to go on from its newest whole checkpoint."""
 
-    def __init__(self, settings: dict, rows: Sequence[dict], folder: Path, tracked: Run) -> None:
+    def __init__(self, settings: dict, rows: Sequence[dict], folder: Path, tracked: TrackedRun) -> None:
         """Load the model; `settings` are the arguments of `finetune.train`, `folder` that of the checkpoints."""
         if settings["update"] == "lora":
             import unsloth  # noqa: F401 -- before transformers and trl, which it patches

@@ -31,7 +31,7 @@ class Tracker:
     entity: str | None = None  # W&B: user or team; None is the key's own
 
 
-class Run(Protocol):
+class TrackedRun(Protocol):
     """A run of a tracker that takes values."""
 
     def log(self, values: Mapping[str, float], step: int) -> None:
@@ -45,13 +45,13 @@ class Run(Protocol):
 
 
 @contextmanager
-def run(tracker: Tracker, name: str, folder: str | Path, identity: object = None) -> Iterator[Run]:
+def run(tracker: Tracker, name: str, folder: str | Path, identity: object = None) -> Iterator[TrackedRun]:
     """Yield a run; what a tracker writes for itself goes below `folder`, except trackio's (see TRACKIO_DIR).
 
     `identity` holds plain values: an equal name and identity continue the same run. Raise api_keys.MissingKey where
     W&B has no key.
     """
-    kinds = {WANDB: _Wandb, TRACKIO: _Trackio, TENSORBOARD: _TensorBoard, NONE: _Nowhere}
+    kinds = {WANDB: _Wandb, TRACKIO: _Trackio, TENSORBOARD: _TensorBoard, NONE: _NotTracked}
     found = kinds[tracker.to](tracker, name, Path(folder), config_hash([name, identity])[:8])
     try:
         yield found
@@ -59,7 +59,7 @@ def run(tracker: Tracker, name: str, folder: str | Path, identity: object = None
         found.close()
 
 
-class _Nowhere:
+class _NotTracked:
     def __init__(self, *_: object) -> None: ...
 
     def log(self, values: Mapping[str, float], step: int) -> None: ...

@@ -8,7 +8,7 @@ from pathlib import Path
 from doubledraft.log import Progress
 from doubledraft.training.checkpoints import seal
 from doubledraft.training.label_logits import label_logits, shared_prefix
-from doubledraft.training.tracking import Run
+from doubledraft.training.tracking import TrackedRun
 
 WARM_UP = 0.05  # share of the steps in which the learning rate rises
 TRACKED = ("loss", "learning_rate", "grad_norm", "epoch")  # of what the trainer logs at each step
@@ -79,7 +79,7 @@ def arguments_for(folder: Path, settings: dict, dtype: str, rows: int, **more: o
     )
 
 
-def callback(at_checkpoint: Callable[[Path, int], None] | None, tracked: Run):
+def callback(at_checkpoint: Callable[[Path, int], None] | None, tracked: TrackedRun):
     """Return the trainer's callback: it shows progress, sends every loss to a tracker's run, and seals checkpoints.
 
     `at_checkpoint`, if any, is called with the folder and the step before a checkpoint is sealed.
