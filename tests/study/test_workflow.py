@@ -167,7 +167,7 @@ def test_nothing_to_do_after_a_whole_run(made):
 
 def test_prompt_reruns_its_type_alone(grid):
     change(grid / "config/prompts/cod.yaml", "system:", "# edited\nsystem:")
-    assert snakemake("-n", folder=grid).values("type") == {"cod"}
+    assert snakemake("-n", folder=grid).values("type", "train_target") == {"cod"}
 
 
 def test_new_weights_in_a_model_s_folder_are_fetched_again(grid):
@@ -184,12 +184,12 @@ def test_new_weights_in_a_model_s_folder_are_fetched_again(grid):
 
 def test_draft_learning_rate_merges_no_target_to_distil(grid):
     outcome = snakemake("-n", "--config", "train={draft: {learning_rate: 5e-4}}", folder=grid)
-    assert outcome.values("use") == {"target"}
+    assert outcome.values("use") == {"target", "teacher"}, "the answers to learn from are there"
 
 
 def test_method_without_a_draft_measures_again_and_trains_nothing(grid):
     outcome = snakemake("-n", "--config", "benchmark={method: ngram}", folder=grid)
-    measured = ("merge_target", "time_arms", "score")
+    measured = ("merge_target", "time_arms", "score", "view_cell")
     assert outcome.jobs == dict.fromkeys(measured, 6) | {"report": 1}
 
 
@@ -212,7 +212,7 @@ def test_cross_check_is_made_on_demand_from_the_trained_pair(grid):
 
 def test_one_scenarios_questions_rerun_that_scenario_alone(grid):
     outcome = snakemake("-n", "--config", "scenarios={hard: {test: 61}}", folder=grid)
-    assert outcome.values("scenario") == {"hard"}
+    assert outcome.values("scenario", "train_target") == {"hard"}
     assert outcome.jobs["fetch_questions"] == 1 and outcome.jobs["train_target"] == 2
     assert not {"fetch_model", "prune_model", "check_pair", "record_study"} & set(outcome.jobs)
 
@@ -251,7 +251,7 @@ def test_merged_models_are_kept_with_notemp_and_then_draft_length_only_times_aga
     found = {path.name for path in tmp_path.glob("results/cod_easy/*_merged")}
     assert found == {"target_merged", "distill_merged", "teacher_merged", "draft_merged"}
     outcome = snakemake("-n", "--notemp", *kept, "--config", "benchmark={draft_length: 4}", folder=grid)
-    assert outcome.jobs == {"time_arms": 1, "score": 1}
+    assert outcome.jobs == {"time_arms": 1, "audit_draft": 1, "score": 1}
 
 
 def test_pair_that_does_not_fit_stops_before_a_training_that_could_start_at_once(grid):
