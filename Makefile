@@ -36,7 +36,7 @@ lint: env
 	$(BIN)/snakefmt --check Snakefile rules
 
 docs: env ## the site, into site/; any broken link or missing page is an error
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # Resolve the pins anew from the short list. TORCH_WHEELS: a page or folder that has torch's CPU wheel.
 TORCH_WHEELS ?= https://download.pytorch.org/whl/cpu/torch/

@@ -189,7 +189,8 @@ def schemas_page() -> str:
     for file in sorted((ROOT / "docs/schemas").glob("*.schema.json")):
         schema = json.loads(file.read_text())
         shared |= schema.get("$defs", {})
-        parts.append(_fields("##", file.name.replace(".schema", ""), schema))
+        name = file.name.removesuffix(".schema.json")
+        parts.append(_fields("##", name if name.endswith(".jsonl") else f"{name}.json", schema))
     parts.append("## Parts of these files\n")
     parts += [_fields("###", name, shared[name]) for name in sorted(shared)]
     return "\n".join(parts)

@@ -75,7 +75,8 @@ def test_schema_reference_has_every_field_of_every_file():
     assert len(schemas) >= 4
     for file in schemas:
         schema = json.loads(file.read_text())
-        section = text.partition(f"## {file.name.replace('.schema', '')}\n")[2].partition("\n## ")[0]
+        name = file.name.removesuffix(".schema.json")
+        section = text.partition(f"## {name if name.endswith('.jsonl') else f'{name}.json'}\n")[2].partition("\n## ")[0]
         assert all(f"| `{field}` |" in section for field in schema["properties"])
         for name, part in schema["$defs"].items():
             section = text.partition(f"### {name}\n")[2].partition("\n##")[0]
