@@ -5,6 +5,7 @@ proposers         what drafts: nothing, n-grams of the text, a draft model
 sampling          temperature, and the accept rule that keeps the target's distribution
 draft_length      how many tokens to draft: fixed, or adapted to what was accepted
 draft_vocabulary  the tokens that a draft may propose
+adapters          one draft in memory, and a LoRA adapter for each kind of text
 load              a model from a folder or the hub
 backend           the forward pass in torch
 cpu_backend       the forward pass compiled for CPUs

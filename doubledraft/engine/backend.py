@@ -14,10 +14,11 @@ model needs a pad token.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from doubledraft.engine.kv_cache import KVCache
-from doubledraft.engine.weights import LayerWeights, Weights, head_weights, packed, packed_layer, take_layers
+from doubledraft.engine.weights import MATRICES, LayerWeights, Weights, head_weights, packed, packed_layer, take_layers
 from doubledraft.models.folder import ModelError
 from doubledraft.provenance import config_hash
 
@@ -84,6 +85,16 @@ class Backend:
     def _take_weights(self, embedding: "torch.Tensor", layers, norm: "torch.Tensor", head: Weights) -> None:
         self.embedding, self.norm, self.head = embedding, norm, packed(*head)
         self.blocks = take_layers(layers, packed_layer)
+
+    def matrices(self) -> "list[dict[str, torch.Tensor]]":
+        """Return for each layer its weights by their names in MATRICES, as passes read them: they may be overwritten.
+
+        Raise ModelError where passes read them in another layout.
+        """
+        found = [{name: getattr(block, name) for name in MATRICES} for block in self.blocks]
+        if not all(isinstance(projection, partial) for layer in found for projection in layer.values()):
+            raise ModelError(f"{self.name}: weights in oneDNN's layout cannot be replaced: load it with other kernels")
+        return [{name: projection.keywords["weight"] for name, projection in layer.items()} for layer in found]
 
     def new_cache(self, batch: int, capacity: int) -> KVCache:
         """Make an empty cache of `batch` rows of `capacity` positions."""

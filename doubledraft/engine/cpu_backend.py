@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from doubledraft.engine.backend import Backend
 from doubledraft.engine.cpu_pass import Layer, Matrix, Model, Pass, library
 from doubledraft.engine.kv_cache import KVCache
-from doubledraft.engine.weights import Weights, head_norm, joined, take_layers
+from doubledraft.engine.weights import MATRICES, Weights, head_norm, joined, take_layers
+from doubledraft.models.folder import ModelError
 
 if TYPE_CHECKING:
     import torch
@@ -77,6 +78,14 @@ class CompiledBackend(Backend):
         self._held.append(tensor.contiguous())
         return self._held[-1].data_ptr()
 
+    def matrices(self) -> "list[dict[str, torch.Tensor]]":
+        """Return for each layer its weights by their names in MATRICES: passes read them where they lie."""
+        held = {tensor.data_ptr(): tensor for tensor in self._held}
+        return [
+            {name: held[getattr(block, name).weight] for name in MATRICES}
+            for block in self._model.blocks[: self.layers]
+        ]
+
     def forward(self, ids: "torch.Tensor", cache: KVCache) -> "torch.Tensor":
         """Read [batch, tokens] ids at the next positions of the cache; return hidden states [batch, tokens, size]."""
         import torch
@@ -118,6 +127,10 @@ class Int8Backend(CompiledBackend):
         import torch
 
         return getattr(code, f"pass_int8_{kind}"), code.project_int8, torch.float32
+
+    def matrices(self) -> "list[dict[str, torch.Tensor]]":
+        """Raise ModelError: weights in 8 bits have scales that belong to them."""
+        raise ModelError(f"{self.name}: weights in 8 bits cannot be replaced: load it without int8")
 
     def _stored(self, weight: "torch.Tensor") -> "tuple[torch.Tensor, torch.Tensor | None]":
         import torch

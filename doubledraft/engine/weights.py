@@ -6,6 +6,7 @@ so that a large model is never in memory twice.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -14,6 +15,12 @@ if TYPE_CHECKING:
 Projection = Callable[["torch.Tensor"], "torch.Tensor"]
 Weights = tuple["torch.Tensor", "torch.Tensor | None"]  # of a linear layer: weight, bias
 Taken = TypeVar("Taken")
+MATRICES = {  # of a layer: the projections of transformers that each of ours joins, one below the other
+    "query_key_value": ("q_proj", "k_proj", "v_proj"),
+    "attention_out": ("o_proj",),
+    "gate_up": ("gate_proj", "up_proj"),
+    "down": ("down_proj",),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +96,7 @@ def packed(weight: "torch.Tensor", bias: "torch.Tensor | None") -> Projection:
 
     if weight.device.type == "cpu" and _packs(weight.dtype):
         return _packed_for_cpu(weight, bias)
-    return lambda hidden: linear(hidden, weight, bias)
+    return partial(linear, weight=weight, bias=bias)
 
 
 def _packs(dtype: "torch.dtype") -> bool:
