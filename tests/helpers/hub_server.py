@@ -6,10 +6,12 @@ What is pushed lands in a `Shelf`: repositories by name, small files in the comm
 import base64
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 from urllib.parse import unquote, urlsplit
 
@@ -67,6 +69,25 @@ class Shelf:
                 self.files[name][value["path"]] = content
             return 200, {"commitUrl": f"{address}/{name}/commit/{'c' * 40}", "commitOid": "c" * 40}
         return 404, {}
+
+
+def hub_environment(address: str, home: str | Path) -> dict[str, str]:
+    """Return the environment of a process whose client uses the hub at an address and caches below `home`.
+
+    No setting of the machine that tests run on is left in it, and the client waits longer than its ten seconds: a
+    server that shares a core with other tests may be late.
+    """
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGING"))}
+    return kept | {
+        "HF_ENDPOINT": address,
+        "HF_HOME": str(home),
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HF_HUB_DISABLE_XET": "1",
+        "HF_HUB_DOWNLOAD_TIMEOUT": "120",
+        "HF_HUB_ETAG_TIMEOUT": "120",
+        "NO_PROXY": "127.0.0.1",
+        "no_proxy": "127.0.0.1",
+    }
 
 
 @contextmanager

@@ -4,7 +4,6 @@ The hub's own client talks to a server on loopback (tests/helpers/hub_server.py)
 """
 
 import json
-import os
 import pickle
 import subprocess
 import sys
@@ -16,7 +15,7 @@ from doubledraft.models.folder import ModelError
 from doubledraft.report import card, hub
 from doubledraft.report.hub import HubError
 from tests.helpers import made_up
-from tests.helpers.hub_server import Shelf, serve
+from tests.helpers.hub_server import Shelf, hub_environment, serve
 
 ROOT = Path(__file__).parents[2]
 TOKEN = "hf_SentinelSentinel7f3a91c2"
@@ -33,8 +32,7 @@ def adapter(tmp_path) -> Path:
 
 def push(adapter: Path, address: str, *options: str, token: str | None = TOKEN) -> subprocess.CompletedProcess:
     """Run the subcommand in a process of its own, since the client reads the hub's address when it is imported."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGING"))}
-    environment |= {"HF_ENDPOINT": address, "HF_HUB_DISABLE_XET": "1", "HF_HOME": str(adapter.parent / "home")}
+    environment = hub_environment(address, adapter.parent / "home")
     environment |= {"PYTHONPATH": str(ROOT), **({"HF_TOKEN": token} if token else {})}
     code = "import sys; from doubledraft.cli.main import main; sys.exit(main())"
     return subprocess.run(
