@@ -76,6 +76,7 @@ DRAFTING = (  # how the arm with the draft drafts; None where it is not timed
 )
 DOMAINS = list(config["domains"]["sets"])
 DRAFTS = [*DOMAINS, "generic"]  # a draft for each domain, and one that learns from all
+RANKS = config["domains"]["adapters"]["ranks"]  # of adapters of the generic draft
 ROUTED_PROMPTS = [f"data/domains/{domain}/{split}.jsonl" for split in ("validation", "test") for domain in DOMAINS]
 SAMPLING = {key: config["benchmark"][key] for key in ("temperature", "samples")}  # of the trained models' answers
 ROLES = ["target", "draft"] if settings.needs_draft(config) else ["target"]  # the models that are trained
@@ -121,6 +122,7 @@ wildcard_constraints:
     model=one_of(FETCHED + PRUNED),
     domain=one_of(DOMAINS),
     draft=one_of(DRAFTS),
+    rank=r"\d+",
 
 
 def code(*modules, files=(), packages=()):
@@ -246,6 +248,20 @@ def draft_questions(wildcards):
     return collect("data/domains/{domain}/train.jsonl", domain=draft_domains(wildcards))
 
 
+def adapter_training(wildcards):
+    """Return how an adapter of the generic draft is trained."""
+    section = config["domains"]
+    asked = {key: value for key, value in section["adapters"].items() if key != "ranks"}
+    rank = int(wildcards.rank)
+    training = section["train"] | asked | {"update": "lora", "rank": rank, "alpha": rank}
+    return {key: value for key, value in training.items() if key != "start"}
+
+
+def adapters_by_rank(wildcards):
+    """Return the folder of every adapter of the generic draft, by rank and domain."""
+    return {rank: {name: f"results/domains/{name}/rank{rank}/adapter" for name in DOMAINS} for rank in RANKS}
+
+
 def sentence_encoder(wildcards):
     """Return the model of the sentence embedding: a name on the hub, or a folder relative to the working directory."""
     name = config["domains"]["embedding"]
@@ -255,6 +271,11 @@ def sentence_encoder(wildcards):
 def routing_settings(wildcards):
     """Return the part of the config that the routing depends on, for its provenance."""
     return settings.routing_settings(config)
+
+
+def adapter_settings(wildcards):
+    """Return the part of the config that adapters of the generic draft depend on, for their provenance."""
+    return settings.adapter_settings(config)
 
 
 def questions_to_choose_layers(wildcards):

@@ -194,3 +194,77 @@ rule routing_page:
         code=code("routing.page.write", files=["templates/routing.html.j2", "templates/report.css"]),
     script:
         "../scripts/routing_page.py"
+
+
+rule train_domain_adapter:
+    """Train a LoRA adapter of the generic draft on a domain's answers, at the size of one rank."""
+    input:
+        answers=["results/domains/{domain}/answers.jsonl"],
+        questions=["data/domains/{domain}/train.jsonl"],
+        model="results/domains/generic/best",
+        target=f"data/models/{config['models']['target']}",
+    output:
+        adapter=directory("results/domains/{domain}/rank{rank}/adapter"),
+        loss="results/domains/{domain}/rank{rank}/loss.csv",
+    log:
+        "results/domains/{domain}/logs/train_domain_adapter_{rank}.log",
+    threads: ALL_CORES
+    resources:
+        gpu=1,
+    params:
+        checkpoints="results/domains/{domain}/rank{rank}/checkpoints",
+        run_name=f"{config['study']}/domains/{{domain}}/rank{{rank}}",
+        train=adapter_training,
+        report_to=report_to,
+        load_in_4bit=config["train"]["load_in_4bit"],
+        dtype=config["models"]["dtype"],
+        computing_dtype=config["train"]["computing_dtype"],
+        seed=config["seed"],
+        code=code("routing.domain_drafts.train_draft", packages=TRAINING),
+    script:
+        "../scripts/train_domain_draft.py"
+
+
+rule compare_adapters:
+    """Compare adapters of the generic draft with a draft for every domain: size, memory, acceptance and speed."""
+    input:
+        target=f"data/models/{config['models']['target']}",
+        drafts=collect("results/domains/{domain}/best", domain=DOMAINS),
+        generic="results/domains/generic/best",
+        adapters=collect("results/domains/{domain}/rank{rank}/adapter", domain=DOMAINS, rank=RANKS),
+        answers=collect("results/domains/{domain}/answers.jsonl", domain=DOMAINS),
+        prompts=collect("data/domains/{domain}/test.jsonl", domain=DOMAINS),
+    output:
+        score="results/routing/adapters.json",
+    log:
+        "results/logs/compare_adapters.log",
+    threads: ALL_CORES
+    resources:
+        gpu=1,
+    params:
+        adapters=adapters_by_rank,
+        domains=DOMAINS,
+        progress="results/routing/progress/adapters.jsonl",
+        max_tokens=config["domains"]["max_tokens"],
+        draft_length=config["domains"]["draft_length"],
+        turns=config["domains"]["turns"],
+        dtype=config["models"]["dtype"],
+        settings=adapter_settings,
+        code=code("routing.compare_adapters.compare", packages=NATIVE),
+    script:
+        "../scripts/compare_adapters.py"
+
+
+rule adapters_page:
+    """Write the page on adapters in the place of drafts by domain."""
+    input:
+        score="results/routing/adapters.json",
+    output:
+        page=report("results/routing/adapters.html", category="Routing"),
+    log:
+        "results/logs/adapters_page.log",
+    localrule: True
+    params:
+        code=code("routing.adapters_page.write", files=["templates/adapters.html.j2", "templates/report.css"]),
+    script:
+        "../scripts/adapters_page.py"

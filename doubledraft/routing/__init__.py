@@ -11,5 +11,7 @@ train          the routers of a study, of which cross-validation chooses one
 choices        ways to choose a draft for every prompt, replayed from the matrix
 score          every way to choose a draft in tokens per second, with the controls
 page           the page on it
+compare_adapters  a LoRA adapter for every domain, in the place of a draft for every domain
+adapters_page  the page on that
 adaptive       a router in Python: choose and decode
 """

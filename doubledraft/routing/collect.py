@@ -70,7 +70,7 @@ def collect(
     weights = [file for folder in (target, *drafts) for file in weight_files(Path(folder))]
     done = resume.resume(progress, resume.key([*prompts, *weights, *answers], settings))
     options = {"draft_length": draft_length, "stop_ids": stop_ids(target, tokenizer)}
-    rows = _answer_all(model, proposers, ids, done, progress, max_tokens, turns, seed, options)
+    rows = answer_all(model, proposers, ids, done, progress, max_tokens, turns, seed, options)
     states = hidden_states(model, list(ids.values()))
     scoring = _time_scoring(proposers, ids, rows, [question.id for question in asked if question.split == "test"])
     with whole_path(hidden) as partial:
@@ -97,7 +97,7 @@ def _keys(prompt: str, proposers: Mapping[str, Proposer], turns: int) -> list[Ke
     return [(prompt, name, turn) for name in proposers for turn in range(turns)]
 
 
-def _answer_all(
+def answer_all(
     target: Backend,
     proposers: Mapping[str, Proposer],
     ids: Mapping[str, list[int]],
@@ -108,7 +108,10 @@ def _answer_all(
     seed: int,
     options: Mapping[str, object],
 ) -> dict[Key, Generation]:
-    """Return the row of every prompt, draft and turn; what is `done` is not answered again."""
+    """Return the row of every prompt, draft and turn; what is `done` is not answered again.
+
+    `ids` are the tokens of prompts by id; `options` those of `speculative_decode`.
+    """
     rows = {_key(row.id): row for row in done}
     first = next(iter(ids.values()))
     for proposer in proposers.values():  # code is compiled and memory touched before the clock counts

@@ -13,6 +13,7 @@ provenance        what made a result, a part of all of them
 domain_manifest   manifest.json of a domain: source, licence, counts of its prompts
 router_file       router.json: what a router is, and which one is used
 routing_score     score.json: what choosing a draft for every prompt is worth
+adapter_score     adapters.json: adapters of one draft in the place of a draft for every domain
 json_file         reads and writes any of them
 schema            their JSON schemas, as docs/schemas/ has them
 table             rows as CSV

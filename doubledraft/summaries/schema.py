@@ -7,6 +7,7 @@ import typing
 from dataclasses import MISSING, fields, is_dataclass
 
 from doubledraft.files import write_json
+from doubledraft.summaries.adapter_score import AdapterScore
 from doubledraft.summaries.advice import Advice, LoadGrid, ServedLoad
 from doubledraft.summaries.cell_metrics import CellMetrics
 from doubledraft.summaries.cross_check import CrossCheck
@@ -34,6 +35,7 @@ FILES = {
     "router.json": RouterFile,
     "routers.json": RoutersFile,
     "score.json": RoutingScore,
+    "adapters.json": AdapterScore,
     "audit.json": TraceAudit,
     "cross_check.json": CrossCheck,
     "training.json": TrainingSummary,

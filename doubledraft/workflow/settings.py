@@ -100,8 +100,17 @@ def routing_settings(config: dict) -> dict:
         "target": source_chain(models, models["target"]),
         "draft": source_chain(models, models["draft"]),
         "dtype": models["dtype"],
-        "domains": config["domains"],
+        "domains": _without(config["domains"], "adapters"),
     }
+
+
+def adapter_settings(config: dict) -> dict:
+    """Return what adapters of the generic draft depend on, and how they are compared."""
+    return routing_settings(config) | {"domains": _without(config["domains"], "routers", "embedding")}
+
+
+def _without(section: dict, *keys: str) -> dict:
+    return {key: value for key, value in section.items() if key not in keys}
 
 
 def source_chain(models: dict, name: str) -> list[dict]:

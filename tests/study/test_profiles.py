@@ -18,7 +18,7 @@ RULES |= {name: RULES[base] for base, name in re.findall(r"^use rule (\w+) as (\
 LOCAL = {name for name, text in RULES.items() if "    localrule: True\n" in text}
 ALL_CORES = {name for name, text in RULES.items() if "    threads: ALL_CORES\n" in text}
 ON_GPU = {name for name, text in RULES.items() if re.search(r"^        gpu=", text, re.MULTILINE)}
-TIMED = {"time_arms", "time_other_draft", "load_grid", "served_load", "collect_matrix"}
+TIMED = {"time_arms", "time_other_draft", "load_grid", "served_load", "collect_matrix", "compare_adapters"}
 SMALL = {  # rules for which the defaults of profiles/slurm are meant: an hour, 8 GB, one core, no GPU
     "fetch_questions",
     "fetch_more_questions",
@@ -79,6 +79,7 @@ EVERYTHING = (
     "results/cod_hard/load_grid.json",
     "results/cod_hard/served_load.json",
     "results/routing/report.html",
+    "results/routing/adapters.html",
 )  # and those on demand
 
 
@@ -138,7 +139,15 @@ def test_a_model_over_several_gpus_asks_for_so_many_and_a_training_for_one(name,
     resources = planned(name, *EVERYTHING, *spread, *more)
     gpus = {rule: asked.get("gpu") for rule, asked in resources.items() if rule in ON_GPU}
     # peft, transformers and the native engine, which do not spread a model
-    one = ("train_", "audit_draft", "cross_acceptance", "write_prompts", "answer_domain", "collect_matrix")
+    one = (
+        "train_",
+        "audit_draft",
+        "cross_acceptance",
+        "write_prompts",
+        "answer_domain",
+        "collect_matrix",
+        "compare_adapters",
+    )
     assert gpus == {rule: "1" if rule.startswith(one) else "2" for rule in ON_GPU - ASKED_FOR}
 
 

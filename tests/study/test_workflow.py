@@ -78,6 +78,14 @@ def test_drafts_by_domain_and_their_router_are_planned_without_the_grid(config, 
     assert outcome.jobs == Counter({**made, **routed, **models})
 
 
+def test_adapters_of_the_generic_draft_are_planned_for_every_domain_and_rank(tmp_path):
+    outcome = snakemake("-n", "--directory", str(tmp_path), "results/routing/adapters.html", folder=ROOT)
+    assert outcome.code == 0, outcome.text
+    assert outcome.jobs["train_domain_adapter"] == 3 * 2 and outcome.jobs["train_domain_draft"] == 4
+    assert outcome.jobs["compare_adapters"] == outcome.jobs["adapters_page"] == 1
+    assert "collect_matrix" not in outcome.jobs
+
+
 def test_ngram_needs_no_draft(tmp_path):
     outcome = snakemake(
         "-n",

@@ -1,0 +1,49 @@
+"""The page on adapters in the place of drafts by domain: acceptance and speed by domain, size, memory and switching."""
+
+from pathlib import Path
+
+from doubledraft import number_text, pages
+from doubledraft.files import whole_file
+from doubledraft.routing.compare_adapters import OWN
+from doubledraft.summaries import json_file
+from doubledraft.summaries.adapter_score import AdapterScore
+
+
+def write(score: str | Path, out: str | Path) -> None:
+    """Write the page from adapters.json: one file that loads nothing."""
+    facts = json_file.read(score, AdapterScore)
+    values = {
+        "score": facts,
+        "domains": list(dict.fromkeys(row.domain for row in facts.domains)),
+        "cells": {(row.draft, row.domain): row for row in facts.domains},
+        "own": OWN,
+        "conclusion": conclusion(facts),
+    }
+    filters = {"number": number_text.number_text, "range": number_text.range_text, "megabytes": megabytes}
+    with whole_file(out) as file:
+        file.write(pages.render("adapters.html.j2", values, **filters))
+
+
+def conclusion(facts: AdapterScore) -> str:
+    """Return in a sentence what the largest adapter keeps of the own drafts' tokens per step, and what it saves."""
+    own, largest = (next(size for size in facts.sizes if size.draft == name) for name in (OWN, facts.sizes[-1].draft))
+    rows = [row for row in facts.domains if row.draft == largest.draft]
+    fewer = [row.domain for row in rows if row.against_own.high is not None and row.against_own.high < 1]
+    more = [row.domain for row in rows if row.against_own.low is not None and row.against_own.low > 1]
+    kept = ", ".join(f"{row.domain} {number_text.quantity_text(row.against_own)}" for row in rows)
+    said = (
+        f"Tokens per step with an {largest.draft}, over those of the domain's own draft: {kept}. Its file is "
+        f"{own.file_bytes / largest.file_bytes:.0f} times smaller, and all drafts together hold "
+        f"{megabytes(largest.memory_bytes)} in place of {megabytes(own.memory_bytes)}."
+    )
+    for domains, verdict in ((fewer, "loses"), (more, "gains")):
+        if domains:
+            said += f" It {verdict} tokens per step for {' and '.join(domains)}."
+    if not fewer + more:
+        said += " No interval excludes that both emit the same."
+    return said
+
+
+def megabytes(count: int) -> str:
+    """Return bytes as text: 27,000,000 is "27.0 MB"."""
+    return f"{count / 1e6:.1f}\N{NO-BREAK SPACE}MB"

@@ -1,0 +1,201 @@
+"""A LoRA adapter for every domain over the generic draft, against a draft for every domain: size, memory, acceptance.
+
+All ways to draft take turns at each test prompt of a domain, as when the matrix is collected; the adapter is put into
+the shared draft's weights before every answer, inside the clock.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from doubledraft import machine
+from doubledraft.engine import clock
+from doubledraft.engine.adapters import SharedDraft
+from doubledraft.engine.backend import Backend
+from doubledraft.engine.load import create_backend
+from doubledraft.engine.proposers import DraftModel, NoDraft, Proposer
+from doubledraft.inference import resume
+from doubledraft.inference.load_pair import load_draft
+from doubledraft.inference.tokenizing import stop_ids
+from doubledraft.models.folder import weight_files
+from doubledraft.models.inspect import load_tokenizer
+from doubledraft.models.merge import ADAPTER
+from doubledraft.records import Generation, Question, read_records
+from doubledraft.routing.collect import answer_all
+from doubledraft.routing.domain_drafts import asked_ids
+from doubledraft.routing.matrix import PLAIN
+from doubledraft.stats import Interval, ratio_interval, totals
+from doubledraft.summaries import json_file
+from doubledraft.summaries.adapter_score import AdaptedDomain, AdapterScore, AdapterSize
+from doubledraft.summaries.provenance import recorded
+
+OWN, SHARED = "own draft", "generic draft"
+SWITCHES = 5  # times that every adapter is put in to time it
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """All drafts in memory."""
+
+    own: dict[str, DraftModel]  # by domain
+    generic: DraftModel
+    shared: dict[int, SharedDraft]  # by rank, each with an adapter for every domain
+
+    def arms(self, domain: str) -> dict[str, Proposer]:
+        """Return the ways to draft for a domain, plain decoding first."""
+        adapted = {arm_name(rank): draft.proposers()[domain] for rank, draft in self.shared.items()}
+        return {PLAIN: NoDraft(), OWN: self.own[domain], SHARED: self.generic, **adapted}
+
+
+def arm_name(rank: int) -> str:
+    """Return the name of adapters of a rank in the results."""
+    return f"adapter, rank {rank}"
+
+
+def compare(
+    *,
+    target: str | Path,
+    drafts: Mapping[str, str | Path],
+    generic: str | Path,
+    adapters: Mapping[int, Mapping[str, str | Path]],
+    answers: Mapping[str, str | Path],
+    prompts: Mapping[str, str | Path],
+    progress: str | Path,
+    max_tokens: int,
+    draft_length: int,
+    turns: int,
+    dtype: str,
+    settings: Mapping[str, object],
+    out: str | Path,
+) -> None:
+    """Write adapters.json: `drafts`, `answers` and `prompts` are by domain, `adapters` by rank and domain."""
+    machine.use_own_cores()
+    tokenizer, model = load_tokenizer(target), create_backend(target, dtype, machine.device())
+    loaded = _load(model, drafts, generic, adapters, answers)
+    questions = {domain: read_records(path, Question) for domain, path in prompts.items()}
+    weights = [file for folder in (target, generic, *drafts.values()) for file in weight_files(Path(folder))]
+    weights += [Path(folder) / ADAPTER for by_domain in adapters.values() for folder in by_domain.values()]
+    work = resume.key([*weights, *prompts.values()], [max_tokens, draft_length, turns, dtype, model.kernel])
+    done = resume.resume(progress, work)
+    options = {"draft_length": draft_length, "stop_ids": stop_ids(target, tokenizer)}
+    found = []
+    for domain, asked in questions.items():
+        ids = {question.id: asked_ids(tokenizer, question) for question in asked}
+        mine = [row for row in done if row.id.partition("|")[0] in ids]
+        rows = answer_all(model, loaded.arms(domain), ids, mine, progress, max_tokens, turns, settings["seed"], options)
+        found += _on_domain(domain, asked, rows, settings["seed"])
+    facts = AdapterScore(
+        domains=found,
+        sizes=_sizes(loaded, drafts, generic, adapters),
+        test_prompts=sum(map(len, questions.values())),
+        draft_length=draft_length,
+        turns=turns,
+        provenance=recorded(settings),
+    )
+    json_file.write(out, facts)
+    resume.remove(progress)
+
+
+def _load(
+    target: Backend,
+    drafts: Mapping[str, str | Path],
+    generic: str | Path,
+    adapters: Mapping[int, Mapping[str, str | Path]],
+    answers: Mapping[str, str | Path],
+) -> Loaded:
+    """Load all drafts: each domain's with that domain's vocabulary, the shared ones with that of all domains."""
+    everything = list(answers.values())
+    return Loaded(
+        {domain: load_draft(folder, target, [answers[domain]]) for domain, folder in drafts.items()},
+        load_draft(generic, target, everything),
+        {
+            rank: SharedDraft(load_draft(generic, target, everything).draft, by_domain)
+            for rank, by_domain in adapters.items()
+        },
+    )
+
+
+def _on_domain(
+    domain: str, asked: Sequence[Question], rows: Mapping[tuple, Generation], seed: int
+) -> list[AdaptedDomain]:
+    """Return what each way to draft was worth on a domain, from the rows by prompt, arm and turn."""
+    groups = [question.subject for question in asked]
+    sums: dict[str, dict[str, list[float]]] = {}
+    for name in dict.fromkeys(arm for _, arm, _ in rows):
+        own = [[row for (id, arm, _), row in rows.items() if (id, arm) == (each.id, name)] for each in asked]
+        values = {
+            "tokens": [sum(len(row.token_ids) for row in each) for each in own],
+            "steps": [sum(row.steps for row in each) for each in own],
+            "seconds": [sum(row.batch_seconds for row in each) for each in own],
+        }
+        sums[name] = {key: totals(groups, each) for key, each in values.items()}
+
+    def ratio(above: tuple[str, str], below: tuple[str, str]) -> Interval:
+        return ratio_interval(sums[above[0]][above[1]], sums[below[0]][below[1]], seed)
+
+    return [
+        AdaptedDomain(
+            domain=domain,
+            draft=name,
+            tokens_per_step=ratio((name, "tokens"), (name, "steps")),
+            tokens_per_second=ratio((name, "tokens"), (name, "seconds")),
+            speedup=ratio((PLAIN, "seconds"), (name, "seconds")),
+            against_own=ratio((OWN, "steps"), (name, "steps")),
+        )
+        for name in sums
+        if name != PLAIN
+    ]
+
+
+def _sizes(
+    loaded: Loaded,
+    drafts: Mapping[str, str | Path],
+    generic: str | Path,
+    adapters: Mapping[int, Mapping[str, str | Path]],
+) -> list[AdapterSize]:
+    """Return what each way to draft takes on disk for a domain, and in memory for all of them."""
+    own = sum(_held(draft.draft) for draft in loaded.own.values())
+    found = [
+        _size(OWN, _on_disk(next(iter(drafts.values()))), own),
+        _size(SHARED, _on_disk(generic), _held(loaded.generic.draft)),
+    ]
+    for rank, shared in loaded.shared.items():
+        memory = _held(shared.draft) + shared.copied_bytes + shared.adapter_bytes
+        [size, *_] = (Path(folder, ADAPTER).stat().st_size for folder in adapters[rank].values())
+        found.append(_size(arm_name(rank), size, memory, _time_switches(shared, list(adapters[rank]))))
+    return found
+
+
+def _size(name: str, disk: int, memory: int, switches: Sequence[float] = ()) -> AdapterSize:
+    return AdapterSize(
+        draft=name,
+        file_bytes=disk,
+        memory_bytes=memory,
+        switch_milliseconds=1000 * median(switches) if switches else None,
+        slowest_switch=1000 * max(switches) if switches else None,
+        switches=len(switches),
+    )
+
+
+def _on_disk(folder: str | Path) -> int:
+    return sum(file.stat().st_size for file in weight_files(Path(folder)))
+
+
+def _held(draft: Backend) -> int:
+    """Return the bytes of a draft's weights: those that a pass reads, with the head's own rows, and the embedding."""
+    return draft.bytes_per_pass + draft.vocabulary * draft.size * draft.item_bytes
+
+
+def _time_switches(shared: SharedDraft, names: Sequence[str]) -> list[float]:
+    """Return the seconds of putting each adapter in after another one, in turns; a first round is not timed."""
+    found = []
+    for turn in range(1 + SWITCHES):
+        for name in names:
+            if shared.name == name:  # the only one
+                shared.use(None)
+            began = clock.now(shared.draft.device)
+            shared.use(name)
+            taken = clock.seconds(began, clock.now(shared.draft.device))
+            found += [taken] if turn else []
+    return found
