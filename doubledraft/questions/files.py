@@ -88,14 +88,16 @@ def origin(files: Sequence[Path]) -> dict[str, object]:
 
 def read_hub(repository: str, name: str, split: str, revision: str) -> Table:
     """Read a split of a data set on the hub; raise ValueError where it cannot be fetched."""
+    import httpx
     from datasets import load_dataset
 
     try:
         rows = load_dataset(repository, name, split=split, revision=revision)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, httpx.HTTPError) as error:
         raise ValueError(
-            f"{repository} ({name}, {split}, revision {revision}) could not be fetched: {error}; "
-            "on a machine without network set the scenario's `path` to a local copy"
+            f"{repository} ({name}, {split}, revision {revision}) could not be fetched: {str(error) or type(error).__name__}; "
+            "on a machine without network set the scenario's `path` to a local copy; where the network is slow, set "
+            "HF_HUB_ETAG_TIMEOUT and HF_HUB_DOWNLOAD_TIMEOUT to the seconds that the hub's client shall wait (it has 10)"
         ) from error
     folders = {part for file in rows.cache_files for part in Path(file["filename"]).parts}
     commit = next((part for part in folders if COMMIT.fullmatch(part)), None)  # `datasets` names its cache by it

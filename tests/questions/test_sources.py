@@ -279,6 +279,18 @@ def test_without_network_the_message_says_how_to_use_a_local_copy(monkeypatch, t
         read_gsm8k("test", "s")
 
 
+def test_where_the_network_is_slow_the_message_says_how_to_wait_longer(monkeypatch):
+    import datasets
+    import httpx
+
+    def too_slow(*_, **__):
+        raise httpx.ReadTimeout("The read operation timed out")
+
+    monkeypatch.setattr(datasets, "load_dataset", too_slow)
+    with pytest.raises(ValueError, match=r"could not be fetched: The read operation timed out; .*HF_HUB_ETAG_TIMEOUT"):
+        read_gsm8k("test", "s")
+
+
 # A user's own file
 
 
