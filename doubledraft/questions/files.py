@@ -94,10 +94,11 @@ def read_hub(repository: str, name: str, split: str, revision: str) -> Table:
     try:
         rows = load_dataset(repository, name, split=split, revision=revision)
     except (OSError, ValueError, httpx.HTTPError) as error:
+        reason = str(error) or type(error).__name__
         raise ValueError(
-            f"{repository} ({name}, {split}, revision {revision}) could not be fetched: {str(error) or type(error).__name__}; "
-            "on a machine without network set the scenario's `path` to a local copy; where the network is slow, set "
-            "HF_HUB_ETAG_TIMEOUT and HF_HUB_DOWNLOAD_TIMEOUT to the seconds that the hub's client shall wait (it has 10)"
+            f"{repository} ({name}, {split}, revision {revision}) could not be fetched: {reason}; on a machine without "
+            "network set the scenario's `path` to a local copy; where the network is slow, set HF_HUB_ETAG_TIMEOUT and "
+            "HF_HUB_DOWNLOAD_TIMEOUT to more than the 10 s that the hub's client waits"
         ) from error
     folders = {part for file in rows.cache_files for part in Path(file["filename"]).parts}
     commit = next((part for part in folders if COMMIT.fullmatch(part)), None)  # `datasets` names its cache by it
