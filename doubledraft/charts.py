@@ -91,8 +91,8 @@ def _limits(dots: list[Dot], reference: float | None, share: bool) -> tuple[floa
     """Return the limits of the x axis: from 0, or from below the reference, as the distance from it is what matters."""
     if reference is None:
         return 0, 1.0 if share else None
-    least = min([reference, *(dot.value if dot.low is None else dot.low for dot in dots)])
-    return least - 0.1 * abs(reference), None
+    drawn = [end for dot in dots for end in (dot.value, dot.low, dot.predicted) if end is not None]
+    return min(reference, *drawn) - 0.1 * abs(reference), None
 
 
 def _draw_row(axes: "Axes", row: int, dot: Dot, colour: str) -> None:

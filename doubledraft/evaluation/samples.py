@@ -16,6 +16,7 @@ from doubledraft.summaries.table import write_csv
 
 OUTCOMES = {"equal": "right", "different": "wrong", "undecided": "undecided", "ungraded": "not graded"}
 WIDTH = 110  # columns of the page
+COUNTED = {"block": "blocks", "batch": "batches"}  # by the n of a speedup
 AUDITED = "as both models read the answers"
 
 
@@ -66,7 +67,10 @@ def _header(metrics: CellMetrics) -> list[str]:
     speedup, same = metrics.speedup, metrics.lossless
     facts = {
         "speculation": f"{spec.method}, {drafting_text(spec)}, {spec.engine}",
-        "speedup": f"{quantity_text(speedup)}, predicted {number_text(speedup.predicted)}",
+        "speedup": f"{quantity_text(speedup)}; n counts {COUNTED[speedup.unit]}",
+        "predicted speedup": number_text(speedup.predicted),
+        **_steadiness(metrics),
+        **_step_costs(metrics),
         "tokens per step": quantity_text(spec.tokens_per_step),
         "acceptance rate": f"{quantity_text(spec.acceptance_rate, True)}: {spec.acceptance_definition}",
         "identical output": f"{quantity_text(same.identical_rate, True)}, in {same.dtype}",
@@ -81,6 +85,26 @@ def _header(metrics: CellMetrics) -> list[str]:
             parted = "" if served.agrees else f" ! They should be within {100 * served.tolerance:.0f} %."
             facts["the same, replayed"] = f"{number_text(served.simulated)}: {AUDITED}{parted}"
     return lines + [f"{name:<20}{fact}" for name, fact in facts.items()]
+
+
+def _steadiness(metrics: CellMetrics) -> dict[str, str]:
+    timing = metrics.timing
+    if timing is None or timing.control is None:
+        return {}
+    ratio = f"the target alone / itself {quantity_text(timing.control)}"
+    return {"machine": f"{'steady' if timing.steady else 'NOT STEADY, do not trust the speedup'}: {ratio}"}
+
+
+def _step_costs(metrics: CellMetrics) -> dict[str, str]:
+    speedup, spec = metrics.speedup, metrics.speculation
+    if spec.reason or None in (speedup.verify_cost, speedup.draft_cost):
+        return {}
+    best = speedup.best_draft_length
+    paying = "no K is predicted to pay" if best == 0 else f"best K by the cost model {best}"
+    return {
+        "cost of a step": f"{number_text(speedup.verify_cost)} to verify + {spec.draft_length} x "
+        f"{number_text(speedup.draft_cost)} to draft, in plain steps; {paying}"
+    }
 
 
 def drafting_text(spec: SpeculationMetrics) -> str:

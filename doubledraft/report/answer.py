@@ -12,10 +12,12 @@ from doubledraft.number_text import number_text, p_text, points_text, quantity_t
 from doubledraft.report import findings, pairs
 from doubledraft.report.findings import DraftChange, Gain, names
 from doubledraft.report.pairs import LEVEL, PooledAccuracy, TestedPair
+from doubledraft.report.sections.speed import is_unsteady, step_cost
 from doubledraft.report.tables import Row
 from doubledraft.stats import Interval, geometric_mean, ratio_interval
 
 SUPPORTED, CONTRADICTED, UNDECIDED = "supported", "contradicted", "undecided"
+ADVICE = {SUPPORTED: "Serve with the draft", CONTRADICTED: "Serve without the draft", UNDECIDED: "No clear difference"}
 NAMES = {"cod": "chain of draft", "cot": "chain of thought"}  # of types, in sentences
 CLAIMS = (
     "Training improves accuracy.",
@@ -88,12 +90,31 @@ def _time(steady: Sequence[Row], drafted: Sequence[Row], speedup: Interval | Non
     left_out = f" Left out, as the machine was not steady: {names(unsteady)}." if unsteady else ""
     if speedup is None:
         return [f"No cell was timed on a steady machine, so no speedup counts here.{left_out}"]
-    sure = [row for row in steady if row.metrics.speedup.low is not None and row.metrics.speedup.low > 1]
+    faster, slower = (
+        sum(_sign(row.metrics.speedup, 1) == verdict for row in steady) for verdict in (SUPPORTED, CONTRADICTED)
+    )
     how = f"the geometric mean of {_cells(len(steady))}, " if len(steady) > 1 else ""
     return [
-        f"The speedup is {quantity_text(speedup)}, {how}and beyond chance above 1 in {len(sure)} of "
-        f"{len(steady)}.{left_out}"
+        f"The speedup is {quantity_text(speedup)}, {how}and beyond chance above 1 in {faster} and below 1 in "
+        f"{slower} of {_cells(len(steady))}.{left_out}"
     ]
+
+
+def serving(rows: Sequence[Row]) -> list[str]:
+    """Return in a sentence which cells are faster with their draft, and which without it; none where none was timed."""
+    drafted = [row for row in rows if row.trained and row.metrics.speculation and not is_unsteady(row)]
+    found = {verdict: [row for row in drafted if _sign(row.metrics.speedup, 1) == verdict] for verdict in ADVICE}
+    said = [f"{ADVICE[verdict]}: {names(map(_cost, cells))}." for verdict, cells in found.items() if cells]
+    return [" ".join(["By wall time, as timed:", *said])] if said else []
+
+
+def _cost(row: Row) -> str:
+    """Return a cell; where its draft slows it, with what a step costs and emits."""
+    cost, emitted = step_cost(row), row.metrics.speculation.tokens_per_step
+    if cost is None or _sign(row.metrics.speedup, 1) != CONTRADICTED:
+        return row.cell
+    costs = f"a step with the draft costs {number_text(cost)} plain ones and emits {number_text(emitted)} tokens"
+    return f"{row.cell} ({costs})"
 
 
 def _drafting(rows: Sequence[Row], gains: Sequence[Gain], margin: float, seed: int) -> Judged:

@@ -37,6 +37,8 @@ CAPTIONS = {  # figure file: what it shows; its n is written below it
     "tokens.svg": "Tokens per answer, without speculation. Hollow markers are the base model.",
 }
 
+COUNTED = {"block": "blocks a cell", "batch": "batches a cell"}  # what the n of a speedup counts
+
 
 def build(
     *,
@@ -136,7 +138,7 @@ def _sentences(rows: Sequence[Row], changes: Sequence[findings.DraftChange], the
     types = dict.fromkeys(change.type for change in changes) or [None]
     pooled = [findings.over_all([change for change in changes if change.type == type]) for type in types]
     found = [answer.drafts_sentence(change, theirs["rows"]) for change in pooled]
-    return [*found, *filter(None, [answer.cut(rows)])]
+    return [*answer.serving(rows), *found, *filter(None, [answer.cut(rows)])]
 
 
 def _cell(path: str | Path) -> str:
@@ -193,13 +195,13 @@ def _dot(row: Row, interval: Interval, **extra: object) -> Dot:
 
 def _draw(rows: Sequence[Row], folder: Path) -> None:
     sped = drafted(rows)
-    one_at_a_time = all(row.answers.concurrency == 1 for row in sped)
+    units = dict.fromkeys(COUNTED[row.metrics.speedup.unit] for row in sped)
     dots_figure(
         [_dot(row, row.metrics.speedup, predicted=row.metrics.speedup.predicted) for row in sped],
         folder / "speedup.svg",
         quantity="speedup (times)",
         reference=1,
-        unit="questions a cell" if one_at_a_time else "batches a cell",
+        unit=" or ".join(units),
     )
     dots_figure(
         [_dot(row, rate) for row in sped if (rate := row.metrics.speculation.acceptance_rate)],

@@ -151,3 +151,15 @@ def test_how_drafts_differ_is_paired_by_question_and_speedups_by_block(tmp_path)
     published = [{"type": type, "acceptance_rate": 0.7} for type in ("cot", "cod")]
     said = answer.drafts_sentence(findings.over_all([change]), published)
     assert "accepted more often" in said and "72 % against 62 %" in said and "0.80 (0.80–0.80, n 4) times" in said
+
+
+def test_cells_are_served_with_or_without_their_draft_by_their_measured_times(tmp_path):
+    fast, slow, unsteady = (made_up.trained("cod", scenario) for scenario in made_up.SCENARIOS)
+    slow["speedup"] |= {"value": 0.8, "low": 0.7, "high": 0.9, "verify_cost": 2.0, "draft_cost": 0.5}
+    slow["speculation"]["tokens_per_step"] |= {"value": 2.8}
+    unsteady["timing"]["steady"] = False
+    rows = tables.read_rows([made_up.write_cell(tmp_path, cell) for cell in (fast, slow, unsteady)], made_up.EXPECTED)
+    (said,) = answer.serving(rows)
+    costs = "a step with the draft costs 3.50 plain ones and emits 2.80 tokens"  # K = 3: 2 + 3 * 0.5
+    assert said.endswith(f"Serve with the draft: cod_easy. Serve without the draft: cod_medium ({costs}).")
+    assert answer.serving(rows[2:]) == []

@@ -11,6 +11,7 @@ from doubledraft.summaries.cell_metrics import CostPerCorrect, RunMetrics
 
 def answers(rows: Sequence[Row]) -> Section:
     """Return accuracy, truncation, length and form of the answers without the draft."""
+    by = breakdowns(rows)
     return Section(
         id="answers",
         title="Answers, without speculation",
@@ -24,7 +25,7 @@ def answers(rows: Sequence[Row]) -> Section:
             table(
                 "Strict accuracy by level and subject",
                 ["cell", "by", "accuracy, strict"],
-                [[_named(by.row), text(by.by), text(groups(by.groups, by.small))] for by in breakdowns(rows)],
+                [[_named(one.row), text(one.by), text(groups(one.groups, one.small))] for one in by],
             ),
         ],
         alarms=[
@@ -34,7 +35,9 @@ def answers(rows: Sequence[Row]) -> Section:
         ]
         * any(row.answers.truncation_warning for row in rows),
         notes=[
-            f"Lenient accuracy, the run with the draft, and groups of fewer than {SMALL} questions are in each cell’s "
+            f"Lenient accuracy by group, and groups of fewer than {SMALL} questions, are in each cell’s metrics.json."
+            if by
+            else f"Accuracy by level and subject, in groups of fewer than {SMALL} questions here, is in each cell’s "
             "metrics.json."
         ],
     )  # fmt: skip

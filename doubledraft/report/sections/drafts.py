@@ -12,6 +12,8 @@ from doubledraft.stats import Interval
 from doubledraft.summaries.cell_metrics import SpeculationMetrics
 from doubledraft.summaries.run_file import RunFile
 
+REPLAYED = (1, 2, 3, 4, 5, 6, 8)  # draft lengths that the page shows; metrics.json has them up to 16
+
 
 def drafts(drafted: Sequence[Row]) -> Section:
     """Return how the drafts were accepted, in the engine and as the audit replays it."""
@@ -23,6 +25,8 @@ def drafts(drafted: Sequence[Row]) -> Section:
         tables=[
             _served(drafted),
             _audits(drafted),
+            _replayed(drafted),
+            _classes(drafted),
             table(
                 "Acceptance rate by level and subject",
                 ["cell", "by", "acceptance rate"],
@@ -87,12 +91,7 @@ def _audits(drafted: Sequence[Row]) -> PageTable:
                     quantity(audit.agreement, True),
                     quantity(audit.overlap, True),
                     text(served and number_text(served.simulated), alarm=bool(served) and not served.agrees),
-                    text(served and number_text(served.served), f"K {served.draft_length}" if served else ""),
-                    text(
-                        "; ".join(
-                            f"{name} {share_text(found.agreement)}" for name, found in audit.token_classes.items()
-                        )
-                    ),
+                    text(served and number_text(served.served), f"K = {served.draft_length}" if served else ""),
                     quantity(audit.own_text.accuracy, True),
                     quantity(audit.own_text.compliance, True) if audit.own_text.compliance else text("no rule"),
                 ]
@@ -100,9 +99,40 @@ def _audits(drafted: Sequence[Row]) -> PageTable:
     return table(
         "The draft audit: both models read the target’s own answers",
         ["cell", "agreement", "1 − TV", "tokens per step, replayed", "tokens per step, served",
-         "agreement by class of token", "accuracy of the draft alone", "it keeps the draft rule"],
+         "accuracy of the draft alone", "it keeps the draft rule"],
         rows,
     )  # fmt: skip
+
+
+def _replayed(drafted: Sequence[Row]) -> PageTable:
+    """Return tokens per step at other draft lengths than the timed one: what a longer draft would still add."""
+    audits = {row.cell: row.metrics.draft_audit.simulated for row in drafted if row.metrics.draft_audit}
+    return table(
+        "Tokens per step at other K, replayed along the answers",
+        ["cell", *(f"K = {length}" for length in REPLAYED)],
+        [
+            [text(cell), *[quantity(one.tokens_per_step) for one in lengths if one.draft_length in REPLAYED]]
+            for cell, lengths in audits.items()
+            if lengths
+        ],
+    )
+
+
+def _classes(drafted: Sequence[Row]) -> PageTable:
+    """Return the agreement of each class of token, of which those with most tokens matter most."""
+    found = {row.cell: row.metrics.draft_audit.token_classes for row in drafted if row.metrics.draft_audit}
+    names = dict.fromkeys(name for classes in found.values() for name in classes)
+    return table(
+        "Agreement by class of token; n counts tokens",
+        ["cell", *names],
+        [
+            [
+                text(cell),
+                *[quantity(classes[name].agreement, True) if name in classes else text(None) for name in names],
+            ]
+            for cell, classes in found.items()
+        ],
+    )
 
 
 def _acceptance_by(row: Row) -> list[list[Cell]]:
@@ -204,7 +234,8 @@ def training_rows(distilled: Mapping[str, RunFile]) -> Section:
         id="distilled",
         title="What the drafts learn from",
         before=[
-            "The trained target answers the training questions; its answers, less those dropped here, train the draft."
+            "The trained target answers questions that are not in the test set; its answers, less those dropped here, "
+            "train the draft."
         ],
         tables=[
             table(

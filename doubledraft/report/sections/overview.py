@@ -6,7 +6,7 @@ from doubledraft.number_text import number_text, p_value_text, share_text
 from doubledraft.report.findings import DraftChange, Gain
 from doubledraft.report.page import Cell, Section, points, quantity, table, text
 from doubledraft.report.pairs import TestedPair
-from doubledraft.report.sections.speed import is_unsteady, unsteady
+from doubledraft.report.sections.speed import best_length, is_unsteady, unsteady
 from doubledraft.report.tables import Row
 from doubledraft.summaries.cell_metrics import RunMetrics
 from doubledraft.summaries.cross_check import CheckedEngine, CrossCheck
@@ -21,7 +21,7 @@ def main_table(rows: Sequence[Row]) -> Section:
         tables=[
             table(
                 "Accuracy, tokens, speedup and acceptance of each trained cell",
-                ["cell", "accuracy", "with the draft", "tokens per answer", "speedup", "acceptance rate",
+                ["cell", "accuracy", "with the draft", "tokens per answer", "speedup", "best K", "acceptance rate",
                  "tokens per step", "same answers"],
                 [_main_row(row) for row in shown],
             )
@@ -34,12 +34,13 @@ def _main_row(row: Row) -> list[Cell]:
     metrics, spec = row.metrics, row.metrics.speculation
     cells = [text(row.cell), _accuracy(row.answers)]
     if spec is None:
-        return [*cells, text("not timed"), quantity(row.answers.tokens.mean), *[text("not timed")] * 4]
+        return [*cells, text("not timed"), quantity(row.answers.tokens.mean), *[text("not timed")] * 5]
     return [
         *cells,
         _accuracy(metrics.speculative),
         quantity(row.answers.tokens.mean),
         quantity(metrics.speedup, strong=True, alarm=is_unsteady(row)),
+        text(best_length(row), f"timed: {spec.draft_length}{' at most' * spec.adaptive}"),
         quantity(spec.acceptance_rate, True),
         quantity(spec.tokens_per_step),
         quantity(metrics.lossless.identical_rate, True),
@@ -130,8 +131,7 @@ def accuracy_tests(tests: Sequence[TestedPair], margin: float) -> Section:
                         text(test.pair.what),
                         points(test.pair.difference),
                         text(f"{test.pair.lost}, {test.pair.gained}"),
-                        text(p_value_text(test.differs)),
-                        text(p_value_text(test.differs_adjusted)),
+                        *[text(_differs(p_value)) for p_value in (test.differs, test.differs_adjusted)],
                         text(p_value_text(test.margin_adjusted)),
                     ]
                     for test in tests
@@ -144,6 +144,10 @@ def accuracy_tests(tests: Sequence[TestedPair], margin: float) -> Section:
             "config. Holm adjusts both for the number of cells."
         ],
     )
+
+
+def _differs(p_value: float | None) -> str:
+    return "none differs" if p_value is None else p_value_text(p_value)
 
 
 def cross_checks(checks: Mapping[str, CrossCheck]) -> Section:

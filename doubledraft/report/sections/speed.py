@@ -24,15 +24,30 @@ def speed(drafted: Sequence[Row]) -> Section:
                 [[text(row.cell), *_speedup(row)] for row in drafted],
             ),
             table(
-                "Throughput and latency, without and with the draft",
-                ["cell", "tokens/s alone", "tokens/s with the draft", "latency alone", "latency with the draft",
-                 "first token alone", "first token with the draft", "a plain step reads"],
+                "What a step with the draft costs, in plain steps of the target, and which K would pay",
+                ["cell", "a verification", "a drafted token", "the whole step", "tokens it emits", "predicted speedup",
+                 "best K by the model"],
+                [[text(row.cell), *_step_cost(row)] for row in drafted],
+            ),
+            table(
+                "Latency of an answer, without and with the draft",
+                ["cell", "latency alone", "latency with the draft", "first token alone", "first token with the draft"],
+                [
+                    [
+                        text(row.cell),
+                        *[_median(run.latency) for run in _runs(row)],
+                        *[_median(run.time_to_first_token) for run in _runs(row)],
+                    ]
+                    for row in drafted
+                ],
+            ),
+            table(
+                "Throughput, without and with the draft",
+                ["cell", "tokens/s alone", "tokens/s with the draft", "a plain step reads"],
                 [
                     [
                         text(row.cell),
                         *[_throughput(run) for run in _runs(row)],
-                        *[_median(run.latency) for run in _runs(row)],
-                        *[_median(run.time_to_first_token) for run in _runs(row)],
                         _reading(row.metrics.bandwidth.target),
                     ]
                     for row in drafted
@@ -41,7 +56,7 @@ def speed(drafted: Sequence[Row]) -> Section:
         ],
         alarms=[
             *[unsteady(row) for row in drafted if is_unsteady(row)],
-            *[_parted(row) for row in drafted if _parts(row)],
+            *_parted([row for row in drafted if _parts(row)]),
         ],
         notes=_prediction_notes(drafted) + _percentile_notes(drafted),
     )  # fmt: skip
@@ -85,6 +100,35 @@ def _speedup(row: Row) -> list[Cell]:
     ]
 
 
+def _step_cost(row: Row) -> list[Cell]:
+    """Return the cost model of a row: what a step costs and emits, and the draft length that would be fastest."""
+    speedup, spec = row.metrics.speedup, row.metrics.speculation
+    return [
+        text(speedup.verify_cost and number_text(speedup.verify_cost)),
+        text(speedup.draft_cost and number_text(speedup.draft_cost)),
+        text("none" if spec.reason else number_text(step_cost(row)), "" if spec.reason else drafting_text(spec)),
+        quantity(spec.tokens_per_step),
+        text("none" if spec.reason else number_text(speedup.predicted), alarm=_parts(row)),
+        text(best_length(row)),
+    ]
+
+
+def best_length(row: Row) -> str | None:
+    """Return the draft length of the largest predicted speedup; 0 where no draft is predicted to pay."""
+    if row.metrics.speculation.reason:
+        return "none"
+    best = row.metrics.speedup.best_draft_length
+    return None if best is None else str(best)
+
+
+def step_cost(row: Row) -> float | None:
+    """Return the time of a step that drafts, v + K c, in plain steps; None where it was not measured or K varies."""
+    speedup, spec = row.metrics.speedup, row.metrics.speculation
+    if spec.reason or None in (speedup.verify_cost, speedup.draft_cost):
+        return None
+    return speedup.verify_cost + spec.draft_length * speedup.draft_cost
+
+
 def _throughput(run: RunMetrics) -> Cell:
     bound = run.bound_tokens_per_second
     return text(
@@ -117,13 +161,18 @@ def _parts(row: Row) -> bool:
     return outside and abs(speedup.predicted / speedup.value - 1) > APART
 
 
-def _parted(row: Row) -> str:
-    speedup = row.metrics.speedup
-    return (
-        f"{row.cell}: measured and predicted speedup part: {quantity_text(speedup)} against "
-        f"{number_text(speedup.predicted)}. Either time goes to something other than the passes of the models, or the "
-        "machine changed between the timed blocks and the measuring of the steps."
-    )
+def _parted(rows: Sequence[Row]) -> list[str]:
+    """Return one warning for all cells whose prediction and measurement are apart."""
+    apart = [
+        f"{row.cell} {quantity_text(row.metrics.speedup)} against {number_text(row.metrics.speedup.predicted)}"
+        for row in rows
+    ]
+    if not apart:
+        return []
+    return [
+        f"{', '.join(apart)}: measured and predicted speedup part. Either time goes to something other than the passes "
+        "of the models, or the machine changed between the timed blocks and the measuring of the steps."
+    ]
 
 
 def _prediction_notes(drafted: Sequence[Row]) -> list[str]:
