@@ -1,8 +1,9 @@
-"""Data sets as they are put to a model: known ones by name, and files of any rows with a `question` or a `prompt`.
+"""Data sets as they are put to a model: known ones by name, and files of rows with a `question`, a `prompt` or `turns`.
 
 By name: `humaneval`, `gsm8k` and `math`, from the hub at a pinned commit. As a file, JSON lines or parquet: GSM8K
 (`question`, and `answer` that ends with `#### gold`), the format of HumanEval (`task_id`, `prompt`, `entry_point`,
-`test`), this study's own questions, and other rows. The gold answer is what follows the last `####` of `answer`, or all
+`test`), the question files of MT-Bench and Spec-Bench (`question_id`, `turns`, of which the first counts), this study's
+own questions, and other rows. The gold answer is what follows the last `####` of `answer`, or all
 of it.
 
 What can be judged depends on the rows: those with `entry_point` and `test` ask for programs, which are run; those with
@@ -22,8 +23,8 @@ from doubledraft.questions.files import Table
 from doubledraft.questions.sources import text
 from doubledraft.records import Question, RecordError
 
-TEXT_FIELDS = ("question", "prompt")
-NAME_FIELDS = ("id", "task_id")
+TEXT_FIELDS = ("question", "prompt", "turns")
+NAME_FIELDS = ("id", "task_id", "question_id")
 ON_HUB = ("humaneval", "gsm8k", "math")
 CODE_FIELDS = ("entry_point", "test")
 HUMANEVAL = ("openai/openai_humaneval", "openai_humaneval", "test", "7dce6050a7d6d172f3cc5c32aa97f52fa1a2e544")
@@ -60,7 +61,7 @@ def read_data_set(source: str | Path, *, limit: int | None = None) -> DataSet:
         read = sources.read_gsm8k if source == "gsm8k" else sources.read_math
         return DataSet(source, read("test", source).questions[:limit], JudgedBy.answers, {})
     except ValueError as error:
-        raise RecordError(f"{source}: {error}; or name a file of it instead") from None
+        raise RecordError(f"{source}: {error}") from None
 
 
 def _from_table(name: str, table: Table, limit: int | None) -> DataSet:
@@ -89,8 +90,8 @@ def _questions(name: str, rows: list[tuple[str, dict[str, object]]], graded: boo
             gold = _gold(grader, row, where) if graded else ""
             field = _first(row, TEXT_FIELDS)
             if field is None:
-                raise RecordError(f"{where}: expected a text in 'question' or 'prompt', found neither")
-            asked = text(row, field, where)
+                raise RecordError(f"{where}: expected a text in 'question', 'prompt' or 'turns', found none")
+            asked = text(sources.first_turn(row, field), field, where)
             questions[id] = Question(id=id, scenario=name, split="test", question=asked, answer=gold, steps=[])
     return list(questions.values())
 

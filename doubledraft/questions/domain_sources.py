@@ -2,7 +2,7 @@
 
 A source gives prompts with the key of what they share (template, module, repository), its licence and its origin. Rows
 of a file or of the hub have their text in `question`, `prompt`, `problem` or `turns`; a list, as in the question files
-of MT-Bench and Spec-Bench, counts by its first turn.
+of MT-Bench and Spec-Bench, counts by its first turn. So a data set of the hub gives the same prompts from a local copy.
 """
 
 import platform
@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from doubledraft.grading.extract import extract_strict
 from doubledraft.questions import files, python_library, sources
 from doubledraft.questions.wordproblems import generate
 from doubledraft.records import Question, RecordError
@@ -59,19 +60,28 @@ def read(spec: Mapping[str, object], domain: str, seed: int, most: int) -> Promp
         case "hub":
             return _hub(spec, domain, most)
     path = Path(spec["path"])
-    found = [prompt for where, row in files.json_lines(path) for prompt in row_prompts(row, where)]
-    return Prompts(found, spec.get("licence", "not stated"), [files.origin([path])])
+    table = files.read([path])
+    found = [prompt for where, row in table.rows for prompt in _of_file(row)(row, where)]
+    return Prompts(found, spec.get("licence", "not stated"), [table.origin])
+
+
+def _of_file(row: Row) -> "Callable[[Row, str], Iterator[DomainPrompt]]":
+    """Return what reads a row of a file: one of HumanEval, of repositories, or any other."""
+    if "entry_point" in row:
+        return _human_eval
+    return _code_file if row.keys() >= {"content", "repo_name"} else row_prompts
 
 
 def row_prompts(row: Row, where: str) -> Iterator[DomainPrompt]:
-    """Yield the prompt of a row; its gold is `answer`, what it shares with others `group`."""
+    """Yield the prompt of a row; its gold is `answer`, or what follows `####` there; `group` is what it shares."""
     field = next((field for field in TEXT_FIELDS if row.get(field)), None)
     if field is None:
         raise RecordError(f"{where}: expected a text in one of {', '.join(TEXT_FIELDS)}, found none")
-    first = row | {field: row[field][0]} if isinstance(row[field], list) else row
-    group = row.get("group")
+    group, answer = row.get("group"), str(row.get("answer") or "")
     yield DomainPrompt(
-        sources.text(first, field, where), None if group is None else str(group), str(row.get("answer") or "")
+        sources.text(sources.first_turn(row, field), field, where),
+        None if group is None else str(group),
+        extract_strict(answer) or answer,
     )
 
 

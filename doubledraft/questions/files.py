@@ -97,8 +97,9 @@ def read_hub(repository: str, name: str, split: str, revision: str) -> Table:
         reason = str(error) or type(error).__name__
         raise ValueError(
             f"{repository} ({name}, {split}, revision {revision}) could not be fetched: {reason}; on a machine without "
-            "network set the scenario's `path` to a local copy; where the network is slow, set HF_HUB_ETAG_TIMEOUT and "
-            "HF_HUB_DOWNLOAD_TIMEOUT to more than the 10 s that the hub's client waits"
+            "network set the scenario's `path` to a local copy (a domain takes one by `source: jsonl`, a command by "
+            "the file's name); where the network is slow, set HF_HUB_ETAG_TIMEOUT and HF_HUB_DOWNLOAD_TIMEOUT to more "
+            "than the 10 s that the hub's client waits"
         ) from error
     folders = {part for file in rows.cache_files for part in Path(file["filename"]).parts}
     commit = next((part for part in folders if COMMIT.fullmatch(part)), None)  # `datasets` names its cache by it

@@ -276,5 +276,11 @@ def text(row: Mapping[str, object], name: str, where: str, kind: type = str) -> 
     return str(value)
 
 
+def first_turn(row: Mapping[str, object], name: str) -> dict[str, object]:
+    """Return a row whose field holds a text, or a list of the turns of a conversation, with the first turn there."""
+    turns = row[name]
+    return {**row, name: turns[0] if isinstance(turns, list) and turns else turns}
+
+
 def _lines(solution: str) -> list[str]:
     return [line.strip() for line in solution.split("\n") if line.strip()]

@@ -55,19 +55,33 @@ def test_of_chats_only_speed_is_measured_and_a_gold_that_is_missing_in_one_row_i
         read_data_set(path)
 
 
+def test_question_files_of_spec_bench_and_mt_bench_are_read_by_their_first_turn(tmp_path):
+    rows = [{"question_id": at, "category": "writing", "turns": [f"Write {at}.", "Shorten it."]} for at in (81, 82)]
+    data = read_data_set(write(tmp_path / "question.jsonl", *rows))
+    assert [(question.id, question.question) for question in data.questions] == [
+        ("81", "Write 81."),
+        ("82", "Write 82."),
+    ]
+    assert data.judged is JudgedBy.nothing
+    with pytest.raises(
+        RecordError, match=r"empty\.jsonl:1: field 'turns' should be text that is not empty, found \[\]"
+    ):
+        read_data_set(write(tmp_path / "empty.jsonl", {"turns": []}))
+
+
 def test_a_data_set_of_the_hub_that_cannot_be_fetched_is_named(monkeypatch):
     def refused(*_: object) -> None:
         raise ValueError("openai/openai_humaneval could not be fetched")
 
     monkeypatch.setattr(files, "read_hub", refused)
-    with pytest.raises(RecordError, match="humaneval: .* could not be fetched; or name a file of it instead"):
+    with pytest.raises(RecordError, match="humaneval: openai/openai_humaneval could not be fetched"):
         read_data_set("humaneval")
 
 
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ({"text": "What?"}, ":2: expected a text in 'question' or 'prompt', found neither"),
+        ({"text": "What?"}, ":2: expected a text in 'question', 'prompt' or 'turns', found none"),
         ({"question": " "}, ":2: field 'question' should be text that is not empty, found ' '"),
         ({"question": 7}, ":2: field 'question' should be text that is not empty, found 7"),
         ({"prompt": "", "id": "two"}, ":2: field 'prompt' should be text"),

@@ -131,6 +131,20 @@ def test_data_sets_of_code_give_functions_without_bodies_by_repository():
     assert function.key == "ada/shelf" and "append" not in function.text
 
 
+@pytest.mark.parametrize(
+    ("row", "text", "answer"),
+    [
+        ({"question": "How many?", "answer": "4 * 6 = 24\n#### 24"}, "How many?", "24"),  # GSM8K
+        ({"task_id": "HumanEval/0", "prompt": "def f(x):\n", "entry_point": "f", "test": ""}, python_library.TASK, ""),
+        ({"content": SOURCE, "repo_name": "ada/shelf"}, "def add(self, book", ""),  # codeparrot
+        ({"question_id": 81, "turns": ["Add 2 and 3."]}, "Add 2 and 3.", ""),  # Spec-Bench
+    ],
+)
+def test_a_local_copy_of_a_data_set_is_read_as_the_hub_s_rows_are(row, text, answer, tmp_path):
+    found = domain_sources.read(own_file(tmp_path, [row]), "tales", 1, 10)
+    assert text in found.prompts[0].text and found.prompts[0].answer == answer and found.origin[0]["sha256"]
+
+
 def test_a_data_set_of_the_hub_is_read_at_its_pinned_commit(monkeypatch):
     asked = []
 
