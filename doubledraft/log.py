@@ -8,6 +8,8 @@ there are.
 import logging
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TextIO
 
 log = logging.getLogger("doubledraft")
@@ -80,3 +82,16 @@ class OneLine(logging.StreamHandler):
             self.flush()
         except OSError:  # the terminal was closed
             self.handleError(record)
+
+
+@contextmanager
+def progress_shown() -> Iterator[None]:
+    """Show on standard error what the package logs in this block: for a command, which has no log file."""
+    handler, level = OneLine(), log.level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)

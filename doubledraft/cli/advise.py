@@ -21,6 +21,7 @@ from doubledraft.engine.load import local_folder
 from doubledraft.evaluation.load.advice import advise
 from doubledraft.files import whole_file, write_json
 from doubledraft.inference.load_pair import OptionError, load_pair, quiet_libraries
+from doubledraft.log import progress_shown
 from doubledraft.models.check_pair import check_pair
 from doubledraft.models.inspect import inspect, load_tokenizer
 from doubledraft.number_text import quantity_text
@@ -73,14 +74,15 @@ def run(options: argparse.Namespace) -> None:
     questions = _questions(options)
     pair = load_pair(options.target, options.draft, dtype=options.dtype, device=options.device)
     prompts = pair.token_ids([one.question for one in questions], options.prompt_file, few_shot=options.few_shot)
-    found = advise(
-        pair,
-        options.draft,
-        prompts,
-        max_tokens=options.max_tokens,
-        notes=_notes(*folders),
-        price_per_hour=options.price_per_hour,
-    )
+    with progress_shown():
+        found = advise(
+            pair,
+            options.draft,
+            prompts,
+            max_tokens=options.max_tokens,
+            notes=_notes(*folders),
+            price_per_hour=options.price_per_hour,
+        )
     if options.out:
         write(found, questions, options, Path(options.out))
     sys.stdout.write(json.dumps(asdict(found), indent=2) + "\n" if options.json else text(found))

@@ -40,9 +40,9 @@ class DraftLength(Protocol):
         """Learn from the finished step: that of each row, None for rows that had ended before it."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class FixedLength:
-    """Always `longest` tokens."""
+    """Always `longest` tokens. Who times steps may set it lower between them; at 0 a step is a plain one."""
 
     longest: int
 

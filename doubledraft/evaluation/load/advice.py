@@ -10,23 +10,22 @@ import time
 from collections.abc import Sequence
 from statistics import median
 
-from doubledraft.engine.decode import decode, speculative_decode
-from doubledraft.engine.decoding_metrics import Metrics
+from doubledraft.engine.decode import decode, stream
+from doubledraft.engine.draft_length import FixedLength
 from doubledraft.engine.load import local_folder
 from doubledraft.evaluation.acceptance import per_token_acceptance
 from doubledraft.evaluation.audit.replay import acceptance
 from doubledraft.evaluation.load.costs import acceptance_needed, best_length, off_from, speculative_config, speedup
 from doubledraft.inference.load_pair import Pair
 from doubledraft.inference.teacher_forcing import Answer, force
-from doubledraft.log import log
+from doubledraft.log import Progress
 from doubledraft.summaries.advice import Advice, LoadAdvice, LoadCosts
 from doubledraft.summaries.draft_audit import DraftAcceptance
 from doubledraft.summaries.provenance import recorded
 
 LOADS = (1, 2, 4, 8, 16)  # requests in flight
 TIMED_LENGTHS = (2, 8)  # draft lengths whose steps are timed
-REPEATS = 2  # of each timing, in turns
-PLAIN_STEPS, DRAFTED_STEPS = 16, 6  # per timing
+TURNS, STEPS = 3, 3  # of each draft length, plain steps included; steps of a turn that are counted
 ANSWERED_TOGETHER = 8
 
 
@@ -48,9 +47,8 @@ def advise(
     answers = own_answers(pair, prompts, max_tokens)
     audited = force(*map(local_folder, (pair.target.name, draft_folder)), answers)
     found = acceptance(audited, pair.tokenizer, pair.stop_ids, seed)
-    log.info("agreement %.3f over %d tokens", found.agreement.value, found.tokens)
     mean_tokens = found.tokens / found.n
-    _, *costs = (measure_costs(pair, prompts, load, mean_tokens) for load in (1, *LOADS))  # the first compiles code
+    costs = _costs_by_load(pair, prompts, mean_tokens)
     loads = [_at_load(one, found, price_per_hour) for one in costs]
     best = {one.costs.load: one.best_draft_length for one in loads}
     alpha = _alpha(found, best[1] or 4)
@@ -72,43 +70,56 @@ def advise(
 
 def own_answers(pair: Pair, prompts: Sequence[Sequence[int]], max_tokens: int) -> list[Answer]:
     """Return the target's own greedy answers to prompts."""
-    answers = []
+    progress, answers = Progress("the target's own answers", len(prompts), "questions"), []
     for start in range(0, len(prompts), ANSWERED_TOGETHER):
         batch = prompts[start : start + ANSWERED_TOGETHER]
         ids, _ = decode(pair.target, batch, max_tokens, stop_ids=pair.stop_ids)
         answers += [
             (f"question {start + at}", prompt, own) for at, (prompt, own) in enumerate(zip(batch, ids, strict=True))
         ]
+        progress.show(len(answers))
     return answers
 
 
+def _costs_by_load(pair: Pair, prompts: Sequence[Sequence[int]], answer_tokens: float) -> list[LoadCosts]:
+    measure_costs(pair, prompts, 1, answer_tokens)  # compiles code
+    progress, costs = Progress("timing steps", sum(LOADS), "requests in flight"), []
+    for load in LOADS:
+        costs.append(measure_costs(pair, prompts, load, answer_tokens))
+        progress.show(sum(one.load for one in costs))
+    return costs
+
+
 def measure_costs(pair: Pair, prompts: Sequence[Sequence[int]], load: int, answer_tokens: float) -> LoadCosts:
-    """Return the median times of the parts of decoding with `load` requests in flight, ways of drafting in turns."""
+    """Return the median times of the parts of decoding with `load` requests in flight.
+
+    The prompts are read once by the target alone and once by both models; then plain steps and those of a short and a
+    long draft take turns along the same answers.
+    """
     asked = [prompts[at % len(prompts)] for at in range(load)]
-
-    def timed(length: int) -> Metrics:
-        if not length:
-            return decode(pair.target, asked, 1 + PLAIN_STEPS)[1]
-        return speculative_decode(
-            pair.target, pair.proposer, asked, 1 + DRAFTED_STEPS * (length + 1), draft_length=length
-        )[1]
-
-    lengths = (0, *TIMED_LENGTHS)
-    runs: dict[int, list[Metrics]] = {length: [] for length in lengths}
-    for _ in range(REPEATS):
-        for length in lengths:
-            runs[length].append(timed(length))
-    counted = {length: [run.step_seconds() for run in own] for length, own in runs.items()}
-    log.info("%d in flight: plain step %.4f s", load, median(step["target"] for step in counted[0]))
+    alone = decode(pair.target, asked, 1)[1]
+    length = FixedLength(max(TIMED_LENGTHS))
+    run = stream(pair.target, pair.proposer, asked, _most_tokens(), draft_length=length)
+    both, steps = next(run), {key: [] for key in (0, *TIMED_LENGTHS)}
+    for key in [*steps] * TURNS:
+        length.longest = key
+        next(run)  # not counted: the draft reads here what plain steps emitted
+        steps[key] += [next(run).times[-1] for _ in range(STEPS)]
+    plain = median(step.verify_seconds for step in steps[0])
     return LoadCosts(
         load=load,
         answer_tokens=answer_tokens,
-        prefill=median(run.prefill_seconds for run in runs[0]),
-        draft_prefill=median(run.prefill_seconds for length in TIMED_LENGTHS for run in runs[length]),
-        target=median(step["target"] for step in counted[0]),
-        draft=median(step["draft"] for length in TIMED_LENGTHS for step in counted[length]),
-        verify={str(length): median(step["verify"] for step in counted[length]) for length in TIMED_LENGTHS},
+        prefill=alone.prefill_seconds,
+        draft_prefill=both.prefill_seconds,
+        target=plain,
+        draft=median(step.draft_seconds / key for key in TIMED_LENGTHS for step in steps[key]),
+        verify={str(key): median(step.verify_seconds for step in steps[key]) for key in TIMED_LENGTHS},
     )
+
+
+def _most_tokens() -> int:
+    """Return the tokens of an answer whose every draft is accepted, so that none ends before all steps are timed."""
+    return 2 + TURNS * (1 + STEPS) * sum(1 + length for length in (0, *TIMED_LENGTHS))
 
 
 def _at_load(costs: LoadCosts, found: DraftAcceptance, price: float | None) -> LoadAdvice:
