@@ -105,7 +105,8 @@ def _proposers(config: Mapping, pair: Pair) -> Callable[[str], Proposer]:
         if name == experiments.NGRAM:
             return NGram()
         if name != experiments.ROUTING:
-            return load_draft(config["drafts"][name], pair.target, int8=config["int8"])
+            vocabulary = config["draft_vocabulary"].get(name, ())
+            return load_draft(config["drafts"][name], pair.target, vocabulary, int8=config["int8"])
         router = AdaptiveRouter.from_config(config[name])
         if missing := [draft for draft in router.drafts if draft not in config["drafts"]]:
             raise experiments.ExperimentError(

@@ -16,6 +16,7 @@ CONFIGURED = (  # options that --config has values for
     "model",
     "draft",
     "ngram",
+    "draft_vocabulary",
     "draft_int8",
     "dtype",
     "device",
@@ -88,7 +89,8 @@ def filled(options: argparse.Namespace) -> argparse.Namespace:
     defaults = given.pop("defaults")
     named = _configured(experiments.read_config(options.config), options) if options.config else {}
     if "draft" in given or "ngram" in given:
-        named = {name: value for name, value in named.items() if name not in ("draft", "ngram", "draft_int8")}
+        of_draft = ("draft", "ngram", "draft_vocabulary", "draft_int8")
+        named = {name: value for name, value in named.items() if name not in of_draft}
     known = {name: value for name, value in named.items() if value is not None}
     merged = defaults | known | given | {name: known[name] for name in ("dataset",) if name in known}
     if not merged.get("model"):
@@ -111,6 +113,7 @@ def _configured(config: Mapping, options: argparse.Namespace) -> dict[str, objec
         "model": config["target"],
         "draft": config["drafts"].get(draft),
         "ngram": draft == experiments.NGRAM,
+        "draft_vocabulary": config["draft_vocabulary"].get(draft),
         "draft_int8": config["int8"] and draft in config["drafts"],
         **{key: config[key] for key in ("draft_length", "dtype", "device", "seed")},
     }

@@ -25,6 +25,7 @@ GENERIC, SPECIALIZED, ROUTING, ABLATION = "generic_draft", "specialized_drafts",
 EXPERIMENTS = (BASELINE, GENERIC, SPECIALIZED, ROUTING, ABLATION)
 DEFAULTS = {
     "drafts": {},
+    "draft_vocabulary": {},
     "ngram": False,
     "int8": False,
     "draft_length": 5,
@@ -88,6 +89,9 @@ def _contradictions(config: Mapping) -> list[str]:
         found.append(f"config key draft_length is 'adaptive' beside `ngram: true`: {unsure}")
     if config[ABLATION] and config[ABLATION]["draft"] == NGRAM and "adaptive" in config[ABLATION]["lengths"]:
         found.append(f"config key ablation_K.lengths has 'adaptive' for {NGRAM}: {unsure}")
+    for draft in config["draft_vocabulary"]:
+        if draft not in config["drafts"]:
+            found.append(f"config key draft_vocabulary.{draft} is of no draft: expected {', '.join(config['drafts'])}")
     for domain, draft in config[SPECIALIZED].items():
         if draft not in config["drafts"]:
             found.append(

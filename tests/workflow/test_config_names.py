@@ -41,6 +41,10 @@ def miniature(name: str, folder: Path, target: Path, draft: Path) -> Path:
         entry.pop("prompt_file", None)
     if "adaptive_routing" in config:
         config["adaptive_routing"] = str(write_router(folder / "router", list(config["drafts"])))
+    if "draft_vocabulary" in config:
+        answer = {"id": "1", "text": "", "token_ids": list(range(40)), "prompt_tokens": 1, "finish_reason": "stop"}
+        (folder / "answers.jsonl").write_text(json.dumps(answer | {"batch": 0, "batch_seconds": 1.0}) + "\n")
+        config["draft_vocabulary"] = dict.fromkeys(config["drafts"], [str(folder / "answers.jsonl")])
     if "profile" in config:
         config["profile"]["max_tokens"] = 6
     (folder / "file.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
@@ -56,6 +60,18 @@ def test_a_benchmark_file_runs_all_its_experiments(name, tiny_model, tiny_draft,
     status, _, err = run(capsys, "benchmark", "--config", path)
     assert status == 0, err
     assert list(json.loads((tmp_path / "out/results.json").read_text())["experiments"]) == described
+
+
+@pytest.mark.slow
+def test_the_study_makes_all_that_the_benchmark_file_names(tmp_path):
+    config = experiments.read_config(ROOT / "config/benchmark.yaml")
+    named = [config["target"], *config["drafts"].values(), config["adaptive_routing"]]
+    named += [file for files in config["draft_vocabulary"].values() for file in files]
+    named += [entry["file"] for entry in config["data"].values()]
+    result = snakemake("-s", str(ROOT / "Snakefile"), "--cores", "1", "-n", "--", *set(named), folder=tmp_path)
+    assert result.code == 0, result.text[-3000:]
+    counts = {entry["limit"] for entry in config["data"].values()}
+    assert counts <= set(range(1, 25)), "the default study has 24 test prompts a domain"
 
 
 def test_prompt_files_that_a_benchmark_file_names_are_there():
