@@ -28,6 +28,9 @@ include: "rules/routing.smk"
 include: "rules/report.smk"
 
 
+FINGERPRINTS.keep()
+
+
 rule all:
     """Make every cell of the grid, the untrained baselines, the trace audits, losses, and the report."""
     default_target: True

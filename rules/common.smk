@@ -14,7 +14,8 @@ from doubledraft import api_keys, escaping, provenance
 from doubledraft.traces.teacher import ask
 from doubledraft.traces.teacher import settings as teacher_settings
 from doubledraft.workflow import config as study
-from doubledraft.workflow import failures, fingerprint, folder, locks, settings, times
+from doubledraft.workflow import failures, folder, locks, settings, times
+from doubledraft.workflow.kept_fingerprints import KeptFingerprints
 
 try:
     config = study.check_config(config, schema=f"{workflow.basedir}/config/schema.yaml", files=workflow.configfiles)
@@ -26,6 +27,7 @@ except study.StudyError as error:
     raise WorkflowError(escaping.visible(str(error))) from None  # keys come from a file: no escape sequences
 
 STARTED = time.time()
+FINGERPRINTS = KeptFingerprints()
 DEFAULT_MODELS = ["smollm2-135m"]  # for which the times of `times.REFERENCE` hold
 RUN_LOCK = "results/.run.lock"  # held by the run that makes things in this folder
 
@@ -127,7 +129,7 @@ wildcard_constraints:
 
 def code(*modules, files=(), packages=()):
     """Return the fingerprint of the library code that a rule uses and of the packages that decide what it makes."""
-    return fingerprint.of(*modules, files=files, packages=packages)
+    return FINGERPRINTS.of(*modules, files=files, packages=packages)
 
 
 def beside(path):

@@ -1,13 +1,14 @@
 """What Snakemake needs of the library; nothing here decides a result, and no rule's fingerprint reaches it.
 
-config       checks of a config beyond its schema
-domains      checks of the section `domains`
-folder       checks of a study's folder: whose it is, dates of its files
-settings     which part of a config a result depends on
-fingerprint  a hash of the code that a rule depends on
-jobs         the lock and the log of a job
-locks        which run or job is working in a folder
-times        how long steps took, and how long a run will take
-failures     why a result is missing
-gpus         which GPUs a job gets
+config             checks of a config beyond its schema
+domains            checks of the section `domains`
+folder             checks of a study's folder: whose it is, dates of its files
+settings           which part of a config a result depends on
+fingerprint        a hash of the code that a rule depends on
+kept_fingerprints  those that were computed before, on disk
+jobs               the lock and the log of a job
+locks              which run or job is working in a folder
+times              how long steps took, and how long a run will take
+failures           why a result is missing
+gpus               which GPUs a job gets
 """
