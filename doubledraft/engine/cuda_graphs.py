@@ -27,6 +27,11 @@ MOST_TOKENS = 32  # most tokens of a pass that is captured; prompts have more
 Work = Callable[["torch.Tensor", KVCache], "torch.Tensor"]
 
 
+def captures() -> int:
+    """Return how many graphs this process has captured."""
+    return _Graph.captures
+
+
 class _WholeCache(KVCache):
     """A cache as a captured pass sees it: all positions."""
 
@@ -52,9 +57,12 @@ class _Reusable:
 class _Graph:
     """Work that was captured over one cache for one shape of ids."""
 
+    captures = 0
+
     def __init__(self, work: Work, ids: "torch.Tensor", cache: KVCache) -> None:
         import torch
 
+        _Graph.captures += 1
         self._ids, self._work, self._cache, self._graph = ids.clone(), work, cache, None
         if ids.device.type != "cuda":
             return

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from doubledraft.engine.backend import Backend, prefill
 from doubledraft.engine.clock import StepTimer
+from doubledraft.engine.cuda_graphs import captures
 from doubledraft.engine.decoding_metrics import Answer, DecodingStep, Metrics, StepTime
 from doubledraft.engine.draft_length import DraftLength, FixedLength
 from doubledraft.engine.kv_cache import CacheFull
@@ -190,13 +191,15 @@ class _Decoding:
 
     def step(self) -> None:
         """Draft, verify, emit what is accepted and one token more, and drop the rest."""
+        captured = captures()
         self.clock.start()
         draft = self._draft()
         self.clock.part()
         steps = self._emit(draft, self._verify(draft))
         self.cache.trim([len(row.text) - 1 for row in self.rows])  # the last emitted token is not in the cache yet
         self.times.append(StepTime(draft.tokens.shape[1], *self.clock.step()))
-        self.length.learn(steps, self.times[-1])
+        if captures() == captured:  # capturing a graph takes a hundred times as long as the step will from now on
+            self.length.learn(steps, self.times[-1])
 
     def _draft(self) -> Proposal:
         """Draft no more than the answers have room for beside the token that follows."""

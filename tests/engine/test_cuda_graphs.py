@@ -94,3 +94,22 @@ def test_the_same_seed_gives_the_same_answer_as_without_graphs(pair, tiny_model,
 
     without = (create_backend(folder, "float32", DEVICE, kernel="torch") for folder in (tiny_model, tiny_draft))
     assert answer(*pair) == answer(*without)
+
+
+def test_the_adaptive_length_learns_no_cost_from_a_step_that_captured_a_graph(pair):
+    class Counting(AdaptiveLength):
+        learned = 0
+
+        def learn(self, steps, time):
+            self.learned += 1
+            super().learn(steps, time)
+
+    target, draft = pair
+    proposer, shares = DraftModel(draft), []
+    for _ in range(2):
+        length = Counting(1)
+        _, metrics = speculative_decode(target, proposer, PROMPTS, NEW, draft_length=length)
+        shares.append((length.learned, len(metrics.times)))
+    (first, steps), (second, again) = shares
+    assert 0 < first < steps, "the first steps of each shape capture"
+    assert second == again == steps, "the second run has all graphs"
