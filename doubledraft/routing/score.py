@@ -27,6 +27,7 @@ from doubledraft.routing.choices import (
     singles,
 )
 from doubledraft.routing.collect import read_hidden
+from doubledraft.routing.domain_drafts import GENERIC
 from doubledraft.routing.matrix import DraftMatrix
 from doubledraft.routing.train import FACTS, best_single, features_of
 from doubledraft.stats import Interval, mean_interval, ratio_interval
@@ -36,6 +37,7 @@ from doubledraft.summaries.router_file import RouterFile, RoutersFile
 from doubledraft.summaries.routing_score import (
     DraftOnDomain,
     LeftOutDomain,
+    OwnDraft,
     RoutingArm,
     RoutingScore,
     ShuffledControl,
@@ -82,6 +84,7 @@ def score(
         steadiness=by_group(tested, tested.seconds[..., 0].sum(1), tested.seconds[..., -1].sum(1), seed),
         plain_tokens_per_second=by_group(tested, tested.tokens, tested.plain.mean(1), seed),
         drafts=_on_domains(tested, seed),
+        own=_own_drafts(tested, seed),
         arms=arms,
         left_out=_left_out(whole, known, test, learnt, seed),
         shuffled=[_shuffled(facts, seen, whole, known, test, single, seed) for facts, seen in learnt.values()],
@@ -107,7 +110,8 @@ def _arm(choice: Choice, single: Choice, oracle: Choice, matrix: DraftMatrix, se
         gain=_less_one(by_group(matrix, single.seconds(matrix), own, seed)),
         gap=_less_one(by_group(matrix, own, best, seed)),
         regret=float(1000 * (own.sum() - best.sum()) / matrix.tokens.sum()),
-        router_milliseconds=float(1000 * np.median(choice.own_seconds)) if choice.name != "oracle" else 0.0,
+        as_oracle=by_group(matrix, (choice.shares * oracle.shares).sum(1), np.ones(len(own)), seed),
+        router_milliseconds=float(1000 * np.median(choice.own_seconds)),
         chosen=dict(zip(matrix.drafts, choice.shares.mean(0).tolist(), strict=True)),
     )
 
@@ -132,6 +136,22 @@ def _on_domains(matrix: DraftMatrix, seed: int) -> list[DraftOnDomain]:
                     speedup=by_group(part, part.plain.mean(1), seconds, seed),
                 )
             )
+    return found
+
+
+def _own_drafts(matrix: DraftMatrix, seed: int) -> list[OwnDraft]:
+    """Return what each domain's own draft is worth against the generic one."""
+    found, generic = [], matrix.drafts.index(GENERIC)
+    for domain in dict.fromkeys(matrix.domains.tolist()):
+        part, own = matrix.take(matrix.domains == domain), matrix.drafts.index(domain)
+        seconds = part.seconds.mean(2)
+        found.append(
+            OwnDraft(
+                domain=domain,
+                tokens_per_step=by_group(part, part.steps[:, generic], part.steps[:, own], seed),
+                speed=by_group(part, seconds[:, generic], seconds[:, own], seed),
+            )
+        )
     return found
 
 

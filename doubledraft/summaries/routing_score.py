@@ -18,6 +18,15 @@ class DraftOnDomain:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OwnDraft:
+    """A domain's own draft against the generic one, on the domain's test prompts; paired, over groups."""
+
+    domain: str
+    tokens_per_step: Interval  # own / generic: 1.05 is 5 % more
+    speed: Interval  # tokens per second, own / generic
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RoutingArm:
     """One way to choose a draft for every test prompt."""
 
@@ -27,6 +36,7 @@ class RoutingArm:
     gain: Interval  # over the best single draft: 0.02 is 2 % faster; paired, over groups
     gap: Interval  # to the oracle: 0.02 is 2 % slower
     regret: float  # milliseconds per token lost against the oracle
+    as_oracle: Interval  # share of the prompts for which it chooses the draft that the oracle does
     router_milliseconds: float  # per prompt, of the router alone; median
     chosen: dict[str, float]  # share of the prompts that each draft was chosen for
 
@@ -65,6 +75,7 @@ class RoutingScore:
     steadiness: Interval  # seconds of the first turn / of the last one, all drafts: 1 where the machine was steady
     plain_tokens_per_second: Interval  # of the target alone
     drafts: list[DraftOnDomain]
+    own: list[OwnDraft]  # of every domain
     arms: list[RoutingArm]
     left_out: list[LeftOutDomain]
     shuffled: list[ShuffledControl]

@@ -61,6 +61,21 @@ def test_where_drafts_are_alike_the_page_says_that_one_is_enough(alike):
     assert arm(found, "oracle").gain.value < 0.01, "an oracle that chose by the times that score it would gain by noise"
 
 
+def test_the_page_says_what_own_drafts_give_over_the_generic_one_and_whether_drafting_pays(different, alike):
+    found, html = different
+    assert [row.domain for row in found.own] == list(made_matrix.DOMAINS)
+    assert all(row.tokens_per_step.low > 1.1 and row.speed.value == pytest.approx(1.5, abs=0.05) for row in found.own)
+    assert "times as fast as the target&#39;s alone." in html and "nothing certain" not in html
+    assert alike[1].count("nothing certain;") == 2 and "own / generic" in alike[1]
+
+
+def test_the_oracle_foresees_passes_and_others_are_compared_with_its_choices(different):
+    found, _ = different
+    assert arm(found, "oracle").as_oracle.value == arm(found, "domain label").as_oracle.value == 1
+    assert arm(found, "random").as_oracle.value == pytest.approx(0.25)
+    assert arm(found, found.router).as_oracle.value > 0.8
+
+
 def test_no_arm_is_faster_than_the_oracle_and_random_is_the_mean_of_the_drafts(different):
     found, _ = different
     best = arm(found, "oracle").tokens_per_second.value
