@@ -62,7 +62,7 @@ def arguments_for(folder: Path, settings: dict, dtype: str, rows: int, **more: o
         weight_decay=0.0,
         max_length=settings["max_length"],
         completion_only_loss=True,
-        train_sampling_strategy="group_by_length",  # little padding: the CPU path can neither pack nor skip it
+        train_sampling_strategy="random",  # not by length, though that pads less: docs/explanation/drafts.md
         gradient_checkpointing=gpu,
         dataloader_pin_memory=gpu,
         bf16=dtype == "bfloat16",
