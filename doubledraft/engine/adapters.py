@@ -47,11 +47,9 @@ class SharedDraft:
         wanted = {} if name is None else self._adapters[name]
         for index, (live, own) in enumerate(zip(self._live, self._own, strict=True)):
             for matrix, parts in MATRICES.items():
-                live[matrix].copy_(own[matrix])
                 for rows, part in zip(self._rows(matrix), parts, strict=True):
-                    if factors := wanted.get((index, part)):
-                        b, a = factors
-                        live[matrix][rows] = (own[matrix][rows].float() + b @ a).to(live[matrix].dtype)
+                    factors, base = wanted.get((index, part)), own[matrix][rows]
+                    live[matrix][rows].copy_((factors[0] @ factors[1]).add_(base) if factors else base)
         self.name = name
 
     @property
