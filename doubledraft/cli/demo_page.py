@@ -76,7 +76,9 @@ class Demo:
             if time.monotonic() - shown >= SHOWN_EVERY:
                 yield tuple(_lane(name, metrics.get(name), text_of) for name in lanes)
                 shown = time.monotonic()
-        yield tuple(_lane(name, metrics[name], text_of) for name in lanes)
+        alone, drafted = (_lane(name, metrics[name], text_of) for name in lanes)
+        drafted["facts"] += f" · {_compared(*map(metrics.get, lanes), settings['sampling'].greedy)}"
+        yield alone, drafted
 
     def _settings(self, prompt, draft, adaptive, length, temperature, max_tokens) -> dict[str, object]:
         """Check what came over the network; fields of a page can be sent without the page."""
@@ -99,6 +101,15 @@ def race(lanes: Mapping[str, Iterator[Metrics]]) -> Iterator[dict[str, Metrics]]
         else:
             metrics[behind] = found
             yield metrics
+
+
+def _compared(alone: Metrics, drafted: Metrics, greedy: bool) -> str:
+    """Return how much faster a token was with the draft, and of greedy answers whether they are the same."""
+    faster = f"{drafted.tokens_per_second / alone.tokens_per_second:.2f} times as fast"
+    if not greedy:
+        return faster
+    same = alone.answers[0].token_ids == drafted.answers[0].token_ids
+    return f"{faster}, {'the same tokens' if same else 'other tokens'}"
 
 
 def _lane(name: str, metrics: Metrics | None, text_of) -> dict[str, object]:
@@ -129,14 +140,14 @@ def build(demo: Demo):
     tokens_js = (pages.TEMPLATES / "tokens.js").read_text(encoding="utf-8")
     with gradio.Blocks(title=TITLE, analytics_enabled=False) as page:
         gradio.Markdown(f"# {TITLE}")
-        prompt = gradio.Textbox(EXAMPLE, label="prompt", lines=3, max_length=MOST_CHARACTERS, elem_id="prompt")
+        prompt = gradio.Textbox(EXAMPLE, label="prompt", lines=2, max_length=MOST_CHARACTERS, elem_id="prompt")
         with gradio.Row():
             drafts = list(demo.drafting)
             draft = gradio.Dropdown(drafts, value=drafts[0], label="draft", elem_id="draft")
-            length = gradio.Slider(1, LONGEST_DRAFT, 4, step=1, label="K, drafted per step")
+            length = gradio.Slider(1, LONGEST_DRAFT, 4, step=1, label="K", info="drafted per step")
             adaptive = gradio.Checkbox(False, label="adaptive K")
-            temperature = gradio.Slider(0, 2, 0, step=0.1, label="temperature")
-            tokens = gradio.Slider(16, MOST_TOKENS, 128, step=16, label="tokens at most")
+            temperature = gradio.Slider(0, 2, 0, step=0.1, label="temperature", info="0: greedy")
+            tokens = gradio.Slider(16, MOST_TOKENS, 128, step=16, label="length", info="tokens at most")
         answer = gradio.Button("answer", variant="primary", elem_id="answer")
         gradio.HTML(html_template=LEGEND, js_on_load=tokens_js + 'drawLegend(element.querySelector(".legend"));')
         with gradio.Row():

@@ -88,7 +88,7 @@ def _repository(bases: Sequence[Mapping]) -> str | None:
 def _read(path: Path, kind: type[Summary], otherwise: str) -> Summary:
     try:
         return tables.read(path, kind)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise CardError(f"{path} is not there, and no card is written without it: {otherwise}") from None
 
 
@@ -172,7 +172,7 @@ def _metadata(page: dict, license: str | None) -> str:
     """Return the YAML that the hub reads, written by its own client."""
     from huggingface_hub import EvalResult, ModelCardData
 
-    spec = page["metrics"].speculation
+    spec, tagged = page["metrics"].speculation, ["lora"] if page["training"].settings.update == "lora" else []
     results = [
         EvalResult(
             task_type="text-generation",
@@ -190,7 +190,7 @@ def _metadata(page: dict, license: str | None) -> str:
         license=license,
         library_name="peft",
         pipeline_tag="text-generation",
-        tags=["speculative-decoding", "draft-model", "lora", "doubledraft"],
+        tags=["speculative-decoding", "draft-model", *tagged, "doubledraft"],
         model_name=f"{page['metrics'].cell} draft",
         eval_results=results or None,
     ).to_yaml()

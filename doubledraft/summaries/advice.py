@@ -18,6 +18,7 @@ class LoadCosts:
     target: float  # a plain step
     draft: float  # one drafted token of every request
     verify: dict[str, float]  # a verification, by draft length K: a short and a long one
+    drift: float | None = None  # of the prompts' pass without a draft: its time after all else / before; null in a grid
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

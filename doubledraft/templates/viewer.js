@@ -106,7 +106,7 @@ function drawList() {
     return item;
   }));
   const of = page.left_out ? `${page.questions.length} shown of ${page.questions.length + page.left_out} questions` : `${page.questions.length} questions`;
-  $("count").textContent = questions.length === page.questions.length ? of : `${questions.length} found in ${of}`;
+  $("count").textContent = questions.length === page.questions.length ? `${of}, and the tokens per step of each` : `${questions.length} found in ${of}`;
 }
 
 // ---- one question

@@ -108,7 +108,8 @@ def test_no_card_without_the_files_that_it_is_made_from(tmp_path, name):
 
 def test_a_card_without_the_distilled_set_says_nothing_of_it(tmp_path):
     adapter = made_up.measured_draft(tmp_path)
-    assert "Of 400 answers of the target, it was trained on the 232 that were finished and right." in written(adapter)
+    kept = "Of 400 answers of the target, it was trained on the 232 that were finished and right"
+    assert f"{kept}, but for 16 by which the checkpoint was chosen." in written(adapter)
     adapter.with_name("distilled_run.json").unlink()
     assert "answers of the target" not in written(adapter)
 
@@ -162,3 +163,21 @@ def test_the_command_writes_beside_the_adapter_and_says_where(tmp_path, capsys):
     adapter.with_name("metrics.json").unlink()
     status, _, err = run(capsys, "card", adapter)
     assert status == 2 and "metrics.json is not there" in err and err.count("\n") == 1
+
+
+def test_a_draft_that_was_trained_whole_and_slows_its_target_is_called_so(tmp_path):
+    adapter = made_up.measured_draft(tmp_path)
+    for path, change in (
+        (adapter / "training.json", lambda one: one["settings"].update(update="full")),
+        (
+            adapter.parent / "metrics.json",
+            lambda one: one["provenance"]["settings"]["train"]["draft"].update(update="full"),
+        ),
+        (adapter.parent / "metrics.json", lambda one: one["speedup"].update(value=0.8, low=0.7, high=0.9)),
+    ):
+        found = json.loads(path.read_text())
+        change(found)
+        path.write_text(json.dumps(found))
+    page = written(adapter)
+    assert "wholly trained draft" in page and "Rank" not in page and "- lora" not in page
+    assert "slower with this draft than alone" in page

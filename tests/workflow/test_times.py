@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from doubledraft.log import duration
 from doubledraft.workflow import times
 from doubledraft.workflow.times import Timed
 from tests.helpers.commands import run
@@ -60,7 +61,8 @@ def test_the_forecast_says_what_it_goes_by(study, tmp_path, monkeypatch):
     )
     monkeypatch.setattr(times, "speed", lambda: 2 * times.REFERENCE_SPEED)
     said = times.forecast([LOG], tmp_path, True)
-    assert "the 1 whose time is known for this study take roughly 4 min 6 s" in said, "half of the reference"
+    half = duration(times.REFERENCE["train_draft"] / 2)
+    assert f"the 1 whose time is known for this study take roughly {half}" in said
     assert "not known" in times.forecast(["results/logs/report.log"], tmp_path, True)
     assert "not known" in times.forecast([LOG], tmp_path, False)
 

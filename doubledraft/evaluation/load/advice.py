@@ -27,6 +27,7 @@ LOADS = (1, 2, 4, 8, 16)  # requests in flight
 TIMED_LENGTHS = (2, 8)  # draft lengths whose steps are timed
 TURNS, STEPS = 3, 3  # of each draft length, plain steps included; steps of a turn that are counted
 ANSWERED_TOGETHER = 8
+STEADY = 0.15  # relative change of the same pass within a load up to which the machine counts as steady
 
 
 def advise(
@@ -56,7 +57,7 @@ def advise(
         target=pair.target.name,
         draft=draft_folder,
         verdict=verdict(loads, alpha),
-        notes=[*notes, _basis(found)],
+        notes=[*notes, *_unsteady(costs), _basis(found)],
         acceptance=found,
         per_token_acceptance=alpha,
         loads=loads,
@@ -93,11 +94,11 @@ def _costs_by_load(pair: Pair, prompts: Sequence[Sequence[int]], answer_tokens: 
 def measure_costs(pair: Pair, prompts: Sequence[Sequence[int]], load: int, answer_tokens: float) -> LoadCosts:
     """Return the median times of the parts of decoding with `load` requests in flight.
 
-    The prompts are read once by the target alone and once by both models; then plain steps and those of a short and a
-    long draft take turns along the same answers.
+    The prompts are read by the target alone, before and after all else, and once by both models; then plain steps and
+    those of a short and a long draft take turns along the same answers.
     """
     asked = [prompts[at % len(prompts)] for at in range(load)]
-    alone = decode(pair.target, asked, 1)[1]
+    before = decode(pair.target, asked, 1)[1].prefill_seconds
     length = FixedLength(max(TIMED_LENGTHS))
     run = stream(pair.target, pair.proposer, asked, _most_tokens(), draft_length=length)
     both, steps = next(run), {key: [] for key in (0, *TIMED_LENGTHS)}
@@ -105,13 +106,14 @@ def measure_costs(pair: Pair, prompts: Sequence[Sequence[int]], load: int, answe
         length.longest = key
         next(run)  # not counted: the draft reads here what plain steps emitted
         steps[key] += [next(run).times[-1] for _ in range(STEPS)]
-    plain = median(step.verify_seconds for step in steps[0])
+    after = decode(pair.target, asked, 1)[1].prefill_seconds
     return LoadCosts(
         load=load,
         answer_tokens=answer_tokens,
-        prefill=alone.prefill_seconds,
+        prefill=(before + after) / 2,
+        drift=after / before,
         draft_prefill=both.prefill_seconds,
-        target=plain,
+        target=median(step.verify_seconds for step in steps[0]),
         draft=median(step.draft_seconds / key for key in TIMED_LENGTHS for step in steps[key]),
         verify={str(key): median(step.verify_seconds for step in steps[key]) for key in TIMED_LENGTHS},
     )
@@ -163,7 +165,18 @@ def verdict(loads: Sequence[LoadAdvice], alpha: float) -> str:
     )
     if len(paying) == len(loads):
         return f"Worth it: {gain}, and it pays at every load up to {paying[-1]}."
+    if paying != [one.costs.load for one in loads[: len(paying)]]:
+        return f"Worth it at some loads: {gain}; it pays at {', '.join(map(str, paying))} requests in flight alone."
     return f"Worth it at low load: {gain}, and it no longer pays beyond {max(paying)} requests in flight."
+
+
+def _unsteady(costs: Sequence[LoadCosts]) -> list[str]:
+    """Return a warning where the same prompts took the target another time at the end of a load than at its start."""
+    off = [one for one in costs if one.drift is not None and max(one.drift, 1 / one.drift) > 1 + STEADY]
+    if not off:
+        return []
+    where = ", ".join(f"{one.drift:.2f} times at {one.load} in flight" for one in off)
+    return [f"The machine was not steady: reading the same prompts again took {where}. Ask again on a quiet machine."]
 
 
 def _basis(found: DraftAcceptance) -> str:
