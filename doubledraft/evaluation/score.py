@@ -64,15 +64,12 @@ def score_cell(
 
     `generations` and `runs` are of the baseline and, where it was timed, of the speculative run, each with `samples`
     answers to every question; `timing` is the file of their turns, and `audit` that of the draft, or empty where no
-    draft model was timed. `manifest` is that of the scenario's questions, with how many were asked for and how many
-    there were. Raise ComparisonError where the runs may not be compared, CounterError where the counters cannot be
-    true.
+    draft model was timed. `manifest` is of the scenario's questions: how many were asked for and how many there were.
+    Raise ComparisonError where the runs may not be compared, CounterError where the counters cannot be true.
     """
     questions_asked = read_records(questions, Question)[:limit]
     asked = repeated(questions_asked, samples)
-    loaded = [load(path, run_path, asked, questions) for path, run_path in zip(generations, runs, strict=True)]
-    if len(loaded) > 1:
-        check_comparable(*loaded)
+    loaded = _comparable(generations, runs, asked, questions)
     modes = {run.info.mode: grade(run, asked, rule, seed) for run in loaded}
     turns = json_file.read(timing, TimingFile)
     timed = interleave.timing_metrics(turns, seed, per_token=loaded[0].info.temperature > 0)
@@ -93,6 +90,16 @@ def score_cell(
     _write(metrics, asked, modes, out_metrics, out_samples, out_comparison)
     if timed.steady is False:
         log.warning("%s: the machine was not steady; its speedup may be off by more than its interval", cell)
+
+
+def _comparable(
+    generations: Sequence[str], runs: Sequence[str], asked: Sequence[Question], questions: str
+) -> list[Run]:
+    """Return the runs of a cell, one or two of which one may be compared with the other."""
+    loaded = [load(path, run_path, asked, questions) for path, run_path in zip(generations, runs, strict=True)]
+    if len(loaded) > 1:
+        check_comparable(*loaded)
+    return loaded
 
 
 def score_untrained(

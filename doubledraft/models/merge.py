@@ -76,11 +76,7 @@ def merge(
     expected = _logits(model, inputs)
     model = model.merge_and_unload()
     exact = _compare(expected, _logits(model, inputs))
-    if not exact["largest_difference"] <= tolerance:  # also when it is NaN
-        raise ModelError(
-            f"merging {adapter} into {base} moved a logit by {exact['largest_difference']:.2g}, more than "
-            f"{tolerance:g}; train the adapter again"
-        )
+    _refuse_moved(exact["largest_difference"], tolerance, base, adapter)
     model = model.to(getattr(torch, dtype))
     comparison = {
         "prompts": len(inputs),
@@ -110,6 +106,14 @@ def merged(base: str | Path, adapter: str | Path, *, dtype: str) -> "PreTrainedM
     if model.config.tie_word_embeddings:
         _refuse_tied(base, adapter)
     return PeftModel.from_pretrained(model, adapter).merge_and_unload().to(getattr(torch, dtype))
+
+
+def _refuse_moved(difference: float, tolerance: float, base: str | Path, adapter: str | Path) -> None:
+    if not difference <= tolerance:  # also when it is NaN
+        raise ModelError(
+            f"merging {adapter} into {base} moved a logit by {difference:.2g}, more than {tolerance:g}; "
+            "train the adapter again"
+        )
 
 
 def _refuse_tied(base: str | Path, adapter: str | Path) -> None:
