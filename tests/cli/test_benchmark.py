@@ -56,6 +56,7 @@ def write(folder: Path, **changes: object) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_every_experiment_is_timed_on_every_data_set_and_written_three_ways(tiny_model, tiny_draft, tmp_path, capsys):
     path = write(tmp_path, target=str(tiny_model), drafts={"near": str(tiny_draft)})
     status, out, err = run(capsys, "benchmark", "--config", path)
@@ -112,6 +113,7 @@ def by_domain(tiny_model, tiny_draft, tmp_path_factory) -> Path:
     return folder / "out"
 
 
+@pytest.mark.slow
 def test_each_specialised_draft_meets_each_domain_and_quality_is_what_the_domain_allows(by_domain):
     report = json.loads((by_domain / "results.json").read_text())
     assert report["experiments"] == {
@@ -131,6 +133,7 @@ def test_each_specialised_draft_meets_each_domain_and_quality_is_what_the_domain
     assert set(report["profile"]["arms"]) == {"baseline", "coder, K = 3"}
 
 
+@pytest.mark.slow
 def test_the_page_has_every_experiment_and_loads_nothing(by_domain):
     page = (by_domain / "report.html").read_text()
     assert (
@@ -155,6 +158,7 @@ def test_a_draft_that_the_router_chooses_and_the_config_lacks_is_named(tiny_mode
     assert status == 2 and "config key drafts.far is missing: the router of " in err and "near, far" in err
 
 
+@pytest.mark.slow
 def test_only_the_experiments_that_are_asked_for_are_run(tiny_model, tiny_draft, tmp_path, capsys):
     path = write(tmp_path, target=str(tiny_model), drafts={"near": str(tiny_draft)}, repeats=1)
     status, out, err = run(capsys, "benchmark", "--config", path, "--experiments", "baseline,ablation_K")
@@ -166,6 +170,7 @@ def test_only_the_experiments_that_are_asked_for_are_run(tiny_model, tiny_draft,
     assert status == 2 and "experiment 'all' is unknown: expected baseline, generic_draft" in err
 
 
+@pytest.mark.slow
 def test_a_pipe_that_nobody_reads_loses_no_measurement(tiny_model, tmp_path):
     data = {"code": {"file": f"{tmp_path}/HumanEval.jsonl", "max_tokens": 8}}
     path = write(tmp_path, target=str(tiny_model), drafts=None, ablation_K=None, data=data, repeats=1)

@@ -46,6 +46,7 @@ def evaluate(capsys, model: Path, data: Path, *arguments: object) -> tuple[int, 
     return run(capsys, "evaluate", "--model", model, "--data", data, *common, *arguments)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("length", [3, "adaptive"])
 def test_right_answers_are_counted_and_the_draft_changes_none(length, said, tiny_model, tiny_draft, tmp_path, capsys):
     right = [answer for answer in said if answer]
@@ -70,6 +71,7 @@ def test_right_answers_are_counted_and_the_draft_changes_none(length, said, tiny
         assert [row["identical"] for row in csv.DictReader(file)] == ["True"] * len(QUESTIONS)
 
 
+@pytest.mark.slow
 def test_without_a_draft_the_target_is_graded_alone(tiny_model, tmp_path, capsys):
     data = write(tmp_path, ["24"] * len(QUESTIONS))
     status, out, _ = evaluate(capsys, tiny_model, data, "--limit", 2)
@@ -77,6 +79,7 @@ def test_without_a_draft_the_target_is_graded_alone(tiny_model, tmp_path, capsys
     assert status == 0 and metrics["n"] == 2 and metrics["speculation"] is None and "speculative" not in out
 
 
+@pytest.mark.slow
 def test_programs_are_run_and_of_chats_only_speed_is_measured(tiny_model, tmp_path, capsys):
     task = {"prompt": "def add(a, b):\n", "entry_point": "add", "test": "def check(f):\n    f(1, 2)\n"}
     code = {"task_id": "HumanEval/0", **task}
@@ -88,6 +91,7 @@ def test_programs_are_run_and_of_chats_only_speed_is_measured(tiny_model, tmp_pa
         assert (accuracy is None) == (name == "chat") and (accuracy is None or accuracy["value"] == 0)
 
 
+@pytest.mark.slow
 def test_a_config_of_the_benchmark_names_models_and_data_sets_and_an_option_wins(
     tiny_model, tiny_draft, tmp_path, capsys
 ):
@@ -108,6 +112,7 @@ def test_a_config_of_the_benchmark_names_models_and_data_sets_and_an_option_wins
     assert "--dataset is missing" in run(capsys, "evaluate", "--model", "none")[2]
 
 
+@pytest.mark.slow
 def test_a_pipe_that_nobody_reads_loses_no_measurement(tiny_model, tmp_path):
     data = write(tmp_path, ["24"] * len(QUESTIONS))
     settings = ("--limit", 2, "--max-tokens", 8, "--dtype", "float32", "--device", "cpu", "--out", tmp_path / "out")

@@ -197,6 +197,7 @@ def test_thousands_of_generated_pairs_have_the_same_outcome_from_both_sides():
     assert min(Counter(one for _, one, _ in found).values()) > 300, "each outcome should be among them"
 
 
+@pytest.mark.slow
 def test_generated_algebra_has_the_same_verdict_from_both_sides(grader):
     pairs = [pair for pair in generated_pairs(400, seed=12) if outcome(*pair) == "NeedsAlgebra"][:80]
     for one, other in pairs:

@@ -1,5 +1,8 @@
 """A job that any engine does in seconds: a few questions on a tiny model."""
 
+import os
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from doubledraft.inference import generate, measure
@@ -49,8 +52,30 @@ def small_job(folder: Path, model: Path, name: str, *, questions: int = 6, **cha
     return Job(**settings | changes)
 
 
-def measured(job: Job, engine: Host | Local, baseline: list[Generation] | None = None) -> None:
-    """Answer a job by a running engine and measure what it costs, as when arms are timed, but in one go."""
+def measured(
+    job: Job, engine: Host | Local, baseline_of: Callable[[list[Generation]], list[Generation]] = lambda rows: []
+) -> None:
+    """Answer a job by a running engine and measure what it costs, as when arms are timed, but in one go.
+
+    `baseline_of` makes answers that stand for the baseline's from those of the job; none of them, nothing is compared.
+    """
     generate.answer(job, engine)
     asked, rows = generate.ask(job, load_tokenizer(job.model)), read_records(job.out, Generation)
-    generate.write(job, engine, *measure.measure(job, engine, asked, rows, baseline))
+    generate.write(job, engine, *measure.measure(job, engine, asked, rows, baseline_of(rows)))
+
+
+def uses_no_core(engine: Host) -> bool:
+    """Return whether an engine that nobody calls rests for half a second, which threads that still spin may put off."""
+    return any(_cpu_seconds(engine, 0.5) <= 0.02 for _ in range(20))
+
+
+def _cpu_seconds(engine: Host, seconds: float) -> float:
+    """Return the time on cores that an engine's process takes meanwhile."""
+
+    def taken() -> int:
+        fields = Path(f"/proc/{engine.pid}/stat").read_text().rsplit(")")[1].split()
+        return sum(map(int, fields[11:13]))  # user and system
+
+    before = taken()
+    time.sleep(seconds)
+    return (taken() - before) / os.sysconf("SC_CLK_TCK")

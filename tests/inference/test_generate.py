@@ -1,4 +1,4 @@
-"""Real vLLM on a tiny random model: about three minutes."""
+"""Real vLLM on a tiny random model: about two minutes."""
 
 import json
 import math
@@ -13,12 +13,17 @@ from pathlib import Path
 import pytest
 
 from doubledraft import provenance
+from doubledraft.evaluation import time_arms
+from doubledraft.evaluation.interleave import BASELINE, SPECULATIVE
+from doubledraft.evaluation.runs import check_comparable, load
 from doubledraft.inference import generate, vllm_engine
 from doubledraft.inference.host import Host
 from doubledraft.inference.job import Job, JobError
-from doubledraft.records import Generation, read_records
+from doubledraft.records import Generation, Question, read_records
+from doubledraft.summaries import json_file
+from doubledraft.summaries.timing_file import TimingFile
 from tests.helpers.distribution import check_distribution
-from tests.helpers.small_job import measured, small_job
+from tests.helpers.small_job import measured, small_job, uses_no_core
 from tests.helpers.tiny_models import CHATML, build_tokenizer
 
 ROOT = Path(__file__).parents[2]
@@ -36,26 +41,24 @@ def altered(rows: list[Generation]) -> list[Generation]:
 
 @pytest.fixture(scope="module")
 def runs(tiny_model, tiny_draft, repeating_model, tmp_path_factory) -> dict[str, tuple[list[Generation], dict]]:
-    """Answer six questions plainly, with a draft model and with n-grams; give the rows and the run file of each."""
+    """Answer six questions plainly, with a draft model and with n-grams; return the rows and the run file of each.
+
+    The first two take turns, as the arms of a cell do, and leave the file `timing.json`. What was answered with n-grams
+    is measured against a baseline of which two answers differ.
+    """
     folder = tmp_path_factory.mktemp("runs")
-    baseline = small_job(folder, tiny_model, "baseline")
     drafted = {"mode": "speculative", "draft_length": K}
     jobs = {
-        "baseline": baseline,
+        "baseline": small_job(folder, tiny_model, "baseline"),
         "draft_model": small_job(
-            folder,
-            tiny_model,
-            "draft_model",
-            method="draft_model",
-            draft=str(tiny_draft),
-            **drafted,
+            folder, tiny_model, "draft_model", method="draft_model", draft=str(tiny_draft), **drafted
         ),
         "ngram": small_job(folder, repeating_model, "ngram", method="ngram", **drafted),
     }
-    for name, each in jobs.items():
-        plain = read_records(baseline.out, Generation) if name == "draft_model" else None
-        with Host(each) as engine:
-            measured(each, engine, baseline=plain and altered(plain))
+    arms = {BASELINE: jobs["baseline"], SPECULATIVE: jobs["draft_model"]}
+    time_arms.run(arms, blocks=3, retimes=0, residency="both", out=str(folder / "timing.json"))
+    with Host(jobs["ngram"]) as engine:
+        measured(jobs["ngram"], engine, baseline_of=altered)
     return {
         name: (read_records(each.out, Generation), json.loads(Path(each.run_out).read_text()))
         for name, each in jobs.items()
@@ -94,8 +97,18 @@ def test_speculation_gives_the_answers_of_plain_decoding(runs):
 
 
 @pytest.mark.slow
+def test_engines_take_turns_and_leave_runs_that_may_be_compared(runs):
+    asked = [Job(**runs[name][1]["job"]) for name in ("baseline", "draft_model")]
+    found = json_file.read(Path(asked[0].out).with_name("timing.json"), TimingFile)
+    assert [len(turn.seconds) for turn in found.attempts[0].turns] == [1] * 9
+    questions = read_records(asked[0].questions, Question)
+    check_comparable(*(load(job.out, job.run_out, questions, job.questions) for job in asked))
+
+
+@pytest.mark.slow
 def test_gap_of_the_two_best_tokens_is_noted_where_an_answer_differs_from_the_baseline_s(runs):
-    gaps = [row.top2_gap for row in runs["draft_model"][0]]
+    assert [row.top2_gap for row in runs["draft_model"][0]] == [None] * 6
+    gaps = [row.top2_gap for row in runs["ngram"][0]]
     assert math.isfinite(gaps[0]) and gaps[0] >= 0
     assert gaps[1:] == [None] * 5, "no other answer has a token that differs, though one is cut"
 
@@ -193,11 +206,12 @@ def test_a_prompt_without_room_for_its_answer_is_refused(tiny_model, tmp_path, m
 
 
 @pytest.mark.slow
-def test_sampled_answers_are_distributed_as_the_target_says(tmp_path, tiny_model):
+def test_sampled_answers_are_distributed_as_the_target_says_and_an_engine_at_rest_uses_no_core(tmp_path, tiny_model):
     sampled = {"temperature": 0.3, "samples": 500, "concurrency": 64, "max_tokens": 4, "warmup": 0}
     own = small_job(tmp_path, tiny_model, "sampled", questions=1, **sampled)
     with Host(own) as engine:
         check_distribution(own, engine)
+        assert uses_no_core(engine)
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])

@@ -87,6 +87,7 @@ def test_both_modes_may_be_compared_and_scored_as_vllm_s_are(made):
     assert all(step.bytes_per_second > 0 for step in (read.target, read.draft, read.verify))
 
 
+@pytest.mark.slow
 def test_plain_decoding_takes_one_step_a_token_and_drafts_nothing(made):
     for row in made["plain"].rows:
         assert row.steps == len(row.token_ids)
@@ -95,6 +96,7 @@ def test_plain_decoding_takes_one_step_a_token_and_drafts_nothing(made):
     assert costs.target > 0 and costs.draft is costs.verify is None
 
 
+@pytest.mark.slow
 def test_rows_of_a_batch_share_its_time_and_none_takes_longer(made):
     for run in made.values():
         assert [row.batch for row in run.rows] == [0, 0, 1, 1, 2, 2]
@@ -102,6 +104,7 @@ def test_rows_of_a_batch_share_its_time_and_none_takes_longer(made):
         assert all(0 < row.time_to_first_token <= row.latency <= row.batch_seconds for row in run.rows)
 
 
+@pytest.mark.slow
 def test_every_drafted_token_is_told_with_what_became_of_it(made):
     for row in made["drafted"].rows:
         assert [len(draft) for draft in row.drafts] == [len(agreed) for agreed in row.agreed]
@@ -110,6 +113,7 @@ def test_every_drafted_token_is_told_with_what_became_of_it(made):
             assert all(agreed[:accepted]) and not any(agreed[accepted : accepted + 1]), "a prefix of what agreed"
 
 
+@pytest.mark.slow
 def test_classes_of_tokens_add_up_to_all_of_them(made):
     for name in ("drafted", "ngram"):
         rows, counts = made[name].rows, made[name].info.token_classes.values()
@@ -119,6 +123,7 @@ def test_classes_of_tokens_add_up_to_all_of_them(made):
     assert made["plain"].info.token_classes is None
 
 
+@pytest.mark.slow
 def test_the_gap_of_the_two_best_tokens_is_noted_where_an_answer_differs_from_the_baseline_s(
     made, tmp_path, tiny_model
 ):
@@ -126,11 +131,12 @@ def test_the_gap_of_the_two_best_tokens_is_noted_where_an_answer_differs_from_th
     ids = rows[0].token_ids
     changed = [ids[0], ids[1] + 1, *ids[2:]]
     again = job(tmp_path, tiny_model, "again", method="ngram", draft_length=K)
-    measured(again, Local(NativeEngine(again)), baseline=[replace(rows[0], token_ids=changed), *rows[1:]])
+    measured(again, Local(NativeEngine(again)), lambda _: [replace(rows[0], token_ids=changed), *rows[1:]])
     gaps = [row.top2_gap for row in read(again).rows]
     assert gaps[0] > 0 and gaps[1:] == [None] * 5
 
 
+@pytest.mark.slow
 def test_an_adaptive_draft_of_few_tokens_gives_the_same_answers_and_says_what_it_was(made, tmp_path, tiny_model):
     """The draft is the target itself, so that only the vocabulary can keep a token from being accepted."""
     plain = made["plain"]

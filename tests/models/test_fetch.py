@@ -34,6 +34,7 @@ def logits(folder):
     return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)(IDS).logits
 
 
+@pytest.mark.slow
 def test_a_fetched_folder_lists_the_digest_of_every_file(tiny_model, tmp_path):
     out = tmp_path / "models" / "m"
     fetch.fetch({"source": "path", "path": str(tiny_model)}, out)
@@ -205,6 +206,7 @@ def test_a_head_is_fetched_though_it_has_no_tokenizer_and_not_every_tensor_of_a_
     assert "never done here" in fetch_from_hub(copy, tmp_path / "code", source="head")
 
 
+@pytest.mark.slow
 def test_the_hub_source_takes_weights_and_tokenizer_and_leaves_pickles(copy, tiny_model, tmp_path):
     (copy / "pytorch_model.bin").write_bytes(b"not for us")
     (copy / "modeling_tiny.py").write_text("raise SystemExit")
@@ -215,6 +217,7 @@ def test_the_hub_source_takes_weights_and_tokenizer_and_leaves_pickles(copy, tin
     assert torch.equal(logits(tmp_path / "out"), logits(tiny_model))
 
 
+@pytest.mark.slow
 def test_a_download_that_failed_goes_on_from_what_it_has(copy, tmp_path):
     failed = fetch_from_hub(copy, tmp_path / "out", broken="model.safetensors")
     assert "could not fetch org/tiny" in failed and not (tmp_path / "out").exists()
@@ -225,6 +228,7 @@ def test_a_download_that_failed_goes_on_from_what_it_has(copy, tmp_path):
     assert not kept.exists() and (tmp_path / "out/model.safetensors").exists()
 
 
+@pytest.mark.slow
 def test_subfolders_and_mistrals_own_file_of_a_repository_are_left_where_they_are(copy, tiny_model, tmp_path):
     for folder in ("original", "onnx", "checkpoint-1"):
         shutil.copytree(tiny_model, copy / folder)
@@ -243,6 +247,7 @@ def test_a_second_set_of_weights_in_a_repository_is_refused_before_the_download(
     assert "org/tiny: two sets of weights" in result
 
 
+@pytest.mark.slow
 def test_a_download_that_is_refused_is_kept_for_the_next_try(copy, tmp_path):
     tokenizer = AutoTokenizer.from_pretrained(copy)
     tokenizer.add_tokens(["<extra>"])
@@ -344,6 +349,7 @@ def test_a_pair_with_another_end_token_is_refused(tiny_model, copy):
         check_pair.check_pair(tiny_model, copy)
 
 
+@pytest.mark.slow
 def test_a_family_padded_to_two_sizes_is_refused_until_it_is_padded_alike(tiny_model, tmp_path):
     target = build_model(tmp_path / "target", rows=384)
     with pytest.raises(ModelError, match=f"384 and {ROWS} rows.*pad_vocabulary_to: 384"):

@@ -214,6 +214,7 @@ def test_a_template_is_found_wherever_transformers_would_take_it_from(tmp_path, 
     assert [text for _, text in chat_template.find(tmp_path)] == ["{% if %}"]
 
 
+@pytest.mark.slow
 def test_an_honest_template_passes_also_with_what_only_transformers_knows(copy):
     marked = CHATML.replace("{{ message['content'] }}", "{% generation %}{{ message['content'] }}{% endgeneration %}")
     (copy / "chat_template.jinja").write_text(marked + "{{ tools|tojson }}{# {{ strftime_now('%d') }} #}")
@@ -242,6 +243,7 @@ def test_a_template_has_the_special_tokens_that_transformers_gives_it(copy, case
     assert chat_template.render(tokenizer, messages, prompt=True) == tokenizer.apply_chat_template(messages, **asked)
 
 
+@pytest.mark.slow
 def test_a_template_that_reads_the_clock_gets_one_date_which_the_manifest_records(copy, tmp_path):
     (copy / "chat_template.jinja").write_text("{{ strftime_now('%d %b %Y') }}" + CHATML)
     fetch.fetch({"source": "path", "path": str(copy)}, tmp_path / "out")
@@ -251,6 +253,7 @@ def test_a_template_that_reads_the_clock_gets_one_date_which_the_manifest_record
     assert text.startswith("26 Jul 2024<|im_start|>user"), "whatever day it is"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("template", "names"), [(None, "none"), ([{"name": "tool_use", "template": CHATML}], "tool_use")]
 )

@@ -187,6 +187,7 @@ def test_the_manifest_says_where_the_questions_come_from(tmp_path):
     assert origin["path"] == path and len(origin["sha256"]) == 64
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not (RELEASED / "gsm8k_train.jsonl").exists(), reason="the released GSM8K files are not here")
 def test_the_released_gsm8k_gives_all_but_three_near_repeats(tmp_path):
     path = {split: str(RELEASED / f"gsm8k_{split}.jsonl") for split in ("train", "test")}
@@ -241,6 +242,7 @@ def test_without_a_number_the_target_answers_the_questions_that_it_was_trained_o
     assert fetch_more(tmp_path, None, source="jsonl") == found.train
 
 
+@pytest.mark.slow
 def test_more_questions_than_the_templates_can_ask_are_an_error(tmp_path):
     fetch(tmp_path, source="generated", difficulty="hard", train=12, test=12)
     with pytest.raises(ValueError, match=r"20000 more questions asked for, but difficulty 'hard' has \d+ beside 12"):

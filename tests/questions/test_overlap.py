@@ -68,6 +68,7 @@ def test_of_several_test_questions_the_most_similar_one_is_named():
     assert found.test_id == "test-2", "of equals the first counts"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not (RELEASED / "gsm8k_train.jsonl").exists(), reason="the released GSM8K files are not here")
 def test_released_gsm8k_has_no_exact_and_three_near_overlaps_found_in_seconds():
     path = {split: RELEASED / f"gsm8k_{split}.jsonl" for split in ("train", "test")}

@@ -246,6 +246,7 @@ def from_hub(tmp_path_factory):
     return fetch
 
 
+@pytest.mark.slow
 def test_the_hub_is_read_at_a_commit_that_is_recorded_and_a_changed_data_set_is_refused(from_hub):
     asked = {"scenario": "s", "split": "test", "revision": COMMIT}
     (gsm8k, algebra, branch, short, absent), told = from_hub(

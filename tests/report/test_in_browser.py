@@ -98,6 +98,7 @@ def ran(dom: str) -> bool:
     return "RAN" in dom.replace("append('RAN')", "")
 
 
+@pytest.mark.slow
 def test_hostile_text_in_a_bare_page_runs_and_fetches(tmp_path, canary):
     page = tmp_path / "bare.html"
     page.write_text(f"<!doctype html><html><body>{HOSTILE.format(at=canary.address)}</body></html>")
@@ -105,6 +106,7 @@ def test_hostile_text_in_a_bare_page_runs_and_fetches(tmp_path, canary):
     assert ran(dom) and {"/image", "/style", "/frame"} <= set(canary.asked)
 
 
+@pytest.mark.slow
 def test_the_report_of_hostile_text_runs_and_fetches_nothing(tmp_path, canary):
     page = hostile_report(tmp_path, (HOSTILE + ELSEWHERE).format(at=canary.address))
     dom = opened(page, tmp_path)
@@ -112,6 +114,7 @@ def test_the_report_of_hostile_text_runs_and_fetches_nothing(tmp_path, canary):
     assert not ran(dom) and canary.asked == []
 
 
+@pytest.mark.slow
 def test_the_policy_of_the_page_holds_even_where_escaping_would_fail(tmp_path, canary):
     page = hostile_report(tmp_path, "harmless")
     page.write_text(page.read_text().replace("<main>", f"<main>{HOSTILE.format(at=canary.address)}"))

@@ -53,6 +53,7 @@ def model(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_rows_kept_and_dropped_are_counted_and_nothing_of_the_progress_is_left(tmp_path, model):
     job = small_job(tmp_path, model, "distill", engine="native", resume=True, max_tokens=8, warmup=0)
     distill.run(job, tmp_path / "kept.jsonl", tmp_path / "run.json", keep="finished", min_yield=0, **HOW)
@@ -62,6 +63,7 @@ def test_rows_kept_and_dropped_are_counted_and_nothing_of_the_progress_is_left(t
     assert sorted(path.name for path in tmp_path.glob("distill*")) == []
 
 
+@pytest.mark.slow
 def test_too_low_a_yield_stops_the_step_with_the_reasons_and_keeps_the_answers(tmp_path, model):
     job = small_job(tmp_path, model, "distill", engine="native", resume=True, max_tokens=1, warmup=0)
     with pytest.raises(DistillError, match=r"1 of 6 answers are finished, less than distill.min_yield 0.5.*truncated"):

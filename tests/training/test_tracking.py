@@ -21,6 +21,7 @@ def log(tracker: Tracker, folder: Path, first: int = 0, identity: object = "same
         run.table("report", COLUMNS, ROWS)
 
 
+@pytest.mark.slow
 def test_tensorboard_has_every_step_and_the_table(tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -39,6 +40,7 @@ def test_tensorboard_has_every_step_and_the_table(tmp_path):
     assert other.name.startswith("draft-")
 
 
+@pytest.mark.slow
 def test_trackio_has_every_step_in_one_run(tmp_path, monkeypatch):
     import trackio.sqlite_storage
     from trackio import utils
@@ -56,6 +58,7 @@ def test_trackio_has_every_step_in_one_run(tmp_path, monkeypatch):
     assert any("cod_hard" in str(metrics) or "report" in str(metrics) for _, _, metrics in rows)
 
 
+@pytest.mark.slow
 def test_wandb_offline_has_every_step_under_one_id_and_nothing_of_the_machine(tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "offline")
     log(Tracker(to="wandb", project="study", entity="team"), tmp_path)

@@ -72,6 +72,7 @@ def test_schema_itself_is_valid():
     Draft202012Validator.check_schema(yaml.safe_load(SCHEMA.read_text()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -88,6 +89,7 @@ def test_snakemake_stops_before_any_job_with_one_message(arguments, message, tmp
     assert not (tmp_path / "results").exists() and not (tmp_path / "data").exists()
 
 
+@pytest.mark.slow
 def test_numbers_given_on_the_command_line_are_numbers(tmp_path):
     outcome = snakemake(
         "-n",

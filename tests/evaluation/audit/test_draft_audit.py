@@ -71,6 +71,7 @@ def cell(tmp_path_factory):
     return arguments, json_file.read(arguments["out_audit"], DraftAudit)
 
 
+@pytest.mark.slow
 def test_the_replay_gives_the_tokens_per_step_that_the_engine_served(cell):
     arguments, audit = cell
     rows = read_records(arguments["generations"], Generation)
@@ -81,6 +82,7 @@ def test_the_replay_gives_the_tokens_per_step_that_the_engine_served(cell):
     assert 1 < served < K + 1  # neither always nor never accepted
 
 
+@pytest.mark.slow
 def test_each_question_has_a_line_with_the_text_of_the_draft_alone(cell):
     arguments, audit = cell
     answers = read_records(arguments["out_answers"], AuditedAnswer)
@@ -91,6 +93,7 @@ def test_each_question_has_a_line_with_the_text_of_the_draft_alone(cell):
     assert audit.own_text.compliance is not None and audit.own_text.tokens.value <= 20
 
 
+@pytest.mark.slow
 def test_a_served_run_that_accepted_otherwise_is_flagged(cell):
     arguments, _ = cell
     rows = read_records(arguments["generations"], Generation)
@@ -103,6 +106,7 @@ def test_a_served_run_that_accepted_otherwise_is_flagged(cell):
     assert not found.agrees and found.difference > 0.02
 
 
+@pytest.mark.slow
 def test_greedy_speculation_is_not_replayed_along_sampled_answers(cell, tmp_path):
     """Every row of a question of several samples finds its question."""
     arguments, greedy = cell
@@ -117,6 +121,7 @@ def test_greedy_speculation_is_not_replayed_along_sampled_answers(cell, tmp_path
     assert found.overlap and greedy.simulated_reason is None
 
 
+@pytest.mark.slow
 def test_answers_to_another_prompt_are_refused(cell, tmp_path):
     arguments, _ = cell
     (tmp_path / "prompt.yaml").write_text("system: Another system message than the one it had.\nshots: []\n")
@@ -124,6 +129,7 @@ def test_answers_to_another_prompt_are_refused(cell, tmp_path):
         draft_audit.audit(**arguments | {"prompt": str(tmp_path / "prompt.yaml")})
 
 
+@pytest.mark.slow
 def test_an_answer_to_no_question_is_refused(cell, tmp_path):
     arguments, _ = cell
     write_records(tmp_path / "questions.jsonl", read_records(arguments["questions"], draft_audit.Question)[1:])

@@ -68,6 +68,7 @@ def study(tmp_path_factory):
     return folder, arguments
 
 
+@pytest.mark.slow
 def test_a_pair_of_the_matrix_is_what_reading_it_alone_gives(study):
     _, arguments = study
     given = arguments["cod_easy"]
@@ -87,6 +88,7 @@ def test_a_pair_of_the_matrix_is_what_reading_it_alone_gives(study):
     assert row.drafts["cot_easy"] != row.drafts["cod_easy"]
 
 
+@pytest.mark.slow
 def test_the_table_has_a_line_for_every_pair_and_the_figure_is_drawn(study, tmp_path):
     folder, _ = study
     matrix.write_matrix(

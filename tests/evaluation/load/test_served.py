@@ -31,6 +31,7 @@ def test_both_arms_are_measured_at_every_rate(tiny_model, tiny_draft, tmp_path):
     assert (tmp_path / "served.png").stat().st_size > 5000
 
 
+@pytest.mark.slow
 def test_vllm_reads_the_options_as_they_are_meant(tiny_model, tiny_draft, tmp_path):
     from vllm.benchmarks.serve import add_cli_args
     from vllm.entrypoints.launchers.cli_args import make_arg_parser

@@ -205,6 +205,7 @@ def test_every_template_is_checked_by_sympy():
     assert {kind.name for kind in templates()} == SYMPY.keys() | STORIES.keys()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("difficulty", ["medium", "hard"])
 def test_algebra_has_the_answer_that_sympy_reads_out_of_the_text(difficulty):
     checked = [question for question in sample(difficulty) if question.subject in SYMPY]
@@ -226,6 +227,7 @@ def test_stories_have_the_answer_of_one_formula_and_every_number_in_the_text(kin
             assert not Counter(numbers) - told, f"{numbers} should stand in: {text}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("difficulty", DIFFICULTIES)
 def test_every_equation_of_every_step_holds(difficulty):
     count = 0
@@ -347,6 +349,7 @@ def test_another_seed_asks_other_questions():
     assert len({question.question for question in one} & {question.question for question in two}) < 30
 
 
+@pytest.mark.slow
 def test_the_bytes_do_not_depend_on_the_hash_seed():
     code = """if True:
         import hashlib

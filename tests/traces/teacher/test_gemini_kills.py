@@ -121,6 +121,7 @@ def test_a_kill_while_the_service_answers_makes_no_second_job(study, operation):
     _rerun(study)
 
 
+@pytest.mark.slow
 def test_an_intent_that_created_nothing_is_forgotten_when_the_questions_have_changed(study):
     _run_killed(study, _die_around, Service, "create", "before")
     study.clock = Clock(START + 5)

@@ -305,6 +305,7 @@ with Ledger(sys.argv[2]) as ledger:
 """
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_and_asks_again_only_what_was_in_flight(tmp_path):
     path = tmp_path / "ledger/cot_easy.jsonl"
     killed = threading.Event()
