@@ -17,6 +17,7 @@ from doubledraft.workflow import fingerprint
 
 _version = cache(library_version)
 FOLDER = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "doubledraft"
+LIBRARIES = 100  # whose fingerprints are kept, the latest ones: each edit makes another
 
 
 class KeptFingerprints:
@@ -48,6 +49,8 @@ class KeptFingerprints:
             FOLDER.mkdir(parents=True, exist_ok=True)
             partial.write_text(json.dumps(self._kept))
             os.replace(partial, self._file)
+            for old in sorted(FOLDER.glob("fingerprints-*.json"), key=os.path.getmtime)[:-LIBRARIES]:
+                old.unlink(missing_ok=True)
 
 
 def _library() -> str:

@@ -50,6 +50,19 @@ def test_an_edit_of_any_file_finds_nothing_kept(library, monkeypatch, file, old,
     assert names == [("top",)]
 
 
+def test_of_many_edits_the_latest_are_kept(library, monkeypatch):
+    monkeypatch.setattr(kept_fingerprints, "LIBRARIES", 2)
+    for number in range(4):
+        (library / "page.txt").write_text(str(number))
+        kept = KeptFingerprints()
+        kept.of("top")
+        kept.keep()
+    assert len(list(kept_fingerprints.FOLDER.iterdir())) == 2
+    names = computed(monkeypatch)
+    KeptFingerprints().of("top")
+    assert not names, "that of the last edit is among them"
+
+
 def test_another_version_of_a_package_finds_nothing_kept(library, monkeypatch):
     values = set()
     for version in ("1", "2", None):
