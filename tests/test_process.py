@@ -89,7 +89,7 @@ def state(pid: int) -> str:
 
 
 def wait_until(condition) -> None:
-    end = time.monotonic() + 60
+    end = time.monotonic() + 600
     while not condition():
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.01)

@@ -105,7 +105,7 @@ def test_every_arm_ends_at_the_tokens_that_the_model_names(command, target, monk
 @pytest.mark.slow
 def test_vllm_gets_the_room_that_the_prompts_need_and_leaves_no_process_behind(command, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", [*command, "--vllm-memory", "0.4"])
-    monkeypatch.setattr(faults, "PATIENCE", 30)
+    monkeypatch.setattr(faults, "PATIENCE", 300)
     _pretend_vllm(VLLM_WITH_A_CORE, tmp_path, monkeypatch)
     with ExitStack() as stack:
         arms = engine._vllm(stack, [[5] * 20, [5] * 30], engine._options())
