@@ -70,7 +70,8 @@ def _section(name: str, report: Mapping) -> dict:
     """Return an experiment's heading and, for every data set, the results of its arms."""
     title, said = TITLES[name]
     arms = report["experiments"][name]
-    rows = [(data, row) for data, results in report["data"].items() for row in results if row["arm"] in arms]
+    by_arm = {data: {row["arm"]: row for row in results} for data, results in report["data"].items()}
+    rows = [(data, results[arm]) for data, results in by_arm.items() for arm in arms]
     return {
         "title": title,
         "said": said,
