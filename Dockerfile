@@ -5,6 +5,7 @@
 # Where there is no registry of images, the base comes from Debian's packages:
 #   mmdebstrap --variant=minbase bookworm debian.tar
 #   docker import debian.tar debian:local; then build with --build-arg BASE=debian:local
+# docs/how-to/containers.md has the same with buildah, and what was tried.
 
 # Pin by digest where your registry has one: BASE=docker.io/library/debian@sha256:...
 ARG BASE=docker.io/library/debian:bookworm-slim
