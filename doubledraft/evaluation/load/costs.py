@@ -24,13 +24,17 @@ def _speedup(costs: LoadCosts, length: int, steps: float) -> float:
     if not length:
         return 1.0
     plain = costs.prefill + (costs.answer_tokens - 1) * costs.target
-    return plain / (costs.draft_prefill + steps * (_verify(costs, length) + length * costs.draft))
+    prompts = max(costs.prefill, costs.draft_prefill)  # reading them in both models is not faster: noise
+    return plain / (prompts + steps * (_verify(costs, length) + length * costs.draft))
 
 
 def _verify(costs: LoadCosts, length: int) -> float:
-    """Return the seconds of a verification, by the straight line through the two draft lengths that were timed."""
+    """Return the seconds of a verification, by the straight line through the two draft lengths that were timed.
+
+    It takes at least as long as a plain step, which reads the same weights for fewer tokens.
+    """
     (short, low), (long, high) = ((int(key), seconds) for key, seconds in costs.verify.items())
-    return low + (high - low) * (length - short) / (long - short)
+    return max(costs.target, low + (high - low) * (length - short) / (long - short))
 
 
 def best_length(costs: LoadCosts, tokens: Mapping[int, float]) -> int:

@@ -35,9 +35,15 @@ def test_the_best_length_falls_with_the_load_and_is_none_where_nothing_pays():
 
 
 def test_the_acceptance_needed_is_where_the_best_length_begins_to_pay():
-    plain, cost = 0.05 + 60 * 0.010, 0.0095 + 0.001  # a step of one drafted token
+    plain, cost = 0.05 + 60 * 0.010, 0.010 + 0.001  # a step of one drafted token: the line gives less than a plain step
     assert acceptance_needed(ALONE, [1]) == pytest.approx(60 / ((plain - 0.06) / cost) - 1, abs=1e-4)
     assert acceptance_needed(CROWDED, range(1, 9)) is None, "not even if every token were accepted"
+
+
+def test_a_draft_that_is_never_accepted_pays_nowhere_whatever_noise_is_in_the_times():
+    noisy = LoadCosts(load=2, answer_tokens=61, prefill=0.2, draft_prefill=0.1, target=0.020, draft=0.001,
+                      verify={"2": 0.015, "8": 0.060})  # fmt: skip
+    assert best_length(noisy, dict.fromkeys(range(1, 17), 1.0)) == 0
 
 
 @pytest.mark.parametrize(
