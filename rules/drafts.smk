@@ -45,6 +45,7 @@ rule train_recipe:
         checkpoints="results/drafts/{type}_{scenario}/checkpoints/{recipe}_{number}",
         minutes=config["drafts"]["minutes"],
         learn_from=recipe_answers,
+        draft_vocabulary=recipe_vocabulary,
         train=recipe_training,
         load_in_4bit=config["train"]["load_in_4bit"],
         dtype=config["models"]["dtype"],

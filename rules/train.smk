@@ -84,6 +84,7 @@ rule train_draft:
         dtype=config["models"]["dtype"],
         computing_dtype=config["train"]["computing_dtype"],
         seed=config["seed"],
+        draft_vocabulary=config["benchmark"]["draft_vocabulary"],
         code=code("training.finetune.train_draft", packages=TRAINING),
     script:
         "../scripts/train_draft.py"

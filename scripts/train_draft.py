@@ -23,5 +23,6 @@ if __name__ == "__main__":
         computing_dtype=snakemake.params.computing_dtype,
         load_in_4bit=snakemake.params.load_in_4bit,
         report_to=snakemake.params.report_to,
+        draft_vocabulary=snakemake.params.draft_vocabulary,
         **snakemake.params.train,
     )

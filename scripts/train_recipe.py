@@ -19,6 +19,7 @@ if __name__ == "__main__":
         checkpoints=snakemake.params.checkpoints,
         minutes=snakemake.params.minutes,
         learn_from=snakemake.params.learn_from,
+        draft_vocabulary=snakemake.params.draft_vocabulary,
         seed=snakemake.params.seed,
         dtype=snakemake.params.dtype,
         computing_dtype=snakemake.params.computing_dtype,

@@ -76,6 +76,7 @@ class TrainingSummary:
     trained_parameters: int
     computed_in: str  # type of the products
     step_seconds: DtypeSeconds | None  # by which that type was chosen; null where it was asked for or there is a GPU
+    draft_vocabulary: int | None = None  # tokens among which a draft learnt to choose; null for all
     evaluation_seconds: float | None = None  # of all evaluations since the last start; null without
     draft_length: int | None = None  # tokens drafted per step in the evaluations; null without
     best_step: int | None = None  # whose weights these are; null for the last

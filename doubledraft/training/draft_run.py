@@ -24,7 +24,9 @@ class DraftRun(TrainingRun):
             return encoded
         rows, judged = split(encoded, settings["held_out"], settings["seed"])
         self.facts |= counts(rows)
-        self.judge = Judge(settings["target"], self.teacher, settings["start"], judged, settings["dtype"])
+        self.judge = Judge(
+            settings["target"], self.teacher, settings["start"], judged, settings["dtype"], settings["allowed_tokens"]
+        )
         self.judge.resume(self.checkpoint)
         if settings["method"] == "sft":
             self.teacher.forget_layers()
@@ -39,7 +41,9 @@ class DraftRun(TrainingRun):
         longest = max(sum(label != IGNORED for label in row["labels"]) for row in rows)
         arguments = self._arguments(rows, lmbda=self.settings["lmbda"], temperature=1.0, max_new_tokens=longest)
         how = {name: self.settings[name] for name in ("loss", "weights")}
-        return distilling(self.model, self.teacher, tokenizer, rows, arguments, **how)
+        return distilling(
+            self.model, self.teacher, tokenizer, rows, arguments, allowed=self.settings["allowed_tokens"], **how
+        )
 
     def finish(self) -> list[dict]:
         """Train to the end, and leave the best weights in the model; return the log of the losses."""

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from doubledraft import prompts
+from doubledraft.engine.draft_vocabulary import learn_from_files
 from doubledraft.files import whole_directory, whole_file
 from doubledraft.log import log
 from doubledraft.machine import OFFLINE
@@ -38,11 +39,16 @@ def train_target(*, base, traces, prompt, out, **settings) -> None:
     train(base, rows, out, **settings)
 
 
-def train_draft(*, base, distilled, questions, prompt, out, **settings) -> None:
-    """Train the draft's adapter on the trained target's own answers; settings as in `train`."""
+def train_draft(*, base, distilled, questions, prompt, out, draft_vocabulary: int | None = None, **settings) -> None:
+    """Train the draft's adapter on the trained target's own answers; settings as in `train`.
+
+    It learns to choose among the `draft_vocabulary` most frequent tokens of these answers, which are those that it will
+    propose; None for all.
+    """
     generations = read_records(distilled, Generation)
     rows = rows_from_generations(generations, read_records(questions, Question), prompts.load(prompt))
-    train(base, rows, out, run=DraftRun, **settings)
+    allowed = learn_from_files([distilled], draft_vocabulary) if draft_vocabulary else None
+    train(base, rows, out, run=DraftRun, allowed_tokens=allowed, **settings)
 
 
 def train(
@@ -71,6 +77,7 @@ def train(
     lmbda: float = 0.0,
     held_out: int = 0,
     steps: int | None = None,
+    allowed_tokens: Sequence[int] | None = None,
     target: str | Path | None = None,
     start: str | Path | None = None,
     report_to: Mapping[str, str | None] | None = None,
@@ -81,7 +88,8 @@ def train(
     `run` is `DraftRun` for a draft, without which `method` distill and `held_out` are refused.
     `checkpoints` is a folder of this run alone, removed when all is written. A step sees batch * accumulate rows.
     `start` is a folder with weights of the base's shapes to begin from; the adapter is of the base all the same.
-    `steps` of the optimiser, where given, end the training in place of `epochs`.
+    `steps` of the optimiser, where given, end the training in place of `epochs`. `allowed_tokens`, ascending ids, are
+    those among which a draft chooses: its softmax is over them, and labels of other tokens do not count.
     `target` is the folder of the merged target, which `method` distill learns from, and with which `held_out` rows are
     decoded to choose a checkpoint. `report_to` holds the fields of a `Tracker`, which gets losses as the run
     `run_name`. The other arguments are the keys of `train` in config/schema.yaml.

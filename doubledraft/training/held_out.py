@@ -56,8 +56,16 @@ def split(rows: Sequence[dict], count: int, seed: int) -> tuple[list[dict], list
 class Judge:
     """Measures a draft on held-out rows, and keeps the weights of the best one in the folder of the run."""
 
-    def __init__(self, target: str | Path, teacher: Teacher, start: str | Path, rows: Sequence[dict], dtype: str):
-        self.target, self.teacher, self.start, self.dtype = target, teacher, start, dtype
+    def __init__(
+        self,
+        target: str | Path,
+        teacher: Teacher,
+        start: str | Path,
+        rows: Sequence[dict],
+        dtype: str,
+        allowed: Sequence[int] | None,
+    ) -> None:
+        self.target, self.teacher, self.start, self.dtype, self.allowed = target, teacher, start, dtype, allowed
         self.rows = [(row["input_ids"], row["labels"]) for row in rows]
         self.evaluations: list[DraftEvaluation] = []
         self.seconds = 0.0  # of evaluations by this process
@@ -122,7 +130,8 @@ class Judge:
 
     def _decode(self, draft: str) -> float:
         """Return tokens per step of greedy decoding on the held-out prompts."""
-        target, draft = (create_backend(folder, self.dtype, machine.device()) for folder in (self.target, draft))
+        target = create_backend(self.target, self.dtype, machine.device())
+        draft = create_backend(draft, self.dtype, machine.device(), allowed_tokens=self.allowed)
         longest = max(sum(label != IGNORED for label in labels) for _, labels in self.rows)
         prompts = [ids[: first_label(labels)] for ids, labels in self.rows]
         stops = {ids[-1] for ids, _ in self.rows} | end_ids(self.target)
@@ -134,10 +143,13 @@ class Judge:
         import torch
 
         overlaps, agreed, steps = [], [], 0
+        kept = torch.tensor(self.allowed or [], dtype=torch.long, device=model.device)
         for row in self.rows:
             with torch.no_grad():
                 draft, _ = label_logits(model, padded([row], model.device))
                 target = self.teacher.logits([row])
+                if self.allowed:
+                    draft = torch.full_like(draft, -torch.inf).index_copy_(1, kept, draft[:, kept])
             overlaps += overlap(draft.float(), target).tolist()
             same = (draft.argmax(-1) == target.argmax(-1)).tolist()
             agreed += same

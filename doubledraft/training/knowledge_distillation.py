@@ -62,22 +62,40 @@ class Teacher:
         return found
 
 
-def distilling(model, teacher: Teacher, tokenizer, rows: Sequence[dict], arguments, *, loss: str, weights: str):
-    """Return the trainer of a draft `model` on encoded rows, with a loss and weights named in `losses.py`."""
+def distilling(
+    model,
+    teacher: Teacher,
+    tokenizer,
+    rows: Sequence[dict],
+    arguments,
+    *,
+    loss: str,
+    weights: str,
+    allowed: Sequence[int] | None,
+):
+    """Return the trainer of a draft `model` on encoded rows, with a loss and weights named in `losses.py`.
+
+    Both distributions are over the `allowed` tokens, ascending; None for all.
+    """
     import torch
     from datasets import Dataset
     from trl.experimental.gkd import GKDTrainer
 
     known = {tuple(row["input_ids"]) for row in rows}
     prefix = 0 if torch.cuda.is_available() else shared_prefix(rows)
+    kept = None if allowed is None else torch.tensor(allowed, device=machine.device())
 
     class DraftTrainer(GKDTrainer):
         def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
             batch = unpadded(inputs)  # what was generated is padded on the left
             with self.accelerator.autocast():
-                draft, tokens = label_logits(model, padded(batch, model.device), prefix)
+                draft, tokens = label_logits(model, padded(batch, model.device), prefix, kept)
             target = teacher.logits(batch, keep=known.issuperset(tuple(ids) for ids, _ in batch))
-            return mean_loss(draft.float(), target, tokens, places(batch, draft.device), loss, weights)
+            place = places(batch, draft.device)
+            if kept is not None:
+                counted = torch.isin(label_tokens(batch, draft.device), kept)
+                target, place = target[counted][:, kept], place[counted]
+            return mean_loss(draft.float(), target, tokens, place, loss, weights)
 
     trainer = DraftTrainer(
         model=model,
@@ -103,6 +121,13 @@ def places(rows: Sequence[Row], device):
     import torch
 
     return torch.cat([torch.arange(sum(label != IGNORED for label in labels)) for _, labels in rows]).to(device)
+
+
+def label_tokens(rows: Sequence[Row], device):
+    """Return the tokens of all labels of the rows, in order."""
+    import torch
+
+    return torch.tensor([label for _, labels in rows for label in labels if label != IGNORED], device=device)
 
 
 def collated(examples: Sequence[dict], pad: int) -> dict:

@@ -45,10 +45,22 @@ def label_states(model, inputs: "Mapping[str, Tensor]", prefix: int = 0) -> "tup
     return found.last_hidden_state[:, :-1][counts], labels[:, prefix + 1 :][counts]
 
 
-def label_logits(model, inputs: "Mapping[str, Tensor]", prefix: int = 0) -> "tuple[Tensor, Tensor]":
-    """Return the logits [labels, vocabulary] that predict the labels of a batch, and these labels; see above."""
+def label_logits(
+    model, inputs: "Mapping[str, Tensor]", prefix: int = 0, allowed: "Tensor | None" = None
+) -> "tuple[Tensor, Tensor]":
+    """Return the logits [labels, vocabulary] that predict the labels of a batch, and these labels; see above.
+
+    `allowed`, ascending token ids, is the vocabulary of a draft that may propose no others: logits are of these alone,
+    labels are their places in it, and labels of other tokens are left out.
+    """
+    import torch
+
     states, labels = label_states(model, inputs, prefix)
-    return _whole(model).get_output_embeddings()(states), labels
+    head = _whole(model).get_output_embeddings()
+    if allowed is None:
+        return head(states), labels
+    known = torch.isin(labels, allowed)
+    return torch.nn.functional.linear(states[known], head.weight[allowed]), torch.searchsorted(allowed, labels[known])
 
 
 def _whole(model):

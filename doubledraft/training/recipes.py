@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from doubledraft import prompts
+from doubledraft.engine.draft_vocabulary import learn_from_files
 from doubledraft.files import write_json
 from doubledraft.log import log
 from doubledraft.records import Generation, Question, read_records
@@ -25,15 +26,27 @@ TIMED_STEPS = 8  # from which the time of a step is taken
 
 
 def train_recipe(
-    *, base, distilled, questions, prompt, out, checkpoints, loss_csv, minutes: float, learn_from: dict, **settings
+    *,
+    base,
+    distilled,
+    questions,
+    prompt,
+    out,
+    checkpoints,
+    loss_csv,
+    minutes: float,
+    learn_from: dict,
+    draft_vocabulary: int | None = None,
+    **settings,
 ) -> None:
-    """Train a draft's adapter as `finetune.train` does, in `minutes`, on the answers that `learn_from` names.
+    """Train a draft's adapter as `finetune.train_draft` does, in `minutes`, on the answers that `learn_from` names.
 
     `learn_from` has `questions`, of which the first so many count (None: all), and `keep`: finished | right. The file
     `distilled` holds the finished answers to all of them.
     """
     chosen = choose(read_records(distilled, Generation), read_records(questions, Question), learn_from)
     rows = rows_from_generations(chosen, read_records(questions, Question), prompts.load(prompt))
+    settings["allowed_tokens"] = learn_from_files([distilled], draft_vocabulary) if draft_vocabulary else None
     kept = Path(f"{checkpoints}_steps.json")
     if not kept.exists():
         write_json(kept, {"steps": steps_in(minutes, base, rows, settings)})

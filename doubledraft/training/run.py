@@ -41,7 +41,7 @@ class TrainingRun:
         return None
 
     def _trainer(self, tokenizer, rows: Sequence[dict]):
-        return trainer.supervised(self.model, tokenizer, rows, self._arguments(rows))
+        return trainer.supervised(self.model, tokenizer, rows, self._arguments(rows), self.settings["allowed_tokens"])
 
     def _arguments(self, rows: Sequence[dict], **more: object):
         return trainer.arguments_for(self.folder, self.settings, self.choice["computed_in"], len(rows), **more)
@@ -59,12 +59,13 @@ class TrainingRun:
     def save(self, adapter: Path) -> None:
         """Write the adapter with its summary into a folder."""
         base, start, measured = self.settings["base"], self.settings["start"], self.choice["step_seconds"]
-        settings = {name: value for name, value in self.settings.items() if name != "target"}
+        settings = {name: value for name, value in self.settings.items() if name not in ("target", "allowed_tokens")}
         settings |= {"base": str(base), "start": "base" if start == base else "merged"}
         summary = TrainingSummary(
             **self.facts,
             computed_in=self.choice["computed_in"],
             step_seconds=DtypeSeconds(**measured) if measured else None,
+            draft_vocabulary=len(self.settings["allowed_tokens"] or ()) or None,
             settings=TrainingSettings(**settings),
             provenance=recorded(),
         )

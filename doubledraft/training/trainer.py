@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from doubledraft import machine
 from doubledraft.log import Progress
 from doubledraft.training.checkpoints import seal
 from doubledraft.training.label_logits import label_logits, shared_prefix
@@ -15,10 +16,10 @@ TRACKED = ("loss", "learning_rate", "grad_norm", "epoch")  # of what the trainer
 CHECKPOINTS = 4  # saved per run, evenly spaced
 
 
-def supervised(model, tokenizer, rows: Sequence[dict], arguments):
-    """Return the trainer whose loss is the cross-entropy of the rows' labels.
+def supervised(model, tokenizer, rows: Sequence[dict], arguments, allowed: Sequence[int] | None):
+    """Return the trainer whose loss is the cross-entropy of the rows' labels, over the `allowed` tokens; None for all.
 
-    On a GPU, LoRA is left to unsloth, whose kernels compute a step their own way.
+    On a GPU, LoRA over all tokens is left to unsloth, whose kernels compute a step their own way.
     """
     import torch
     from datasets import Dataset
@@ -28,12 +29,13 @@ def supervised(model, tokenizer, rows: Sequence[dict], arguments):
     class LabelTrainer(SFTTrainer):
         def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
             with self.accelerator.autocast():
-                logits, labels = label_logits(model, inputs, prefix)
+                logits, labels = label_logits(model, inputs, prefix, kept)
             return cross_entropy(logits.float(), labels, reduction="sum") / num_items_in_batch
 
     gpu = torch.cuda.is_available()
     prefix = 0 if gpu else shared_prefix(rows)
-    kind = SFTTrainer if gpu and hasattr(model, "peft_config") else LabelTrainer
+    kept = None if allowed is None else torch.tensor(allowed, device=machine.device())
+    kind = SFTTrainer if gpu and kept is None and hasattr(model, "peft_config") else LabelTrainer
     trainer = kind(model=model, processing_class=tokenizer, args=arguments, train_dataset=Dataset.from_list(rows))
     if kind is LabelTrainer:
         trainer.model_accepts_loss_kwargs = True  # the sum is divided by the tokens of the whole optimizer step

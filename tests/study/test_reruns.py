@@ -155,7 +155,7 @@ EDITS = [
     Edit("K, the draft length", TIMED, config="benchmark={draft_length: 4}"),
     Edit(
         "the draft vocabulary",
-        TIMED,
+        DRAFTED,
         config="benchmark={engine: native, draft_vocabulary: 500}",
         study="timed_natively",
     ),

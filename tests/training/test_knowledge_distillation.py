@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from doubledraft.engine.draft_vocabulary import learn
 from doubledraft.models.inspect import load_model, load_tokenizer
 from doubledraft.training.knowledge_distillation import Teacher, collated, distilling, mean_loss, places
 from doubledraft.training.label_logits import padded
@@ -49,15 +50,18 @@ def test_weights_shift_the_loss_to_their_tokens():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("lmbda", [0.0, 1.0])
-def test_a_draft_comes_nearer_to_its_target(tiny_model, tiny_draft, tmp_path, lmbda):
+@pytest.mark.parametrize(("lmbda", "tokens"), [(0.0, None), (1.0, None), (0.0, 40)])
+def test_a_draft_comes_nearer_to_its_target(tiny_model, tiny_draft, tmp_path, lmbda, tokens):
     tokenizer = load_tokenizer(tiny_draft)
     rows, _ = encode_all(tokenizer, ROWS, 256)
     settings = SETTINGS | {"learning_rate": 2e-3, "epochs": 6, "report_to": "none", "run_name": None, "steps": None}
     more = {"lmbda": lmbda, "temperature": 1.0, "max_new_tokens": 12}
     arguments = arguments_for(tmp_path, settings, "float32", len(rows), **more)
     draft, teacher = load_model(tiny_draft, dtype=torch.float32), Teacher(tiny_model, "float32")
-    trainer = distilling(draft, teacher, tokenizer, rows, arguments, loss="kl", weights="none")
+    allowed = (
+        learn(([label for label in row["labels"] if label != IGNORED] for row in rows), tokens) if tokens else None
+    )
+    trainer = distilling(draft, teacher, tokenizer, rows, arguments, loss="kl", weights="none", allowed=allowed)
     trainer.train()
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     assert sum(losses[-4:]) < 0.95 * sum(losses[:4]), losses

@@ -31,6 +31,16 @@ def test_a_shared_beginning_changes_neither_logits_nor_gradients(tiny_model):
         torch.testing.assert_close(gradients(model, logits, labels), expected, rtol=1e-3, atol=1e-5)
 
 
+def test_a_draft_vocabulary_leaves_its_logits_and_the_labels_among_them(tiny_model):
+    model, batch = load_model(tiny_model, dtype=torch.float32), padded(ROWS, "cpu")
+    whole, labels = label_logits(model, batch)
+    allowed = torch.tensor([5, 7, 9])
+    logits, places = label_logits(model, batch, len(PREFIX), allowed)
+    counted = torch.isin(labels, allowed)
+    assert labels.tolist() == [8, 9, 7, 6, 5] and allowed[places].equal(labels[counted])
+    torch.testing.assert_close(logits, whole[counted][:, allowed], rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("rows", "expected"),
     [
