@@ -22,7 +22,7 @@ from pathlib import Path
 import pytest
 
 from doubledraft.workflow import locks
-from tests.helpers import miniature
+from tests.helpers import domain_study, miniature
 from tests.helpers.faults import Run, differences, ended, fill, half_written, run, small_disk
 
 pytestmark = pytest.mark.crash
@@ -51,6 +51,8 @@ TARGETS = {  # rule: what is asked for, in the order of the study
     "generate_untrained": "results/untrained_apples/cod.jsonl",
     "score_untrained": "results/untrained_apples/metrics.json",
     "report": "results/report/report.html",
+    "split_domain": "data/domains/chat/train.jsonl",
+    "answer_domain": "results/domains/chat/answers.jsonl",
 }
 POINTS = ("begun", "torn", "between", "full", "whole", "end")
 DISK = 64  # megabytes, for a study of a few
@@ -60,7 +62,7 @@ class Study:
     """The miniature study, made as far as it is asked for without a disturbance, and what every job of it wrote."""
 
     def __init__(self, folder: Path) -> None:
-        config = miniature.build(folder / "inputs")
+        config = domain_study.build(folder / "inputs")
         miniature.build_taught_model(folder / "inputs/model")
         self.options = ("--configfile", str(config), "--notemp", "--")
         self.folder, self._record = folder / "study", folder / "record"
