@@ -196,8 +196,8 @@ rule routing_page:
         "../scripts/routing_page.py"
 
 
-rule train_domain_adapter:
-    """Train a LoRA adapter of the generic draft on a domain's answers, at the size of one rank."""
+# a LoRA adapter of the generic draft, trained on a domain's answers, at the size of one rank
+use rule train_domain_draft as train_domain_adapter with:
     input:
         answers=["results/domains/{domain}/answers.jsonl"],
         questions=["data/domains/{domain}/train.jsonl"],
@@ -208,21 +208,10 @@ rule train_domain_adapter:
         loss="results/domains/{domain}/rank{rank}/loss.csv",
     log:
         "results/domains/{domain}/logs/train_domain_adapter_{rank}.log",
-    threads: ALL_CORES
-    resources:
-        gpu=1,
     params:
         checkpoints="results/domains/{domain}/rank{rank}/checkpoints",
         run_name=f"{config['study']}/domains/{{domain}}/rank{{rank}}",
         train=adapter_training,
-        report_to=report_to,
-        load_in_4bit=config["train"]["load_in_4bit"],
-        dtype=config["models"]["dtype"],
-        computing_dtype=config["train"]["computing_dtype"],
-        seed=config["seed"],
-        code=code("routing.domain_drafts.train_draft", packages=TRAINING),
-    script:
-        "../scripts/train_domain_draft.py"
 
 
 rule compare_adapters:
