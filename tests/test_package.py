@@ -24,6 +24,7 @@ ROOT = Path(__file__).parents[1]
 UV = Path(sys.prefix) / "bin" / "uv"
 FOLDERS = ("doubledraft", "scripts", "tests", "benchmarks", "docs")
 DISTRIBUTIONS = {  # of modules that are named otherwise
+    "PIL": "pillow",
     "dotenv": "python-dotenv",
     "google": "google-genai",
     "markdown_it": "markdown-it-py",

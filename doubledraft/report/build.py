@@ -195,7 +195,7 @@ def _dot(row: Row, interval: Interval, **extra: object) -> Dot:
 
 def _draw(rows: Sequence[Row], folder: Path) -> None:
     sped = drafted(rows)
-    units = dict.fromkeys(COUNTED[row.metrics.speedup.unit] for row in sped)
+    units = dict.fromkeys(COUNTED.get(row.metrics.speedup.unit, "groups") for row in sped)
     dots_figure(
         [_dot(row, row.metrics.speedup, predicted=row.metrics.speedup.predicted) for row in sped],
         folder / "speedup.svg",

@@ -32,7 +32,7 @@ def alone(tiny_model) -> list[int]:
 
 
 def test_the_lines_of_the_page_run_and_are_at_most_eight(tiny_model, tiny_draft, tmp_path, monkeypatch, capsys):
-    code, _ = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    code, *_ = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
     assert len(code.splitlines()) <= 8
     for name, model in (("target", tiny_model), ("draft", tiny_draft)):
         folder = tmp_path / "results" / "cod_easy" / f"{name}_merged"
