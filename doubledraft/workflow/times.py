@@ -28,7 +28,7 @@ REFERENCE = {  # seconds there of the longer steps of the default study, cod_har
     "merge_distill": 21,
     "merge_teacher": 26,
     "distill": 669,
-    "train_draft": 1566,  # computed: two epochs took 890, of which 676 were steps, and there are four
+    "train_draft": 1684,
     "merge_draft": 13,
     "time_arms": 853,
     "audit_draft": 104,
