@@ -37,7 +37,7 @@ CAPTIONS = {  # figure file: what it shows; its n is written below it
     "tokens.svg": "Tokens per answer, without speculation. Hollow markers are the base model.",
 }
 
-COUNTED = {"block": "blocks a cell", "batch": "batches a cell"}  # what the n of a speedup counts
+PLURALS = {"block": "blocks", "batch": "batches"}  # of what the n of a speedup counts
 
 
 def build(
@@ -195,13 +195,13 @@ def _dot(row: Row, interval: Interval, **extra: object) -> Dot:
 
 def _draw(rows: Sequence[Row], folder: Path) -> None:
     sped = drafted(rows)
-    units = dict.fromkeys(COUNTED.get(row.metrics.speedup.unit, "groups") for row in sped)
+    units = dict.fromkeys(row.metrics.speedup.unit for row in sped)
     dots_figure(
         [_dot(row, row.metrics.speedup, predicted=row.metrics.speedup.predicted) for row in sped],
         folder / "speedup.svg",
         quantity="speedup (times)",
         reference=1,
-        unit=" or ".join(units),
+        unit=" or ".join(f"{PLURALS.get(unit, unit)} a cell" for unit in units),
     )
     dots_figure(
         [_dot(row, rate) for row in sped if (rate := row.metrics.speculation.acceptance_rate)],
