@@ -102,12 +102,16 @@ def asked_id(id: str, samples: int) -> str:
     return id if samples == 1 else id.rpartition("#")[0]
 
 
+def first_mismatch(first: Sequence[int], second: Sequence[int]) -> int | None:
+    """Return the position (from 0) of the first token that differs; None where one is the beginning of the other."""
+    pairs = enumerate(zip(first, second, strict=False))
+    return next((position for position, (one, other) in pairs if one != other), None)
+
+
 def first_difference(first: Sequence[int], second: Sequence[int]) -> int | None:
     """Return the position (from 0) of the first token that differs or is missing in one; None where both are equal."""
-    for position, (one, other) in enumerate(zip(first, second, strict=False)):
-        if one != other:
-            return position
-    return None if len(first) == len(second) else min(len(first), len(second))
+    position = first_mismatch(first, second)
+    return min(len(first), len(second)) if position is None and len(first) != len(second) else position
 
 
 def to_line(record: object) -> str:

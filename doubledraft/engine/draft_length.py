@@ -42,7 +42,7 @@ class DraftLength(Protocol):
 
 @dataclass(slots=True)
 class FixedLength:
-    """Always `longest` tokens. Who times steps may set it lower between them; at 0 a step is a plain one."""
+    """Always `longest` tokens. A caller that times steps may lower it between two; at 0 a step is plain decoding."""
 
     longest: int
 

@@ -20,7 +20,7 @@ from doubledraft.evaluation.runs import Graded, Run
 from doubledraft.evaluation.score import compare
 from doubledraft.inference.bandwidth import read_bandwidth
 from doubledraft.questions.data_sets import DataSet
-from doubledraft.records import Generation, first_difference
+from doubledraft.records import Generation, first_mismatch
 from doubledraft.summaries.cell_metrics import CellMetrics
 from doubledraft.summaries.provenance import of_cell, recorded
 from doubledraft.summaries.run_file import EngineRun, PassBytes, StepSeconds, TokenCounts
@@ -97,11 +97,9 @@ def _token_classes(timings: Sequence[Timing], task: Task) -> dict[str, TokenCoun
 def _with_gaps(target: Backend, task: Task, baseline: Run, drafted: Run) -> Run:
     """Return the run with the gap of the target's two best tokens at the first difference from the baseline."""
 
-    def noted(prompt: Sequence[int], base: Generation, row: Generation) -> Generation:
-        same = first_difference(row.token_ids, base.token_ids)
-        if same is None or same == min(len(row.token_ids), len(base.token_ids)):
-            return row
-        return replace(row, top2_gap=top2_gap(target, [*prompt, *row.token_ids[:same]]))
+    def noted(prompt: Sequence[int], plain: Generation, row: Generation) -> Generation:
+        position = first_mismatch(row.token_ids, plain.token_ids)
+        gap = None if position is None else top2_gap(target, [*prompt, *row.token_ids[:position]])
+        return replace(row, top2_gap=gap)
 
-    rows = [noted(*row) for row in zip(task.prompts, baseline.rows, drafted.rows, strict=True)]
-    return Run(drafted.path, rows, drafted.info)
+    return replace(drafted, rows=list(map(noted, task.prompts, baseline.rows, drafted.rows)))

@@ -13,7 +13,7 @@ from doubledraft.inference.bandwidth import bytes_per_pass, read_bandwidth
 from doubledraft.inference.host import Host, Local
 from doubledraft.inference.job import Asked, Job
 from doubledraft.log import log
-from doubledraft.records import Generation, first_difference
+from doubledraft.records import Generation, first_mismatch
 from doubledraft.summaries.run_file import PassBytes, StepSeconds, TokenCounts
 
 CLOCKED_BATCHES = 3  # batches that are answered again with step times on
@@ -51,11 +51,12 @@ def _with_gaps(
 ) -> list[Generation]:
     """Set `top2_gap` of rows that differ from the baseline's: the gap of the two best tokens where they first do."""
     plain = {row.id: row.token_ids for row in baseline}
-    prefixes = {}
-    for question, row in zip(asked, rows, strict=True):
-        same = first_difference(row.token_ids, plain[row.id])
-        if same is not None and same < min(len(row.token_ids), len(plain[row.id])):
-            prefixes[row.id] = question.token_ids + row.token_ids[:same]
+    positions = [first_mismatch(row.token_ids, plain[row.id]) for row in rows]
+    prefixes = {
+        row.id: question.token_ids + row.token_ids[:position]
+        for question, row, position in zip(asked, rows, positions, strict=True)
+        if position is not None
+    }
     found, _ = engine.call("top2_gaps", list(prefixes.values()))
     gaps = dict(zip(prefixes, found, strict=True))
     log.info("%d of %d answers differ from the baseline's", len(gaps), len(rows))
