@@ -6,19 +6,20 @@ Only the shape is checked here: how keys must fit together is checked by the cod
 import difflib
 from collections.abc import Iterable
 from contextlib import suppress
-from functools import reduce
+from functools import cache, reduce
 from operator import getitem
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from doubledraft import yaml_files
+
+if TYPE_CHECKING:
+    from jsonschema import Draft202012Validator
 
 
 def problems(config: dict, schema: str | Path) -> list[str]:
     """Return what the schema file does not allow; text in the config that spells a value becomes that value."""
-    from jsonschema import Draft202012Validator, validators
-
-    whole = Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int)
-    validator = validators.extend(Draft202012Validator, type_checker=whole)(yaml_files.read(schema))
+    validator = _validator(schema)
     for error in list(validator.iter_errors(config)):
         if error.validator in ("type", "enum") and isinstance(error.instance, str):
             _read_text(config, list(error.absolute_path))
@@ -27,6 +28,15 @@ def problems(config: dict, schema: str | Path) -> list[str]:
             _put(config, list(error.absolute_path), int(error.instance))  # 20.0 and 1e2 are counts
     errors = sorted(validator.iter_errors(config), key=lambda error: [str(part) for part in error.absolute_path])
     return [_explain(error) for error in errors]
+
+
+@cache
+def _validator(schema: str | Path) -> "Draft202012Validator":
+    """Return what checks against a schema file, in which a whole number that is written as 2.0 is no integer."""
+    from jsonschema import Draft202012Validator, validators
+
+    whole = Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int)
+    return validators.extend(Draft202012Validator, type_checker=whole)(yaml_files.read(schema))
 
 
 def _read_text(config: dict, path: list) -> None:

@@ -1,6 +1,7 @@
 """Checks of the sections `scenarios` and `types` of a config: keys that go together, and how many rows there are."""
 
 from collections.abc import Iterator
+from functools import cache
 
 from doubledraft.questions.sources import GSM8K_ROWS
 from doubledraft.questions.wordproblems import generate
@@ -16,6 +17,8 @@ MATH_ROWS = {  # rows with exactly these subjects and levels, counted in the rel
     (("algebra",), (1, 2)): {"train": 518, "test": 336},
     (("intermediate_algebra",), (3, 4)): {"train": 641, "test": 443},
 }
+
+_capacity = cache(generate.capacity)  # hashes thousands of tuples, and a process checks a config several times
 
 
 def problems(config: dict) -> Iterator[str]:
@@ -48,7 +51,7 @@ def _known_rows(entry: dict) -> dict[str, int]:
     if entry["source"] == "gsm8k":
         return GSM8K_ROWS
     if entry["source"] == "generated" and "difficulty" in entry:
-        return {split: generate.capacity(entry["difficulty"], split) for split in ("train", "test")}
+        return {split: _capacity(entry["difficulty"], split) for split in ("train", "test")}
     return MATH_ROWS.get((tuple(sorted(entry.get("subjects", ()))), tuple(sorted(entry.get("levels", ())))), {})
 
 
