@@ -7,6 +7,7 @@ speculation   what a draft did, speedup, bandwidth and bound of runs
 acceptance    acceptance, the cost model and the best K, from counts
 cost          what a correct answer cost
 decodings     token by token: rows and audit as decoding records
+significance  tests of paired differences, corrected for several tests and for clusters
 samples       rows for people: samples.csv, comparison.txt
 interleave    arms in turns, block by block: the plan, and what the times tell
 time_arms     a cell's engines through that plan: rows, run files, timing.json

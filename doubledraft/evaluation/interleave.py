@@ -17,7 +17,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from doubledraft.stats import Interval, block_ratio_change_interval, block_ratio_interval, mcnemar
+from doubledraft.evaluation.significance import mcnemar
+from doubledraft.stats import Interval, block_ratio_change_interval, block_ratio_interval
 from doubledraft.summaries.cell_metrics import AttemptMetrics, TimingMetrics
 from doubledraft.summaries.timing_file import Attempt, TimingFile, Turn
 

@@ -16,10 +16,11 @@ from doubledraft.evaluation.cost import costs
 from doubledraft.evaluation.grade import grade, share
 from doubledraft.evaluation.interleave import BASELINE, SPECULATIVE
 from doubledraft.evaluation.runs import Graded, Run, check_comparable, load
+from doubledraft.evaluation.significance import mcnemar, paired_difference
 from doubledraft.log import log
 from doubledraft.provenance import config_hash
 from doubledraft.records import Generation, Question, Score, first_difference, read_records, repeated
-from doubledraft.stats import Interval, mcnemar, paired_difference, ratio_interval
+from doubledraft.stats import Interval, ratio_interval
 from doubledraft.summaries import json_file
 from doubledraft.summaries.cell_metrics import (
     CellMetrics,

@@ -9,9 +9,17 @@ from dataclasses import dataclass
 from math import ceil
 from statistics import NormalDist
 
+from doubledraft.evaluation.significance import (
+    design_effect,
+    holm,
+    mcnemar,
+    not_below,
+    paired_difference,
+    within_margin,
+)
 from doubledraft.log import log
 from doubledraft.report.tables import Row
-from doubledraft.stats import Interval, design_effect, holm, mcnemar, not_below, paired_difference, within_margin
+from doubledraft.stats import Interval
 
 LEVEL = 0.05  # of every test
 

@@ -11,6 +11,7 @@ from doubledraft.evaluation import runs
 from doubledraft.evaluation import score as scoring
 from doubledraft.evaluation.acceptance import CounterError
 from doubledraft.evaluation.runs import ComparisonError
+from doubledraft.evaluation.significance import paired_difference
 from doubledraft.provenance import config_hash
 from doubledraft.records import Generation, Question, write_records
 from tests.helpers import made_up
@@ -312,7 +313,7 @@ def test_identical_runs_are_lossless(score):
             "lost": 0,
             "gained": 0,
             "p_value": None,
-            "difference": stats.as_json(stats.paired_difference(0, 0, 4)),
+            "difference": stats.as_json(paired_difference(0, 0, 4)),
         },
         "reason": None,
     }
@@ -329,7 +330,12 @@ def test_differences_are_found_by_ids_and_lengths(score):
     assert lossless["first_difference"] == {"median": 1.5, "min": 1}
     assert lossless["top2_gap"] == {"median": 0.5, "max": 0.75, "n": 2}
     assert (lossless["ties"], lossless["bugs"]) == (1, 1), "in bfloat16 rounding explains 0.25"
-    verdicts = {"lost": 1, "gained": 0, "p_value": 1.0, "difference": stats.as_json(stats.paired_difference(1, 0, 4))}
+    verdicts = {
+        "lost": 1,
+        "gained": 0,
+        "p_value": 1.0,
+        "difference": stats.as_json(paired_difference(1, 0, 4)),
+    }
     assert lossless["verdicts"] == verdicts
 
 
