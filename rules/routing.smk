@@ -72,6 +72,7 @@ rule train_domain_draft:
     input:
         answers=draft_answers,
         questions=draft_questions,
+        vocabulary=draft_answers,
         model=f"data/models/{config['models']['draft']}",
         target=f"data/models/{config['models']['target']}",
         pair="results/pair.json",
@@ -120,7 +121,6 @@ rule collect_matrix:
     input:
         target=f"data/models/{config['models']['target']}",
         drafts=collect("results/domains/{draft}/best", draft=DRAFTS),
-        answers=collect("results/domains/{domain}/answers.jsonl", domain=DOMAINS),
         prompts=ROUTED_PROMPTS,
     output:
         matrix="results/routing/matrix.csv",
@@ -201,6 +201,7 @@ use rule train_domain_draft as train_domain_adapter with:
     input:
         answers=["results/domains/{domain}/answers.jsonl"],
         questions=["data/domains/{domain}/train.jsonl"],
+        vocabulary=collect("results/domains/{domain}/answers.jsonl", domain=DOMAINS),
         model="results/domains/generic/best",
         target=f"data/models/{config['models']['target']}",
     output:
@@ -221,7 +222,6 @@ rule compare_adapters:
         drafts=collect("results/domains/{domain}/best", domain=DOMAINS),
         generic="results/domains/generic/best",
         adapters=collect("results/domains/{domain}/rank{rank}/adapter", domain=DOMAINS, rank=RANKS),
-        answers=collect("results/domains/{domain}/answers.jsonl", domain=DOMAINS),
         prompts=collect("data/domains/{domain}/test.jsonl", domain=DOMAINS),
     output:
         score="results/routing/adapters.json",

@@ -10,7 +10,6 @@ if __name__ == "__main__":
     collect.collect(
         target=snakemake.input.target,
         drafts=snakemake.input.drafts,
-        answers=snakemake.input.answers,
         prompts=snakemake.input.prompts,
         matrix=snakemake.output.matrix,
         hidden=snakemake.output.hidden,

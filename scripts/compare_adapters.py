@@ -13,7 +13,6 @@ if __name__ == "__main__":
         drafts=dict(zip(domains, snakemake.input.drafts, strict=True)),
         generic=snakemake.input.generic,
         adapters=snakemake.params.adapters,
-        answers=dict(zip(domains, snakemake.input.answers, strict=True)),
         prompts=dict(zip(domains, snakemake.input.prompts, strict=True)),
         progress=snakemake.params.progress,
         max_tokens=snakemake.params.max_tokens,

@@ -12,6 +12,7 @@ if __name__ == "__main__":
         target=snakemake.input.target,
         answers=snakemake.input.answers,
         questions=snakemake.input.questions,
+        vocabulary=snakemake.input.vocabulary,
         out=snakemake.output.adapter,
         loss_csv=snakemake.output.loss,
         checkpoints=snakemake.params.checkpoints,

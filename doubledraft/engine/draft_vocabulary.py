@@ -4,8 +4,8 @@ A draft of a few layers spends most of its time on its output head, which has a 
 while the answers of one task use a few hundred. A head of these rows alone (`create_backend(..., allowed_tokens=...)`)
 costs next to nothing. The output is unchanged: a token outside is never proposed, so the target emits it itself; in
 sampling, q is the draft's distribution over the remaining tokens. Zhao et al. 2025, arXiv:2502.14856, cut the head of a
-draft by frequency in this way. A draft that is trained for it takes its softmax over the same tokens, which both read
-from the same file.
+draft by frequency in this way. A draft that is trained for it takes its softmax over the same tokens, and lists them in
+its folder.
 """
 
 from collections import Counter
@@ -13,7 +13,10 @@ from collections.abc import Iterable, Sequence
 from itertools import chain
 from pathlib import Path
 
+from doubledraft.models.folder import DRAFT_VOCABULARY
 from doubledraft.records import Generation, read_records
+from doubledraft.summaries import json_file
+from doubledraft.summaries.training_summary import DraftVocabulary
 
 
 def learn(answers: Iterable[Sequence[int]], size: int | None = None) -> list[int]:
@@ -36,3 +39,12 @@ def learn_from_files(paths: Iterable[str | Path], size: int | None = None) -> li
     The token ids that a draft is trained on and proposes: training and engine call this with one file and one size.
     """
     return learn((row.token_ids for path in paths for row in read_records(path, Generation)), size)
+
+
+def of_draft(folder: str | Path) -> list[int] | None:
+    """Return the tokens among which the draft in a folder learnt to choose, ascending; None for all.
+
+    Raise RecordError where the file that lists them has something else.
+    """
+    file = Path(folder) / DRAFT_VOCABULARY
+    return json_file.read(file, DraftVocabulary).token_ids if file.exists() else None

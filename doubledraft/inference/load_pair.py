@@ -16,8 +16,8 @@ from doubledraft.engine.backend import Backend
 from doubledraft.engine.decode import GREEDY, stream
 from doubledraft.engine.decoding_metrics import Metrics
 from doubledraft.engine.draft_length import by_setting
-from doubledraft.engine.draft_vocabulary import learn_from_files
-from doubledraft.engine.load import create_backend
+from doubledraft.engine.draft_vocabulary import learn_from_files, of_draft
+from doubledraft.engine.load import create_backend, local_folder
 from doubledraft.engine.proposers import DraftModel, NoDraft, Proposer, check_vocabulary
 from doubledraft.engine.sampling import Sampling
 from doubledraft.inference.tokenizing import prompt_ids, stop_ids
@@ -151,11 +151,12 @@ def load_draft(
 ) -> DraftModel:
     """Load a draft model in the target's dtype and on its device; raise ModelError where its vocabulary is another.
 
-    It proposes only tokens that occur in `vocabulary_files`, files of generations, if there are any. `int8` rounds its
-    weights to 8 bits: half the bytes of bfloat16, for a draft that may be accepted a little less often.
+    It proposes only tokens that occur in `vocabulary_files`, files of generations; without any, those among which it
+    learnt to choose, which its folder lists, or all. `int8` rounds its weights to 8 bits: half the bytes of bfloat16,
+    for a draft that may be accepted a little less often.
     """
     dtype = str(target.dtype).removeprefix("torch.")
-    allowed = _learnt(vocabulary_files) if vocabulary_files else None
+    allowed = _learnt(vocabulary_files) if vocabulary_files else of_draft(local_folder(model))
     draft = create_backend(model, dtype, str(target.device), allowed_tokens=allowed, int8=int8)
     check_vocabulary(target, draft)
     return DraftModel(draft)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from doubledraft.files import write_json
 
+DRAFT_VOCABULARY = "draft_vocabulary.json"  # of a draft that learnt to choose among some tokens: which these are
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"  # what transformers looks for, in this order
 WEIGHTS = ("*.safetensors", INDEX)
 TOKENIZER = (
@@ -25,7 +26,7 @@ TOKENIZER = (
     "merges.txt",
     "chat_template.jinja",
 )
-ALLOWED = (*WEIGHTS, *TOKENIZER, "config.json", "generation_config.json", "LICENSE*")
+ALLOWED = (*WEIGHTS, *TOKENIZER, "config.json", "generation_config.json", DRAFT_VOCABULARY, "LICENSE*")
 IGNORED = ("*/*", "consolidated*")  # subfolders hold other formats; Mistral's own names, the same weights once more
 ITEM_BYTES = {"bfloat16": 2, "float16": 2, "float32": 4}
 HEADER_DTYPES = {"BF16": "bfloat16", "F16": "float16", "F32": "float32"}  # safetensors spelling

@@ -5,6 +5,7 @@ cast adds is measured and recorded. An adapter trained on 4-bit weights is merge
 Memory for the whole model in float32 is needed.
 """
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from doubledraft.log import log
 from doubledraft.machine import use_own_cores
 from doubledraft.models import chat_template
 from doubledraft.models.folder import (
+    DRAFT_VOCABULARY,
     ITEM_BYTES,
     ModelError,
     copy_tokenizer,
@@ -88,6 +90,8 @@ def merge(
     with whole_directory(out) as folder:
         model.save_pretrained(folder)
         copy_tokenizer(base, folder)
+        if (vocabulary := Path(adapter) / DRAFT_VOCABULARY).exists():
+            shutil.copy(vocabulary, folder)
         origin = {"source": "merge", "base": Path(base).name, "adapter": Path(adapter).name}
         origin["adapter_sha256"] = sha256(Path(adapter) / ADAPTER)
         write_manifest(folder, origin, parent=base, logits_compared_with_adapter=comparison)

@@ -2,8 +2,7 @@
 
 All drafts are loaded at once and take turns at each prompt. Their order is drawn anew and mirrored in the next turn, so
 a machine that slows down slows all of them. Rows are appended to a progress file prompt by prompt, so a run that was
-killed continues there. A draft proposes only tokens that occur in the answers that it learnt from, which makes its
-passes cheap (`engine.draft_vocabulary`).
+killed continues there.
 """
 
 import time
@@ -28,7 +27,7 @@ from doubledraft.log import Progress
 from doubledraft.models.folder import weight_files
 from doubledraft.models.inspect import load_tokenizer
 from doubledraft.records import Generation, Question, read_records
-from doubledraft.routing.domain_drafts import GENERIC, asked_ids
+from doubledraft.routing.domain_drafts import asked_ids
 from doubledraft.routing.hedge import agreed
 from doubledraft.routing.matrix import PLAIN, MatrixRow
 from doubledraft.summaries.table import write_csv
@@ -43,7 +42,6 @@ def collect(
     *,
     target: str | Path,
     drafts: Sequence[str | Path],
-    answers: Sequence[str | Path],
     prompts: Sequence[str | Path],
     matrix: str | Path,
     hidden: str | Path,
@@ -56,7 +54,7 @@ def collect(
 ) -> None:
     """Write the matrix, a row for every answer, and the target's hidden state of every prompt.
 
-    `drafts` are folders `{name}/best`, `answers` files `{domain}/answers.jsonl`, `prompts` files of questions.
+    `drafts` are folders `{name}/best`, `prompts` files of questions.
     """
     from safetensors.torch import save_file
 
@@ -65,10 +63,10 @@ def collect(
     model = create_backend(target, dtype, machine.device())
     asked = [question for path in prompts for question in read_records(path, Question)]
     ids = {question.id: asked_ids(tokenizer, question) for question in asked}
-    proposers = {PLAIN: NoDraft(), **_load(model, drafts, answers)}
+    proposers = {PLAIN: NoDraft(), **{Path(folder).parent.name: load_draft(folder, model) for folder in drafts}}
     settings = [list(proposers), max_tokens, draft_length, turns, dtype, seed, model.kernel]
     weights = [file for folder in (target, *drafts) for file in weight_files(Path(folder))]
-    done = resume.resume(progress, resume.key([*prompts, *weights, *answers], settings))
+    done = resume.resume(progress, resume.key([*prompts, *weights], settings))
     options = {"draft_length": draft_length, "stop_ids": stop_ids(target, tokenizer)}
     rows = answer_all(model, proposers, ids, done, progress, max_tokens, turns, seed, options)
     states = hidden_states(model, list(ids.values()))
@@ -80,14 +78,6 @@ def collect(
     ]
     write_csv(matrix, [asdict(row) for row in found])
     resume.remove(progress)
-
-
-def _load(target: Backend, drafts: Sequence[str | Path], answers: Sequence[str | Path]) -> dict[str, DraftModel]:
-    """Return the drafts by name, each with the vocabulary of the answers that it learnt from."""
-    by_domain = {Path(path).parent.name: path for path in answers}
-    named = {Path(folder).parent.name: folder for folder in drafts}
-    learnt = {name: answers if name == GENERIC else [by_domain[name]] for name in named}
-    return {name: load_draft(folder, target, learnt[name]) for name, folder in named.items()}
 
 
 Key = tuple[str, str, int]  # prompt, draft, turn

@@ -59,7 +59,6 @@ def compare(
     drafts: Mapping[str, str | Path],
     generic: str | Path,
     adapters: Mapping[int, Mapping[str, str | Path]],
-    answers: Mapping[str, str | Path],
     prompts: Mapping[str, str | Path],
     progress: str | Path,
     max_tokens: int,
@@ -69,10 +68,10 @@ def compare(
     settings: Mapping[str, object],
     out: str | Path,
 ) -> None:
-    """Write adapters.json: `drafts`, `answers` and `prompts` are by domain, `adapters` by rank and domain."""
+    """Write adapters.json: `drafts` and `prompts` are by domain, `adapters` by rank and domain."""
     machine.use_own_cores()
     tokenizer, model = load_tokenizer(target), create_backend(target, dtype, machine.device())
-    loaded = _load(model, drafts, generic, adapters, answers)
+    loaded = _load(model, drafts, generic, adapters)
     questions = {domain: read_records(path, Question) for domain, path in prompts.items()}
     weights = [file for folder in (target, generic, *drafts.values()) for file in weight_files(Path(folder))]
     weights += [Path(folder) / ADAPTER for by_domain in adapters.values() for folder in by_domain.values()]
@@ -102,17 +101,12 @@ def _load(
     drafts: Mapping[str, str | Path],
     generic: str | Path,
     adapters: Mapping[int, Mapping[str, str | Path]],
-    answers: Mapping[str, str | Path],
 ) -> Loaded:
-    """Load all drafts: each domain's with that domain's vocabulary, the shared ones with that of all domains."""
-    everything = list(answers.values())
+    """Load all drafts, the generic one once more for each rank of adapters."""
     return Loaded(
-        {domain: load_draft(folder, target, [answers[domain]]) for domain, folder in drafts.items()},
-        load_draft(generic, target, everything),
-        {
-            rank: SharedDraft(load_draft(generic, target, everything).draft, by_domain)
-            for rank, by_domain in adapters.items()
-        },
+        {domain: load_draft(folder, target) for domain, folder in drafts.items()},
+        load_draft(generic, target),
+        {rank: SharedDraft(load_draft(generic, target).draft, by_domain) for rank, by_domain in adapters.items()},
     )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from doubledraft import machine, prompts
 from doubledraft.engine.decode import decode
+from doubledraft.engine.draft_vocabulary import learn_from_files
 from doubledraft.engine.load import create_backend
 from doubledraft.inference import resume
 from doubledraft.inference.tokenizing import prompt_ids, stop_ids
@@ -63,18 +64,25 @@ def asked_ids(tokenizer, question: Question) -> list[int]:
 
 
 def train_draft(
-    *, base: str | Path, answers: Sequence[str | Path], questions: Sequence[str | Path], out: str | Path, **settings
+    *,
+    base: str | Path,
+    answers: Sequence[str | Path],
+    questions: Sequence[str | Path],
+    vocabulary: Sequence[str | Path],
+    out: str | Path,
+    **settings,
 ) -> None:
     """Train a draft's adapter on answers to the questions of one domain, or to a share of each of several.
 
-    Files of `answers` and `questions` belong together by place; other settings are those of `training.finetune.train`,
-    which keeps the checkpoint of the most tokens per step on held-out prompts.
+    Files of `answers` and `questions` belong together by place. The draft learns to choose among the tokens that occur
+    in the files of `vocabulary`, which are those that it will propose. Other settings are those of
+    `training.finetune.train`, which keeps the checkpoint of the most tokens per step on held-out prompts.
     """
     rows = []
     for file, asked in zip(answers, questions, strict=True):
         taken = read_records(file, Generation)[:: len(answers)]
         rows += rows_from_generations(taken, read_records(asked, Question), None)
-    finetune.train(base, rows, out, run=DraftRun, **settings)
+    finetune.train(base, rows, out, run=DraftRun, allowed_tokens=learn_from_files(vocabulary), **settings)
 
 
 def merge_draft(

@@ -1,4 +1,4 @@
-"""How an adapter was trained: `training.json` in its folder."""
+"""How an adapter was trained: `training.json` in its folder, with `draft_vocabulary.json` of a draft that has one."""
 
 from dataclasses import dataclass, field
 
@@ -59,6 +59,13 @@ class DtypeSeconds:
 
     bfloat16: float
     float32: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DraftVocabulary:
+    """The tokens among which a draft learnt to choose: it should propose no others, since their logits mean nothing."""
+
+    token_ids: list[int]  # ascending
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

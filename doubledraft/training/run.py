@@ -6,9 +6,10 @@ from pathlib import Path
 
 from doubledraft.files import naming
 from doubledraft.machine import use_own_cores
+from doubledraft.models.folder import DRAFT_VOCABULARY
 from doubledraft.summaries import json_file
 from doubledraft.summaries.provenance import recorded
-from doubledraft.summaries.training_summary import DtypeSeconds, TrainingSettings, TrainingSummary
+from doubledraft.summaries.training_summary import DraftVocabulary, DtypeSeconds, TrainingSettings, TrainingSummary
 from doubledraft.training import computing_dtype, model_to_train, trainer
 from doubledraft.training.checkpoints import newest_whole_checkpoint
 from doubledraft.training.rows import encode_all
@@ -58,16 +59,19 @@ class TrainingRun:
 
     def save(self, adapter: Path) -> None:
         """Write the adapter with its summary into a folder."""
-        base, start, measured = self.settings["base"], self.settings["start"], self.choice["step_seconds"]
+        base, start, allowed = (self.settings[name] for name in ("base", "start", "allowed_tokens"))
+        measured = self.choice["step_seconds"]
         settings = {name: value for name, value in self.settings.items() if name not in ("target", "allowed_tokens")}
         settings |= {"base": str(base), "start": "base" if start == base else "merged"}
         summary = TrainingSummary(
             **self.facts,
             computed_in=self.choice["computed_in"],
             step_seconds=DtypeSeconds(**measured) if measured else None,
-            draft_vocabulary=len(self.settings["allowed_tokens"] or ()) or None,
+            draft_vocabulary=len(allowed) if allowed else None,
             settings=TrainingSettings(**settings),
             provenance=recorded(),
         )
         json_file.write(adapter / "training.json", summary)
+        if allowed:
+            json_file.write(adapter / DRAFT_VOCABULARY, DraftVocabulary(token_ids=list(allowed)))
         model_to_train.save_adapter(self.model, base, start, adapter)

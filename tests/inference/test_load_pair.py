@@ -1,5 +1,6 @@
 """Two models and text in Python: the lines of docs/python.md, as they stand there, on tiny models."""
 
+import json
 import re
 from pathlib import Path
 
@@ -12,6 +13,9 @@ from doubledraft.engine.sampling import Sampling
 from doubledraft.inference.load_pair import OptionError, Pair, load_pair
 from doubledraft.inference.tokenizing import prompt_ids, stop_ids
 from doubledraft.models.inspect import load_tokenizer
+from doubledraft.models.merge import merge
+from doubledraft.records import RecordError
+from tests.helpers.tiny_models import build_adapter
 
 PAGE = Path(__file__).parents[2] / "docs" / "python.md"
 QUESTION = "Nina has 4 boxes with 6 pencils each."
@@ -72,3 +76,16 @@ def test_draws_repeat_with_their_seed(pair):
 def test_an_empty_question_is_refused(pair):
     with pytest.raises(OptionError, match="the prompt is empty"):
         pair.answer("  ")
+
+
+def test_a_draft_proposes_the_tokens_that_its_adapter_learnt_to_choose_among(tiny_model, tiny_draft, alone, tmp_path):
+    adapter, draft = build_adapter(tiny_draft, tmp_path / "adapter", seed=1), tmp_path / "draft"
+    listed = sorted({0, *alone})
+    (adapter / "draft_vocabulary.json").write_text(json.dumps({"token_ids": listed}))
+    merge(tiny_draft, adapter, draft, dtype="float32", prompts=[[{"role": "user", "content": "How?"}]], tolerance=1e-3)
+    pair = load_pair(tiny_model, draft, dtype="float32", device="cpu")
+    assert pair.proposer.draft.allowed_tokens.tolist() == listed
+    assert pair.answer(QUESTION, 24).metrics.answers[0].token_ids == alone
+    (draft / "draft_vocabulary.json").write_text(json.dumps({"token_ids": "0"}))
+    with pytest.raises(RecordError, match=r"draft_vocabulary.json.*token_ids"):
+        load_pair(tiny_model, draft, dtype="float32", device="cpu")

@@ -17,7 +17,6 @@ from doubledraft.routing import matrix as matrices
 from doubledraft.routing import train
 from doubledraft.routing.adaptive import AdaptiveRouter, OnlineRouter
 from doubledraft.routing.collect import collect, hidden_states, read_hidden
-from doubledraft.routing.domain_drafts import answer
 from doubledraft.routing.hedge import Hedge, agreed
 from tests.helpers.running import ROOT
 
@@ -27,24 +26,15 @@ MAX_TOKENS = 12
 
 @pytest.fixture(scope="module")
 def study(tiny_model, tiny_draft, repeating_model, tmp_path_factory) -> Path:
-    """Return a folder with a target, three drafts, prompts of two domains, answers and the matrix of them all."""
+    """Return a folder with a target, three drafts, prompts of two domains and the matrix of them all."""
     folder = tmp_path_factory.mktemp("study")
     drafts = {"chat": tiny_draft, "code": repeating_model, "generic": tiny_model}
     for name, model in drafts.items():
         shutil.copytree(model, folder / f"results/domains/{name}/best")
     shutil.copytree(tiny_model, folder / "data/models/smollm2-135m")
     for domain in ("code", "chat"):
-        for split in ("train", "validation", "test"):
+        for split in ("validation", "test"):
             write_records(folder / f"{domain}_{split}.jsonl", [_question(domain, split, at) for at in range(3)])
-        answer(
-            model=tiny_model,
-            questions=folder / f"{domain}_train.jsonl",
-            out=folder / f"results/domains/{domain}/answers.jsonl",
-            progress=folder / "answers.jsonl",
-            max_tokens=MAX_TOKENS,
-            concurrency=2,
-            dtype="float32",
-        )
     gather(folder)
     train.train(
         matrix=folder / "matrix.csv",
@@ -76,7 +66,6 @@ def gather(folder: Path) -> None:
     collect(
         target=folder / "data/models/smollm2-135m",
         drafts=[folder / f"results/domains/{name}/best" for name in ("code", "chat", "generic")],
-        answers=[folder / f"results/domains/{name}/answers.jsonl" for name in ("code", "chat")],
         prompts=asked(folder),
         matrix=folder / "matrix.csv",
         hidden=folder / "hidden.safetensors",

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from doubledraft.engine.draft_vocabulary import learn_from_files, of_draft
 from doubledraft.records import Question, read_records
 from doubledraft.routing import matrix as matrices
 from tests.helpers import domain_study, miniature
@@ -52,6 +53,13 @@ def test_every_draft_answered_every_prompt_and_no_group_is_in_two_splits(folder)
         for split in ("train", "validation", "test")
     }
     assert not groups["train"] & (groups["validation"] | groups["test"]) | groups["validation"] & groups["test"]
+
+
+def test_a_draft_learns_to_choose_among_the_tokens_that_it_will_propose(folder):
+    domains = folder / "run/results/domains"
+    answers = {name: domains / name / "answers.jsonl" for name in ("chat", "reasoning")}
+    for draft, learnt in {**{name: [path] for name, path in answers.items()}, "generic": answers.values()}.items():
+        assert of_draft(domains / draft / "best") == learn_from_files(learnt)
 
 
 def test_drafts_are_kept_and_nothing_is_left_to_do(folder):

@@ -41,10 +41,6 @@ def miniature(name: str, folder: Path, target: Path, draft: Path) -> Path:
         entry.pop("prompt_file", None)
     if "adaptive_routing" in config:
         config["adaptive_routing"] = str(write_router(folder / "router", list(config["drafts"])))
-    if "draft_vocabulary" in config:
-        answer = {"id": "1", "text": "", "token_ids": list(range(40)), "prompt_tokens": 1, "finish_reason": "stop"}
-        (folder / "answers.jsonl").write_text(json.dumps(answer | {"batch": 0, "batch_seconds": 1.0}) + "\n")
-        config["draft_vocabulary"] = dict.fromkeys(config["drafts"], [str(folder / "answers.jsonl")])
     if "profile" in config:
         config["profile"]["max_tokens"] = 6
     (folder / "file.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
@@ -66,7 +62,6 @@ def test_a_benchmark_file_runs_all_its_experiments(name, tiny_model, tiny_draft,
 def test_the_study_makes_all_that_the_benchmark_file_names(tmp_path):
     config = experiments.read_config(ROOT / "config/benchmark.yaml")
     named = [config["target"], *config["drafts"].values(), config["adaptive_routing"]]
-    named += [file for files in config["draft_vocabulary"].values() for file in files]
     named += [entry["file"] for entry in config["data"].values()]
     result = snakemake("-s", str(ROOT / "Snakefile"), "--cores", "1", "-n", "--", *set(named), folder=tmp_path)
     assert result.code == 0, result.text[-3000:]
