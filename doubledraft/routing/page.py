@@ -29,7 +29,7 @@ def write(score: str | Path, out: str | Path) -> None:
         "cells": {(cell.draft, cell.domain): cell for cell in facts.drafts},
         "own": {row.domain: row for row in facts.own},
         "reference": REFERENCE,
-        "steady": facts.steadiness.low is not None and facts.steadiness.low <= 1 <= facts.steadiness.high,
+        "unsteady": unsteady(facts.steadiness),
     }
     filters = {
         "number": number_text.number_text,
@@ -40,6 +40,11 @@ def write(score: str | Path, out: str | Path) -> None:
     }
     with whole_file(out) as file:
         file.write(pages.render("routing.html.j2", values, **filters))
+
+
+def unsteady(turns: Interval | None) -> bool:
+    """Return whether the first turn certainly took another time than the last one."""
+    return bool(turns and turns.low is not None and not turns.low <= 1 <= turns.high)
 
 
 def answers(facts: RoutingScore) -> list[str]:

@@ -81,7 +81,7 @@ def score(
         groups=len(set(tested.groups)),
         draft_length=draft_length,
         turns=tested.seconds.shape[2],
-        steadiness=by_group(tested, tested.seconds[..., 0].sum(1), tested.seconds[..., -1].sum(1), seed),
+        steadiness=_steadiness(tested, seed),
         plain_tokens_per_second=by_group(tested, tested.tokens, tested.plain.mean(1), seed),
         drafts=_on_domains(tested, seed),
         own=_own_drafts(tested, seed),
@@ -91,6 +91,12 @@ def score(
         provenance=recorded(settings),
     )
     json_file.write(out, facts)
+
+
+def _steadiness(matrix: DraftMatrix, seed: int) -> Interval | None:
+    """Return the seconds of the first turn over those of the last one, of all drafts; None where there was one turn."""
+    turns = matrix.seconds.sum(1)
+    return by_group(matrix, turns[:, 0], turns[:, -1], seed) if turns.shape[1] > 1 else None
 
 
 def by_group(matrix: DraftMatrix, above: np.ndarray, below: np.ndarray, seed: int) -> Interval:

@@ -72,7 +72,7 @@ class RoutingScore:
     groups: int  # of test prompts, the unit of the intervals
     draft_length: int
     turns: int
-    steadiness: Interval  # seconds of the first turn / of the last one, all drafts: 1 where the machine was steady
+    steadiness: Interval | None  # seconds of the first turn / of the last one: 1 on a steady machine; null for one turn
     plain_tokens_per_second: Interval  # of the target alone
     drafts: list[DraftOnDomain]
     own: list[OwnDraft]  # of every domain

@@ -19,7 +19,7 @@ from doubledraft.summaries.routing_score import RoutingScore
 from doubledraft.summaries.run_file import RunFile
 from doubledraft.summaries.timing_file import TimingFile
 from doubledraft.summaries.trace_audit import TraceAudit
-from doubledraft.summaries.training_summary import TrainingSummary
+from doubledraft.summaries.training_summary import DraftVocabulary, TrainingSummary
 
 FILES = {
     "metrics.json": CellMetrics,
@@ -39,6 +39,7 @@ FILES = {
     "audit.json": TraceAudit,
     "cross_check.json": CrossCheck,
     "training.json": TrainingSummary,
+    "draft_vocabulary.json": DraftVocabulary,
 }
 NAMES = {str: "string", int: "integer", float: "number", bool: "boolean", types.NoneType: "null"}
 FIELD = re.compile(r"^    (\w+): [^#\n]*#\s*(.*)$", re.MULTILINE)

@@ -15,7 +15,9 @@ DRAFTS = (*DOMAINS, "generic")
 TOKENS = 40
 
 
-def build(folder: Path, *, own: float, prompts: int = 20, noise: float = 0.02, seed: int = 0) -> dict[str, object]:
+def build(
+    folder: Path, *, own: float, prompts: int = 20, turns: int = 2, noise: float = 0.02, seed: int = 0
+) -> dict[str, object]:
     """Write matrix, hidden states and prompts; return them by the names of `train` and `score`.
 
     A domain's draft is `own` times as fast on its domain as other drafts; hidden states show the domain, with noise.
@@ -29,7 +31,7 @@ def build(folder: Path, *, own: float, prompts: int = 20, noise: float = 0.02, s
             files.append(folder / f"{domain}_{split}.jsonl")
             write_records(files[-1], asked)
             for question in asked:
-                rows += _rows(question, own, noise, draw)
+                rows += _rows(question, own, turns, noise, draw)
                 states.append(3 * np.eye(12)[DOMAINS.index(domain)] + draw.normal(size=12))
     write_csv(folder / "matrix.csv", [asdict(row) for row in rows])
     save_file({HIDDEN: np.array(states, dtype=np.float32)}, folder / "hidden.safetensors")
@@ -49,11 +51,11 @@ def _question(domain: str, split: str, number: int) -> Question:
     return Question(id=name, question=text.format(number), **fields)
 
 
-def _rows(question: Question, own: float, noise: float, draw: np.random.Generator) -> list[MatrixRow]:
+def _rows(question: Question, own: float, turns: int, noise: float, draw: np.random.Generator) -> list[MatrixRow]:
     found = []
     for draft in (PLAIN, *DRAFTS):
         speed = 50 if draft == PLAIN else 100 * (own if draft == question.scenario else 1)
-        for turn in range(2):
+        for turn in range(turns):
             found.append(
                 MatrixRow(
                     prompt=question.id,

@@ -17,9 +17,9 @@ ROUTERS = {
 }
 
 
-def scored(folder, own: float) -> tuple[RoutingScore, str]:
+def scored(folder, own: float, turns: int = 2) -> tuple[RoutingScore, str]:
     """Return score and page of a matrix whose domain drafts are `own` times as fast on their domain."""
-    files = made_matrix.build(folder, own=own, prompts=10)
+    files = made_matrix.build(folder, own=own, prompts=10, turns=turns)
     shared = {"target": folder, "routers": ROUTERS, "embedding": None, "seed": 3, "out": folder / "router"}
     train.train(**files, **shared)
     score.score(
@@ -37,8 +37,8 @@ def different(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def alike(tmp_path_factory):
-    """Return score and page where all drafts are alike."""
-    return scored(tmp_path_factory.mktemp("alike"), own=1.0)
+    """Return score and page where all drafts are alike, each timed once."""
+    return scored(tmp_path_factory.mktemp("alike"), own=1.0, turns=1)
 
 
 def arm(found: RoutingScore, name: str):
@@ -59,6 +59,11 @@ def test_where_drafts_are_alike_the_page_says_that_one_is_enough(alike):
     assert found.one_draft_is_enough and found.conclusion.startswith("One draft is enough")
     assert "One draft is enough" in html
     assert arm(found, "oracle").gain.value < 0.01, "an oracle that chose by the times that score it would gain by noise"
+
+
+def test_the_first_turn_is_compared_with_the_last_one_where_there_are_two(different, alike):
+    assert different[0].steadiness.value == pytest.approx(1, abs=0.02) and "Time of the first turn" in different[1]
+    assert alike[0].steadiness is None and "first turn" not in alike[1]
 
 
 def test_the_page_says_what_own_drafts_give_over_the_generic_one_and_whether_drafting_pays(different, alike):
