@@ -62,14 +62,13 @@ def score(
     features = features_of([each.facts for each in trained.values()], prompts, read_hidden(hidden), whole.prompts)
     known, test = (whole.splits == split for split in ("validation", "test"))
     tested, seed = whole.take(test), settings["seed"]
-    single = choose_one(tested, chosen.best_single, "best single")
     texts = {question.id: question.question for path in prompts for question in read_records(path, Question)}
-    choices = [choose_at_random(tested), single, *singles(tested, chosen.best_single), choose_by_label(tested)]
-    for name, each in trained.items():
-        own = own_seconds(each, [texts[id] for id in tested.prompts], features[each.facts.features][test])
-        choices.append(choose_by_scores(name, each.scores(features[each.facts.features][test]), own))
-    choices += [choose_online(tested, seed), choose_best(tested)]
-    arms = [_arm(choice, single, choices[-1], tested, seed) for choice in choices]
+    asked = [texts[id] for id in tested.prompts]
+    single, oracle = choose_one(tested, chosen.best_single, "best single"), choose_best(tested)
+    fixed = (choose_at_random(tested), single, *singles(tested, chosen.best_single), choose_by_label(tested))
+    routed = (_by_router(name, each, asked, features[each.facts.features][test]) for name, each in trained.items())
+    choices = (*fixed, *routed, choose_online(tested, seed), oracle)
+    arms = [_arm(choice, single, oracle, tested, seed) for choice in choices]
     learnt = {name: (each.facts, features[each.facts.features]) for name, each in trained.items()}
     gain = next(arm.gain for arm in arms if arm.name == chosen.chosen)
     facts = RoutingScore(
@@ -105,6 +104,10 @@ def by_group(matrix: DraftMatrix, above: np.ndarray, below: np.ndarray, seed: in
     places = [groups[name] for name in matrix.groups]
     sums = [np.bincount(places, weights=values) for values in (above, below)]
     return ratio_interval(*sums, seed)
+
+
+def _by_router(name: str, router: routers.Router, asked: Sequence[str], features: np.ndarray) -> Choice:
+    return choose_by_scores(name, router.scores(features), own_seconds(router, asked, features))
 
 
 def _arm(choice: Choice, single: Choice, oracle: Choice, matrix: DraftMatrix, seed: int) -> RoutingArm:
