@@ -16,7 +16,7 @@
 #include <omp.h>
 #include <type_traits>
 #include <vector>
-#ifdef __AVX512BF16__
+#ifdef __x86_64__
 #include <immintrin.h>
 #endif
 
@@ -24,7 +24,8 @@ namespace {
 
 constexpr int WIDTH = 16;  // numbers of a vector; heads are multiples of it, and rows of matrices of twice as many
 constexpr int PREFETCH_BYTES = 8192;  // memory requested that early delivered weights at twice the speed
-constexpr int TILE = 16;  // rows of a matrix that are used for all tokens before the next ones are read
+constexpr int QUERIES = 3;  // of a token and a key head that read keys and values together
+constexpr int TILE = 24;  // rows of a matrix that are used for all tokens before the next ones are read
 
 #ifdef __AVX512F__
 constexpr int LANES = 16;  // numbers of a register
@@ -33,9 +34,9 @@ constexpr int ROWS[] = {0, 4, 4, 3, 3, 2, 2, 2, 2};  // rows at a time, by the n
 #else
 constexpr int LANES = 8;
 constexpr int TOGETHER = 6;
-constexpr int ROWS[] = {0, 4, 2, 2, 1, 1, 1};
+constexpr int ROWS[] = {0, 4, 4, 2, 3, 2, 2};
 #endif
-constexpr int PARTS = WIDTH / LANES;  // registers of a sum
+constexpr int PARTS = WIDTH / LANES;  // registers of a vector
 
 typedef float Vector __attribute__((vector_size(4 * WIDTH)));
 typedef float Lanes __attribute__((vector_size(4 * LANES)));
@@ -43,13 +44,11 @@ typedef float LanesInMemory __attribute__((vector_size(4 * LANES), aligned(4), m
 typedef int32_t LaneBits __attribute__((vector_size(4 * LANES)));
 typedef int32_t LaneBitsInMemory __attribute__((vector_size(4 * LANES), aligned(2), may_alias));
 typedef uint16_t LaneShorts __attribute__((vector_size(2 * LANES), aligned(2), may_alias));
-typedef int16_t SignedLaneShorts __attribute__((vector_size(2 * LANES)));
-typedef int16_t SignedShorts __attribute__((vector_size(2 * WIDTH)));
+typedef int8_t LaneBytes __attribute__((vector_size(LANES), aligned(1), may_alias));
 typedef float Floats __attribute__((vector_size(4 * WIDTH), aligned(4), may_alias));  // as they lie in memory
 typedef float Half __attribute__((vector_size(2 * WIDTH)));
 typedef float Quarter __attribute__((vector_size(WIDTH)));
 typedef int32_t Integers __attribute__((vector_size(4 * WIDTH)));
-typedef int8_t Bytes __attribute__((vector_size(WIDTH), aligned(1), may_alias));
 typedef uint16_t Shorts __attribute__((vector_size(2 * WIDTH), aligned(2), may_alias));
 struct BFloat16 { uint16_t bits; };
 struct Widened { float value; };  // a bfloat16 number as float32, so that it is widened once and not for each row
@@ -57,9 +56,6 @@ struct Widened { float value; };  // a bfloat16 number as float32, so that it is
 inline Vector load(const float* from) { return *reinterpret_cast<const Floats*>(from); }
 inline Vector load(const BFloat16* from) {
     return (Vector)(__builtin_convertvector(*reinterpret_cast<const Shorts*>(from), Integers) << 16);
-}
-inline Vector load(const int8_t* from) {
-    return __builtin_convertvector(__builtin_convertvector(*reinterpret_cast<const Bytes*>(from), Integers), Vector);
 }
 inline void store(float* to, Vector value) { *reinterpret_cast<Floats*>(to) = value; }
 inline void store(float* to, float value) { *to = value; }
@@ -83,10 +79,12 @@ inline void store(Widened* to, Vector value) {
     *reinterpret_cast<Floats*>(to) = value;
 }
 
+inline Quarter folded(Half v) {
+    return __builtin_shufflevector(v, v, 0, 1, 2, 3) + __builtin_shufflevector(v, v, 4, 5, 6, 7);
+}
 inline Quarter folded(Vector v) {
-    Half half = __builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7) +
-                __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15);
-    return __builtin_shufflevector(half, half, 0, 1, 2, 3) + __builtin_shufflevector(half, half, 4, 5, 6, 7);
+    return folded(__builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7) +
+                  __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15));
 }
 inline float sum(Vector v) {
     const Quarter quarter = folded(v);
@@ -182,61 +180,76 @@ using InputOf = std::conditional_t<std::is_same_v<Weight, BFloat16>, Widened, fl
 template <typename Weight>
 using StateOf = std::conditional_t<std::is_same_v<Weight, BFloat16>, BFloat16, float>;  // of the last hidden states
 
+// LANES numbers as float32; and a * b + c with one rounding. Written out for processors that have an instruction for it:
+// compilers make several of a conversion, and choose between one and two roundings by the shape of a loop, so that the
+// bits of a sum would depend on the number of tokens.
 inline Lanes load_lanes(const float* from) { return *reinterpret_cast<const LanesInMemory*>(from); }
 inline Lanes load_lanes(const Widened* from) { return *reinterpret_cast<const LanesInMemory*>(from); }
+#if defined(__AVX512F__)
+inline Lanes load_lanes(const BFloat16* from) {
+    const __m256i shorts = _mm256_loadu_si256(reinterpret_cast<const __m256i_u*>(from));
+    return (Lanes)_mm512_slli_epi32(_mm512_cvtepu16_epi32(shorts), 16);
+}
+inline Lanes load_lanes(const int8_t* from) {
+    return (Lanes)_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i_u*>(from))));
+}
+inline Lanes fused(Lanes a, Lanes b, Lanes c) { return (Lanes)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c); }
+#elif defined(__AVX2__) && defined(__FMA__)
+inline Lanes load_lanes(const BFloat16* from) {
+    const __m128i shorts = _mm_loadu_si128(reinterpret_cast<const __m128i_u*>(from));
+    return (Lanes)_mm256_slli_epi32(_mm256_cvtepu16_epi32(shorts), 16);
+}
+inline Lanes load_lanes(const int8_t* from) {
+    return (Lanes)_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i_u*>(from))));
+}
+inline Lanes fused(Lanes a, Lanes b, Lanes c) { return (Lanes)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c); }
+#else
 inline Lanes load_lanes(const BFloat16* from) {
     return (Lanes)(__builtin_convertvector(*reinterpret_cast<const LaneShorts*>(from), LaneBits) << 16);
 }
-inline Vector whole(const Lanes (&parts)[PARTS]) {
-    Vector found;
-    std::memcpy(&found, parts, sizeof found);
-    return found;
+inline Lanes load_lanes(const int8_t* from) {
+    return __builtin_convertvector(*reinterpret_cast<const LaneBytes*>(from), Lanes);
 }
+inline Lanes fused(Lanes a, Lanes b, Lanes c) { return a * b + c; }
+#endif
 
-// WIDTH weights as float32, in the order in which `store` leaves the inputs that they are multiplied with.
-inline void fetch(const float* from, Lanes (&to)[PARTS]) {
-    for (int part = 0; part < PARTS; part++) to[part] = load_lanes(from + part * LANES);
-}
-inline void fetch(const int8_t* from, Lanes (&to)[PARTS]) {
-    const SignedShorts wide = __builtin_convertvector(*reinterpret_cast<const Bytes*>(from), SignedShorts);
-    for (int part = 0; part < PARTS; part++) {  // in two steps, each of them one instruction
-        SignedLaneShorts shorts;
-        std::memcpy(&shorts, reinterpret_cast<const char*>(&wide) + part * sizeof shorts, sizeof shorts);
-        to[part] = __builtin_convertvector(__builtin_convertvector(shorts, LaneBits), Lanes);
-    }
-}
-inline void fetch(const BFloat16* from, Lanes (&to)[PARTS]) {
+// One of the PARTS of WIDTH weights as float32, in the order in which `store` leaves the inputs.
+template <typename Weight>
+inline Lanes fetch(const Weight* from, int part) { return load_lanes(from + part * LANES); }
+inline Lanes fetch(const BFloat16* from, int part) {
 #ifdef __AVX512F__
-    to[0] = load_lanes(from);
+    return load_lanes(from);
 #else  // numbers at even places are the lower halves of a register, those at odd places the upper ones
     const LaneBits pairs = *reinterpret_cast<const LaneBitsInMemory*>(from);
-    to[0] = (Lanes)(pairs << 16);
-    to[1] = (Lanes)(pairs & static_cast<int32_t>(0xffff0000));
+    return (Lanes)(part ? pairs & static_cast<int32_t>(0xffff0000) : pairs << 16);
 #endif
 }
 
 // Add to `sums` the products of 2 * WIDTH numbers of some rows, `columns` apart, and of some tokens, likewise.
 template <int COUNT, int TOKENS, typename Weight, typename Input>
-inline void add_products(Lanes (&sums)[COUNT][TOKENS][PARTS], const Weight* weight, const Input* x, int64_t columns) {
-    for (int half = 0; half < 2; half++) {
-        Lanes weights[COUNT][PARTS];
-        for (int row = 0; row < COUNT; row++) fetch(weight + row * columns + half * WIDTH, weights[row]);
-        for (int token = 0; token < TOKENS; token++)
-            for (int part = 0; part < PARTS; part++) {
-                const Lanes input = load_lanes(x + token * columns + half * WIDTH + part * LANES);
-                for (int row = 0; row < COUNT; row++) sums[row][token][part] += weights[row][part] * input;
-            }
+inline void add_products(Lanes (&sums)[COUNT][TOKENS], const Weight* weight, const Input* x, int64_t columns) {
+    for (int part = 0; part < 2 * PARTS; part++) {
+        const int64_t at = part / PARTS * WIDTH;
+        Lanes weights[COUNT];
+        for (int row = 0; row < COUNT; row++) weights[row] = fetch(weight + row * columns + at, part % PARTS);
+        for (int token = 0; token < TOKENS; token++) {
+            Lanes input = load_lanes(x + token * columns + at + part % PARTS * LANES);
+#if defined(__AVX2__) && !defined(__AVX512F__)
+            asm("" : "+x"(input));  // else it is loaded again for each row, and loads take longer than products
+#endif
+            for (int row = 0; row < COUNT; row++) sums[row][token] = fused(weights[row], input, sums[row][token]);
+        }
     }
 }
 #ifdef __AVX512BF16__  // two products a lane, in one instruction
 template <int COUNT, int TOKENS>
-inline void add_products(Lanes (&sums)[COUNT][TOKENS][PARTS], const BFloat16* weight, const BFloat16* x, int64_t columns) {
+inline void add_products(Lanes (&sums)[COUNT][TOKENS], const BFloat16* weight, const BFloat16* x, int64_t columns) {
     __m512bh weights[COUNT];
     for (int row = 0; row < COUNT; row++) weights[row] = (__m512bh)_mm512_loadu_si512(weight + row * columns);
     for (int token = 0; token < TOKENS; token++) {
         const __m512bh input = (__m512bh)_mm512_loadu_si512(x + token * columns);
         for (int row = 0; row < COUNT; row++)
-            sums[row][token][0] = (Lanes)_mm512_dpbf16_ps((__m512)sums[row][token][0], weights[row], input);
+            sums[row][token] = (Lanes)_mm512_dpbf16_ps((__m512)sums[row][token], weights[row], input);
     }
 }
 #endif
@@ -244,14 +257,14 @@ inline void add_products(Lanes (&sums)[COUNT][TOKENS][PARTS], const BFloat16* we
 // The products of COUNT rows of a matrix with the vectors of some tokens, [row][token].
 template <int COUNT, int TOKENS, typename Weight, typename Input>
 inline void dots(const Weight* weight, const Input* x, int64_t columns, float* found) {
-    Lanes sums[COUNT][TOKENS][PARTS] = {};
+    Lanes sums[COUNT][TOKENS] = {};
     for (int64_t at = 0; at < columns; at += 2 * WIDTH) {
-        for (int row = 0; row < COUNT; row++)
-            __builtin_prefetch(reinterpret_cast<const char*>(weight + row * columns + at) + PREFETCH_BYTES);
+        for (int row = 0; row < COUNT; row++)  // asked for as they lie in memory, one row after another
+            __builtin_prefetch(reinterpret_cast<const char*>(weight + at * COUNT + row * 2 * WIDTH) + PREFETCH_BYTES);
         add_products(sums, weight + at, x + at, columns);
     }
     Quarter folds[COUNT * TOKENS + 3] = {};  // the last ones to fill up four
-    for (int at = 0; at < COUNT * TOKENS; at++) folds[at] = folded(whole(sums[at / TOKENS][at % TOKENS]));
+    for (int at = 0; at < COUNT * TOKENS; at++) folds[at] = folded(sums[at / TOKENS][at % TOKENS]);
     for (int at = 0; at < COUNT * TOKENS; at += 4) {
         const Quarter four = four_sums(folds[at], folds[at + 1], folds[at + 2], folds[at + 3]);
         std::memcpy(found + at, &four, sizeof four);
@@ -320,34 +333,65 @@ void rotate(float* head, const float* cosines, const float* sines, int64_t half)
     }
 }
 
-// What one query takes from `count` positions whose keys and values are `stride` apart.
-template <typename State, typename Input>
-void attend(const float* query, const State* keys, const State* values, int64_t stride, int64_t count, int64_t dim,
-            float* scores, Input* out) {
+// The scores of COUNT queries, `dim` apart, and PLACES positions, written to a row of `scores` for each query.
+template <int COUNT, int PLACES, typename State>
+inline void score(const float* queries, const State* keys, int64_t stride, int64_t dim, float* scores, int64_t row) {
     const float scale = 1 / std::sqrt(static_cast<float>(dim));
-    float best = -INFINITY;
-    for (int64_t position = 0; position < count; position++) {
-        Lanes products[PARTS] = {};
-        for (int64_t at = 0; at < dim; at += WIDTH)
-            for (int part = 0; part < PARTS; part++) {
-                const int64_t place = at + part * LANES;
-                products[part] += load_lanes(query + place) * load_lanes(keys + position * stride + place);
-            }
-        scores[position] = sum(whole(products)) * scale;
-        best = std::max(best, scores[position]);
+    Lanes sums[COUNT][PLACES] = {};
+    for (int64_t at = 0; at < dim; at += LANES) {
+        Lanes key[PLACES];
+        for (int place = 0; place < PLACES; place++) key[place] = load_lanes(keys + place * stride + at);
+        for (int query = 0; query < COUNT; query++) {
+            const Lanes numbers = load_lanes(queries + query * dim + at);
+            for (int place = 0; place < PLACES; place++)
+                sums[query][place] = fused(numbers, key[place], sums[query][place]);
+        }
     }
-    for (int64_t at = 0; at < count; at += WIDTH)
-        store(scores + at, exponential(load(scores + at) - best));
-    std::fill(scores + count, scores + (count + WIDTH - 1) / WIDTH * WIDTH, 0.0f);
+    for (int query = 0; query < COUNT; query++) {
+        Quarter folds[4] = {};
+        for (int place = 0; place < PLACES; place++) folds[place] = folded(sums[query][place]);
+        const Quarter found = four_sums(folds[0], folds[1], folds[2], folds[3]) * scale;
+        std::memcpy(scores + query * row, &found, PLACES * sizeof(float));
+    }
+}
+
+// Turn `count` scores, padded to whole vectors, into their exponentials over the largest; return 1 / their sum.
+inline float exponentials(float* scores, int64_t count, int64_t padded) {
+    const float best = *std::max_element(scores, scores + count);
+    for (int64_t at = 0; at < count; at += WIDTH) store(scores + at, exponential(load(scores + at) - best));
+    std::fill(scores + count, scores + padded, 0.0f);
     Vector total = {};
     for (int64_t at = 0; at < count; at += WIDTH) total += load(scores + at);
-    const float factor = 1 / sum(total);
+    return 1 / sum(total);
+}
+
+// What COUNT queries of a token, `dim` apart, take from `count` positions whose keys and values are `stride` apart. Each
+// key and value is widened once for all of them.
+template <int COUNT, typename State, typename Input>
+void attend(const float* queries, const State* keys, const State* values, int64_t stride, int64_t count, int64_t dim,
+            float* scores, Input* out) {
+    const int64_t padded = (count + WIDTH - 1) / WIDTH * WIDTH;
+    int64_t position = 0;
+    for (; position + 4 <= count; position += 4)
+        score<COUNT, 4>(queries, keys + position * stride, stride, dim, scores + position, padded);
+    for (; position < count; position++)
+        score<COUNT, 1>(queries, keys + position * stride, stride, dim, scores + position, padded);
+    float factors[COUNT];
+    for (int query = 0; query < COUNT; query++) factors[query] = exponentials(scores + query * padded, count, padded);
     for (int64_t at = 0; at < dim; at += WIDTH) {
-        Lanes mixed[PARTS] = {};
-        for (int64_t position = 0; position < count; position++)
+        Lanes mixed[COUNT][PARTS] = {};
+        for (position = 0; position < count; position++)
+            for (int part = 0; part < PARTS; part++) {
+                const Lanes value = load_lanes(values + position * stride + at + part * LANES);
+                for (int query = 0; query < COUNT; query++)
+                    mixed[query][part] = fused(Lanes{} + scores[query * padded + position], value, mixed[query][part]);
+            }
+        for (int query = 0; query < COUNT; query++) {
+            float found[WIDTH];
             for (int part = 0; part < PARTS; part++)
-                mixed[part] += scores[position] * load_lanes(values + position * stride + at + part * LANES);
-        store(out + at, whole(mixed) * factor);
+                *reinterpret_cast<LanesInMemory*>(found + part * LANES) = mixed[query][part] * factors[query];
+            store(out + query * dim + at, load(found));
+        }
     }
 }
 
@@ -375,7 +419,7 @@ class Run {
 
     void layers() {  // each thread of a team calls it
         Buffer<Input> normed(count * model.size);
-        Buffer<float> scores(pass.capacity);
+        Buffer<float> scores(QUERIES * (pass.capacity + WIDTH));
         for (int64_t layer = 0; layer < model.layers; layer++) {
             const Layer& block = model.blocks[layer];
             normalise_all<Input>(block.attention_norm, normed);
@@ -385,8 +429,8 @@ class Run {
             const Share heads = share(count * all_heads, 1);
             for (int64_t head = heads.begin; head < heads.end; head++) turn(block, layer, head);
 #pragma omp barrier
-            const Share queries = share(count * model.heads, 1);
-            for (int64_t query = queries.begin; query < queries.end; query++) look(layer, query, scores);
+            const Share groups = share(count * model.key_heads, 1);
+            for (int64_t group = groups.begin; group < groups.end; group++) look(layer, group, scores);
 #pragma omp barrier
             const Share part = share(model.size, 1);
             multiply<Weight>(block.attention_out, context, count, part, hidden, true);
@@ -436,13 +480,23 @@ class Run {
         for (int64_t i = 0; i < model.head_dim; i++) store(kept + i, at[i]);
     }
 
+    // Attention of a token's queries that share a key head.
     void look(int64_t layer, int64_t index, float* scores) {
-        const int64_t token = index / model.heads, head = index % model.heads;
-        const int64_t first = slot(layer, token, 0, head / (model.heads / model.key_heads));
-        attend(mixed + (token * all_heads + head) * model.head_dim,
-               static_cast<const State*>(pass.keys) + first, static_cast<const State*>(pass.values) + first,
-               model.key_heads * model.head_dim, position(token) + 1, model.head_dim, scores,
-               context + index * model.head_dim);
+        const int64_t token = index / model.key_heads, key_head = index % model.key_heads;
+        const int64_t sharing = model.heads / model.key_heads;
+        for (int64_t taken = 0; taken < sharing; taken += QUERIES)
+            look<QUERIES>(layer, token, key_head, key_head * sharing + taken, sharing - taken, scores);
+    }
+
+    template <int COUNT>  // the first COUNT, or as many as are left
+    void look(int64_t layer, int64_t token, int64_t key_head, int64_t head, int64_t left, float* scores) {
+        if constexpr (COUNT > 1)
+            if (left < COUNT) return look<COUNT - 1>(layer, token, key_head, head, left, scores);
+        const int64_t first = slot(layer, token, 0, key_head);
+        attend<COUNT>(mixed + (token * all_heads + head) * model.head_dim,
+                      static_cast<const State*>(pass.keys) + first, static_cast<const State*>(pass.values) + first,
+                      model.key_heads * model.head_dim, position(token) + 1, model.head_dim, scores,
+                      context + (token * model.heads + head) * model.head_dim);
     }
 
     // silu(gate) * up: Shazeer 2020, arXiv:2002.05202.
