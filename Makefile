@@ -5,6 +5,7 @@ BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest -q
 BESIDE := -n 2 --dist loadscope --no-loadscope-reorder
 HERE := not registry and not crash and not slurm
+export PYTHONDONTWRITEBYTECODE := # unset: else each of the processes that tests start compiles the library anew
 
 .PHONY: env demo quick test test-registry test-crash test-slurm lint docs lock
 
