@@ -11,12 +11,11 @@ from doubledraft.evaluation.runs import Graded
 from doubledraft.files import whole_file
 from doubledraft.number_text import number_text, quantity_text
 from doubledraft.records import Question, first_difference
-from doubledraft.summaries.cell_metrics import CellMetrics, RunMetrics, SpeculationMetrics
+from doubledraft.summaries.cell_metrics import PLURALS, CellMetrics, RunMetrics, SpeculationMetrics
 from doubledraft.summaries.table import write_csv
 
 OUTCOMES = {"equal": "right", "different": "wrong", "undecided": "undecided", "ungraded": "not graded"}
 WIDTH = 110  # columns of the page
-COUNTED = {"block": "blocks", "batch": "batches"}  # by the n of a speedup
 AUDITED = "as both models read the answers"
 
 
@@ -67,7 +66,7 @@ def _header(metrics: CellMetrics) -> list[str]:
     speedup, same = metrics.speedup, metrics.lossless
     facts = {
         "speculation": f"{spec.method}, {drafting_text(spec)}, {spec.engine}",
-        "speedup": f"{quantity_text(speedup)}; n counts {COUNTED[speedup.unit]}",
+        "speedup": f"{quantity_text(speedup)}; n counts {PLURALS[speedup.unit]}",
         "predicted speedup": number_text(speedup.predicted),
         **_steadiness(metrics),
         **_step_costs(metrics),

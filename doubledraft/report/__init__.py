@@ -7,6 +7,7 @@ findings      what compares cells
 tables        the table, and a cell's metrics read for it
 page          parts of a page
 sections/     what each section of the page shows
+images        which values each figure shows
 figures       drawings of the report
 viewer        the page of decoding records, token by token
 vllm_answers  answers of vLLM's server as decoding records

@@ -13,31 +13,15 @@ from pathlib import Path
 from urllib.parse import quote
 
 from doubledraft import pages
-from doubledraft.charts import Dot, dots_figure
-from doubledraft.files import whole_directory, whole_file
+from doubledraft.files import whole_file
 from doubledraft.log import log
-from doubledraft.report import answer, findings, page, tables
-from doubledraft.report.figures import positions_figure, tradeoff_figure
-from doubledraft.report.sections import answers, drafts, overview, published, speed
+from doubledraft.report import answer, findings, images, page, tables
+from doubledraft.report.sections import answers, drafts, lossless, overview, published, speed
 from doubledraft.report.tables import Quantities, Row
-from doubledraft.stats import Interval
 from doubledraft.summaries.cross_check import CrossCheck
 from doubledraft.summaries.provenance import CellProvenance
 from doubledraft.summaries.run_file import RunFile
 from doubledraft.summaries.table import write_csv
-
-CAPTIONS = {  # figure file: what it shows; its n is written below it
-    "speedup.svg": "Speedup: wall time without the draft / with it, same questions, same order, same concurrency. "
-    "Right of the dashed line is faster. Diamonds: the cost model's prediction from measured step times.",
-    "acceptance.svg": "Acceptance rate: accepted / drafted tokens, counted up to the first rejection of each step.",
-    "accuracy_tokens.svg": "Accuracy against length, without speculation. Upper left is better. A line joins the "
-    "trained models of one scenario; hollow markers are the base model with examples in its prompt.",
-    "positions.svg": "Share of drafting steps whose first, second, … token was accepted. "
-    "A token is accepted only where all before it in its step were.",
-    "tokens.svg": "Tokens per answer, without speculation. Hollow markers are the base model.",
-}
-
-PLURALS = {"block": "blocks", "batch": "batches"}  # of what the n of a speedup counts
 
 
 def build(
@@ -83,20 +67,13 @@ def build(
         "study": tables.visible(study),
         "measured": (len(expected) - len(missing), len(expected)),
         "missing": tables.visible(list(map(list, missing.items()))),
-        "images": _images(rows, figures),
+        "images": images.write(rows, figures),
         "folder": Path(figures).name,
     }
     for path, template in ((markdown, "report.md.j2"), (html, "report.html.j2")):
         with whole_file(path) as file:
             file.write(pages.render(template, shown))
     log.info("report: %d of %d cells", *shown["measured"])
-
-
-def _images(rows: Sequence[Row], figures: str | Path) -> dict[str, str]:
-    """Draw the figures into a folder; return them as they stand inside the page."""
-    with whole_directory(figures) as folder:
-        _draw(rows, folder)
-        return {name: page.inline(folder / name, caption) for name, caption in CAPTIONS.items()}
 
 
 def _judgement(
@@ -109,13 +86,13 @@ def _judgement(
     """Return what both pages show of the rows, and of the sections `beside` that come from other files."""
     judged = answer.judge(rows, gains, margin)
     changes = [change for cells in compared if (change := findings.draft_change(*cells))]
-    theirs, sped = published.read(), drafted(rows)
+    theirs, sped = published.read(), tables.drafted(rows)
     sections = [
         overview.styles(gains, changes),
         overview.accuracy_tests([test for one in judged for test in one.tests], margin),
         speed.speed(sped),
         drafts.drafts(sped),
-        drafts.differences(sped),
+        lossless.differences(sped),
         answers.answers(rows),
         *beside,
     ]
@@ -127,7 +104,7 @@ def _judgement(
         "sections": [section for section in sections if not section.empty],
         "published": published.beside_ours(theirs, rows, gains),
         "provenance": made_by(rows),
-        "captions": CAPTIONS if rows else {},
+        "captions": images.CAPTIONS if rows else {},
     }
 
 
@@ -161,11 +138,6 @@ def _current(
     return [row for row in rows if row.cell not in old], missing
 
 
-def drafted(rows: Sequence[Row]) -> list[Row]:
-    """Return the rows of trained cells that were timed with a draft too."""
-    return [row for row in rows if row.trained and row.metrics.speculation]
-
-
 def costs(asked: Sequence[str | Path]) -> list[tuple[str, dict]]:
     """Return (type and scenario, what was asked and paid) of every trace set that a paid teacher wrote."""
     found = [(" ".join(path.parts[-3:-1]), json.loads(path.read_text(encoding="utf-8"))) for path in map(Path, asked)]
@@ -185,42 +157,6 @@ def _comparisons(row: Row, rows: Sequence[Row], gains: Sequence[findings.Gain]) 
         "accuracy_change": gain and gain.accuracy and gain.accuracy.difference,
         "lift_over_untrained": lift and lift.difference,
     }
-
-
-def _dot(row: Row, interval: Interval, **extra: object) -> Dot:
-    bounds = {name: getattr(interval, name) for name in ("value", "low", "high", "n")}
-    label = row.cell if row.trained else f"{row.cell} ({row.asked.replace(' prompt', '')})"
-    return Dot(label=label, type=row.type, scenario=row.scenario, trained=row.trained, **bounds, **extra)
-
-
-def _draw(rows: Sequence[Row], folder: Path) -> None:
-    sped = drafted(rows)
-    units = dict.fromkeys(row.metrics.speedup.unit for row in sped)
-    dots_figure(
-        [_dot(row, row.metrics.speedup, predicted=row.metrics.speedup.predicted) for row in sped],
-        folder / "speedup.svg",
-        quantity="speedup (times)",
-        reference=1,
-        unit=" or ".join(f"{PLURALS.get(unit, unit)} a cell" for unit in units),
-    )
-    dots_figure(
-        [_dot(row, rate) for row in sped if (rate := row.metrics.speculation.acceptance_rate)],
-        folder / "acceptance.svg",
-        quantity="acceptance rate (accepted / drafted)",
-        share=True,
-    )
-    lengths = [(row, row.answers.tokens.mean, row.answers.accuracy.strict) for row in rows]
-    tradeoff_figure(
-        [(_dot(row, tokens), _dot(row, accuracy)) for row, tokens, accuracy in lengths if tokens and accuracy],
-        folder / "accuracy_tokens.svg",
-    )
-    curves = [[_dot(row, share) for share in row.metrics.speculation.per_position_acceptance if share] for row in sped]
-    positions_figure([curve for curve in curves if curve], folder / "positions.svg")
-    dots_figure(
-        [_dot(row, tokens) for row, tokens, _ in lengths if tokens],
-        folder / "tokens.svg",
-        quantity="tokens per answer (mean)",
-    )
 
 
 def made_by(rows: Sequence[Row]) -> list[tuple[str, list[tuple[str, list[str]]]]]:

@@ -85,6 +85,11 @@ def read_rows(metrics: Iterable[str | Path], expected: Sequence[str]) -> list[Ro
     return sorted(rows, key=lambda row: [cell.partition("_")[2] for cell in expected].index(row.scenario))
 
 
+def drafted(rows: Sequence[Row]) -> list[Row]:
+    """Return the rows of trained cells that were timed with a draft too."""
+    return [row for row in rows if row.trained and row.metrics.speculation]
+
+
 def _rows(path: Path, metrics: CellMetrics) -> list[Row]:
     cell, kind, scenario = metrics.cell, metrics.type, metrics.scenario
     if cell != f"{kind}_{scenario}":

@@ -10,6 +10,8 @@ from doubledraft.stats import Interval, Percentiles
 from doubledraft.summaries.draft_audit import DraftAudit
 from doubledraft.summaries.provenance import CellProvenance
 
+PLURALS = {"block": "blocks", "batch": "batches"}  # of the units of a speedup
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuestionCounts:
@@ -132,9 +134,7 @@ class SpeculationMetrics:
     per_position_acceptance: list[Interval | None]  # share of drafting steps that accepted i tokens or more
     per_token_acceptance: float | None  # alpha: chance that a token is accepted, given that those before it were
     expected_tokens_per_step: ExpectedTokens | None
-    reason: (
-        str | None
-    )  # why alpha, expected tokens, predicted speedup and best K are null: they assume K drafted tokens
+    reason: str | None  # why alpha, expected tokens, predicted speedup and best K are null, which assume K in each step
     order_independent_agreement: Interval | None  # agreed / drafted, counted past the first rejection too
     agreement_definition: str | None  # null, like the rate, where the engine does not tell which tokens it drafted
     token_classes: dict[str, TokenClass] | None

@@ -20,7 +20,7 @@ from doubledraft.files import write_json
 from doubledraft.provenance import config_hash
 from doubledraft.records import Generation, Question, write_records
 from doubledraft.report import build as report
-from doubledraft.report import findings, tables
+from doubledraft.report import findings, images, tables
 from doubledraft.report.tables import ReportError
 from doubledraft.summaries import json_file
 from doubledraft.summaries.cell_metrics import AttemptMetrics
@@ -59,7 +59,7 @@ def read_table(out: Path) -> dict[tuple[str, str], dict[str, str]]:
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("whole")
-    return build(folder, made_up.write_grid(folder))
+    return build(folder, made_up.write_grid(folder), drawn=True)
 
 
 def test_all_cells_are_in_the_table_and_on_both_pages(whole):
@@ -67,7 +67,7 @@ def test_all_cells_are_in_the_table_and_on_both_pages(whole):
     for page in (Page(whole / "report.html").text, (whole / "report.md").read_text()):
         assert all(cell in page for cell in made_up.EXPECTED)
         assert "Missing:" not in page
-    assert {path.name for path in (whole / "figures").iterdir()} == set(report.CAPTIONS)
+    assert {path.name for path in (whole / "figures").iterdir()} == set(images.CAPTIONS)
 
 
 def test_what_a_paid_teacher_cost_is_on_both_pages_and_nothing_where_none_was_paid(tmp_path):
@@ -332,7 +332,7 @@ def test_hostile_text_stays_text(tmp_path):
         write_json(path, metrics)
         empty = folder / f"gone_{text}".replace("/", "")
         assert not empty.exists()
-        out = build(folder, [path], expected=[metrics["cell"], f"gone_{text}"], study=text)
+        out = build(folder, [path], expected=[metrics["cell"], f"gone_{text}"], study=text, drawn=True)
         return Page(out / "report.html"), (out / "report.md").read_text()
 
     plain, _ = page_of("benign", tmp_path / "a")
@@ -426,8 +426,8 @@ def test_a_cell_given_twice_is_refused(tmp_path):
 
 
 def test_same_metrics_give_the_same_bytes(whole, tmp_path):
-    again = build(tmp_path, made_up.write_grid(tmp_path))
-    for name in ("table.csv", "report.md", "report.html", *(f"figures/{figure}" for figure in report.CAPTIONS)):
+    again = build(tmp_path, made_up.write_grid(tmp_path), drawn=True)
+    for name in ("table.csv", "report.md", "report.html", *(f"figures/{figure}" for figure in images.CAPTIONS)):
         assert (again / name).read_bytes() == (whole / name).read_bytes(), name
 
 

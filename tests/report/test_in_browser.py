@@ -90,7 +90,7 @@ def hostile_report(folder: Path, text: str) -> Path:
     metrics = poisoned(made_up.trained("cod", "easy"), text) | names
     metrics["provenance"]["config_hash"] = made_up.CONFIG_HASH  # else the cell is of other settings, and left out
     made_up.write_json(path, metrics)
-    return build(folder, [path], expected=[names["cell"], f"gone_{text}"], study=text) / "report.html"
+    return build(folder, [path], expected=[names["cell"], f"gone_{text}"], study=text, drawn=True) / "report.html"
 
 
 def ran(dom: str) -> bool:

@@ -1,11 +1,11 @@
-"""What the drafts are worth: acceptance, the audit, what they changed in the answers, and what they learn from."""
+"""What the drafts are worth: acceptance, the audit, every target with every draft, and what drafts learn from."""
 
 import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from doubledraft.number_text import number_text, p_text, share_text
-from doubledraft.report.page import Cell, PageTable, Section, points, quantity, table, text
+from doubledraft.number_text import number_text, share_text
+from doubledraft.report.page import Cell, PageTable, Section, quantity, table, text
 from doubledraft.report.sections.answers import groups
 from doubledraft.report.tables import SMALL, Row
 from doubledraft.stats import Interval
@@ -181,51 +181,6 @@ def _agreement(line: Mapping[str, str] | None, own: bool) -> Cell:
         return text(None)
     value, low, high = (float(line[name]) for name in ("agreement", "agreement_low", "agreement_high"))
     return quantity(Interval(value, low, high, int(line["n"])), True, strong=own)
-
-
-def differences(drafted: Sequence[Row]) -> Section:
-    """Return how answers with the draft differ from those without it."""
-    return Section(
-        id="differences",
-        title="How answers with the draft differ",
-        before=["Greedy speculation promises the target’s own tokens, up to the rounding of the hardware."],
-        tables=[
-            table(
-                "Answers that differ, where, and why",
-                ["cell", "same answers", "differ", "first difference at token", "gap of the two best there",
-                 "ties", "bugs", "right answers lost, gained", "accuracy"],
-                [[text(row.cell), *_difference(row)] for row in drafted],
-            )
-        ],
-        alarms=[
-            f"{row.cell}: {row.metrics.lossless.bugs} answers first differ at a gap above "
-            f"{row.metrics.lossless.tie_gap:g}, which the rounding of {row.metrics.lossless.dtype} does not explain; "
-            "the cross check finds out more."
-            for row in drafted
-            if row.metrics.lossless.bugs
-        ],
-        notes=[
-            "The gap is that of the log-probabilities of the target’s two best tokens where answers part. A tie is a "
-            "gap that rounding explains; a larger one points to a bug.",
-            *[f"{row.cell}: {row.metrics.lossless.reason}." for row in drafted if row.metrics.lossless.reason],
-        ],
-    )  # fmt: skip
-
-
-def _difference(row: Row) -> list[Cell]:
-    found, verdicts = row.metrics.lossless, row.metrics.lossless.verdicts
-    first, gap = found.first_difference, found.top2_gap
-    none = text(None if found.different is None else "none")
-    return [
-        quantity(found.identical_rate, True),
-        text(found.different),
-        text(f"median {first.median:g}", f"earliest {first.min}") if first else none,
-        text(f"median {gap.median:.2g}", f"largest {gap.max:.2g}, n {gap.n}") if gap else none,
-        text(found.ties, f"gap ≤ {found.tie_gap:g}"),
-        text(found.bugs, alarm=bool(found.bugs)),
-        text(f"{verdicts.lost}, {verdicts.gained}", p_text(verdicts.p_value)),
-        points(verdicts.difference),
-    ]
 
 
 def training_rows(distilled: Mapping[str, RunFile]) -> Section:
