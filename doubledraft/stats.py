@@ -221,9 +221,9 @@ def geometric_mean(ratios: Sequence[Interval]) -> Interval | None:
 def _bootstrap_ends(
     values: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray], seed: int
 ) -> tuple[float, float] | tuple[None, None]:
-    """Return the expanded percentile interval of a statistic of the rows' totals, of which every other one divides.
+    """Return the expanded percentile interval of a statistic of totals; (None, None) where a denominator can be 0.
 
-    `values` is (rows, n); the statistic takes totals (rows, resamples).
+    `values` is (rows, n): numerators and denominators in turn. The statistic takes their totals (rows, resamples).
     """
     from scipy.stats import t
 

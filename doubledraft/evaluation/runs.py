@@ -39,7 +39,7 @@ class Run:
 
     path: str  # of the generations
     rows: list[Generation]  # in the order of the questions
-    info: EngineRun  # the run file, where there is one
+    info: EngineRun  # of a study: its run file
 
     @property
     def engine(self) -> str:

@@ -1,6 +1,6 @@
 """The settings of one run of an engine, in plain values, and the questions as an engine gets them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from doubledraft.engine.draft_length import LONGEST_DRAFT
 from doubledraft.engine.sampling import COLDEST
@@ -95,3 +95,9 @@ class Job:
     def longest_draft(self) -> int:
         """Return the most tokens that a step drafts; 0 without drafts."""
         return LONGEST_DRAFT if self.adaptive else self.draft_length
+
+
+def without_draft(job: Job) -> Job:
+    """Return the job with the target alone, otherwise the same."""
+    nothing = {"draft": "", "parallel": False, "draft_length": 0, "draft_vocabulary": None, "draft_vocabulary_from": ""}
+    return replace(job, method="none", **nothing)

@@ -123,7 +123,7 @@ def _only(logits: "torch.Tensor", allowed: Sequence[int]) -> "torch.Tensor":
 
 
 def _audited(answer: Answer, p: "torch.Tensor", q: "torch.Tensor") -> AuditedAnswer:
-    """Compare two models' probabilities [tokens, vocabulary] at an answer; a vocabulary may be padded further."""
+    """Compare two models' probabilities [tokens, vocabulary] at an answer; the target may have more padding columns."""
     import torch
 
     id, _, token_ids = answer

@@ -29,10 +29,10 @@ def log_to(path: str | Path) -> None:
         log.addHandler(handler)
     log.setLevel(logging.INFO)
     log.propagate = False
-    sys.excepthook = _say_last
+    sys.excepthook = _report_uncaught
 
 
-def _say_last(kind: type[BaseException], error: BaseException, trace: types.TracebackType | None) -> None:
+def _report_uncaught(kind: type[BaseException], error: BaseException, trace: types.TracebackType | None) -> None:
     """Report an uncaught exception: the traceback goes to the log, and the error as one line to the terminal too."""
     sys.__excepthook__(kind, error, trace)
     log.error("failed: %s", error_text(error))  # as doubledraft.workflow.failures reads it

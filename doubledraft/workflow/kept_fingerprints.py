@@ -32,7 +32,7 @@ class KeptFingerprints:
         self._new = False
 
     def of(self, *names: str, files: Iterable[str] = (), packages: Iterable[str] = ()) -> str:
-        """Return `fingerprint.of` these, which says what they are."""
+        """Return what `fingerprint.of` returns, computed only where it is not kept."""
         versions = {package: _version(package) for package in packages}
         key = json.dumps([names, sorted(files), sorted(versions.items())])
         if key not in self._kept:

@@ -15,7 +15,7 @@ from doubledraft.evaluation.interleave import orders
 from doubledraft.evaluation.load.costs import off_from, speculative_config, speedup
 from doubledraft.inference import generate
 from doubledraft.inference.host import Host
-from doubledraft.inference.job import Asked, Job, JobError
+from doubledraft.inference.job import Asked, Job, JobError, without_draft
 from doubledraft.inference.residency import Engines, choose, open_engines
 from doubledraft.log import log
 from doubledraft.models.inspect import load_tokenizer
@@ -87,9 +87,8 @@ def run(
 def arms(job: Job, lengths: Sequence[int | str], most: int) -> dict[str, Job]:
     """Return the jobs of plain decoding and of every draft length, by name, for up to `most` requests in flight."""
     job = replace(job, concurrency=most, warmup=1)
-    nothing = {"method": "none", "draft": "", "draft_length": 0, "draft_vocabulary": None, "draft_vocabulary_from": ""}
     drafting = [length for length in lengths if length and (length != ADAPTIVE or job.engine == "native")]
-    return {PLAIN: replace(job, mode="baseline", **nothing)} | {
+    return {PLAIN: replace(without_draft(job), mode="baseline")} | {
         str(length): replace(job, draft_length=length) for length in drafting
     }
 

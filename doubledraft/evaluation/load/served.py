@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from doubledraft import machine
 from doubledraft.inference import generate
-from doubledraft.inference.job import Job
+from doubledraft.inference.job import Job, without_draft
 from doubledraft.inference.served_engine import Server
 from doubledraft.log import log
 from doubledraft.models.inspect import load_tokenizer
@@ -34,9 +34,8 @@ def run(job: Job, *, rates: Sequence[float], out: str, figure: str) -> None:
     prompts = [tokenizer.decode(asked.token_ids) for asked in generate.ask(job, tokenizer)]
     if machine.device() != "cpu":
         job = replace(job, gpu_memory_utilization=job.gpu_memory_utilization / 2)  # both servers are there at once
-    alone = replace(job, method="none", draft="", draft_length=0, draft_vocabulary=None, draft_vocabulary_from="")
     with ExitStack() as servers:
-        arms = {name: servers.enter_context(Server(one)) for name, one in ((ALONE, alone), (DRAFTED, job))}
+        arms = {name: servers.enter_context(Server(one)) for name, one in ((ALONE, without_draft(job)), (DRAFTED, job))}
         points = []
         for number, rate in enumerate(rates):
             for name in list(arms)[:: -1 if number % 2 else 1]:
