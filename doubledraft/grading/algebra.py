@@ -38,19 +38,18 @@ def compare(gold: str, prediction: str) -> bool:
 
 @lru_cache(maxsize=64)  # the items of a list are compared with several others
 def _read(name: str, text: str, imaginary: bool) -> "Basic":
-    from latex2sympy2_extended import NormalizationConfig, latex2sympy, normalize_latex
+    from latex2sympy2_extended import NormalizationConfig, latex2sympy
     from latex2sympy2_extended.latex2sympy2 import ConversionConfig
     from sympy import I, Symbol, nan, zoo
 
     if DROPPED.search(text):
         raise Undecided(f"the {name} cannot be parsed")
-    units_stay = NormalizationConfig(malformed_operators=True, nits=True, units=False)  # else `5m` would equal `5`
     try:
         found = latex2sympy(
-            normalize_latex(text, units_stay),
+            text,
             is_real=None if imaginary else True,
             convert_degrees=True,
-            normalization_config=None,
+            normalization_config=NormalizationConfig(malformed_operators=True, nits=True),
             conversion_config=ConversionConfig(lowercase_symbols=False),
         )
     except MemoryError:
@@ -86,9 +85,8 @@ def _same(one: "Basic", other: "Basic") -> bool:
         return _same_relation(one, other)
     if isinstance(one, MatrixBase) and isinstance(other, MatrixBase):
         return one.shape == other.shape and all(_same(a, b) for a, b in zip(one, other, strict=True))
-    if isinstance(one, Expr) and isinstance(other, Expr):
-        equal = _compare_values(one, other)
-        return (_verified(one, other) and _verified(other, one)) if equal is None else equal
+    if isinstance(one, Expr) and isinstance(other, Expr) and (equal := _compare_values(one, other)) is not None:
+        return equal
     if any(isinstance(side, MatrixBase) for side in (one, other)) and one.free_symbols | other.free_symbols:
         raise Undecided("a letter that may stand for a matrix")
     return _verified(one, other) and _verified(other, one)  # math-verify reads sets and relations as the gold answer's
@@ -104,10 +102,7 @@ def _same_relation(one: "Relational", other: "Relational") -> bool:
     """Return whether one relation is the other multiplied by a constant, a positive one for an inequality."""
     from sympy import Eq, Ge, Gt, Ne, fraction, simplify, together
 
-    if isinstance(one, (Gt, Ge)):
-        one = one.reversed
-    if isinstance(other, (Gt, Ge)):
-        other = other.reversed
+    one, other = (side.reversed if isinstance(side, (Gt, Ge)) else side for side in (one, other))
     if type(one) is not type(other):
         return False
     sides = [relation.lhs - relation.rhs for relation in (one, other)]
@@ -149,8 +144,6 @@ def _compare_values(one: "Expr", other: "Expr") -> bool | None:
 def _equal_at(one: "Expr", other: "Expr", values: dict, complex_too: bool) -> bool | None:
     """Return whether two expressions agree at one point; None where one of them has no value."""
     a, b = (expression.subs(values).doit() for expression in (one, other))
-    if a.is_Rational and b.is_Rational:
-        return bool(a == b)
     numbers = [number.evalf(DIGITS) for number in (a, b)]
     if not all(number.is_number and number.is_finite for number in numbers):
         return None

@@ -59,7 +59,7 @@ def read_amount(text: str) -> Amount | None:
     match = next((match for pattern in AMOUNTS if (match := pattern.fullmatch(text))), None)
     if not match:
         return None
-    part, unit, share = match.groupdict(), read_unit(match["unit"]), _fraction(match["unit"])
+    part, unit, share = match.groupdict(), read_unit(match["unit"]), fraction(match["unit"])
     if unit is None and not share:
         return None
     value = _value(**{name: (part.get(name) or "").replace(",", "") for name in PARTS})
@@ -73,20 +73,10 @@ def read_amount(text: str) -> Amount | None:
 
 def _value(whole: str, top: str, bottom: str, power: str, cycle: str) -> Fraction | None:
     """Return the exact value; None where it divides by zero."""
+    start, divisor = (Fraction(text.removesuffix(".") or default) for text, default in ((top, 0), (bottom, 1)))
     if cycle:
-        digits = len(top.partition(".")[2])
-        start = Fraction(f"{top.partition('.')[0]}{top.partition('.')[2]}" or "0")
-        return (start + Fraction(int(cycle), 10 ** len(cycle) - 1)) / 10**digits
-    bottom = Fraction(bottom.removesuffix(".") or 1)
-    if bottom == 0:
-        return None
-    return (Fraction(whole or 0) + Fraction(top.removesuffix(".")) / bottom) * Fraction(10) ** int(power or 0)
-
-
-def _fraction(text: str) -> int | None:
-    """Return the denominator that a word behind a number stands for: 4 of ` fourths`."""
-    word = re.sub(r"\\text\{|\}", "", text).strip().casefold()
-    return fraction(word)
+        start += Fraction(int(cycle), (10 ** len(cycle) - 1) * 10 ** len(top.partition(".")[2]))
+    return (Fraction(whole or 0) + start / divisor) * Fraction(10) ** int(power or 0) if divisor else None
 
 
 def read_unit(text: str) -> str | None:

@@ -1,36 +1,26 @@
-r"""The ways in which people and models end an answer, as one small grammar.
-
-    ending  = "####" phrase                 on a line of its own, or inside a line
-            | box (joint box)* factor*      `\boxed{3}$ and $\boxed{4}`, `\boxed 9`, `\boxed{6}\pi`
-            | "answer is" phrase            also "answers are", "Final Answer:", "**Answer**:"
-            | value (joint value)* factor*  the last one of the text
-    phrase  = clause                        up to the end of the sentence, a reason, or a remark in brackets
-    value   = formula | word with a digit, and what operators, brackets or a fraction join to it
-    joint   = "," | ";" | "and" | "or"
-    factor  = `\pi`, a root, a power, percent, a unit, "million" ...
+"""The ways in which people and models end an answer: the grammar of docs/grading.md, which has an example of each.
 
 The first row of ENDINGS that finds something counts, and in it the last place of the text. Delimiters of formulas are
 dropped. What is joined stays together: half of an answer must not pass for the whole.
 """
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
 
 from doubledraft.grading.notation import FORMULA, formulas_bare
 
 LONGEST = 1000  # characters of a phrase that are read; longer answers are undecided in any case
-BOX = re.compile(r"\\(?:boxed|fbox)\s*(?=\{)|[{}]")
-BARE_BOX = re.compile(r"\\(?:boxed|fbox)\s*(-?\d[\d,]*(?:\.\d+)?|-?\\frac ?\d ?\d|[A-Za-z](?![A-Za-z]))")
-JOINT = re.compile(r"[,;&]|\b(?:and|or|as well as)\b")
+BOX = re.compile(
+    r"(?P<box>\\(?:boxed|fbox)\s*)(?:\{|(?P<bare>-?\d[\d,]*(?:\.\d+)?|-?\\frac ?\d ?\d|[A-Za-z](?![A-Za-z])))|[{}]"
+)
+JOINT = r"[,;&]|\b(?:and|or|as well as)\b"
 BETWEEN_BOXES = re.compile(
-    r"(?:[\s$,;&]|\\[()\[\],;: ]|\\q?quad(?![A-Za-z])|\\text\s*\{[\s,]*(?:and|or)?\s*\}|\b(?:and|or|as well as|so)\b"
-    r"|[A-Za-z](?:_\w)?\s*=)*"
+    rf"(?=.*(?:{JOINT}))(?:[\s${{}}]|{JOINT}|\\[()\[\],;: ]|\\(?:q?quad|text)(?![A-Za-z])|[A-Za-z](?:_\w)?\s*=)*",
+    re.DOTALL,
 )
 SCALE = r"(?:hundred|thousand|million|billion|trillion|dozen|percent)s?\b"
 FACTOR = re.compile(
-    r"(?:(?:\s|\\[,;: ])?(?:\\pi(?![A-Za-z])|π|\\sqrt ?\{[^{}]*\}|√\d+|\\?%|\^ ?(?:\{[^{}]*\}|\w)|\\text ?\{ ?[^{} ]*\}"
-    r"|(?:\\times|\\cdot|[×·*]) ?10 ?\^ ?\{?-?\d+\}?|\\mathrm ?\{[^{}]*\}|(?<=\})[a-z](?![A-Za-z]))"
+    r"(?:(?:\s|\\[,;: ])?(?:\\pi(?![A-Za-z])|π|√\d+|\\?%|\\sqrt ?\{[^{}]*\}|\^ ?(?:\{[^{}]*\}|-?\w+)"
+    r"|\\(?:text|mathrm) ?\{ ?[^{} ]*\}|(?:\\times|\\cdot|[×·*]) ?10 ?(?=\^)|(?<=\})[a-z](?![A-Za-z]))"
     rf"|(?:\$|\\\))?\s?{SCALE})*"
 )
 HEAD = re.compile(
@@ -38,9 +28,12 @@ HEAD = re.compile(
     r"[\s:*=]*(?!(?:not )?(?:correct|right|wrong|incorrect|reasonable|below|above|as follows|found|given)\b)(?=\S)",
     re.IGNORECASE,
 )
-STOP = re.compile(  # ends the clause of an answer
-    r"\.(?=\s|$)|[!?](?=\s|$)|\n|,? \((?=[A-Za-z]{2,}\b)|,? (?:because|since|which|where|when|as|so|for|if|but|while"
-    r"|given|after|respectively|in total|in all|altogether)\b| of (?:it|them|the|all|these|those|his|her|their)\b"
+STOP = re.compile(  # what ends the clause of an answer, or a formula, in which nothing does
+    rf"{FORMULA.pattern}|"
+    r"(?P<stop>[.!?](?=\s|$)|\n|,? \((?=[A-Za-z]{2,}\b)| of (?:it|them|the|all|these|those|his|her|their)\b"
+    r"|,? (?:because|since|which|where|when|as|so|for|if|but|while|given|after|respectively"
+    r"|in total|in all|altogether)\b)",
+    re.DOTALL,
 )
 STARTS = re.compile(  # as mathematics does, and not as prose
     r"[-+−–~]?[$€£¥]?\.?\d|[-+−–]?\\|[-−–]|[(\[{|√π∞=]|[A-Za-z]\w?(?:\([a-z]\))?'?\s*[=<>≤≥≠^+*/−–-]"
@@ -72,15 +65,6 @@ LISTED = re.compile(  # `1, 2 and 3`, `$x$ or $y$`, `x = 1 or x = 2`, and at the
 EDGES = "\"'“”‘’`*_,;:!?…"
 
 
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """One way to end an answer: its name, the function that reads it, and texts with what is read from each."""
-
-    name: str
-    read: Callable[[str], str | None]
-    examples: dict[str, str]
-
-
 def line_mark(text: str) -> str | None:
     """Return what follows `####` on the last line that starts with it."""
     lines = [line.strip() for line in text.split("\n")]
@@ -95,22 +79,19 @@ def _inline_mark(text: str) -> str | None:
 
 def _last_box(text: str) -> str | None:
     """Return the content of the last balanced box, with the boxes that it is joined to and the factors behind it."""
-    boxes, opened = [], []  # boxes: (start, end, content); opened: start of the content for a box, None for a brace
-    box = None
+    boxes, opened = [], []  # boxes: (start, end, content)
     for match in BOX.finditer(text):
-        if match[0] == "{":
-            opened.append((box, match.end()) if box is not None else None)
-        elif match[0] == "}" and opened and (begun := opened.pop()):
-            boxes.append((begun[0], match.end(), text[begun[1] : match.start()].strip()))
-        box = match.start() if match[0][0] == "\\" else None
-    boxes += [(match.start(), match.end(), match[1].rstrip(",")) for match in BARE_BOX.finditer(text)]
-    boxes.sort(key=lambda box: box[1])
+        if match["bare"]:
+            boxes.append((*match.span(), match["bare"].rstrip(",")))
+        elif match[0] != "}":
+            opened.append(match)
+        elif opened and (begun := opened.pop())["box"]:
+            boxes.append((begun.start(), match.end(), text[begun.end() : match.start()].strip()))
     if not boxes:
         return None
     joined = boxes[-1:]
     for earlier in reversed(boxes[:-1]):
-        between = text[earlier[1] : joined[0][0]]
-        if not JOINT.search(between) or not BETWEEN_BOXES.fullmatch(between):
+        if not BETWEEN_BOXES.fullmatch(text, earlier[1], joined[0][0]):
             break
         joined.insert(0, earlier)
     factors = FACTOR.match(text, joined[-1][1])[0].replace("$", "").replace("\\)", "")
@@ -138,26 +119,18 @@ def _phrase(text: str) -> str | None:
 
 
 def _clause(text: str) -> str:
-    text = text.strip(" *")
-    formulas = [match.span() for match in FORMULA.finditer(text)]
-    for stop in STOP.finditer(text):
-        if not any(start <= stop.start() < end for start, end in formulas):
-            text = text[: stop.start()]
-            break
-    return formulas_bare(text).strip(" *\n")
+    end = next((match.start() for match in STOP.finditer(text) if match["stop"]), len(text))
+    return formulas_bare(text[:end]).strip(" *\n")
 
 
 def _last_value(text: str) -> str | None:
     """Return the last value of a text with all that is joined to it."""
     text = CALCULATOR.sub("", text)
-    kinds, places = [], []
-    for word in WORD.finditer(text):
-        kinds += _kinds(word)
-        places += [word.span()] * (len(kinds) - len(places))
-    values = list(LISTED.finditer("".join(kinds)))
+    kinds = [(kind, word) for word in WORD.finditer(text) for kind in _kinds(word)]
+    values = list(LISTED.finditer("".join(kind for kind, _ in kinds)))
     if not values:
         return None
-    start, end = places[values[-1].start()][0], places[values[-1].end() - 1][1]
+    start, end = kinds[values[-1].start()][1].start(), kinds[values[-1].end() - 1][1].end()
     factors = FACTOR.match(text, end)[0].replace("$", "")
     value = formulas_bare(text[start:end]).strip(EDGES).rstrip(".")
     for pair in ("()", "[]"):
@@ -176,52 +149,10 @@ def _kinds(word: re.Match[str]) -> str:
     return (kind or ("V" if HAS_VALUE.search(bare) else "X")) + behind
 
 
-ENDINGS = (
-    Ending("a line of its own", line_mark, {"3 * 5 = 15 apples\n#### 15": "15"}),
-    Ending(
-        "a mark inside a line",
-        _inline_mark,
-        {"Combine the products. #### 21y + 14": "21y + 14", "It is a circle. #### circle": "circle"},
-    ),
-    Ending(
-        "a box",
-        _last_box,
-        {
-            "so \\boxed{\\frac{3}{4}} and 9": "\\frac{3}{4}",
-            "$\\boxed{3}$, $\\boxed{5}$, and \\(\\boxed{7}\\)": "3, 5, 7",
-            "The count is \\boxed 7, of 12.": "7",
-            "\\boxed{6}\\pi": "6\\pi",
-            "\\boxed{6} million": "6 million",
-        },
-    ),
-    Ending(
-        "a closing sentence",
-        _answer_is,
-        {
-            "The answer is 12 apples. There were 30.": "12 apples",
-            "The answer is $x=5$ or $x=6$.": "x=5 or x=6",
-            "The answer is $18, but he paid $20.": "$18",
-            "The answer is therefore 5.": "5",
-            "Final Answer: The final answer is $[3,7)$. I hope it is correct.": "[3,7)",
-            "Final Answer: The largest $n$ is 34.": "34",
-            "**Answer**: 61 (out of 70)": "61",
-            "Answer:\n\n42": "42",
-        },
-    ),
-    Ending(
-        "the last value",
-        _last_value,
-        {
-            "Hence $$ x = \\frac{3}{4} $$": "x = \\frac{3}{4}",
-            "5 apples and 7 pears make 12, or 1,200 grams.": "1,200",
-            "There are about 3.2 × 10^5 of them.": "3.2 × 10^5",
-            "We need 1 1/2 cups.": "1 1/2",
-            "Thus A = 3i + 6i": "A = 3i + 6i",
-            "The roots are 3 and 4.": "3 and 4",
-            "So x = 3 or x = 4": "x = 3 or x = 4",
-            "The solution is [-3, 2].": "[-3, 2]",
-            "It is 5 million.": "5 million",
-            "<<48/2=24>>24 clips": "24",
-        },
-    ),
-)
+ENDINGS = {  # in this order; the names are those of the page
+    "a line of its own": line_mark,
+    "a mark inside a line": _inline_mark,
+    "a box": _last_box,
+    "a closing sentence": _answer_is,
+    "the last value": _last_value,
+}

@@ -12,18 +12,8 @@ from collections.abc import Callable
 
 from doubledraft.grading.amounts import read_amount, same_amount, split_unit
 from doubledraft.grading.notation import plain, to_latex
-from doubledraft.grading.parts import (
-    RELATION,
-    UNION_SIGN,
-    Undecided,
-    name_several,
-    named,
-    parts,
-    rewritten,
-    solutions,
-    split,
-)
-from doubledraft.grading.words import same_unit
+from doubledraft.grading.parts import RELATION, SUM, UNION_SIGN, name_several, named, parts, rewritten, solutions, split
+from doubledraft.grading.words import Undecided, same_unit
 
 Algebra = Callable[[str, str], bool]  # (gold, prediction), LaTeX without dollar signs
 
@@ -37,8 +27,6 @@ AMBIGUOUS = re.compile(r"/(?:\d+|[A-Za-z])(?:[A-Za-z(]|\\(?:pi|sqrt|frac)|(?<=[A
 END_TOKEN = re.compile(r"</?s>|<\|?[a-z_]+\|?>|<(?:eos|end_of_turn)>")
 DATE = re.compile(r"(\d{4})[-/](\d\d?)[-/](\d\d?)|(\d\d?)/(\d\d?)/(\d{4})")  # else a difference, or a fraction
 BASE = re.compile(r"(-?)\(?(\d[\dA-F]*)\)?_\{?(?:\\text\{)?(\w+)\}*")
-
-
 PRODUCTS = re.compile(r"(?!no|on|[a-z]{2} (?:no|on))[a-z]{2} [a-z]{2}")  # `xy` and `yx`
 MOST_ITEMS = 20  # of an unordered list that have no equal text on the other side
 THOUSANDS = re.compile(r"\d{1,3}(?:,[1-9]\d\d)+")  # which may also be a list
@@ -64,7 +52,7 @@ def _same(gold: str, prediction: str, algebra: Algebra) -> bool:
         return _same_relations(gold, prediction, algebra)
     (gold_name, gold_value), (name, value) = named(gold), named(prediction)
     if gold_name and name and gold_name != name:
-        if read_amount(gold_value) or read_amount(value):
+        if (read_amount(gold_value) or read_amount(value)) and not SUM.search(gold_name + name):
             return False
         return _same_algebra(gold, prediction, algebra)  # two equations: `y=2x` and `x=y/2`
     if bool(gold_name) != bool(name) and "=" in (prediction if gold_name else gold):

@@ -29,7 +29,7 @@ def extract_strict(text: str) -> str | None:
 def extract_lenient(text: str) -> str | None:
     """Return any recognisable final answer, None when there is none."""
     text = _answered(text)
-    return next((answer for ending in ENDINGS if (answer := ending.read(text))), None)
+    return next((answer for read in ENDINGS.values() if (answer := read(text))), None)
 
 
 def _answered(text: str) -> str:

@@ -1,13 +1,6 @@
 r"""Find the final answer in a text, and decide whether it equals the gold answer: equal, different or undecided.
 
-Extraction
-  strict   the text after `####` on the last line that starts with it: the format that the prompts ask for.
-  lenient  any recognisable final answer, by the grammar of doubledraft.grading.endings: a mark, a box, a closing
-           sentence or the last value of the text, with everything that is joined to it.
-  Neither looks at thoughts in `<think>` (unclosed ones hide the rest), behind an end-of-sequence token, or at another
-  question that the model goes on to ask itself.
-
-Equivalence
+Equivalence (of what doubledraft.grading.extract finds)
   empty      An empty or missing prediction equals nothing.
   writing    Spaces, `$`, boxes, fonts, colours, sizes of brackets, quotes, final punctuation and the case of words do
              not matter; `\dfrac`, `\frac\pi2`, `½`, `x²`, `√2`, Unicode signs and digits of any script are read as
@@ -56,6 +49,7 @@ from enum import StrEnum
 from doubledraft.grading import worker as answers_worker
 from doubledraft.grading.equivalence import NeedsAlgebra, same
 from doubledraft.grading.extract import extract_lenient, extract_strict
+from doubledraft.grading.notation import depths
 from doubledraft.grading.words import Undecided
 from doubledraft.process import import_path
 from doubledraft.records import Generation, Score
@@ -104,7 +98,7 @@ class Grader:
             return Judgement(Verdict.different)
         if max(len(gold), len(prediction)) > MAX_LENGTH:
             return Judgement(Verdict.undecided, f"longer than {MAX_LENGTH} characters")
-        if max(_depth(gold), _depth(prediction)) > MAX_DEPTH:
+        if max(depths(gold) + depths(prediction)) > MAX_DEPTH:
             return Judgement(Verdict.undecided, f"more than {MAX_DEPTH} brackets inside each other")
         try:
             return _judgement(same(gold, prediction, _needs_algebra))
@@ -145,14 +139,6 @@ class Grader:
         if worker:
             worker.kill()
             worker.communicate()
-
-
-def _depth(text: str) -> int:
-    depth = deepest = 0
-    for char in text:
-        depth += (char in "([{") - (char in ")]}")
-        deepest = max(deepest, depth)
-    return deepest
 
 
 def _needs_algebra(gold: str, prediction: str) -> bool:

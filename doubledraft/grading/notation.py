@@ -8,6 +8,8 @@ that the rest of the comparison reads.
 import re
 import unicodedata
 from collections import deque
+from collections.abc import Iterable
+from itertools import accumulate
 
 SIGNS = (
     {"−": "-", "–": "-", "‐": "-", "×": "*", "·": "*", "÷": "/", "°": "^\\circ ", "٫": ".", "٬": ",", "′": "'"}
@@ -19,9 +21,7 @@ PLAIN = str.maketrans(SIGNS)
 SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", "0123456789+-n")
 AREA = re.compile(r"(?<=\d) ?([cdk]?m)([²³])")  # `5m²` is an area, `5m^2` a product
 DOTS = re.compile(r"\.{3,}|\\(?:[lc]?dots|dots[cbo])(?![A-Za-z])")
-REPEATING = re.compile(  # `0.333...` is one third
-    r"(?<![\d.])(\d*\.\d*?)(?:(\d)\2{2,}|(\d{2,})\3+)\\dots(?! *[\d+*/^-])"
-)  # `0.333...` is one third
+REPEATING = re.compile(r"(?<![\d.])(\d*\.\d*?)(?:(\d)\2{2,}|(\d{2,})\3+)\\dots(?! *[\d+*/^-])")  # `0.333...` is 1/3
 THOUSANDS = re.compile(r"(?<=\d)(?:,? *(?<!\\)\\[,!] *|,\\ |\u2009|\u202f|\u00a0)(?=\d{3}(?!\d))")  # not of `10 000`
 LISTED = re.compile(r"(?<=\d) ?, +(?=[1-9]\d\d(?!\d))")  # `2, 345` are two numbers, but `10, 000` is one
 NO_SPACE = re.compile(r"\\(?:left|right|[bB]igg?[lrm]?|(?:display|text)style|limits)(?![A-Za-z])|(?<!\\)\\!")
@@ -63,7 +63,7 @@ REWRITTEN = (  # (pattern, replacement), in this order
     (r"\\([gl]eq)slant(?![A-Za-z])", r"\\\1"),
     (r"(?<![A-Za-z])([apAP])\.([mM])(?![A-Za-z])\.?", r"\1\2"),
 )
-SPACES = ((r" (?=\\)", ""), (r" ?([^\w\s\\}]) ?", r"\1"))
+NEEDLESS = re.compile(r" (?=\\)| ?([^\w\s\\}]) ?")  # spaces
 
 
 def plain(text: str) -> str:
@@ -75,14 +75,12 @@ def plain(text: str) -> str:
     text = PERCENT.sub("%", LISTED.sub(";", SPACE.sub(" ", text)))
     while (inner := _unwrapped(text)) != text:
         text = inner
-    text = ROOT.sub(lambda match: f"\\sqrt{{{match[1]}}}" if match[1] else "\\sqrt", text.replace("\\boxed", ""))
+    text = ROOT.sub(lambda match: f"\\sqrt{{{match[1]}}}" if match[1] else "\\sqrt", text)
     for pattern, replacement in REWRITTEN:
         text = re.sub(pattern, replacement, text)
     if _balanced(text):  # else the grammar shall see that it is broken
         text = _sequence(deque(TOKEN.findall(text))).replace("^{\\circ}", "^\\circ")
-    for pattern, replacement in SPACES:
-        text = re.sub(pattern, replacement, text)
-    return text.strip()
+    return NEEDLESS.sub(r"\1", text)
 
 
 def formulas_bare(text: str) -> str:
@@ -96,14 +94,14 @@ def to_latex(text: str) -> str:
     return re.sub(rf"(?<![\\A-Za-z])(pi|{FUNCTIONS})(?![A-Za-z])", r"\\\1 ", text)
 
 
-def closing(text: str, start: int) -> int | None:
-    """Return the index of the bracket that closes the one at `start`, of whatever kind; None when none does."""
-    depth = 0
-    for index in range(start, len(text)):
-        depth += (text[index] in "([{") - (text[index] in ")]}")
-        if depth == 0:
-            return index
-    return None
+def depths(text: Iterable[str]) -> list[int]:
+    """Return behind each character how many brackets, of whatever kind, are open."""
+    return list(accumulate((char in "([{") - (char in ")]}") for char in text))
+
+
+def enclosed(text: str) -> bool:
+    """Return whether the bracket at the start of a text is closed by its last character."""
+    return 0 in (depth := depths(text)) and depth.index(0) == len(text) - 1
 
 
 def _characters(text: str) -> str:
@@ -112,7 +110,7 @@ def _characters(text: str) -> str:
     text = re.sub("[¼-¾⅐-⅞]", lambda match: " " + unicodedata.normalize("NFKC", match[0]).replace("\u2044", "/"), text)
     text = re.sub("[⁰¹²³⁴-⁹⁺⁻ⁿ]+", lambda match: f"^{{{match[0].translate(SUPERSCRIPTS)}}}", text)
     text = re.sub(r"^\s*~", r"\\approx ", text)  # elsewhere a space
-    text = unicodedata.normalize("NFKC", THOUSANDS.sub(",", text.translate(PLAIN)))
+    text = unicodedata.normalize("NFKC", THOUSANDS.sub(",", text))
     return text.translate(PLAIN)
 
 
@@ -140,18 +138,14 @@ def _unwrapped(text: str) -> str:
     for start, end in PAIRS:
         if len(text) > len(start + end) and text.startswith(start) and text.endswith(end):
             inner = text[len(start) : -len(end)]
-            if closing(text, len(start) - 1) == len(text) - 1 if end == "}" else start not in inner:
+            if enclosed(text[len(start) - 1 :]) if end == "}" else start not in inner:
                 return inner
     return text
 
 
 def _balanced(text: str) -> bool:
-    depth = 0
-    for brace in re.findall(r"(?<!\\)[{}]", text):
-        depth += 1 if brace == "{" else -1
-        if depth < 0:
-            return False
-    return depth == 0
+    depth = [0, *depths(re.findall(r"(?<!\\)[{}]", text))]
+    return min(depth) == depth[-1] == 0
 
 
 def _sequence(tokens: deque[str], until: str = "") -> str:
