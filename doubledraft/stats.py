@@ -45,6 +45,11 @@ def as_json(interval: Interval | None) -> dict[str, float | int | None] | None:
     return asdict(interval) if interval else None
 
 
+def side(interval: Interval, value: float) -> int:
+    """Return 1 where an interval lies above a value, -1 where below; 0 where it holds the value or has no ends."""
+    return 0 if interval.low is None else (interval.low > value) - (interval.high < value)
+
+
 def wilson(successes: int, n: int) -> Interval | None:
     """Return the share of successes with Wilson's score interval, None for 0 of 0.
 

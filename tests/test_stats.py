@@ -42,6 +42,12 @@ def test_wilson_contains_its_share_and_stays_a_share(n):
         assert (share.low, share.high) == pytest.approx((1 - mirrored.high, 1 - mirrored.low))
 
 
+def test_an_interval_lies_beside_a_value_or_holds_it():
+    interval = Interval(2.0, 1.5, 3.0, 9)
+    assert [stats.side(interval, value) for value in (1, 1.5, 3, 4)] == [1, 0, 0, -1]
+    assert stats.side(Interval(2.0, None, None, 1), 0) == 0
+
+
 def test_share_of_nothing_is_null():
     assert wilson(0, 0) is None
     assert as_json(wilson(0, 0)) is None

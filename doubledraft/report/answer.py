@@ -14,7 +14,7 @@ from doubledraft.report.findings import DraftChange, Gain, names
 from doubledraft.report.pairs import LEVEL, PooledAccuracy, TestedPair
 from doubledraft.report.sections.speed import is_unsteady, step_cost
 from doubledraft.report.tables import Row
-from doubledraft.stats import Interval, geometric_mean, ratio_interval
+from doubledraft.stats import Interval, geometric_mean, ratio_interval, side
 
 SUPPORTED, CONTRADICTED, UNDECIDED = "supported", "contradicted", "undecided"
 ADVICE = {SUPPORTED: "Serve with the draft", CONTRADICTED: "Serve without the draft", UNDECIDED: "No clear difference"}
@@ -159,9 +159,7 @@ def _judged(number: int, verdict: str, figures: list[str], tests: Sequence[Teste
 
 def _sign(interval: Interval, nothing: float) -> str:
     """Return whether an interval lies above (supported) or below (contradicted) the value of no effect."""
-    if interval.low is None or interval.low <= nothing <= interval.high:
-        return UNDECIDED
-    return SUPPORTED if interval.low > nothing else CONTRADICTED
+    return {1: SUPPORTED, 0: UNDECIDED, -1: CONTRADICTED}[side(interval, nothing)]
 
 
 def _test(pool: PooledAccuracy, margin: float, p_value: float, claim: str, found: str) -> str:
@@ -199,8 +197,11 @@ def drafts_sentence(change: DraftChange | None, published: Sequence[dict]) -> st
     (cot_rate, rate), (cot_steps, steps), accepted = change.rates(), change.steps(), change.acceptance
     theirs = {type: [row["acceptance_rate"] for row in published if row["type"] == type] for type in ("cod", "cot")}
     spans = " against ".join(f"{100 * min(values):.0f}–{100 * max(values):.0f} %" for values in theirs.values())
-    agrees = accepted.low is not None and accepted.low > 0
-    said = "as in the published study" if agrees else "where the published study has them accepted more often"
+    said = (
+        "as in the published study"
+        if side(accepted, 0) > 0
+        else "where the published study has them accepted more often"
+    )
     style = NAMES.get(change.type, change.type)
     return (
         f"Drafted tokens are accepted {_how_often(accepted)} in {style} than in chain of thought, {said} ({spans}): "
@@ -212,9 +213,7 @@ def drafts_sentence(change: DraftChange | None, published: Sequence[dict]) -> st
 
 
 def _how_often(change: Interval) -> str:
-    if change.low is None or change.low <= 0 <= change.high:
-        return "neither clearly more nor clearly less often"
-    return "more often" if change.low > 0 else "less often"
+    return {1: "more often", 0: "neither clearly more nor clearly less often", -1: "less often"}[side(change, 0)]
 
 
 def cut(rows: Sequence[Row]) -> str:

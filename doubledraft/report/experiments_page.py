@@ -14,7 +14,7 @@ from doubledraft.files import whole_file
 from doubledraft.plotting import COLOURS, canvas, note
 from doubledraft.records import from_json
 from doubledraft.report.page import inline
-from doubledraft.stats import Interval
+from doubledraft.stats import Interval, side
 
 TITLES = {  # experiment: its heading, and what it shows
     BASELINE: ("Baseline", "The target alone. What every other experiment is compared with."),
@@ -105,9 +105,7 @@ def _doubt(speedup: Interval) -> str:
     """Return what a speedup's interval leaves open, "" where it is a gain for sure."""
     if speedup.low is None:
         return "; so few questions give no interval"
-    if speedup.high < 1:
-        return ": no draft pays here"
-    return "" if speedup.low > 1 else "; the interval does not exclude a loss"
+    return {1: "", 0: "; the interval does not exclude a loss", -1: ": no draft pays here"}[side(speedup, 1)]
 
 
 def _draw(report: Mapping, folder: Path) -> list[tuple[Path, str]]:

@@ -18,7 +18,7 @@ from doubledraft.charts import Dot, dots_figure
 from doubledraft.evaluation.drafts.measure import Measured
 from doubledraft.files import whole_file
 from doubledraft.records import RecordError, read_records
-from doubledraft.stats import Interval, ratio_interval
+from doubledraft.stats import Interval, ratio_interval, side
 from doubledraft.summaries import json_file
 from doubledraft.summaries.training_summary import TrainingSummary
 
@@ -47,7 +47,7 @@ class Standing:
         ratio = self.against_first
         if ratio is None or ratio.low is None:
             return "reference" if ratio is None else "one question"
-        return "more" if ratio.low > 1 else "fewer" if ratio.high < 1 else "no difference shown"
+        return {1: "more", 0: "no difference shown", -1: "fewer"}[side(ratio, 1)]
 
 
 @dataclass(frozen=True, slots=True)
