@@ -50,6 +50,18 @@ def expected(tiny_model) -> list[list[int]]:
     return [generate(tiny_model, prompt, NEW) for prompt in PROMPTS]
 
 
+@pytest.fixture(scope="module")
+def plain(target) -> list[list[int]]:
+    return decode(target, PROMPTS, NEW)[0]
+
+
+@pytest.fixture(scope="module")
+def repeating(repeating_model) -> tuple[Backend, list[list[int]]]:
+    """Return a target that often repeats itself, and what Hugging Face generate emits of it."""
+    answers = [generate(repeating_model, prompt, NEW) for prompt in PROMPTS]
+    return create_backend(repeating_model, "float32", "cpu"), answers
+
+
 @cache
 def reference(folder: Path):
     """Return transformers' own model."""
@@ -80,8 +92,7 @@ def check_greedy(target: Backend, draft, expected: list[list[int]], length: int,
 
 @pytest.mark.parametrize("length", range(1, 9))
 @pytest.mark.parametrize("name", ["near", "random", "identical"])
-def test_greedy_speculation_equals_plain_decoding_and_generate(target, drafts, expected, name: str, length: int):
-    plain, _ = decode(target, PROMPTS, NEW)
+def test_greedy_speculation_equals_plain_decoding_and_generate(target, drafts, plain, expected, name, length):
     assert plain == expected
     metrics = check_greedy(target, drafts[name], expected, length)
     refused = summary(metrics)["drafted"] - summary(metrics)["accepted"]
@@ -154,16 +165,15 @@ def test_an_answer_ends_at_the_limit_inside_a_draft(target, expected, limit: int
 
 
 def test_a_draft_of_any_length_counts_its_steps(target, expected):
-    """An identical draft is always kept, so the steps of a row are known: 1 + ceil(39 / (K + 1))."""
+    """An identical draft is always kept, so the steps of a row are known: 1 + ceil((NEW - 1) / (K + 1))."""
     for length in range(1, 9):
         metrics = check_greedy(target, target, expected, length)
         assert summary(metrics)["steps"] == len(PROMPTS) * (1 - -(NEW - 1) // (length + 1))
 
 
 @pytest.mark.parametrize("length", [1, 3, 8])
-def test_n_gram_lookup_is_exact(repeating_model, length: int):
-    target = create_backend(repeating_model, "float32", "cpu")
-    expected = [generate(repeating_model, prompt, NEW) for prompt in PROMPTS]
+def test_n_gram_lookup_is_exact(repeating, length: int):
+    target, expected = repeating
     figures = summary(check_greedy(target, NGram(fewest=1, most=3), expected, length))
     assert 0 < figures["accepted"] < figures["drafted"]
 

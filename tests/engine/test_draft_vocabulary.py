@@ -12,9 +12,7 @@ from doubledraft.engine.sampling import Sampling
 from doubledraft.evaluation.acceptance import summary
 from doubledraft.models.folder import ModelError
 from doubledraft.records import Generation, write_records
-
-PROMPTS = [[5, 9, 40, 77], [8], [100, 30, 31, 30, 31, 30], list(range(20, 45))]
-NEW = 40
+from tests.helpers.prompts import NEW, PROMPTS
 
 
 @pytest.fixture(scope="module")
