@@ -4,7 +4,6 @@ Needs Chromium; without it the tests are skipped, and say so. The same text unes
 which shows that the browser would.
 """
 
-import shutil
 import subprocess
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,9 +13,9 @@ from threading import Thread
 import pytest
 
 from tests.helpers import made_up
+from tests.helpers.browser import CHROMIUM
 from tests.helpers.build_report import build
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: the report was not opened in a browser")
 HOSTILE = (
     "'\"></code></style></title></script><script>document.body.append('RAN')</script>"
