@@ -8,7 +8,7 @@ from argparse import Namespace
 import pytest
 import torch
 
-from benchmarks import gpu
+from benchmarks import gpu, gpu_distillation
 from doubledraft.engine import cuda_graphs
 from doubledraft.engine import decode as decoding
 from doubledraft.engine.cuda_graphs import GraphedBackend
@@ -165,7 +165,7 @@ def pair() -> tuple:
 def gradient(target, draft, ids: torch.Tensor, chunk: int) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     """Return the loss and the draft's gradient."""
     draft.zero_grad()
-    loss = gpu.add_gradient(target, draft, ids, chunk, lambda name: None)
+    loss = gpu_distillation.add_gradient(target, draft, ids, chunk, lambda name: None)
     return loss, {name: weight.grad for name, weight in draft.named_parameters()}
 
 
@@ -199,5 +199,5 @@ def test_steps_of_distillation_bring_the_draft_nearer():
     before, _ = gradient(target, draft, IDS, 4)
     draft.zero_grad()
     for _ in range(5):
-        gpu._distillation_step(target, draft, optimizer, IDS, 4)
+        gpu_distillation.distillation_step(target, draft, optimizer, IDS, 4)
     assert gradient(target, draft, IDS, 4)[0] < before
