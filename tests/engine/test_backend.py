@@ -34,11 +34,13 @@ LLAMA3 = {
 YARN = {"rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0, "original_max_position_embeddings": 64}
 FAMILIES = {
     "llama, tied": ("LlamaConfig", {"tie_word_embeddings": True}),
+    "llama, 4 queries a key": ("LlamaConfig", {"num_attention_heads": 8, "head_dim": 32}),
     "llama 3, biased": ("LlamaConfig", {"rope_parameters": LLAMA3, "attention_bias": True, "mlp_bias": True}),
     "mistral": ("MistralConfig", {"sliding_window": None}),
     "qwen2": ("Qwen2Config", {}),
     "qwen2, yarn": ("Qwen2Config", {"rope_parameters": YARN}),
     "qwen3": ("Qwen3Config", {"head_dim": 32}),  # times 6 is not the hidden size
+    "qwen3, 5 queries a key": ("Qwen3Config", {"head_dim": 32, "num_attention_heads": 10, "hidden_size": 160}),
 }
 TEXT = [5, 9, 40, 77, 3, 100, 101, 5, 9, 60, 61, 62]
 
@@ -50,7 +52,7 @@ def build(family: str, folder: Path) -> Path:
     name, special = FAMILIES[family]
     tokenizer = build_tokenizer()
     torch.manual_seed(0)
-    config = getattr(transformers, name)(**SIZES, **special, vocab_size=len(tokenizer))
+    config = getattr(transformers, name)(**{**SIZES, **special}, vocab_size=len(tokenizer))
     model = transformers.AutoModelForCausalLM.from_config(config)
     with torch.no_grad():
         for name, weight in model.named_parameters():
