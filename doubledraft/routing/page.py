@@ -5,7 +5,7 @@ from pathlib import Path
 from doubledraft import number_text, pages
 from doubledraft.files import whole_file
 from doubledraft.routing.score import signed
-from doubledraft.stats import Interval
+from doubledraft.stats import Interval, side
 from doubledraft.summaries import json_file
 from doubledraft.summaries.routing_score import RoutingScore
 
@@ -29,7 +29,7 @@ def write(score: str | Path, out: str | Path) -> None:
         "cells": {(cell.draft, cell.domain): cell for cell in facts.drafts},
         "own": {row.domain: row for row in facts.own},
         "reference": REFERENCE,
-        "unsteady": unsteady(facts.steadiness),
+        "unsteady": facts.steadiness and side(facts.steadiness, 1) != 0,
     }
     filters = {
         "number": number_text.number_text,
@@ -42,25 +42,19 @@ def write(score: str | Path, out: str | Path) -> None:
         file.write(pages.render("routing.html.j2", values, **filters))
 
 
-def unsteady(turns: Interval | None) -> bool:
-    """Return whether the first turn certainly took another time than the last one."""
-    return bool(turns and turns.low is not None and not turns.low <= 1 <= turns.high)
-
-
 def answers(facts: RoutingScore) -> list[str]:
     """Return in a sentence each whether drafting pays at all, and whether own drafts beat the generic one."""
-    single = next(arm for arm in facts.arms if arm.name == "best single")
+    speedups = {arm.name: arm.speedup for arm in facts.arms}
     return [
-        f"With the draft {facts.best_single} alone, answers {_against_plain(single.speedup)}.",
+        f"With the draft that {facts.router} chooses, answers {_against_plain(speedups[facts.router])}.",
+        f"With the draft {facts.best_single} alone, they {_against_plain(speedups['best single'])}.",
         f"Tokens per step of a domain's own draft over those of the generic one: {_against_generic(facts)}.",
     ]
 
 
 def _against_plain(speedup: Interval) -> str:
     said = f"are {number_text.quantity_text(speedup)} times as fast as the target's alone"
-    if speedup.low is None:
-        return said
-    return said + ("" if speedup.low > 1 else ": drafting does not pay here" if speedup.high < 1 else ", gain or loss")
+    return said + {1: "", 0: ": it may gain or lose", -1: ": drafting does not pay here"}[side(speedup, 1)]
 
 
 def _against_generic(facts: RoutingScore) -> str:
@@ -68,8 +62,7 @@ def _against_generic(facts: RoutingScore) -> str:
     found = []
     for row in facts.own:
         ratio = row.tokens_per_step
-        certain = ratio.low is not None and not ratio.low <= 1 <= ratio.high
-        found.append(f"{row.domain} {number_text.quantity_text(ratio)}{'' if certain else ', nothing certain'}")
+        found.append(f"{row.domain} {number_text.quantity_text(ratio)}{'' if side(ratio, 1) else ', nothing certain'}")
     return "; ".join(found)
 
 

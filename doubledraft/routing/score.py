@@ -30,7 +30,7 @@ from doubledraft.routing.collect import read_hidden
 from doubledraft.routing.domain_drafts import GENERIC
 from doubledraft.routing.matrix import DraftMatrix
 from doubledraft.routing.train import FACTS, best_single, features_of
-from doubledraft.stats import Interval, mean_interval, ratio_interval
+from doubledraft.stats import Interval, mean_interval, ratio_interval, side
 from doubledraft.summaries import json_file
 from doubledraft.summaries.provenance import recorded
 from doubledraft.summaries.router_file import RouterFile, RoutersFile
@@ -73,7 +73,7 @@ def score(
     gain = next(arm.gain for arm in arms if arm.name == chosen.chosen)
     facts = RoutingScore(
         conclusion=conclusion(chosen.chosen, chosen.best_single, gain),
-        one_draft_is_enough=not (gain.low is not None and gain.low > 0),
+        one_draft_is_enough=side(gain, 0) <= 0,
         best_single=chosen.best_single,
         router=chosen.chosen,
         test_prompts=len(tested.prompts),
@@ -211,7 +211,7 @@ def conclusion(router: str, single: str, gain: Interval) -> str:
         return f"Undecided: the router {router} against the draft {single} alone: {said}, from one group of prompts."
     said = f"{said}, 95 % interval {signed(gain.low)} to {signed(gain.high)} %, n = {gain.n} groups"
     if gain.low > 0:
-        return f"A draft for every prompt pays: the router {router} is faster than the draft {single} alone ({said})."
+        return f"Choosing by the prompt beats one draft: the router {router} is faster than {single} alone ({said})."
     if gain.high < 0:
         return f"One draft is enough: the router {router} is slower than the draft {single} alone ({said})."
     return f"One draft is enough: the router {router} gains nothing certain over the draft {single} alone ({said})."
