@@ -110,8 +110,10 @@ def distilling(
 
 
 def mean_loss(draft, target, tokens, place, loss: str, weights: str):
-    """Return the mean over tokens of a loss, each with its weight."""
+    """Return the mean over tokens of a loss, each with its weight; 0 where a small draft vocabulary leaves none."""
     found = losses.LOSSES[loss](draft, target)
+    if not len(found):
+        return found.sum()
     weight = losses.weights(weights, draft, target, tokens, place)
     return (found if weight is None else found * weight).mean()
 

@@ -49,6 +49,14 @@ def test_weights_shift_the_loss_to_their_tokens():
     assert late < plain < mean_loss(draft, target, tokens, torch.tensor([0, 1]), "tv", "decay")
 
 
+@pytest.mark.parametrize("weights", ["none", "cat", "top"])
+def test_a_batch_without_a_token_of_the_draft_vocabulary_changes_nothing(weights):
+    draft, none = torch.zeros(0, 3, requires_grad=True), torch.zeros(0, dtype=torch.long)
+    loss = mean_loss(draft, torch.zeros(0, 3), none, none, "kl", weights)
+    loss.backward()
+    assert loss.item() == 0 and draft.grad.shape == (0, 3)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("lmbda", "tokens"), [(0.0, None), (1.0, None), (0.0, 40)])
 def test_a_draft_comes_nearer_to_its_target(tiny_model, tiny_draft, tmp_path, lmbda, tokens):
