@@ -5,6 +5,7 @@ Every share has its n, and what is undefined is None. The unit that is resampled
 
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
+from typing import TypeVar
 
 from doubledraft.evaluation.runs import Graded, Run
 from doubledraft.evaluation.speculation import bound_tokens_per_second
@@ -16,6 +17,7 @@ from doubledraft.summaries.cell_metrics import Accuracy, AnswerTokens, GroupAccu
 from doubledraft.traces import draft_rule
 
 UNGRADED = "ungraded"  # verdict where a question has neither a gold answer nor tests
+Row = TypeVar("Row")
 TRUNCATION_LIMIT = 0.2  # share of answers at the token cap beyond which an accuracy measures the cap, not the model
 
 
@@ -34,14 +36,18 @@ def grade(
     seconds = sum(run.batches)
     rate, bound = sum(lengths) / seconds, bound_tokens_per_second(run)
     units = run.units
+    graded = list(zip(units, scores, strict=True))
     truncated = share_interval(units, [row.finish_reason == "length" for row in run.rows], seed)
     metrics = RunMetrics(
         n=len(run.rows),
         samples=run.info.samples,
         temperature=run.info.temperature,
         by_sample=_by_sample(run, scores),
-        accuracy=_accuracy(run, scores, seed),
-        accuracy_by={name: _accuracy_by(name, asked, scores, units, seed) for name in ("level", "subject")},
+        accuracy=_accuracy(run, graded, seed),
+        accuracy_by={
+            name: {value: GroupAccuracy(**_right(some, seed)) for value, some in by_value(name, asked, graded).items()}
+            for name in ("level", "subject")
+        },
         undecided=sum("undecided" in (score.strict_verdict, score.lenient_verdict) for score in scores),
         unparsable=sum(score.strict is None and score.strict_verdict != UNGRADED for score in scores),
         truncated=truncated,
@@ -70,19 +76,16 @@ def judge(data: DataSet, rows: Sequence[Generation]) -> list[Score]:
     ]
 
 
-def _accuracy_by(
-    field: str, asked: Sequence[Question], scores: Sequence[Score], units: Sequence[str], seed: int
-) -> dict[str, GroupAccuracy]:
-    """Return the accuracy for every value of the field "level" or "subject", of the questions that have one."""
-    groups: dict[str, list[tuple[str, Score]]] = {}
-    for question, unit, score in zip(asked, units, scores, strict=True):
+def by_value(field: str, asked: Sequence[Question], rows: Iterable[Row]) -> dict[str, list[Row]]:
+    """Return the rows of the questions by their value of the field "level" or "subject", where they have one."""
+    groups: dict[str, list[Row]] = {}
+    for question, row in zip(asked, rows, strict=True):
         if (value := getattr(question, field)) is not None:
-            groups.setdefault(value, []).append((unit, score))
-    return {value: GroupAccuracy(**_right(groups[value], seed)) for value in sorted(groups)}
+            groups.setdefault(value, []).append(row)
+    return dict(sorted(groups.items()))
 
 
-def _accuracy(run: Run, scores: Sequence[Score], seed: int) -> Accuracy:
-    graded = list(zip(run.units, scores, strict=True))
+def _accuracy(run: Run, graded: Sequence[tuple[str, Score]], seed: int) -> Accuracy:
     finished = [one for row, one in zip(run.rows, graded, strict=True) if row.finish_reason != "length"]
     return Accuracy(
         **_right(graded, seed), **{f"{name}_finished": part for name, part in _right(finished, seed).items()}

@@ -13,13 +13,13 @@ from statistics import median
 
 from doubledraft.evaluation import interleave, samples, speculation
 from doubledraft.evaluation.cost import costs
-from doubledraft.evaluation.grade import grade, share
+from doubledraft.evaluation.grade import by_value, grade, share
 from doubledraft.evaluation.interleave import BASELINE, SPECULATIVE
 from doubledraft.evaluation.runs import Graded, Run, check_comparable, load
 from doubledraft.evaluation.significance import mcnemar, paired_difference
 from doubledraft.log import log
 from doubledraft.provenance import config_hash
-from doubledraft.records import Generation, Question, Score, first_difference, read_records, repeated
+from doubledraft.records import Question, Score, first_difference, read_records, repeated
 from doubledraft.stats import Interval, ratio_interval
 from doubledraft.summaries import json_file
 from doubledraft.summaries.cell_metrics import (
@@ -214,17 +214,13 @@ def _verdict_changes(baseline: Sequence[Score], speculative: Sequence[Score]) ->
 
 def _acceptance_by(asked: Sequence[Question], run: Run, seed: int) -> dict[str, dict[str, Interval | None]]:
     """Return the acceptance rate for every value of level and subject, of the questions that have one."""
-    found = {}
-    for field in ("level", "subject"):
-        groups: dict[str, list[Generation]] = {}
-        for question, row in zip(asked, run.rows, strict=True):
-            if (value := getattr(question, field)) is not None:
-                groups.setdefault(value, []).append(row)
-        found[field] = {
+    return {
+        field: {
             value: ratio_interval([row.accepted for row in rows], [row.drafted for row in rows], seed)
-            for value, rows in sorted(groups.items())
+            for value, rows in by_value(field, asked, run.rows).items()
         }
-    return found
+        for field in ("level", "subject")
+    }
 
 
 def _provenance(runs: Sequence[Run], settings: Mapping[str, object]) -> CellProvenance:

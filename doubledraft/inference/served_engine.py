@@ -56,8 +56,14 @@ class Server:
             command = [*VLLM, "bench", "serve", *client_options(self._job, len(prompts), rate), "--base-url"]
             command += [f"http://{HOST}:{self._port}", "--dataset-path", f"{folder}/prompts.jsonl"]
             command += ["--result-dir", folder, "--result-filename", "result.json"]
-            environ = os.environ | process.import_path()
-            ended = subprocess.run(command, env=environ, stdin=subprocess.DEVNULL, stdout=2, check=False)
+            ended = subprocess.run(
+                command,
+                env=os.environ | process.import_path(),
+                stdin=subprocess.DEVNULL,
+                stdout=2,
+                preexec_fn=process.die_with(os.getpid()),
+                check=False,
+            )
             if ended.returncode or self._process.poll() is not None:
                 raise RuntimeError("vLLM's server or client failed; what they printed stands above in the log")
             return json.loads(Path(folder, "result.json").read_text())
