@@ -11,7 +11,7 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from doubledraft.grading.amounts import rounds_to
+from doubledraft.grading.amounts import same_value
 from doubledraft.grading.words import Undecided
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def _compare_values(one: "Expr", other: "Expr") -> bool | None:
     symbols = sorted(one.free_symbols | other.free_symbols, key=str)
     if not symbols:
         if one_decimal != other_decimal:
-            return _rounds(*((one, other) if one_decimal else (other, one)))
+            return _same_rounded(one, other, one_decimal)
         return _equal_at(one, other, {}, complex_too=True)
     imaginary = one.has(I) or other.has(I)
     found = []
@@ -162,12 +162,11 @@ def _exact(expression: "Expr") -> tuple["Expr", bool]:
     return exact, bool(decimals) and bool(exact.doit().is_Rational)
 
 
-def _rounds(decimal: "Expr", exact: "Expr") -> bool:
-    """Return whether the value of `decimal` gives that of `exact` by the rule on precision."""
+def _same_rounded(one: "Expr", other: "Expr", one_decimal: bool) -> bool:
+    """Return whether two values, of which one is a decimal, are equal by the rule on precision."""
     from sympy import nsimplify
 
-    values = [nsimplify(number.doit().evalf(DIGITS), rational=True) for number in (decimal, exact)]
+    values = [nsimplify(number.doit().evalf(DIGITS), rational=True) for number in (one, other)]
     if not all(value.is_Rational for value in values):
         return False
-    one, other = (Fraction(int(value.p), int(value.q)) for value in values)
-    return one == other or rounds_to(one, other)
+    return same_value(*(Fraction(int(value.p), int(value.q)) for value in values), one_decimal, not one_decimal)

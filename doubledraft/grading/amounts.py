@@ -59,16 +59,15 @@ def read_amount(text: str) -> Amount | None:
     match = next((match for pattern in AMOUNTS if (match := pattern.fullmatch(text))), None)
     if not match:
         return None
-    part, unit, share = match.groupdict(), read_unit(match["unit"]), fraction(match["unit"])
-    if unit is None and not share:
+    part = match.groupdict(default="")
+    value = _value(**{name: part.get(name, "").replace(",", "") for name in PARTS})
+    unit, share = read_unit(part["unit"]), fraction(part["unit"])
+    if value is None or (unit is None and not share):
         return None
-    value = _value(**{name: (part.get(name) or "").replace(",", "") for name in PARTS})
-    if value is None:
-        return None
-    value *= Fraction(-1 if (match["sign"] == "-") != (match["minus"] == "-") else 1, share or 1)
-    decimal = "." in part["top"] + (part.get("bottom") or "") and not part.get("cycle")
-    unit = f"{CURRENCY.get((match['currency'] or '').strip(), '')} {unit or ''}".strip()
-    return Amount(value, decimal=decimal, percent=bool(match["percent"]), unit=unit)
+    value *= Fraction(-1 if (part["sign"] == "-") != (part["minus"] == "-") else 1, share or 1)
+    decimal = "." in part["top"] + part.get("bottom", "") and not part.get("cycle")
+    unit = f"{CURRENCY.get(part['currency'].strip(), '')} {unit or ''}".strip()
+    return Amount(value, decimal=decimal, percent=bool(part["percent"]), unit=unit)
 
 
 def _value(whole: str, top: str, bottom: str, power: str, cycle: str) -> Fraction | None:
@@ -118,12 +117,12 @@ def same_amount(gold: Amount, prediction: Amount) -> bool:
     pairs = [(gold.value, prediction.value)]
     if gold.percent != prediction.percent:
         pairs.append((gold.value / (100 if gold.percent else 1), prediction.value / (100 if prediction.percent else 1)))
-    if gold.decimal == prediction.decimal:
-        return any(one == other for one, other in pairs)
-    return any(one == other or rounds_to(*((one, other) if gold.decimal else (other, one))) for one, other in pairs)
+    return any(same_value(one, other, gold.decimal, prediction.decimal) for one, other in pairs)
 
 
-def rounds_to(decimal: Fraction, exact: Fraction) -> bool:
-    """Return whether a decimal is, rounded, a number that has no decimal form of so few places; 0 never is."""
-    short = (exact * 10**DECIMALS).denominator == 1
-    return not short and round(decimal, DECIMALS) == round(exact, DECIMALS) != 0
+def same_value(one: Fraction, other: Fraction, one_decimal: bool, other_decimal: bool) -> bool:
+    """Return whether values are equal, or the only decimal, not 0, is the other rounded, which has no short form."""
+    if one == other or one_decimal == other_decimal:
+        return one == other
+    short = ((other if one_decimal else one) * 10**DECIMALS).denominator == 1
+    return not short and round(one, DECIMALS) == round(other, DECIMALS) != 0

@@ -165,9 +165,8 @@ def _sequence(tokens: deque[str], until: str = "") -> str:
 
 def _arguments(command: str, tokens: deque[str], subscript_of: str = "") -> str:
     """Return the arguments of a command in braces, taken from the tokens behind it."""
-    index = ""
-    if command == "\\sqrt" and tokens and tokens[0] == "[":
-        index = f"{tokens.popleft()}{_sequence(tokens, ']')}]"
+    indexed = command == "\\sqrt" and tokens and tokens[0] == "["
+    index = f"{tokens.popleft()}{_sequence(tokens, ']')}]" if indexed else ""
     one_digit = command[0] == "\\" or subscript_of.startswith("\\")  # `x^10` is `x^{10}`, `\frac12` is one half
     return index + "".join(_argument(tokens, one_digit, command) for _ in range(ARGUMENTS.get(command, 0)))
 

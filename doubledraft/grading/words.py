@@ -8,11 +8,10 @@ ONES = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", 
 NUMBERS = {word: value for value, word in enumerate(ONES + TEENS)} | {
     word: 10 * ten for ten, word in enumerate(TENS, 2)
 }
-FRACTIONS = {
-    "half": 2, "halve": 2, "third": 3, "fourth": 4, "fifth": 5, "sixth": 6, "seventh": 7, "eighth": 8, "ninth": 9,
-    "tenth": 10, "eleventh": 11, "twelfth": 12, "hundredth": 100, "thousandth": 1000,
-}  # fmt: skip
-FRACTIONS |= {f"{word}th": NUMBERS[word] for word in TEENS} | {f"{word[:-1]}ieth": NUMBERS[word] for word in TENS}
+FRACTIONS = {f"{word}th": value for word, value in NUMBERS.items() if value > 3}
+FRACTIONS |= {f"{word[:-1]}ieth": NUMBERS[word] for word in TENS}
+FRACTIONS |= {"half": 2, "halve": 2, "third": 3, "fifth": 5, "eighth": 8, "ninth": 9, "twelfth": 12}
+FRACTIONS |= {"hundredth": 100, "thousandth": 1000}
 CHANGING = re.compile(  # words that change the number before them, or join it to another: no units
     rf"\b(?:{'|'.join([*NUMBERS, *(f'{word}s?' for word in FRACTIONS)])}|\w*(?:[bmr]illion|dred|sand)ths?"
     r"|\w*[bmrt]illions?|hundreds?|thousands?|tens|dozens?|scores?|gross|couples?|quarters?|myriads?|lakhs?|crores?"
@@ -86,10 +85,8 @@ def normal_unit(words: str) -> str:
 
 
 def _symbol(word: str) -> str:
-    for ending in ("", "s", "es"):
-        if word.endswith(ending) and (symbol := SYMBOLS.get(word.removesuffix(ending))):
-            return symbol
-    return word
+    stems = (word.removesuffix(ending) for ending in ("", "s", "es"))
+    return next((SYMBOLS[stem] for stem in stems if stem in SYMBOLS), word)
 
 
 def fraction(text: str) -> int | None:
