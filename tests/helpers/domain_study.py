@@ -27,6 +27,7 @@ def build(folder: Path) -> Path:
         "sets": {"code": None, "chat": chat, "reasoning": COUNTS},
         "max_tokens": 12,
         "concurrency": 4,
+        "turns": 2,
         "train": config["train"]["draft"] | {"learning_rate": 1e-2, "epochs": 3, "held_out": 2},
     }
     file.write_text(yaml.safe_dump(config))
