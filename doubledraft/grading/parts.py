@@ -102,8 +102,10 @@ def parts(text: str) -> tuple[str, list[str]]:
 
 def split(text: str, separator: re.Pattern[str] = SEPARATOR) -> list[str]:
     """Split at the separators that stand in no bracket."""
-    depth = depths(text)
-    found = [match.span() for match in separator.finditer(text) if depth[match.start()] == 0]
+    found = [match.span() for match in separator.finditer(text)]
+    if found:
+        depth = depths(text)
+        found = [span for span in found if depth[span[0]] == 0]
     starts, ends = [0, *(end for _, end in found)], [*(start for start, _ in found), len(text)]
     return [item for start, end in zip(starts, ends, strict=True) if (item := text[start:end].strip())]
 
