@@ -14,8 +14,10 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from statistics import median
 
+from benchmarks import llama_cpp
 from doubledraft import machine, prompts, provenance
 from doubledraft.engine import draft_vocabulary
 from doubledraft.engine.backend import Backend
@@ -52,6 +54,7 @@ def main() -> None:
         arms = _native(target, stops, options)
         arms |= _hugging_face(stops, options) if "hugging-face" in options.beside else {}
         arms |= _vllm(stack, asked, options) if "vllm" in options.beside else {}
+        arms |= _llama_cpp(stack, asked, options) if options.llama_cpp else {}
         turns = {name: [] for name in arms}
         for name, _, repeat, seconds, (ids, metrics) in take_turns(
             arms, asked, repeats=options.repeats, warmup=len(asked)
@@ -90,9 +93,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--questions-asked", type=int, default=2, help="of each file")
     parser.add_argument("--max-tokens", type=int, default=48)
     parser.add_argument("--draft-lengths", type=int, nargs="+", default=[3, 5])
-    parser.add_argument("--others-draft-lengths", type=int, nargs="+", default=[3], help="of Hugging Face and vLLM")
+    parser.add_argument("--others-draft-lengths", type=int, nargs="+", default=[3], help="of the others")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--beside", nargs="*", default=["hugging-face"], choices=("hugging-face", "vllm"))
+    parser.add_argument("--llama-cpp", help="its source, built: arms of its server (benchmarks/llama_cpp.py)")
     parser.add_argument("--vllm-compiled", action="store_true", help="let vLLM compile its models, which takes minutes")
     parser.add_argument("--vllm-memory", type=float, default=0.3, help="share of the GPU's memory for each vLLM arm")
     parser.add_argument("--out", help="JSON file")
@@ -166,6 +170,17 @@ def _vllm(stack: ExitStack, asked: list[list[int]], options: argparse.Namespace)
     return {name: answering(length) for name, length in ({"vLLM plain": 0} | lengths).items()}
 
 
+def _llama_cpp(stack: ExitStack, asked: list[list[int]], options: argparse.Namespace) -> dict[str, Answering]:
+    def answering(server: llama_cpp.Answering) -> Answering:
+        return lambda prompt: (server(prompt, options.max_tokens), None)
+
+    lengths = options.others_draft_lengths
+    context = max(map(len, asked)) + options.max_tokens + max(lengths)
+    models = (options.target, options.draft)
+    servers = llama_cpp.servers(stack, Path(options.llama_cpp), *models, lengths, dtype=options.dtype, context=context)
+    return {name: answering(server) for name, server in servers.items()}
+
+
 def _job(length: int, longest: int, options: argparse.Namespace) -> Job:
     """Return vLLM's job for prompts that come one by one; a draft length of 0 is plain decoding."""
     drafting = {"method": "draft_model", "draft": options.draft, "draft_length": length} if length else {}
@@ -206,8 +221,8 @@ def _ratios(speeds: dict[str, list[float]]) -> dict[str, dict]:
         found = [name for name in speeds if name.startswith(starts)]
         return sorted(found, key=lambda name: median(speeds[name]))[-1:]
 
-    pairs = [(PLAIN, other) for other in ("Hugging Face generate", "vLLM plain") if other in speeds]
-    drafting = best("Hugging Face assisted", "vLLM draft model")
+    pairs = [(PLAIN, other) for other in ("Hugging Face generate", "vLLM plain", "llama.cpp plain") if other in speeds]
+    drafting = best("Hugging Face assisted", "vLLM draft model", "llama.cpp draft model")
     pairs += [(ADAPTIVE, other) for other in (PLAIN, *drafting, *best("native K"))]
     return {f"{one} / {other}": _ratio(speeds[one], speeds[other]) for one, other in pairs}
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import engine
+from benchmarks import engine, llama_cpp
 from doubledraft.engine.load import create_backend
 from doubledraft.records import Generation, Question, write_records
 from tests.helpers import faults
@@ -129,3 +129,8 @@ def _pretend_vllm(code: str, folder: Path, monkeypatch) -> None:
     """Put a module in vLLM's place for child processes."""
     (folder / "vllm.py").write_text(code)
     monkeypatch.setenv("PYTHONPATH", str(folder))
+
+
+def test_a_folder_that_is_not_llama_cpp_is_named_with_what_its_converter_said(tiny_model, tmp_path):
+    with pytest.raises(RuntimeError, match=r"could not convert .*tiny:\n.*convert_hf_to_gguf.py"):
+        llama_cpp.convert(tmp_path, tiny_model, tmp_path / "model.gguf", "bfloat16")
