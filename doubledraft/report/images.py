@@ -38,7 +38,7 @@ def _draw(rows: Sequence[Row], folder: Path) -> None:
         folder / "speedup.svg",
         quantity="speedup (times)",
         reference=1,
-        unit=" or ".join(f"{PLURALS[unit]} a cell" for unit in units),
+        unit=" or ".join(f"{PLURALS.get(unit, unit)} a cell" for unit in units),
     )
     dots_figure(
         [_dot(row, rate) for row in sped if (rate := row.metrics.speculation.acceptance_rate)],
