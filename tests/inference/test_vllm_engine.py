@@ -1,12 +1,14 @@
 """What vLLM is told of a job's draft."""
 
+import shutil
 from dataclasses import fields
 from typing import get_args
 
 import pytest
 
 from doubledraft.inference import vllm_engine
-from doubledraft.inference.job import HEADS, JobError
+from doubledraft.inference.host import Host
+from doubledraft.inference.job import HEADS, Asked, JobError
 from tests.helpers.small_job import small_job
 
 
@@ -39,3 +41,19 @@ def test_a_draft_proposes_in_one_pass_only_where_that_is_asked_for(tmp_path):
 def test_ways_of_drafting_that_vllm_alone_has_are_refused_for_the_own_engine(tmp_path, changes):
     with pytest.raises(JobError, match="vLLM alone drafts in this way"):
         told(tmp_path, engine="native", **changes)
+
+
+@pytest.mark.slow
+def test_a_target_that_computes_nan_is_an_error_and_no_answer(tiny_model, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    folder = shutil.copytree(tiny_model, tmp_path / "damaged")
+    [file] = folder.glob("*.safetensors")
+    tensors = load_file(file)
+    tensors["model.layers.0.mlp.down_proj.weight"][0, 0] = float("nan")
+    save_file(tensors, file, {"format": "pt"})
+    with (
+        Host(small_job(tmp_path, folder, "baseline")) as host,
+        pytest.raises(RuntimeError, match="NaNs detected in logits"),
+    ):
+        host.call("answer", [Asked("q", [5, 9, 40])])
