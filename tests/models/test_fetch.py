@@ -157,6 +157,9 @@ class Hub(BaseHTTPRequestHandler):
             return self.send_error(404)
         if self.fault == "list is cut" and "/tree/" in self.path:
             return self.connection.close()
+        if self.fault == "hangs" and body and self.path.endswith("model.safetensors"):
+            self.connection.recv(1)  # until the client gives up
+            return self.connection.close()
         if body and self.path.endswith("model.safetensors") and self.fault == "page":
             content = b"<html>log in"
         self.send_response(200)
@@ -183,6 +186,8 @@ def fetch_from_hub(folder, out, *, broken=None, fault=None, **spec):
             constants, "HUGGINGFACE_CO_URL_TEMPLATE", f"{address}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
         )
         patch.setattr(constants, "HF_HUB_OFFLINE", False)
+        if fault == "hangs":
+            patch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.5)  # seconds, in place of 10
         try:
             fetch.fetch({"source": "hub", "repo": "org/tiny", "revision": "main", **spec}, out)
         except ModelError as error:
@@ -262,7 +267,7 @@ def test_a_download_that_is_refused_is_kept_for_the_next_try(copy, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fault", ["cut", "page", "list is a page", "list is cut"])
+@pytest.mark.parametrize("fault", ["cut", "hangs", "page", "list is a page", "list is cut"])
 def test_a_hub_that_breaks_is_told_in_one_line_and_gone_on_with(copy, tmp_path, fault):
     failed = fetch_from_hub(copy, tmp_path / "out", fault=fault)
     assert failed.startswith("could not fetch org/tiny at revision main"), failed
