@@ -1,6 +1,6 @@
 """Numbers as text: shares, quantities and their 95 % intervals, rounded to what their n supports."""
 
-from doubledraft.stats import Interval
+from doubledraft.stats import FEWEST_UNITS, Interval
 
 MISSING = "not measured"
 SMALL_P = 0.001  # p-values below are not told apart
@@ -26,7 +26,7 @@ def range_text(interval: Interval | None, share: bool = False) -> str:
     if interval is None:
         return ""
     if interval.low is None or interval.high is None:
-        return f"no interval, n {interval.n}"
+        return _no_interval(interval.n)
     ends = [_percent(end, interval.n) if share else _rounded(end) for end in (interval.low, interval.high)]
     return f"{(' to ' if interval.low < 0 else '–').join(ends)}, n {interval.n}"
 
@@ -50,7 +50,7 @@ def change_text(interval: Interval) -> str:
 def change_range_text(interval: Interval) -> str:
     """Return the 95 % interval of a difference of shares in percentage points, and n."""
     if interval.low is None or interval.high is None:
-        return f"no interval, n {interval.n}"
+        return _no_interval(interval.n)
     return f"{_points(interval.low, interval.n)} to {_points(interval.high, interval.n)}, n {interval.n}"
 
 
@@ -62,6 +62,10 @@ def p_text(value: float | None) -> str:
 def p_value_text(value: float | None) -> str:
     """Return a p-value, which says little beyond three digits; a dash where nothing was tested."""
     return "–" if value is None else f"< {SMALL_P}" if value < SMALL_P else f"{value:.3f}"
+
+
+def _no_interval(n: int) -> str:
+    return f"no interval, n {n}{' is too small' if n < FEWEST_UNITS else ''}"
 
 
 def _points(value: float, n: int) -> str:

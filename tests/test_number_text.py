@@ -39,7 +39,7 @@ def test_nothing_measured_is_said_and_never_zero():
 def test_an_interval_names_its_ends_and_n_and_a_quantity_without_one_says_so():
     assert quantity_text(interval(0.458, 0.326, 0.597), share=True) == "46 % (33–60, n 48)"
     assert range_text(interval(0.5, -1, 2)) == "−1.00 to 2.00, n 48", "a dash between minus signs could not be read"
-    assert range_text(interval(0.5, n=1)) == change_range_text(interval(0.5, n=1)) == "no interval, n 1"
+    assert range_text(interval(0.5, n=1)) == change_range_text(interval(0.5, n=1)) == "no interval, n 1 is too small"
 
 
 def test_a_change_has_its_sign_and_zero_has_no_minus():

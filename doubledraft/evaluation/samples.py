@@ -11,7 +11,7 @@ from doubledraft.evaluation.runs import Graded
 from doubledraft.files import whole_file
 from doubledraft.number_text import number_text, quantity_text
 from doubledraft.records import Question, first_difference
-from doubledraft.summaries.cell_metrics import PLURALS, CellMetrics, RunMetrics, SpeculationMetrics
+from doubledraft.summaries.cell_metrics import CellMetrics, RunMetrics, SpeculationMetrics
 from doubledraft.summaries.table import write_csv
 
 OUTCOMES = {"equal": "right", "different": "wrong", "undecided": "undecided", "ungraded": "not graded"}
@@ -66,7 +66,7 @@ def _header(metrics: CellMetrics) -> list[str]:
     speedup, same = metrics.speedup, metrics.lossless
     facts = {
         "speculation": f"{spec.method}, {drafting_text(spec)}, {spec.engine}",
-        "speedup": f"{quantity_text(speedup)}; n counts {PLURALS[speedup.unit]}",
+        "speedup": f"{quantity_text(speedup)}; n counts {speedup.units}",
         "predicted speedup": number_text(speedup.predicted),
         **_steadiness(metrics),
         **_step_costs(metrics),

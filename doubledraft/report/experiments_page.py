@@ -104,7 +104,7 @@ def _answer(report: Mapping) -> list[str]:
 def _doubt(speedup: Interval) -> str:
     """Return what a speedup's interval leaves open, "" where it is a gain for sure."""
     if speedup.low is None:
-        return "; so few questions give no interval"
+        return "; too few questions to exclude a loss"
     return {1: "", 0: "; the interval does not exclude a loss", -1: ": no draft pays here"}[side(speedup, 1)]
 
 

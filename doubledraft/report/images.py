@@ -9,7 +9,6 @@ from doubledraft.report import page
 from doubledraft.report.figures import positions_figure, tradeoff_figure
 from doubledraft.report.tables import Row, drafted
 from doubledraft.stats import Interval
-from doubledraft.summaries.cell_metrics import PLURALS
 
 CAPTIONS = {  # figure file: what it shows; its n is written below it
     "speedup.svg": "Speedup: wall time without the draft / with it, same questions, same order, same concurrency. "
@@ -32,13 +31,13 @@ def write(rows: Sequence[Row], figures: str | Path) -> dict[str, str]:
 
 def _draw(rows: Sequence[Row], folder: Path) -> None:
     sped = drafted(rows)
-    units = dict.fromkeys(row.metrics.speedup.unit for row in sped)
+    units = dict.fromkeys(row.metrics.speedup.units for row in sped)
     dots_figure(
         [_dot(row, row.metrics.speedup, predicted=row.metrics.speedup.predicted) for row in sped],
         folder / "speedup.svg",
         quantity="speedup (times)",
         reference=1,
-        unit=" or ".join(f"{PLURALS.get(unit, unit)} a cell" for unit in units),
+        unit=" or ".join(f"{unit} a cell" for unit in units),
     )
     dots_figure(
         [_dot(row, rate) for row in sped if (rate := row.metrics.speculation.acceptance_rate)],

@@ -208,7 +208,8 @@ def conclusion(router: str, single: str, gain: Interval) -> str:
     """Return what the gain of a router over the best single draft says, in a sentence."""
     said = f"{signed(gain.value)} %"
     if gain.low is None:
-        return f"Undecided: the router {router} against the draft {single} alone: {said}, from one group of prompts."
+        few = f"{gain.n} group{'' if gain.n == 1 else 's'} of prompts, too few for an interval"
+        return f"Undecided: the router {router} against the draft {single} alone: {said}, from {few}."
     said = f"{said}, 95 % interval {signed(gain.low)} to {signed(gain.high)} %, n = {gain.n} groups"
     if gain.low > 0:
         return f"Choosing by the prompt beats one draft: the router {router} is faster than {single} alone ({said})."

@@ -154,6 +154,11 @@ class Speedup(Interval):
     verify_cost: float | None  # v: time of a verification / of a plain target step
     best_draft_length: int | None  # K of the largest predicted speedup; 0 where drafting never pays
 
+    @property
+    def units(self) -> str:
+        """The plural of the unit; a unit that is not known stands as it is."""
+        return PLURALS.get(self.unit, self.unit)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptMetrics:

@@ -19,7 +19,7 @@ ROUTERS = {
 
 def scored(folder, own: float, turns: int = 2) -> tuple[RoutingScore, str]:
     """Return score and page of a matrix whose domain drafts are `own` times as fast on their domain."""
-    files = made_matrix.build(folder, own=own, prompts=10, turns=turns)
+    files = made_matrix.build(folder, own=own, prompts=16, turns=turns)
     shared = {"target": folder, "routers": ROUTERS, "embedding": None, "seed": 3, "out": folder / "router"}
     train.train(**files, **shared)
     score.score(
