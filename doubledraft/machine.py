@@ -1,4 +1,4 @@
-"""The machine that a process runs on: its cores, its device, and the switches that keep libraries offline."""
+"""The machine that a process runs on: its cores, its device, and how libraries may use the network."""
 
 import os
 import re
@@ -38,6 +38,26 @@ def device() -> str:
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def limit_hub_waits() -> None:
+    """Let every request to the hub fail after HF_HUB_DOWNLOAD_TIMEOUT seconds of silence, 10 where it is not set.
+
+    The hub's client would wait for lists of files without limit.
+    """
+    from huggingface_hub import constants, set_client_factory
+    from huggingface_hub.utils._http import default_client_factory
+
+    def limit(request):
+        phases = request.extensions["timeout"]
+        request.extensions["timeout"] = dict.fromkeys(phases, constants.HF_HUB_DOWNLOAD_TIMEOUT)
+
+    def client():
+        client = default_client_factory()
+        client.event_hooks["request"].append(limit)
+        return client
+
+    set_client_factory(client)
 
 
 def available_memory() -> int:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from doubledraft.engine.backend import Backend
+from doubledraft.machine import limit_hub_waits
 from doubledraft.models.folder import ALLOWED, ModelError
 from doubledraft.models.inspect import load_model, load_tokenizer
 from doubledraft.models.safety import refuse_unsafe
@@ -52,11 +53,17 @@ def local_folder(name_or_path: str | Path) -> Path:
     """Return the folder of a model, fetched from the hub where it is none; raise ModelError where that fails."""
     if Path(name_or_path).is_dir():
         return Path(name_or_path)
+    import httpx
     from huggingface_hub import snapshot_download
 
+    limit_hub_waits()
     try:
         return Path(snapshot_download(str(name_or_path), allow_patterns=list(ALLOWED)))
-    except (OSError, ValueError) as error:  # no network, no such model, or no name that the hub could have
+    except (
+        OSError,
+        ValueError,
+        httpx.HTTPError,
+    ) as error:  # no network, no such model, or no name that the hub could have
         reason = str(error).split("\n")[0]
         raise ModelError(f"{name_or_path}: no such folder, and the hub did not have it: {reason}") from None
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from doubledraft.files import whole_directory
 from doubledraft.log import log
+from doubledraft.machine import limit_hub_waits
 from doubledraft.models import chat_template
 from doubledraft.models.folder import (
     ALLOWED,
@@ -79,6 +80,7 @@ def _fetch_hub(spec: dict, folder: Path, dtype: str) -> None:
         "ignore_patterns": list(IGNORED),
         "local_dir": download,
     }
+    limit_hub_waits()
     try:
         files = snapshot_download(**where, dry_run=True)
         _refuse_second_set(spec["repo"], {file.filename for file in files})

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from doubledraft.machine import limit_hub_waits
 from doubledraft.records import RecordError, parse_object
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -91,6 +92,7 @@ def read_hub(repository: str, name: str, split: str, revision: str) -> Table:
     import httpx
     from datasets import load_dataset
 
+    limit_hub_waits()
     try:
         rows = load_dataset(repository, name, split=split, revision=revision)
     except (OSError, ValueError, httpx.HTTPError) as error:
@@ -98,8 +100,8 @@ def read_hub(repository: str, name: str, split: str, revision: str) -> Table:
         raise ValueError(
             f"{repository} ({name}, {split}, revision {revision}) could not be fetched: {reason}; on a machine without "
             "network set the scenario's `path` to a local copy (a domain takes one by `source: jsonl`, a command by "
-            "the file's name); where the network is slow, set HF_HUB_ETAG_TIMEOUT and HF_HUB_DOWNLOAD_TIMEOUT to more "
-            "than the 10 s that the hub's client waits"
+            "the file's name); where the network is slow, set HF_HUB_DOWNLOAD_TIMEOUT, the seconds of silence after "
+            "which a request fails, to more than 10"
         ) from error
     folders = {part for file in rows.cache_files for part in Path(file["filename"]).parts}
     commit = next((part for part in folders if COMMIT.fullmatch(part)), None)  # `datasets` names its cache by it

@@ -84,7 +84,6 @@ def hub_environment(address: str, home: str | Path) -> dict[str, str]:
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "HF_HUB_DISABLE_XET": "1",
         "HF_HUB_DOWNLOAD_TIMEOUT": "120",
-        "HF_HUB_ETAG_TIMEOUT": "120",
         "NO_PROXY": "127.0.0.1",
         "no_proxy": "127.0.0.1",
     }

@@ -7,6 +7,8 @@ The rows of MATH format are made up. The released GSM8K files are used where `sh
 
 import json
 import logging
+import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -280,16 +282,20 @@ def test_without_network_the_message_says_how_to_use_a_local_copy(monkeypatch, t
         read_gsm8k("test", "s")
 
 
-def test_where_the_network_is_slow_the_message_says_how_to_wait_longer(monkeypatch):
-    import datasets
-    import httpx
-
-    def too_slow(*_, **__):
-        raise httpx.ReadTimeout("The read operation timed out")
-
-    monkeypatch.setattr(datasets, "load_dataset", too_slow)
-    with pytest.raises(ValueError, match=r"could not be fetched: The read operation timed out; .*HF_HUB_ETAG_TIMEOUT"):
-        read_gsm8k("test", "s")
+@pytest.mark.slow
+def test_a_hub_that_never_answers_is_given_up_and_the_message_says_how_to_wait_longer(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        done = subprocess.run(
+            [sys.executable, "-c", "import time; time.sleep = lambda seconds: None  # between its tries\n" + FETCH],
+            input=json.dumps(["read_gsm8k", {"scenario": "s", "split": "test"}]),
+            env=hub_environment(address, tmp_path)
+            | {"HF_HUB_DOWNLOAD_TIMEOUT": "1", "PYTHONPATH": str(Path(__file__).parents[2])},
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+    assert re.search("could not be fetched: Couldn't reach .*HF_HUB_DOWNLOAD_TIMEOUT", json.loads(done.stdout)["error"])
 
 
 # A user's own file
