@@ -59,11 +59,7 @@ def local_folder(name_or_path: str | Path) -> Path:
     limit_hub_waits()
     try:
         return Path(snapshot_download(str(name_or_path), allow_patterns=list(ALLOWED)))
-    except (
-        OSError,
-        ValueError,
-        httpx.HTTPError,
-    ) as error:  # no network, no such model, or no name that the hub could have
+    except (OSError, ValueError, httpx.HTTPError) as error:  # no network, no such model, or an impossible name
         reason = str(error).split("\n")[0]
         raise ModelError(f"{name_or_path}: no such folder, and the hub did not have it: {reason}") from None
 
