@@ -45,7 +45,7 @@ rule prune_model:
 
 
 rule check_pair:
-    """Refuse a draft whose tokenizer or vocabulary size is not the target's."""
+    """Refuse a draft whose tokenizer or vocabulary size is not the target's, and models that the engine cannot run."""
     input:
         target=f"data/models/{config['models']['target']}",
         draft=f"data/models/{config['models']['draft']}",
@@ -56,6 +56,7 @@ rule check_pair:
     priority: MODELS_FIRST
     params:
         max_model_len=config["benchmark"]["max_model_len"],
+        native=config["benchmark"]["engine"] == "native" or config["train"]["draft"]["held_out"] > 0,  # it chooses the draft
         code=code("models.check_pair.write_pair_check", packages=TOKENIZING),
     script:
         "../scripts/check_pair.py"

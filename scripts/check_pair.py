@@ -10,4 +10,5 @@ if __name__ == "__main__":
         snakemake.input.draft,
         snakemake.output.pair,
         max_model_len=snakemake.params.max_model_len,
+        native=snakemake.params.native,
     )

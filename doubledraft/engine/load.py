@@ -5,13 +5,12 @@ from pathlib import Path
 
 from doubledraft.engine.backend import Backend
 from doubledraft.machine import limit_hub_waits
+from doubledraft.models.architecture import refuse_unlike
 from doubledraft.models.folder import ALLOWED, ModelError
 from doubledraft.models.inspect import load_model, load_tokenizer
 from doubledraft.models.safety import refuse_unsafe
 
-FAMILIES = ("llama", "mistral", "qwen2", "qwen3")  # values of `model_type` in config.json
 COMPILED_NEEDS = "compiled code, which int8 weights need, takes a CPU, a compiler, bfloat16 or float32, rows of 32"
-FIXED_ROTARY = ("default", "linear", "llama3", "yarn")  # kinds whose frequencies do not change with the length
 
 
 def create_backend(
@@ -31,15 +30,13 @@ def create_backend(
     Raise ModelError for a model that is unsafe to load, or that cannot be run so.
     """
     import torch
-    from transformers import AutoConfig
 
     from doubledraft.engine.cpu_backend import CompiledBackend, Int8Backend, can_run
     from doubledraft.engine.cuda_graphs import GraphedBackend
 
     folder = local_folder(name_or_path)
     refuse_unsafe(folder)
-    config = AutoConfig.from_pretrained(folder)
-    _refuse_unlike(config, folder)
+    config = refuse_unlike(folder)
     model = load_model(folder, dtype=getattr(torch, dtype)).to(device)
     compilable = device == "cpu" and can_run(config, model.dtype)
     kernel = kernel or ("compiled" if compilable else "graphs" if model.device.type == "cuda" else "torch")
@@ -62,20 +59,3 @@ def local_folder(name_or_path: str | Path) -> Path:
     except (OSError, ValueError, httpx.HTTPError) as error:  # no network, no such model, or an impossible name
         reason = str(error).split("\n")[0]
         raise ModelError(f"{name_or_path}: no such folder, and the hub did not have it: {reason}") from None
-
-
-def _refuse_unlike(config, folder: Path) -> None:
-    """Raise ModelError where the config asks for something that the forward pass of `Backend` does not do."""
-    if config.model_type not in FAMILIES:
-        raise ModelError(f"{folder}: model_type {config.model_type!r} is not one of {', '.join(FAMILIES)}")
-    expected = {
-        "hidden_act": (config.hidden_act, ("silu",)),
-        "rope_type": (config.rope_parameters["rope_type"], FIXED_ROTARY),
-        "quantization_config": (getattr(config, "quantization_config", None), (None,)),
-        "layer_types": (set(getattr(config, "layer_types", None) or ["full_attention"]), ({"full_attention"},)),
-    }
-    if config.model_type == "mistral":
-        expected["sliding_window"] = (config.sliding_window, (None,))
-    for key, (found, known) in expected.items():
-        if found not in known:
-            raise ModelError(f"{folder}: {key} is {found!r}, and the engine runs only {known[0]!r} and the like")

@@ -8,5 +8,6 @@ inspect        one set of weights that fills the model, tokens with rows, end id
 chat_template  tried out in a process with limits, and rendered in one way
 prune          cuts a draft from a larger model
 check_pair     whether target and draft fit
+architecture   which models the native engine runs
 merge          an adapter merged into its base model
 """

@@ -1,9 +1,10 @@
-"""Whether a target and a draft have one tokenizer and one vocabulary size."""
+"""Whether a target and a draft have one tokenizer and one vocabulary size, and whether the native engine runs them."""
 
 from collections.abc import Mapping
 from pathlib import Path
 
 from doubledraft.files import write_json
+from doubledraft.models.architecture import refuse_unlike
 from doubledraft.models.folder import ModelError, read_config
 from doubledraft.models.inspect import load_tokenizer, positions, refuse_tokens_without_row
 
@@ -44,8 +45,12 @@ def refuse_other_tokens(pair: str, tokens: Mapping[str, int], draft_tokens: Mapp
         )
 
 
-def write_pair_check(target: str | Path, draft: str | Path, out: str | Path, *, max_model_len: int) -> None:
-    """Run `check_pair` and write what it found as JSON."""
+def write_pair_check(
+    target: str | Path, draft: str | Path, out: str | Path, *, max_model_len: int, native: bool = False
+) -> None:
+    """Run `check_pair` and write what it found as JSON; `native`: this project's own engine must run both models."""
+    for folder in (target, draft) if native else ():
+        refuse_unlike(folder)
     write_json(out, check_pair(target, draft, max_model_len=max_model_len))
 
 

@@ -45,6 +45,11 @@ def _of_engine(config: dict) -> Iterator[str]:
 
 def _of_drafting(config: dict) -> Iterator[str]:
     benchmark = config["benchmark"]
+    if benchmark["draft_length"] == "adaptive" and benchmark["method"] == "ngram":
+        yield (
+            "config key benchmark.draft_length is 'adaptive', but benchmark.method is 'ngram', which copies from the "
+            "text: expected a number"
+        )
     used = {
         "draft_vocabulary": benchmark["draft_vocabulary"] is not None,
         "draft_length": benchmark["draft_length"] == "adaptive",
@@ -53,8 +58,6 @@ def _of_drafting(config: dict) -> Iterator[str]:
         key = f"config key benchmark.{name} is {benchmark[name]!r}"
         if used[name] and benchmark["engine"] == "vllm":
             yield f"{key}, but benchmark.engine is 'vllm', and {reason}: expected {instead}, or benchmark.engine native"
-        if used[name] and benchmark["method"] == "ngram":
-            yield f"{key}, but benchmark.method is 'ngram', which copies from the text: expected {instead}"
 
 
 def _of_sampling(config: dict) -> Iterator[str]:

@@ -120,7 +120,7 @@ def test_what_a_trimmed_cache_forgot_is_not_seen(pair):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"model_type": "gpt2"}, "model_type 'gpt2' is not one of llama"),
+        ({"model_type": "gpt2"}, "runs llama, mistral, qwen2, qwen3, not model_type 'gpt2'"),
         ({"hidden_act": "gelu"}, "hidden_act is 'gelu'"),
         ({"rope_parameters": {"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0}}, "rope_type is 'dynamic'"),
         ({"quantization_config": {"quant_method": "gptq", "bits": 4}}, "quantization_config is"),

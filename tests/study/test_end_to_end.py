@@ -30,7 +30,7 @@ types:
 train:
   target: {{learning_rate: 2.0e-3, epochs: 2, rank: 16, alpha: 16, batch: 4}}
   draft: {{learning_rate: 2.0e-3, epochs: 2, rank: 16, alpha: 16, batch: 4}}
-benchmark: {{warmup: 1, draft_length: 2}}
+benchmark: {{engine: vllm, draft_vocabulary: null, warmup: 1, draft_length: 2}}
 untrained: {{max_tokens: 64}}
 """
 NAMES = ("Ada", "Ben", "Cleo", "Dan", "Eva", "Finn")

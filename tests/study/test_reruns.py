@@ -18,7 +18,7 @@ from tests.helpers.running import ROOT, snakemake
 
 PAGE = ROOT / "docs/reruns.md"
 PASS = "doubledraft/engine/cpu_pass.cpp"
-NATIVE = "benchmark={engine: native}"
+VLLM = "benchmark={engine: vllm, draft_vocabulary: null}"
 JUDGED = {"score": 6, "report": 1}
 CROSSED = {"cross_acceptance": 6, "acceptance_matrix": 1}  # every target with every draft
 AUDITED = {"audit_draft": 6, "view_cell": 6, **JUDGED}
@@ -80,20 +80,20 @@ EDITS = [
         'HIDDEN = {"Zs", "Cc"',
     ),
     Edit(
-        "a constant of the C++ pass, where vLLM answers",  # the native engine chooses the draft's checkpoint
+        "a constant of the C++ pass",
         DRAFTED,
         PASS,
         "TILE = 24",
         "TILE = 48",
     ),
     Edit(
-        "a constant of the C++ pass, where the native engine answers",
+        "a constant of the C++ pass, where vLLM is timed",  # the native engine chooses the draft's checkpoint
         DRAFTED,
         PASS,
         "TILE = 24",
         "TILE = 48",
-        config=NATIVE,
-        study="timed_natively",
+        config=VLLM,
+        study="timed_by_vllm",
     ),
     Edit(
         "a font size",
@@ -153,18 +153,18 @@ EDITS = [
     Edit("which answers the draft learns from", DISTILLED, config="distill={keep: right}"),
     Edit("where losses are sent", {}, config="train={report_to: trackio}"),
     Edit("K, the draft length", TIMED, config="benchmark={draft_length: 4}"),
-    Edit(
-        "the draft vocabulary",
-        DRAFTED,
-        config="benchmark={engine: native, draft_vocabulary: 500}",
-        study="timed_natively",
-    ),
+    Edit("the draft vocabulary", DRAFTED, config="benchmark={draft_vocabulary: 500}"),
     Edit(
         "the temperature of the timed runs and of distilling",
         DISTILLED,
         config="benchmark={temperature: 0.7, samples: 3}",
     ),
-    Edit("the engine of the timed runs", TIMED, config=NATIVE),
+    Edit(
+        "the engine of the timed runs, with the same draft",
+        TIMED,
+        config="benchmark={engine: native, draft_vocabulary: null}",
+        study="timed_by_vllm",
+    ),
     Edit(
         "K of the drafts by domain",
         {"collect_matrix": 1, **ROUTED},
@@ -212,10 +212,10 @@ def made_in(folder: Path, edit: Edit) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def timed_natively(made, tmp_path_factory) -> Path:
-    """Return the folder of the finished study, timed with the native engine."""
-    folder = shutil.copytree(made, tmp_path_factory.mktemp("native") / "study", symlinks=True)
-    assert snakemake("--config", NATIVE, folder=folder).code == 0
+def timed_by_vllm(made, tmp_path_factory) -> Path:
+    """Return the folder of the finished study, timed with vLLM."""
+    folder = shutil.copytree(made, tmp_path_factory.mktemp("vllm") / "study", symlinks=True)
+    assert snakemake("--config", VLLM, folder=folder).code == 0
     return folder
 
 

@@ -116,7 +116,7 @@ def test_every_recipe_and_seed_of_a_leaderboard_is_a_job_of_its_own(tmp_path):
     target = "results/drafts/cod_hard/leaderboard.html"
     outcome = snakemake("-n", "--configfile", config, "--directory", str(tmp_path), target, folder=ROOT)
     assert outcome.code == 0, outcome.text
-    assert outcome.jobs["train_recipe"] == outcome.jobs["measure_recipe"] == 17 * 3
+    assert outcome.jobs["train_recipe"] == outcome.jobs["measure_recipe"] == 21 * 3
     assert outcome.jobs["compare_drafts"] == outcome.jobs["prune_compared_start"] == outcome.jobs["distill"] == 1
     assert outcome.values("number") == {"0", "1", "2"} and "full-merged" in outcome.values("recipe")
     assert "train_draft" not in outcome.jobs

@@ -12,6 +12,7 @@ from tests.helpers.default_config import DEFAULT, PAID, SCHEMA, changed, paid
 MATH = {"source": "math", "subjects": ["algebra"], "levels": [2, 1], "train": 518, "test": 336}
 RULE = {"min_steps": 3, "max_steps": 5, "max_words": 5}
 TYPE = {"prompt": "config/prompts/cod.yaml", "max_tokens": 96}
+VLLM = {"engine": "vllm", "draft_vocabulary": None}
 
 
 @pytest.mark.parametrize(
@@ -23,15 +24,10 @@ TYPE = {"prompt": "config/prompts/cod.yaml", "max_tokens": 96}
         ("benchmark/draft_length", 0, "benchmark.draft_length is 0: expected one of adaptive or 1 or 2 or 3"),
         ("benchmark/draft_length", 2.5, "benchmark.draft_length is 2.5: expected one of adaptive or 1"),
         ("benchmark/draft_length", True, "benchmark.draft_length is True: expected one of adaptive or 1"),
-        (
-            "benchmark/draft_length",
-            "adaptive",
-            "'vllm', and vLLM drafts the same number of tokens in every step: expect",
-        ),
         ("benchmark/temperature", 0.0001, "benchmark.temperature is 0.0001: expected 0, or at least 0.001"),
         ("benchmark/samples", 3, "benchmark.samples is 3, but benchmark.temperature is 0, at which"),
         ("benchmark/draft_vocabulary", 0, "benchmark.draft_vocabulary is 0: expected at least 1"),
-        ("benchmark/draft_vocabulary", 9, "draft_vocabulary is 9, but benchmark.engine is 'vllm', and vLLM computes"),
+        ("benchmark/engine", "vllm", "draft_vocabulary is 1024, but benchmark.engine is 'vllm', and vLLM computes"),
         ("scenarios/easy/train", -1, "scenarios.easy.train is -1: expected at least 1"),
         ("scenarios/easy/test", "many", "scenarios.easy.test is 'many': expected integer"),
         ("scenarios/../../x", None, ""),
@@ -101,27 +97,25 @@ def test_what_cannot_be_used_is_named_with_what_was_expected(path, value, messag
 
 def test_our_own_engine_is_refused_sleep():
     config = changed("benchmark/residency", "sleep")
-    study.check_config(config, SCHEMA)
-    config["benchmark"]["engine"] = "native"
+    study.check_config(config | {"benchmark": config["benchmark"] | VLLM}, SCHEMA)
     with pytest.raises(study.StudyError, match="residency is 'sleep', which is vLLM's, but .*'native'"):
         study.check_config(config, SCHEMA)
 
 
 def test_our_own_engine_is_refused_several_gpus():
-    config = changed("benchmark/engine", "native")
-    study.check_config(config, SCHEMA)
+    config = copy.deepcopy(DEFAULT)
     config["engine"]["tensor_parallel"] = 2
     with pytest.raises(study.StudyError, match="runs on one GPU, but engine.tensor_parallel is 2: expected 1"):
         study.check_config(config, SCHEMA)
 
 
-@pytest.mark.parametrize(("name", "value"), [("draft_length", "adaptive"), ("draft_vocabulary", 9)])
-def test_our_own_engine_takes_what_vllm_cannot_but_not_for_n_grams(name, value):
-    config = changed("benchmark/engine", "native")
-    config["benchmark"][name] = value
+def test_our_own_engine_alone_adapts_the_draft_length_and_not_for_n_grams():
+    config = changed("benchmark/draft_length", "adaptive")
     study.check_config(config, SCHEMA)
+    with pytest.raises(study.StudyError, match="'vllm', and vLLM drafts the same number of tokens in every step"):
+        study.check_config(config | {"benchmark": config["benchmark"] | VLLM}, SCHEMA)
     config["benchmark"]["method"] = "ngram"
-    with pytest.raises(study.StudyError, match=f"benchmark.{name} is '?{value}'?, but benchmark.method is 'ngram'"):
+    with pytest.raises(study.StudyError, match="draft_length is 'adaptive', but benchmark.method is 'ngram'"):
         study.check_config(config, SCHEMA)
 
 
@@ -187,7 +181,7 @@ WHOLE = "smollm2-135m"
 )
 def test_drafts_of_others_fit_their_source_and_engine(change, engine, message):
     config = changed("models/sources/head", {"source": "head", "repo": "org/head", "revision": "main"})
-    config["benchmark"]["other_drafts"] = {"one": OTHER, "gone": None}
+    config["benchmark"] |= VLLM | {"other_drafts": {"one": OTHER, "gone": None}}
     assert list(study.check_config(config, SCHEMA)["benchmark"]["other_drafts"]) == ["one"]
     config["benchmark"] |= {"other_drafts": {"one": OTHER | change}, "engine": engine}
     with pytest.raises(study.StudyError, match=message):

@@ -1,0 +1,34 @@
+"""Which models the native engine runs: one architecture, under the names of its families."""
+
+from pathlib import Path
+
+from doubledraft.models.folder import ModelError
+
+FAMILIES = ("llama", "mistral", "qwen2", "qwen3")  # values of `model_type` in config.json
+FIXED_ROTARY = ("default", "linear", "llama3", "yarn")  # kinds whose frequencies do not change with the length
+
+
+def refuse_unlike(folder: str | Path):
+    """Return transformers' config of a model folder.
+
+    Raise ModelError where it asks for something that the forward pass of `engine.backend.Backend` does not do.
+    """
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(folder)
+    if config.model_type not in FAMILIES:
+        raise ModelError(
+            f"{folder}: the native engine runs {', '.join(FAMILIES)}, not model_type {config.model_type!r}"
+        )
+    expected = {
+        "hidden_act": (config.hidden_act, ("silu",)),
+        "rope_type": (config.rope_parameters["rope_type"], FIXED_ROTARY),
+        "quantization_config": (getattr(config, "quantization_config", None), (None,)),
+        "layer_types": (set(getattr(config, "layer_types", None) or ["full_attention"]), ({"full_attention"},)),
+    }
+    if config.model_type == "mistral":
+        expected["sliding_window"] = (config.sliding_window, (None,))
+    for key, (found, known) in expected.items():
+        if found not in known:
+            raise ModelError(f"{folder}: {key} is {found!r}, and the native engine runs only {known[0]!r} and the like")
+    return config
