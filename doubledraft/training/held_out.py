@@ -96,8 +96,8 @@ class Judge:
 
     @property
     def best(self) -> DraftEvaluation | None:
-        """The evaluation with most tokens per step, the earliest of equals; None before the first."""
-        return max(self.evaluations, key=lambda evaluation: evaluation.tokens_per_step, default=None)
+        """The evaluation with most tokens per step, of equals the one with most overlap; None before the first."""
+        return max(self.evaluations, key=lambda found: (found.tokens_per_step, found.overlap), default=None)
 
     def facts(self) -> dict[str, object]:
         """Return what training.json records of the evaluations."""

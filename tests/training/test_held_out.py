@@ -52,6 +52,16 @@ def test_proxies_are_correlated_with_what_was_measured():
     assert held_out.correlation([evaluation(1, 2.0), evaluation(2, 3.0)]) is None, "the overlap never changed"
 
 
+def test_of_equal_tokens_per_step_the_greater_overlap_decides():
+    """A draft that starts well may emit as much at every checkpoint; the first one has learned nearly nothing."""
+    judge = held_out.Judge("target", None, "start", [], "float32", None)
+    assert judge.best is None
+    judge.evaluations = [evaluation(1, 4.0, 0.40), evaluation(2, 4.0, 0.43), evaluation(3, 4.0, 0.41)]
+    assert judge.best.step == 2
+    judge.evaluations.append(evaluation(4, 4.1, 0.1))
+    assert judge.best.step == 4
+
+
 def write_files(folder: Path) -> None:
     """Write the files of a draft's training, and a test file beside the questions."""
     questions = [
@@ -125,7 +135,7 @@ def test_the_best_checkpoint_by_real_decoding_is_what_is_written(trained):
     found = summary(trained[1])
     evaluations = found["evaluations"]
     assert [one["step"] for one in evaluations] == [3, 6, STEPS] and found["rows"] == len(TRACES) - HELD_OUT
-    best = max(evaluations, key=lambda one: one["tokens_per_step"])
+    best = max(evaluations, key=lambda one: (one["tokens_per_step"], one["overlap"]))
     assert found["best_step"] == best["step"] and best["tokens_per_step"] > 1.2, evaluations
     for one in evaluations:  # the replay along the answers foretells decoding, where the target's answers are its own
         assert 0 <= one["agreement"] <= 1 and 0 < one["overlap"] <= 1
