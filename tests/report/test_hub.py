@@ -7,14 +7,17 @@ import json
 import pickle
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from huggingface_hub import constants
 
 from doubledraft.models.folder import ModelError
 from doubledraft.report import card, hub
 from doubledraft.report.hub import HubError
 from tests.helpers import made_up
+from tests.helpers.commands import run
 from tests.helpers.hub_server import Shelf, hub_environment, serve
 
 ROOT = Path(__file__).parents[2]
@@ -30,25 +33,32 @@ def adapter(tmp_path) -> Path:
     return folder
 
 
-def push(adapter: Path, address: str, *options: str, token: str | None = TOKEN) -> subprocess.CompletedProcess:
-    """Run the subcommand in a process of its own, since the client reads the hub's address when it is imported."""
-    environment = hub_environment(address, adapter.parent / "home")
-    environment |= {"PYTHONPATH": str(ROOT), **({"HF_TOKEN": token} if token else {})}
-    code = "import sys; from doubledraft.cli.main import main; sys.exit(main())"
-    return subprocess.run(
-        [sys.executable, "-c", code, "push", str(adapter), "--repo", "me/draft", *options],
-        env=environment,
-        cwd=adapter.parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+@pytest.fixture
+def push(adapter, capsys, monkeypatch) -> Callable:
+    """Return a function that runs the subcommand here, and returns its exit status and both its outputs."""
+
+    def run_here(address: str, *options: str, token: str | None = TOKEN) -> tuple[int, str, str]:
+        read_at_import = {"ENDPOINT": address, "HF_HUB_OFFLINE": False, "HF_HUB_DISABLE_XET": True}
+        for name, value in read_at_import.items():
+            monkeypatch.setattr(constants, name, value)
+        monkeypatch.chdir(adapter.parent)
+        for name, value in hub_environment(address, adapter.parent / "home").items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("HF_TOKEN", token) if token else monkeypatch.delenv("HF_TOKEN", raising=False)
+        return run(capsys, "push", adapter, "--repo", "me/draft", *options)
+
+    return run_here
 
 
 def test_adapter_and_card_arrive_in_a_private_repository_and_the_token_stays(adapter):
+    """In a process of its own, which has nothing but its environment to find the hub by."""
     shelf = Shelf(TOKEN)
+    command = [sys.executable, "-m", "doubledraft", "push", str(adapter), "--repo", "me/draft"]
     with serve({}, COMMIT, shelf) as address:
-        result = push(adapter, address)
+        environment = hub_environment(address, adapter.parent / "home") | {"PYTHONPATH": str(ROOT), "HF_TOKEN": TOKEN}
+        result = subprocess.run(
+            command, env=environment, cwd=adapter.parent, capture_output=True, text=True, check=False
+        )
     assert result.returncode == 0, result.stderr
     assert result.stdout.endswith(f"{address}/me/draft/commit/{COMMIT}\n")
     assert shelf.private == {"me/draft": True}
@@ -62,45 +72,45 @@ def test_adapter_and_card_arrive_in_a_private_repository_and_the_token_stays(ada
         assert TOKEN not in text
 
 
-def test_a_dry_run_lists_files_and_sizes_and_needs_neither_token_nor_network(adapter):
-    result = push(adapter, "http://127.0.0.1:9", "--dry-run", token=None)
-    assert result.returncode == 0, result.stderr
-    first, *lines, last = result.stdout.splitlines()
+def test_a_dry_run_lists_files_and_sizes_and_needs_neither_token_nor_network(adapter, push):
+    status, out, err = push("http://127.0.0.1:9", "--dry-run", token=None)
+    assert status == 0, err
+    first, *lines, last = out.splitlines()
     assert first == "me/draft (private)" and last == "Nothing was sent."
     listed = {name: int(size.replace(",", "")) for size, name in map(str.split, lines)}
     assert listed["adapter_model.safetensors"] == (adapter / "adapter_model.safetensors").stat().st_size
     assert listed.keys() == {"README.md", "adapter_config.json", "adapter_model.safetensors", "training.json"}
 
 
-def test_without_a_token_nothing_is_sent_and_the_variable_is_named(adapter):
+def test_without_a_token_nothing_is_sent_and_the_variable_is_named(push):
     shelf = Shelf(TOKEN)
     with serve({}, COMMIT, shelf) as address:
-        result = push(adapter, address, token=None)
-    assert result.returncode == 2 and "hub needs a key: set HF_TOKEN in the environment" in result.stderr
+        status, _, err = push(address, token=None)
+    assert status == 2 and "hub needs a key: set HF_TOKEN in the environment" in err
     assert not shelf.private
 
 
-def test_a_token_that_the_hub_refuses_is_told_in_a_line_without_it(adapter):
+def test_a_token_that_the_hub_refuses_is_told_in_a_line_without_it(push):
     with serve({}, COMMIT, Shelf(TOKEN)) as address:
-        result = push(adapter, address, token="hf_AnotherSentinel0000")
-    assert result.returncode == 2 and "could not upload to me/draft" in result.stderr and "401" in result.stderr
-    assert "hf_AnotherSentinel0000" not in result.stdout + result.stderr and "Traceback" not in result.stderr
+        status, out, err = push(address, token="hf_AnotherSentinel0000")
+    assert status == 2 and "could not upload to me/draft" in err and "401" in err
+    assert "hf_AnotherSentinel0000" not in out + err and "Traceback" not in err
 
 
-def test_a_repository_that_is_public_is_not_uploaded_to_unless_asked(adapter):
+def test_a_repository_that_is_public_is_not_uploaded_to_unless_asked(push):
     shelf = Shelf(TOKEN, private={"me/draft": False}, files={"me/draft": {}})
     with serve({}, COMMIT, shelf) as address:
-        refused = push(adapter, address)
-        assert refused.returncode == 2 and "me/draft exists and is public: give --public" in refused.stderr
+        status, _, err = push(address)
+        assert status == 2 and "me/draft exists and is public: give --public" in err
         assert not shelf.files["me/draft"]
-        assert push(adapter, address, "--public").returncode == 0
+        assert push(address, "--public")[0] == 0
     assert "README.md" in shelf.files["me/draft"]
 
 
-def test_a_second_push_replaces_what_is_there(adapter):
+def test_a_second_push_replaces_what_is_there(push):
     shelf = Shelf(TOKEN, private={"me/draft": True}, files={"me/draft": {"README.md": b"old"}})
     with serve({}, COMMIT, shelf) as address:
-        assert push(adapter, address).returncode == 0
+        assert push(address)[0] == 0
     assert shelf.files["me/draft"]["README.md"].startswith(b"---\n")
 
 
@@ -147,11 +157,11 @@ def test_paths_of_this_machine_stay_here(adapter):
         assert b"/home/someone" not in content, upload.name
 
 
-def test_a_file_with_the_token_in_it_is_not_uploaded(adapter):
+def test_a_file_with_the_token_in_it_is_not_uploaded(adapter, push):
     value = json.loads((adapter / "training.json").read_text())
     (adapter / "training.json").write_text(json.dumps(value | {"note": TOKEN}))
     shelf = Shelf(TOKEN)
     with serve({}, COMMIT, shelf) as address:
-        result = push(adapter, address)
-    assert result.returncode == 2 and "training.json: contains the hub's token" in result.stderr
-    assert not shelf.private and TOKEN not in result.stderr
+        status, _, err = push(address)
+    assert status == 2 and "training.json: contains the hub's token" in err
+    assert not shelf.private and TOKEN not in err

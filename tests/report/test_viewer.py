@@ -4,6 +4,7 @@ Needs Chromium; without it the tests are skipped, and say so.
 """
 
 import json
+from collections.abc import Callable
 
 import pytest
 
@@ -15,7 +16,7 @@ from tests.helpers import decodings
 from tests.helpers.browser import CHROMIUM, browser
 from tests.helpers.decodings import ANSWER, TEXTS, alone, audit, drafted, vllm_answer
 
-in_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: the viewer was not opened in a browser")
+WITHOUT = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: the viewer was not opened in a browser")
 HOSTILE = {
     0: "</script><script>document.body.append('RAN')</script>",
     1: "<img src='http://127.0.0.1:9/x' onerror=\"document.body.append('RAN')\">",
@@ -27,6 +28,11 @@ HOSTILE = {
     7: "${alert(1)}{{7*7}}",
     8: "",
 }
+
+
+def in_browser(test: Callable) -> Callable:
+    """Mark a test that opens Chromium."""
+    return pytest.mark.slow(WITHOUT(test))
 
 
 @pytest.fixture(scope="module")
