@@ -6,15 +6,18 @@ dropped. What is joined stays together: half of an answer must not pass for the 
 
 import re
 
-from doubledraft.grading.notation import FORMULA, formulas_bare
+from doubledraft.grading.notation import FORMULA, depths, formulas_bare
+from doubledraft.grading.words import SHORT
 
 LONGEST = 1000  # characters of a phrase that are read; longer answers are undecided in any case
 BOX = re.compile(
-    r"(?P<box>\\(?:boxed|fbox)\s*)(?:\{|(?P<bare>-?\d[\d,]*(?:\.\d+)?|-?\\frac ?\d ?\d|[A-Za-z](?![A-Za-z])))|[{}]"
+    r"(?P<box>(?P<minus>(?<![\w)}])(?<![\d)}] )-)?\\(?:boxed|fbox)\s*)"
+    r"(?:\{|(?P<bare>-?\d[\d,]*(?:\.\d+)?|-?\\frac ?\d ?\d|[A-Za-z](?![A-Za-z])))|[{}]"
 )
-JOINT = r"[,;&]|\b(?:and|or|as well as)\b"
-BETWEEN_BOXES = re.compile(
-    rf"(?=.*(?:{JOINT}))(?:[\s${{}}]|{JOINT}|\\[()\[\],;: ]|\\(?:q?quad|text)(?![A-Za-z])|[A-Za-z](?:_\w)?\s*=)*",
+JOINT = r"[,;&]|\b(?:and(?: also)?|or(?: else)?|as well as)\b"
+BETWEEN_BOXES = re.compile(  # on one line, or joined by a word
+    rf"(?:(?=.*(?:{JOINT}))|(?!.*\n))"
+    rf"(?:[\s${{}}]|{JOINT}|\\[()\[\],;: ]|\\(?:q?quad|text)(?![A-Za-z])|[A-Za-z](?:_\w)?\s*=)*",
     re.DOTALL,
 )
 SCALE = r"(?:hundred|thousand|million|billion|trillion|dozen|percent)s?\b"
@@ -41,6 +44,8 @@ STARTS = re.compile(  # as mathematics does, and not as prose
 COPULA = re.compile(r" (?:is|are|was|were|equals?|becomes?)\b(?: equal to| given by| therefore| thus| then)?:? ")
 HEDGED = re.compile(r"\b(?:not|never|than|least|most|between|negative|minus|half|twice|double|no)\b|n't\b")
 CALCULATOR = re.compile(r"<<[^<>]*>>")
+SPACED_AS = {" π": "π", " x 10^": " × 10^", ":": ": "}
+SPACED = re.compile(r"(?<=\d)(?: π| x 10\^)|(?<=[A-Za-z]{2}):(?=[$\d-])")
 WORD = re.compile(  # a formula, or what stands between spaces; brackets keep their spaces, but not their prose
     FORMULA.pattern + r"|(?P<word>[-−(]?(?:US)?\$?"
     r"(?:[(\[](?:[^()\[\]A-Za-z\n]|[A-Za-z]{1,2}(?![A-Za-z])){1,80}[)\]]|(?!\$|\\[(\[])[^\s—\u2e80-\u9fff\uac00-\ud7af])+|\$)",
@@ -53,10 +58,12 @@ KINDS = (  # of words, each a letter of the patterns below; the first that fits
     ("O", re.compile(r"[-+−–*/×·÷^=<>≤≥≠±:]+")),
     ("N", re.compile(r"[-−]?\d+")),
     ("F", re.compile(r"\d+/\d+")),
-    ("L", re.compile(r"[A-Za-z](?:_[A-Za-z]|\([a-z]\))?")),
+    ("L", re.compile(r"[A-Za-z](?:_[A-Za-z]|\([a-z]\))?|\|[a-z]\|")),
+    ("G", re.compile(r"(?:arc)?(?:sin|cos|tan)|ln|log|exp|sqrt")),
+    ("X", re.compile(rf"(?:{'|'.join(unit for unit in SHORT if len(unit) > 1)})(?:\^\{{?[23]\}}?|[²³])")),
 )
-OPERAND = "[LNFVM]"
-EXPRESSION = rf"(?:{OPERAND}O){{0,20}}(?:NF|[NFVM])(?:O{OPERAND}){{0,20}}"  # `1 1/2`, `x = 2 + 3`
+OPERAND = "G?[LNFVM]"
+EXPRESSION = rf"(?:{OPERAND}O){{0,20}}G?(?:NF|[NFVM])(?:O{OPERAND}){{0,20}}"  # `1 1/2`, `x = 2 + log 3`
 EQUATION = "LO(?:NF|[NFVM])"
 LISTED = re.compile(  # `1, 2 and 3`, `$x$ or $y$`, `x = 1 or x = 2`, and at the end `1, 2`
     rf"(?:{EXPRESSION}C){{0,20}}{EXPRESSION}C?J{EXPRESSION}|M(?:C?[JR]M){{1,20}}|(?:{EXPRESSION}C){{1,20}}{EXPRESSION}(?=S?$)"
@@ -82,11 +89,12 @@ def _last_box(text: str) -> str | None:
     boxes, opened = [], []  # boxes: (start, end, content)
     for match in BOX.finditer(text):
         if match["bare"]:
-            boxes.append((*match.span(), match["bare"].rstrip(",")))
+            boxes.append((*match.span(), (match["minus"] or "") + match["bare"].rstrip(",")))
         elif match[0] != "}":
             opened.append(match)
         elif opened and (begun := opened.pop())["box"]:
-            boxes.append((begun.start(), match.end(), text[begun.end() : match.start()].strip()))
+            content = text[begun.end() : match.start()].strip()
+            boxes.append((begun.start(), match.end(), (begun["minus"] or "") + content))
     if not boxes:
         return None
     joined = boxes[-1:]
@@ -125,7 +133,7 @@ def _clause(text: str) -> str:
 
 def _last_value(text: str) -> str | None:
     """Return the last value of a text with all that is joined to it."""
-    text = CALCULATOR.sub("", text)
+    text = SPACED.sub(lambda match: SPACED_AS[match[0]], CALCULATOR.sub("", text))
     kinds = [(kind, word) for word in WORD.finditer(text) for kind in _kinds(word)]
     values = list(LISTED.finditer("".join(kind for kind, _ in kinds)))
     if not values:
@@ -133,9 +141,8 @@ def _last_value(text: str) -> str | None:
     start, end = kinds[values[-1].start()][1].start(), kinds[values[-1].end() - 1][1].end()
     factors = FACTOR.match(text, end)[0].replace("$", "")
     value = formulas_bare(text[start:end]).strip(EDGES).rstrip(".")
-    for pair in ("()", "[]"):
-        if value.count(pair[0]) != value.count(pair[1]):
-            value = value.strip(pair)
+    if depths(value)[-1:] not in ([], [0]):
+        value = value.strip("()[]")
     return value.strip(EDGES) + factors or None
 
 

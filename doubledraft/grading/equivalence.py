@@ -9,6 +9,7 @@ there.
 import re
 from collections import Counter
 from collections.abc import Callable
+from itertools import permutations
 
 from doubledraft.grading.amounts import read_amount, same_amount, split_unit
 from doubledraft.grading.notation import plain, to_latex
@@ -30,6 +31,7 @@ BASE = re.compile(r"(-?)\(?(\d[\dA-F]*)\)?_\{?(?:\\text\{)?(\w+)\}*")
 PRODUCTS = re.compile(r"(?!no|on|[a-z]{2} (?:no|on))[a-z]{2} [a-z]{2}")  # `xy` and `yx`
 MOST_ITEMS = 20  # of an unordered list that have no equal text on the other side
 THOUSANDS = re.compile(r"\d{1,3}(?:,[1-9]\d\d)+")  # which may also be a list
+COUNT = re.compile(r"[CP]\(\d+,\d+\)")  # of combinations or permutations, unless it is a point
 CLOSED_INFINITY = re.compile(r"\[-\\infty|\\infty\]")
 
 
@@ -50,6 +52,8 @@ def _same(gold: str, prediction: str, algebra: Algebra) -> bool:
     gold, prediction = rewritten(gold), rewritten(prediction)
     if RELATION.search(gold) or RELATION.search(prediction):
         return _same_relations(gold, prediction, algebra)
+    if any(COUNT.fullmatch(one) and read_amount(other) for one, other in permutations((gold, prediction))):
+        raise Undecided("a point against a number, which may be a number of combinations")
     (gold_name, gold_value), (name, value) = named(gold), named(prediction)
     if gold_name and name and gold_name != name:
         if (read_amount(gold_value) or read_amount(value)) and not SUM.search(gold_name + name):

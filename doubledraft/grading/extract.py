@@ -9,10 +9,10 @@ import re
 
 from doubledraft.grading.endings import ENDINGS, line_mark
 
-END_TOKEN = re.compile(r"<\|(?:im_end|end(?:_?of_?text)?|eot_id|eom_id)\|>|</s>|<eos>|<end_of_turn>")
+END_TOKEN = re.compile(r"<\|(?:im_end|im_start|end(?:_?of_?text)?|eot_id|eom_id)\|>|</s>|<eos>|<end_of_turn>|\[INST\]")
 ANSWERED = re.compile(r"####|\\(?:boxed|fbox)|\banswers?\**(?: is\b| are\b|:)", re.IGNORECASE)
 NEXT_QUESTION = re.compile(
-    r"\n[ #*]*(?:Question|Problem|Exercise|Instruction|Human|User|Q)\**(?: ?\d+)?\**:", re.IGNORECASE
+    r"\n[ #*]*(?:Question|Problem|Exercise|Instruction|Input|Human|User|Q)\**(?: ?\d+)?\**:", re.IGNORECASE
 )
 
 

@@ -22,10 +22,10 @@ SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", "0123456789
 AREA = re.compile(r"(?<=\d) ?([cdk]?m)([²³])")  # `5m²` is an area, `5m^2` a product
 DOTS = re.compile(r"\.{3,}|\\(?:[lc]?dots|dots[cbo])(?![A-Za-z])")
 REPEATING = re.compile(r"(?<![\d.])(\d*\.\d*?)(?:(\d)\2{2,}|(\d{2,})\3+)\\dots(?! *[\d+*/^-])")  # `0.333...` is 1/3
-THOUSANDS = re.compile(r"(?<=\d)(?:,? *(?<!\\)\\[,!] *|,\\ |\u2009|\u202f|\u00a0)(?=\d{3}(?!\d))")  # not of `10 000`
+THOUSANDS = re.compile(r"(?<=\d)(?: *,? *(?<!\\)\\[,!] *|,\\ |\u2009|\u202f|\u00a0)(?=\d{3}(?!\d))")  # not of `10 000`
 LISTED = re.compile(r"(?<=\d) ?, +(?=[1-9]\d\d(?!\d))")  # `2, 345` are two numbers, but `10, 000` is one
 NO_SPACE = re.compile(r"\\(?:left|right|[bB]igg?[lrm]?|(?:display|text)style|limits)(?![A-Za-z])|(?<!\\)\\!")
-SPACE = re.compile(r"(?:(?<!\\)\\(?:[,;:> ]|q?quad(?![A-Za-z]))|~|\s)+")
+SPACE = re.compile(r"(?:(?<!\\)\\(?:[,;:> ]|(?:q?quad|thinspace)(?![A-Za-z]))|~|\s)+")
 FORMULA = re.compile(  # prices, as in `$5 and $6`, are none
     r"(?<!\\)\$\$(?P<display>(?:[^$\\]|\\.)+)\$\$|(?<!\\)\$(?=\S)(?P<inline>(?:[^$\\]|\\.)*?(?:[^$\\\s]|\\\S))\$(?!\d)"
     r"|(?<!\\)\$(?=\s)(?P<spaced>(?:[^$\\A-Za-z]|[A-Za-z]{1,2}(?![A-Za-z])|\\[A-Za-z]+|\\.)+)(?<=\s)\$(?!\d)"
@@ -52,6 +52,9 @@ REWRITTEN = (  # (pattern, replacement), in this order
     (r"\\[dtc](frac|binom)(?![A-Za-z])", r"\\\1"),
     (r"\\langle(?![A-Za-z])", "("),
     (r"\\rangle(?![A-Za-z])", ")"),
+    (r"\\([lr])brace(?![A-Za-z])", lambda match: {"l": "\\{", "r": "\\}"}[match[1]]),
+    (r"\\textdollar(?![A-Za-z]) ?", "$"),
+    (r"\\bar(?![A-Za-z])", r"\\overline"),
     (r"\\degree(?![A-Za-z])", r"^\\circ"),
     (r"(?<![\\A-Za-z])infinity(?![A-Za-z])", r"\\infty"),
     (r"\\varnothing(?![A-Za-z])", r"\\emptyset"),
@@ -109,6 +112,7 @@ def _characters(text: str) -> str:
     text = AREA.sub(r"\\text{ \1}\2", text)
     text = re.sub("[¼-¾⅐-⅞]", lambda match: " " + unicodedata.normalize("NFKC", match[0]).replace("\u2044", "/"), text)
     text = re.sub("[⁰¹²³⁴-⁹⁺⁻ⁿ]+", lambda match: f"^{{{match[0].translate(SUPERSCRIPTS)}}}", text)
+    text = re.sub("[₀-₉]+", lambda match: f"_{{{unicodedata.normalize('NFKC', match[0])}}}", text)
     text = re.sub(r"^\s*~", r"\\approx ", text)  # elsewhere a space
     text = unicodedata.normalize("NFKC", THOUSANDS.sub(",", text))
     return text.translate(PLAIN)
@@ -126,7 +130,7 @@ def _upright(match: re.Match[str]) -> str:
         return f" {word}" if before[-1:].isalpha() else word
     if FUNCTION.fullmatch(word):
         return f"\\{word} "
-    if re.fullmatch(r"[\d.,]+", word) and not re.search(r"\d$", before):
+    if re.fullmatch(r"[\d.,\\$]+", word) and not re.search(r"\d$", before):
         return word
     return f"\\text{{{content}}}"
 

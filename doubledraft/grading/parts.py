@@ -95,7 +95,7 @@ def parts(text: str) -> tuple[str, list[str]]:
     if kind not in BRACKETS or not enclosed(body):
         return "", [text]
     items = _listed(body[1:-1])
-    if len(items) == 1 and kind in ("()", "[]", "{}"):
+    if len(items) == 1 and kind in ("()", "[]", "{}") and items[0] != "\\emptyset":
         return parts(items[0])
     return (kind, items) if len(items) > 1 else ("", [text])
 

@@ -16,13 +16,13 @@ CHANGING = re.compile(  # words that change the number before them, or join it t
     rf"\b(?:{'|'.join([*NUMBERS, *(f'{word}s?' for word in FRACTIONS)])}|\w*(?:[bmr]illion|dred|sand)ths?"
     r"|\w*[bmrt]illions?|hundreds?|thousands?|tens|dozens?|scores?|gross|couples?|quarters?|myriads?|lakhs?|crores?"
     r"|googol\w*|mln|bn|double|twice|thrice|and|or|not|no|to|of|below|above|plus|minus|negative|positive|less|fewer|than"
-    r"|at|times(?! as\b|$)|over|by|versus|vs|point|basis|percentage|reciprocals?|inverses?|remainder|modulo|mod|choose"
-    r"|factorial|squared|cubed|root|power|imaginary|complex|pi|sqrt|sin|cos|tan|cot|log|exp"
+    r"|at|times(?! as\b|$)|over|by|versus|vs|point|basis|bps|percentage|reciprocals?|inverses?|remainder|modulo|mod"
+    r"|choose|factorial|squared|cubed|root|power|imaginary|complex|pi|sqrt|sin|cos|tan|cot|log|exp"
     r"|alpha|beta|gamma|delta|theta|lambda|sigma|phi|omega)\b"
 )
 PLURAL = re.compile(r"[a-z]{2,}(?<![sui])s\b")  # `apples`, but no `gross`, `minus`, `basis`
 CURRENCY = {
-    "$": "dollar", "€": "euro", "£": "pound", "¥": "yen", "₹": "rupee",
+    "$": "dollar", "€": "euro", "£": "pound", "¥": "yen", "₹": "rupee", "¢": "cent",
     "US$": "dollar", "USD": "dollar", "EUR": "euro", "GBP": "pound", "Rs": "rupee", "Rs.": "rupee", "INR": "rupee",
 }  # fmt: skip
 SYMBOLS = {
@@ -78,7 +78,7 @@ def _known(unit: str) -> bool:
 
 def normal_unit(words: str) -> str:
     """Return a unit in its one spelling: `Square feet` and `ft^{2}` both as `ft^2`."""
-    words = re.sub(r"[{}]", "", words).replace("/", " per ").replace(".", "")
+    words = re.sub(r"[{}]", "", words).replace("/", " per ").replace(".", " ")
     words = " ".join(word if MEGA.fullmatch(word) else word.casefold() for word in words.split())
     words = re.sub(r"\b(?:square|sq) (\w+)", r"\1^2", re.sub(r"\bcubic (\w+)", r"\1^3", words))
     return re.sub(r"[a-z]{2,}", lambda match: _symbol(match[0]), words)
