@@ -1,9 +1,9 @@
-"""Which checkpoint of a draft goes on: the one that emits most tokens per step on questions that it was not trained on.
+"""Chooses the checkpoint of a draft: the one with most tokens per step on questions that it was not trained on.
 
-Some training rows are held out. At every checkpoint the draft as trained so far is written as it will be served, and
-the project's engine answers the prompts of these rows with target and draft, greedily. Cheaper figures are computed
-beside it, from both models' logits along the held-out answers, so that it can be seen how well they foretell it. Test
-questions are never read.
+Some training rows are held out. At every checkpoint the draft is saved as it will be served, and the project's engine
+decodes the prompts of these rows greedily with target and draft. Three proxies that need no decoding are computed from
+both models' logits on the held-out answers; their correlation with the tokens per step is recorded. Test questions are
+never read.
 """
 
 import json
@@ -29,15 +29,15 @@ from doubledraft.training.losses import overlap
 from doubledraft.training.model_to_train import as_plain_model, trained_weights
 from doubledraft.training.rows import IGNORED, TrainingError
 
-DRAFT_LENGTH = 5  # tokens drafted a step; the order of checkpoints hardly depends on it
-EVALUATIONS = "evaluations.json"  # in each checkpoint: all evaluations up to it
+DRAFT_LENGTH = 5  # tokens drafted a step; the ranking of checkpoints hardly depends on it
+EVALUATIONS = "evaluations.json"  # in each checkpoint: its own evaluation and those before it
 PROXIES = ("overlap", "agreement", "simulated_tokens_per_step")
 
 
 def split(rows: Sequence[dict], count: int, seed: int) -> tuple[list[dict], list[dict]]:
-    """Return the rows to train on and `count` rows to judge by, chosen by the seed; both in the given order.
+    """Return the rows to train on and those held out, both in the given order; the seed chooses `count` prompts.
 
-    Rows of one prompt stay together. Raise TrainingError where fewer rows would be left to train on than held out.
+    Rows of one prompt stay together. Raise TrainingError where fewer prompts would be left to train on than held out.
     """
     prompts = [tuple(row["input_ids"][: first_label(row["labels"])]) for row in rows]
     different = sorted(set(prompts))
@@ -54,7 +54,7 @@ def split(rows: Sequence[dict], count: int, seed: int) -> tuple[list[dict], list
 
 
 class Judge:
-    """Measures a draft on held-out rows, and keeps the weights of the best one in the folder of the run."""
+    """Evaluates a draft on held-out rows, and keeps the best weights so far in the folder of the checkpoints."""
 
     def __init__(
         self,
@@ -68,17 +68,17 @@ class Judge:
         self.target, self.teacher, self.start, self.dtype, self.allowed = target, teacher, start, dtype, allowed
         self.rows = [(row["input_ids"], row["labels"]) for row in rows]
         self.evaluations: list[DraftEvaluation] = []
-        self.seconds = 0.0  # of evaluations by this process
+        self.seconds = 0.0  # of the evaluations in this process
         for row in self.rows:
-            teacher.logits([row])  # read once; what it needs to know of them is kept
+            teacher.logits([row])  # its hidden states are kept, so that its layers can be freed before the training
 
     def resume(self, checkpoint: str | None) -> None:
-        """Take up the evaluations that came before a checkpoint."""
+        """Read the evaluations that an interrupted run had made up to a checkpoint; None for a new run."""
         found = json.loads(Path(checkpoint, EVALUATIONS).read_text(encoding="utf-8")) if checkpoint else []
         self.evaluations = [DraftEvaluation(**values) for values in found]
 
     def at_checkpoint(self, model) -> Callable[[Path, int], None]:
-        """Return what to do at every checkpoint of the training of `model`."""
+        """Return a function that evaluates `model` at a checkpoint; the trainer calls it with the folder and step."""
 
         def evaluate(checkpoint: Path, step: int) -> None:
             from safetensors.torch import save_file
@@ -88,7 +88,7 @@ class Judge:
             self.seconds += time.monotonic() - started
             write_json(checkpoint / EVALUATIONS, [asdict(evaluation) for evaluation in self.evaluations])
             save_file(trained_weights(model), _weights(checkpoint.parent, step))
-            for file in checkpoint.parent.glob("evaluated-*"):  # the one before may still be needed, see `resume`
+            for file in checkpoint.parent.glob("evaluated-*"):  # a run that resumes needs the one before
                 if file not in {_weights(checkpoint.parent, one.step) for one in (before, self.best) if one}:
                     file.unlink()
 
@@ -100,7 +100,7 @@ class Judge:
         return max(self.evaluations, key=lambda found: (found.tokens_per_step, found.overlap), default=None)
 
     def facts(self) -> dict[str, object]:
-        """Return what training.json records of the evaluations."""
+        """Return the fields of training.json on the evaluations."""
         return {
             "evaluation_seconds": round(self.seconds, 1),
             "draft_length": DRAFT_LENGTH,
@@ -110,14 +110,14 @@ class Judge:
         }
 
     def restore_best(self, model, folder: Path) -> None:
-        """Put the weights of the best evaluation back into a model; `folder` is that of the checkpoints."""
+        """Load the weights of the best evaluation into a model; `folder` is that of the checkpoints."""
         from safetensors.torch import load_file
 
         model.load_state_dict(load_file(_weights(folder, self.best.step)), strict=False)
         log.info("the best of %d evaluations is that of step %d", len(self.evaluations), self.best.step)
 
     def evaluate(self, model, step: int) -> DraftEvaluation:
-        """Measure the draft as it is now."""
+        """Return the tokens per step and the proxies of the draft as it is now."""
         was_training = model.training
         model.eval()
         with tempfile.TemporaryDirectory(prefix="draft.") as folder:
@@ -129,7 +129,8 @@ class Judge:
         return found
 
     def _decode(self, draft: str) -> float:
-        """Return tokens per step of greedy decoding on the held-out prompts."""
+        """Return the tokens per step of greedy decoding on the held-out prompts; `draft` is the folder of the draft."""
+        # The target is loaded each time: 1.5 s of some 40 for the default pair, and no memory held during the training.
         target = create_backend(self.target, self.dtype, machine.device())
         draft = create_backend(draft, self.dtype, machine.device(), allowed_tokens=self.allowed)
         longest = max(sum(label != IGNORED for label in labels) for _, labels in self.rows)
@@ -139,7 +140,11 @@ class Judge:
         return round(metrics.tokens_per_step, 4)
 
     def _proxies(self, model) -> dict[str, float]:
-        """Return what both models' logits along the held-out answers foretell."""
+        """Return the proxies by name, from the logits of draft and target at every token of the held-out answers.
+
+        Overlap is the sum of min(p, q), agreement the share of tokens where both models rank the same one first.
+        Simulated tokens per step are those of drafting along the answers with these agreements.
+        """
         import torch
 
         overlaps, agreed, steps = [], [], 0
@@ -159,7 +164,7 @@ class Judge:
 
 
 def correlation(evaluations: Sequence[DraftEvaluation]) -> ProxyCorrelation | None:
-    """Return Pearson's correlation of each proxy with tokens per step; None where one of them never changed."""
+    """Return Pearson's correlation of each proxy with the tokens per step; None where a value never changed."""
     from statistics import StatisticsError
     from statistics import correlation as pearson
 

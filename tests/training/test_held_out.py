@@ -137,7 +137,7 @@ def test_the_best_checkpoint_by_real_decoding_is_what_is_written(trained):
     assert [one["step"] for one in evaluations] == [3, 6, STEPS] and found["rows"] == len(TRACES) - HELD_OUT
     best = max(evaluations, key=lambda one: (one["tokens_per_step"], one["overlap"]))
     assert found["best_step"] == best["step"] and best["tokens_per_step"] > 1.2, evaluations
-    for one in evaluations:  # the replay along the answers foretells decoding, where the target's answers are its own
+    for one in evaluations:
         assert 0 <= one["agreement"] <= 1 and 0 < one["overlap"] <= 1
 
 
