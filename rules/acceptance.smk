@@ -106,7 +106,7 @@ rule load_grid:
     params:
         grid=config["load_grid"],
         residency=config["benchmark"]["residency"],
-        draft_vocabulary=config["benchmark"]["draft_vocabulary"],
+        drafting=settings.native_drafting(config),
         max_tokens=lookup("types/{type}/max_tokens", within=config),
         engine=config["benchmark"]["engine"],
         shared=SHARED,

@@ -72,8 +72,7 @@ ENGINE_MODULE = f"inference.{config['benchmark']['engine']}_engine"  # the libra
 CLOCK_MODULES = ["inference.vllm_step_clock"] if config["benchmark"]["engine"] == "vllm" else []  # loaded by its name
 ARMS = config["benchmark"]["arms"]  # that are timed: the target alone, and with the draft
 DRAFTING = (  # how the arm with the draft drafts; None where it is not timed
-    {key: config["benchmark"][key] for key in ("method", "draft_length")}
-    | {"draft_vocabulary": config["benchmark"]["draft_vocabulary"] if settings.needs_draft(config) else None}
+    {key: config["benchmark"][key] for key in ("method", "draft_length")} | settings.native_drafting(config)
     if "speculative" in ARMS
     else None
 )

@@ -15,7 +15,7 @@ if __name__ == "__main__":
             draft=snakemake.input.draft,
             method="draft_model",
             draft_length=1,  # each of the grid's lengths in its place
-            draft_vocabulary=snakemake.params.draft_vocabulary,
+            **snakemake.params.drafting,
             draft_vocabulary_from=str(snakemake.input.vocabulary),
             questions=snakemake.input.questions,
             prompt=snakemake.input.prompt,

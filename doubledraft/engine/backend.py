@@ -78,6 +78,11 @@ class Backend:
             self._take_weights(embedding, model.model.layers, model.model.norm.weight.detach(), head)
 
     @property
+    def weights_dtype(self) -> str:
+        """Type of the weights as a pass reads them."""
+        return str(self.dtype).removeprefix("torch.")
+
+    @property
     def item_bytes(self) -> int:
         """Bytes of a weight."""
         return self.dtype.itemsize

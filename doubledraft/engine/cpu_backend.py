@@ -121,7 +121,7 @@ class Int8Backend(CompiledBackend):
     """
 
     kernel = "compiled, int8 weights"
-    item_bytes = 1
+    weights_dtype, item_bytes = "int8", 1
 
     def _functions(self, code: ctypes.CDLL, kind: str) -> tuple:
         import torch

@@ -107,9 +107,10 @@ def _step_costs(metrics: CellMetrics) -> dict[str, str]:
 
 
 def drafting_text(spec: SpeculationMetrics) -> str:
-    """Return how many tokens are drafted per step, and of how many tokens they are chosen where not of all."""
+    """Return how many tokens are drafted per step, and what limits the draft: its vocabulary, its 8-bit weights."""
     length = f"K adaptive, at most {spec.draft_length}" if spec.adaptive else f"K = {spec.draft_length}"
-    return f"{length}, draft vocabulary {spec.draft_vocabulary}" if spec.draft_vocabulary else length
+    vocabulary = f", draft vocabulary {spec.draft_vocabulary}" if spec.draft_vocabulary else ""
+    return f"{length}{vocabulary}{', draft in 8 bits' if spec.draft_dtype == 'int8' else ''}"
 
 
 def _table(modes: Mapping[str, Graded]) -> list[str]:

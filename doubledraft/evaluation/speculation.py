@@ -50,6 +50,7 @@ def speculation_metrics(run: Run, seed: int) -> SpeculationMetrics:
         draft_length=length,
         adaptive=run.info.adaptive,
         draft_vocabulary=run.info.draft_vocabulary,
+        draft_dtype=run.info.draft_dtype,
         mean_draft_length=sum(drafted) / drafting if drafting else None,
         concurrency=run.info.concurrency,
         emitted=sum(emitted),

@@ -15,7 +15,7 @@ from doubledraft.engine import compiler
 
 SOURCE = Path(__file__).with_suffix(".cpp")
 ARRAY_BYTES = 2**29  # of the array that is summed: far more than any cache holds
-ITEM_BYTES = {"bfloat16": 2, "float16": 2, "float32": 4}
+ITEM_BYTES = {"int8": 1, "bfloat16": 2, "float16": 2, "float32": 4}
 
 
 def read_bandwidth(device: str) -> float:

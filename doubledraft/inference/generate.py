@@ -35,6 +35,7 @@ UNMEASURED = {  # fields of the run file of anything but a timed run
     "read_bytes_per_second": None,
     "token_classes": None,
     "draft_vocabulary": None,
+    "draft_dtype": None,
 }
 
 

@@ -35,6 +35,9 @@ class Engine(Protocol):
     def draft_vocabulary(self) -> int | None:
         """Return how many tokens the draft model may propose; None for all."""
 
+    def draft_dtype(self) -> str | None:
+        """Return the type of the draft model's weights, in which passes read them; None without a draft model."""
+
     def step_seconds(self, batches: Sequence[Sequence[Asked]]) -> dict[str, float | None]:
         """Answer batches again and return the median seconds of a target step, a drafted token and a verify step.
 

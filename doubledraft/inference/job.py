@@ -57,6 +57,7 @@ class Job:
     draft_length: int | str = 0  # K, tokens per step; or "adaptive", as many as pay
     draft_vocabulary: int | None = None  # tokens that the draft may propose, the most frequent ones; None for all
     draft_vocabulary_from: str = ""  # file of Generation records, answers of the target, whose tokens those are
+    int8_draft: bool = False  # native on CPU: the draft's weights are rounded to 8 bits
     sleeps: bool = False  # vLLM on GPU: its memory can be lent to another engine while it waits
     resume: bool = False  # append to `out` batch by batch, and continue what an earlier run left there
 
@@ -81,6 +82,8 @@ class Job:
             raise JobError("draft_vocabulary: a number of tokens goes with a file of answers that they are learnt from")
         if self.draft_vocabulary and self.method != "draft_model":
             raise JobError(f"draft_vocabulary: method {self.method} has no output head to cut")
+        if self.int8_draft and (self.method != "draft_model" or self.engine == "vllm"):
+            raise JobError(f"int8_draft: expected engine native and a draft model, found {self.engine}, {self.method}")
         for name, used in (("draft_vocabulary", self.draft_vocabulary), ("draft_length", self.adaptive)):
             if used and self.engine == "vllm":
                 reason, instead = NATIVE_ONLY[name]
@@ -100,4 +103,4 @@ class Job:
 def without_draft(job: Job) -> Job:
     """Return the job with the target alone, otherwise the same."""
     nothing = {"draft": "", "parallel": False, "draft_length": 0, "draft_vocabulary": None, "draft_vocabulary_from": ""}
-    return replace(job, method="none", **nothing)
+    return replace(job, method="none", int8_draft=False, **nothing)

@@ -32,17 +32,19 @@ def measure(
     if baseline and not job.temperature:  # sampled answers differ because they are drawn
         rows = _with_gaps(engine, asked, rows, baseline)
     draft_vocabulary, _ = engine.call("draft_vocabulary")
+    draft_dtype, _ = engine.call("draft_dtype")
     classes, _ = engine.call("token_classes", rows)
     return rows, {
         "kernel": engine.call("kernel")[0],
         "step_seconds": StepSeconds(**costs),
         "bytes_per_pass": PassBytes(
             target=bytes_per_pass(job.model, job.dtype),
-            draft=bytes_per_pass(job.draft, job.dtype, draft_vocabulary) if job.draft else None,
+            draft=bytes_per_pass(job.draft, draft_dtype, draft_vocabulary) if job.draft else None,
         ),
         "read_bytes_per_second": read_bandwidth(machine.device()),
         "token_classes": classes and {name: TokenCounts(**count) for name, count in classes.items()},
         "draft_vocabulary": draft_vocabulary,
+        "draft_dtype": draft_dtype,
     }
 
 

@@ -39,11 +39,14 @@ class NativeEngine:
         self._allowed = (
             learn_from_files([job.draft_vocabulary_from], job.draft_vocabulary) if job.draft_vocabulary else None
         )
-        self._proposer = DraftModel(self._draft()) if job.draft else NGram()
+        self._draft = self._load_draft() if job.draft else None
+        self._proposer = DraftModel(self._draft) if self._draft else NGram()
         self._length = None if job.method == "none" else by_setting(job.draft_length)  # what it learns, it keeps
 
-    def _draft(self) -> Backend:
-        return create_backend(self._job.draft, self._job.dtype, machine.device(), allowed_tokens=self._allowed)
+    def _load_draft(self) -> Backend:
+        device = machine.device()
+        int8 = self._job.int8_draft and device == "cpu"
+        return create_backend(self._job.draft, self._job.dtype, device, allowed_tokens=self._allowed, int8=int8)
 
     def kernel(self) -> str:
         """Return what runs a pass of the target."""
@@ -52,6 +55,10 @@ class NativeEngine:
     def draft_vocabulary(self) -> int | None:
         """Return how many tokens the draft model may propose; None for all."""
         return len(self._allowed) if self._allowed else None
+
+    def draft_dtype(self) -> str | None:
+        """Return the type of the draft model's weights; None without a draft model."""
+        return self._draft and self._draft.weights_dtype
 
     def answer(self, asked: Sequence[Asked]) -> list[Generation]:
         """Answer together, as one batch."""

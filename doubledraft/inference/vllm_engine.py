@@ -60,6 +60,10 @@ class VllmEngine:
     def draft_vocabulary(self) -> None:
         """Return None: a draft may propose all tokens."""
 
+    def draft_dtype(self) -> str | None:
+        """Return the type of the draft's weights; None without a draft model or head."""
+        return self._job.dtype if self._job.draft else None
+
     def answer(self, asked: Sequence[Asked]) -> list[Generation]:
         """Answer together, `job.concurrency` in flight."""
         sampling = {"temperature": self._job.temperature, "max_tokens": self._job.max_tokens}

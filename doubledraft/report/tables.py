@@ -212,6 +212,7 @@ def _speculation_columns(metrics: CellMetrics) -> dict[str, object]:
         "draft_length": spec.draft_length,
         "adaptive": spec.adaptive,
         "draft_vocabulary": spec.draft_vocabulary,
+        "draft_dtype": spec.draft_dtype,
         "per_token_acceptance": spec.per_token_acceptance,
         "predicted_speedup": speedup.predicted,
         "draft_cost": speedup.draft_cost,

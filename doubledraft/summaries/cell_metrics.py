@@ -122,6 +122,7 @@ class SpeculationMetrics:
     draft_length: int  # K, tokens drafted per step; the longest where the length varies
     adaptive: bool  # whether the length of each draft was chosen while decoding
     draft_vocabulary: int | None  # tokens that the draft model may propose; null for all
+    draft_dtype: str | None  # of the draft model's weights as passes read them; null without a draft model
     mean_draft_length: float | None  # tokens per step that drafted; null where none did
     concurrency: int  # requests in flight
     emitted: int

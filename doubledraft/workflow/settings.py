@@ -63,6 +63,14 @@ def needs_draft(config: dict) -> bool:
     return "speculative" in config["benchmark"]["arms"] and config["benchmark"]["method"] != "ngram"
 
 
+def native_drafting(config: dict) -> dict:
+    """Return what the native engine alone does with a draft model, as fields of `inference.job.Job`; else nothing."""
+    benchmark = config["benchmark"]
+    if benchmark["engine"] != "native" or not needs_draft(config):
+        return {}
+    return {key: benchmark[key] for key in ("draft_vocabulary", "int8_draft")}
+
+
 def other_draft_settings(config: dict, type: str, scenario: str, name: str, prompts: dict[str, str]) -> dict:
     """Return what the metrics of a cell with a draft that others trained depend on, as `cell_settings` does."""
     other, settings = config["benchmark"]["other_drafts"][name], cell_settings(config, type, scenario, prompts)

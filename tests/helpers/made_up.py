@@ -210,6 +210,7 @@ def trained(type: str, scenario: str) -> dict:
             "draft_length": 3,
             "adaptive": False,
             "draft_vocabulary": None,
+            "draft_dtype": None,
             "mean_draft_length": 3.0,
             "concurrency": 1,
             "emitted": 7000,

@@ -242,6 +242,7 @@ DRAFTED = {"method": "draft_model", "draft": "d", "draft_length": 3}
         ({"draft_vocabulary": 9, **DRAFTED}, "goes with a file of answers"),
         ({"draft_vocabulary": 9, "draft_vocabulary_from": "a", **DRAFTED}, "vLLM computes the whole output head"),
         ({"draft_vocabulary": 9, "draft_vocabulary_from": "a"}, "method none has no output head to cut"),
+        ({"int8_draft": True, **DRAFTED}, "int8_draft: expected engine native and a draft model, found vllm"),
     ],
 )
 def test_settings_that_do_not_go_together_are_refused(tmp_path, changes, message):

@@ -141,6 +141,7 @@ def test_an_adaptive_draft_of_few_tokens_gives_the_same_answers_and_says_what_it
     """The draft is the target itself, so that only the vocabulary can keep a token from being accepted."""
     plain = made["plain"]
     cut = {"draft_length": "adaptive", "draft_vocabulary": 20, "draft_vocabulary_from": plain.path}
+    cut["int8_draft"] = True
     own = job(tmp_path, tiny_model, "cut", method="draft_model", draft=str(tiny_model), **cut)
     measured(own, Local(NativeEngine(own)))
     found = read(own)
@@ -149,7 +150,9 @@ def test_an_adaptive_draft_of_few_tokens_gives_the_same_answers_and_says_what_it
     assert len(kept) == 20 and {token for row in found.rows for draft in row.drafts for token in draft} <= kept
     info = found.info
     assert (info.adaptive, info.draft_length, info.draft_vocabulary) == (True, LONGEST_DRAFT, 20)
-    assert 0 < info.bytes_per_pass.draft < info.bytes_per_pass.target, "of the head 20 rows are read"
+    assert info.draft_dtype == "int8"
+    per_weight = {"float32": 4, "bfloat16": 2}[info.dtype]
+    assert 0 < info.bytes_per_pass.draft * per_weight < info.bytes_per_pass.target, "of the head 20 rows are read"
     lengths = {len(draft) for row in found.rows for draft in row.drafts}
     assert len(lengths) > 1 and max(lengths) <= LONGEST_DRAFT
     figures = speculation.speculation_metrics(found, seed=17)
