@@ -5,6 +5,7 @@ from pathlib import Path
 from doubledraft import number_text, pages
 from doubledraft.files import whole_file
 from doubledraft.routing.compare_adapters import OWN
+from doubledraft.stats import side
 from doubledraft.summaries import json_file
 from doubledraft.summaries.adapter_score import AdapterScore
 
@@ -28,18 +29,17 @@ def conclusion(facts: AdapterScore) -> str:
     """Return in a sentence what the largest adapter keeps of the own drafts' tokens per step, and what it saves."""
     own, largest = (next(size for size in facts.sizes if size.draft == name) for name in (OWN, facts.sizes[-1].draft))
     rows = [row for row in facts.domains if row.draft == largest.draft]
-    fewer = [row.domain for row in rows if row.against_own.high is not None and row.against_own.high < 1]
-    more = [row.domain for row in rows if row.against_own.low is not None and row.against_own.low > 1]
+    sides = {row.domain: side(row.against_own, 1) for row in rows}
     kept = ", ".join(f"{row.domain} {number_text.quantity_text(row.against_own)}" for row in rows)
     said = (
         f"Tokens per step with an {largest.draft}, over those of the domain's own draft: {kept}. Its file is "
         f"{own.file_bytes / largest.file_bytes:.0f} times smaller, and all drafts together hold "
         f"{megabytes(largest.memory_bytes)} in place of {megabytes(own.memory_bytes)}."
     )
-    for domains, verdict in ((fewer, "loses"), (more, "gains")):
-        if domains:
+    for verdict, found in {"loses": -1, "gains": 1}.items():
+        if domains := [domain for domain, its_side in sides.items() if its_side == found]:
             said += f" It {verdict} tokens per step for {' and '.join(domains)}."
-    if not fewer + more:
+    if not any(sides.values()):
         said += " No interval excludes that both emit the same."
     return said
 

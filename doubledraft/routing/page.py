@@ -58,11 +58,13 @@ def _against_plain(speedup: Interval) -> str:
 
 
 def _against_generic(facts: RoutingScore) -> str:
-    """Return the ratio of every domain, with a note where it is nothing certain."""
+    """Return the ratio of every domain, with a note where its interval holds 1 or has no ends."""
     found = []
     for row in facts.own:
         ratio = row.tokens_per_step
-        found.append(f"{row.domain} {number_text.quantity_text(ratio)}{'' if side(ratio, 1) else ', nothing certain'}")
+        found.append(
+            f"{row.domain} {number_text.quantity_text(ratio)}{'' if side(ratio, 1) else ', no difference shown'}"
+        )
     return "; ".join(found)
 
 

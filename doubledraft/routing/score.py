@@ -211,11 +211,12 @@ def conclusion(router: str, single: str, gain: Interval) -> str:
         few = f"{gain.n} group{'' if gain.n == 1 else 's'} of prompts, too few for an interval"
         return f"Undecided: the router {router} against the draft {single} alone: {said}, from {few}."
     said = f"{said}, 95 % interval {signed(gain.low)} to {signed(gain.high)} %, n = {gain.n} groups"
-    if gain.low > 0:
-        return f"Choosing by the prompt beats one draft: the router {router} is faster than {single} alone ({said})."
-    if gain.high < 0:
-        return f"One draft is enough: the router {router} is slower than the draft {single} alone ({said})."
-    return f"One draft is enough: the router {router} gains nothing certain over the draft {single} alone ({said})."
+    verdict = {
+        1: f"Choosing by the prompt beats one draft: the router {router} is faster than",
+        0: f"One draft is enough: the router {router} is not shown to be faster than",
+        -1: f"One draft is enough: the router {router} is slower than",
+    }[side(gain, 0)]
+    return f"{verdict} the draft {single} alone ({said})."
 
 
 def signed(share: float) -> str:
