@@ -25,6 +25,19 @@ def test_settings_of_a_cell_without_a_draft_model_hold_nothing_of_one():
     assert "target" in cell["train"]
 
 
+@pytest.mark.parametrize(
+    ("change", "drafting"),
+    [
+        ({}, {"draft_vocabulary": 1024, "int8_draft": True}),
+        ({"engine": "vllm", "draft_vocabulary": None}, {}),
+        ({"method": "ngram"}, {}),
+    ],
+)
+def test_what_the_native_engine_does_with_a_draft_model_is_asked_of_no_other(change, drafting):
+    config = changed("benchmark", DEFAULT["benchmark"] | change)
+    assert settings.native_drafting(config) == drafting
+
+
 def test_another_text_of_a_prompt_gives_its_cells_another_hash_and_no_other(tmp_path):
     (tmp_path / "config/prompts").mkdir(parents=True)
     for name in ("cot", "cod"):
