@@ -25,6 +25,11 @@ def test_all_that_is_set_up_and_run_belongs_to_a_user_without_rights():
     assert "install.sh" in after and "install.sh" not in before
 
 
+def test_an_image_is_named_after_the_build_that_is_in_it():
+    for name, service in SERVICES.items():
+        assert service["image"] == f"doubledraft:{service['build']['args']['BUILD']}", name
+
+
 def test_services_drop_rights_and_open_no_port_to_the_network():
     assert set(SERVICES) == {"study", "demo", "teacher"}
     for name, service in SERVICES.items():
