@@ -65,7 +65,7 @@ def _named_tuples(text: str) -> list[str]:
     """Return the tuples of `p=5,q=2;p=7,q=2`, which is `(5,2),(7,2)`; none of any other text."""
     rows = [[named(item) for item in row.split(",")] for row in text.split(";")]
     names = [name for name, _ in rows[0]]
-    if len(rows) == 1 or len(names) == 1 or None in names or any([name for name, _ in row] != names for row in rows):
+    if len(rows) == 1 or None in names or any([name for name, _ in row] != names for row in rows):
         return []
     return [f"({','.join(value for _, value in row)})" for row in rows]
 
