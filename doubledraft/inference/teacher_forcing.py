@@ -33,7 +33,7 @@ def force(target_folder: str | Path, draft_folder: str | Path, answers: Sequence
     The models must share a tokenizer (`check_pair`). Raise ModelError where one is unsafe, incomplete or damaged.
     """
     machine.use_own_cores()
-    [audited] = force_drafts(load(target_folder), [load(draft_folder)], answers)
+    [audited] = force_drafts(load(target_folder), [(load(draft_folder), None)], answers)
     return audited
 
 
@@ -51,13 +51,12 @@ def ready(model: "PreTrainedModel") -> "PreTrainedModel":
 
 def force_drafts(
     target: "PreTrainedModel",
-    drafts: Sequence["PreTrainedModel"],
+    drafts: "Sequence[tuple[PreTrainedModel, Sequence[int] | None]]",
     answers: Sequence[Answer],
-    allowed_tokens: Sequence[int] | None = None,
 ) -> list[list[AuditedAnswer]]:
     """Let a target read answers once, and each draft too; return the answers as audited with each of the drafts.
 
-    Models are as `load` returns them. `allowed_tokens` are the token ids that drafts may propose, None for all. Raise
+    Models are as `load` returns them; beside each draft stand the token ids that it may propose, None for all. Raise
     ModelError where a model computes NaN or infinity.
     """
     import torch
@@ -66,8 +65,8 @@ def force_drafts(
     with torch.inference_mode():
         for batch in _batches(answers, target):
             said = _distributions(target, batch)
-            for draft, audited in zip(drafts, found, strict=True):
-                for answer, p, q in zip(batch, said, _distributions(draft, batch, allowed_tokens), strict=True):
+            for (draft, allowed), audited in zip(drafts, found, strict=True):
+                for answer, p, q in zip(batch, said, _distributions(draft, batch, allowed), strict=True):
                     audited[answer[0]] = _audited(answer, p, q)
     return [[audited[id] for id, _, _ in answers] for audited in found]
 
@@ -157,17 +156,29 @@ def _top(probabilities: "torch.Tensor") -> list[list[list[float]]]:
 
 
 def answer_alone(
-    model: "PreTrainedModel", prompts: Sequence[Sequence[int]], max_tokens: int, stop_ids: Collection[int]
+    model: "PreTrainedModel",
+    prompts: Sequence[Sequence[int]],
+    max_tokens: int,
+    stop_ids: Collection[int],
+    allowed_tokens: Sequence[int] | None = None,
 ) -> list[list[int]]:
-    """Return a model's own greedy answers to prompts of token ids, the token that ends each included."""
+    """Return a model's own greedy answers to prompts of token ids, the token that ends each included.
+
+    It chooses among `allowed_tokens`, None for all.
+    """
     import torch
     from transformers import GenerationConfig
 
     width, pad = max(map(len, prompts)), min(stop_ids, default=0)  # padding is masked, whatever its id
     ids = torch.tensor([[pad] * (width - len(prompt)) + list(prompt) for prompt in prompts], device=model.device)
     mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts], device=model.device)
+    others = sorted(set(range(model.config.vocab_size)) - set(allowed_tokens)) if allowed_tokens else None
     settings = GenerationConfig(
-        do_sample=False, max_new_tokens=max_tokens, eos_token_id=sorted(stop_ids) or None, pad_token_id=pad
+        do_sample=False,
+        max_new_tokens=max_tokens,
+        eos_token_id=sorted(stop_ids) or None,
+        pad_token_id=pad,
+        suppress_tokens=others,
     )
     model.generation_config = settings  # that of its folder may have penalties
     with torch.inference_mode():

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from doubledraft import machine, prompts
-from doubledraft.engine.draft_vocabulary import learn_from_files
+from doubledraft.engine.draft_vocabulary import of_draft
 from doubledraft.evaluation.audit.replay import acceptance
 from doubledraft.evaluation.grade import share, style
 from doubledraft.evaluation.runs import ComparisonError
@@ -71,10 +71,11 @@ def audit(
     ends = stop_ids(target[0], tokenizer)
     answers = read_answers(generations, asked, prompt, tokenizer)
     big, small = (ready(merged(base, adapter, dtype=dtype)) for base, adapter in (target, draft))
-    [audited] = force_drafts(big, [small], answers, _allowed(info))
-    alone = _alone(small, tokenizer, answers, max_tokens, ends)
+    allowed = of_draft(draft[1])
+    [audited] = force_drafts(big, [(small, allowed)], answers)
+    alone = _alone(small, tokenizer, answers, max_tokens, ends, allowed)
     own = [(id, ids, row.token_ids) for (id, ids, _), row in zip(answers, alone, strict=True)]
-    [read_back] = force_drafts(big, [small], own)
+    [read_back] = force_drafts(big, [(small, allowed)], own)
     found = acceptance(audited, tokenizer, ends, seed)
     served = against_served(audited, read_records(generations, Generation), info)
     write_records(out_answers, [replace(one, draft_text=row.text) for one, row in zip(audited, alone, strict=True)])
@@ -95,12 +96,6 @@ def _report(found: DraftAcceptance, served: AgainstServed | None) -> None:
     log.info("agreement %.3f, 1 - TV %.3f over %d tokens", found.agreement.value, found.overlap.value, found.tokens)
     if served and not served.agrees:
         log.warning("tokens per step: %.3f simulated, but %.3f served", served.simulated, served.served)
-
-
-def _allowed(info: RunFile) -> list[int] | None:
-    """Return the tokens that the run's draft could propose; None for all."""
-    size = info.draft_vocabulary
-    return learn_from_files([info.job["draft_vocabulary_from"]], size) if size else None
 
 
 def read_answers(
@@ -132,13 +127,14 @@ def _alone(
     answers: Sequence[Answer],
     max_tokens: int,
     ends: Collection[int],
+    allowed: Sequence[int] | None,
 ) -> list[Generation]:
     """Return what the draft writes alone after the prompts of `answers`."""
     prompts_of = [prompt for _, prompt, _ in answers]
     written = [
         ids
         for at in range(0, len(answers), TOGETHER)
-        for ids in answer_alone(draft, prompts_of[at : at + TOGETHER], max_tokens, ends)
+        for ids in answer_alone(draft, prompts_of[at : at + TOGETHER], max_tokens, ends, allowed)
     ]
     return [
         Generation(

@@ -8,6 +8,7 @@ far a draft transfers to another style or difficulty.
 from collections.abc import Mapping, Sequence
 
 from doubledraft import machine
+from doubledraft.engine.draft_vocabulary import of_draft
 from doubledraft.evaluation.audit.draft_audit import read_answers
 from doubledraft.evaluation.audit.replay import acceptance
 from doubledraft.inference.teacher_forcing import force_drafts, load, ready
@@ -52,8 +53,10 @@ def write_row(
     ends = stop_ids(target[0], tokenizer)
     asked = repeated(read_records(questions, Question), json_file.read(run, RunFile).samples)
     answers = read_answers(generations, asked, prompt, tokenizer)
-    models = {name: ready(merged(draft, adapter, dtype=dtype)) for name, adapter in adapters.items()}
-    models[UNTRAINED] = load(draft)
+    models = {
+        name: (ready(merged(draft, adapter, dtype=dtype)), of_draft(adapter)) for name, adapter in adapters.items()
+    }
+    models[UNTRAINED] = load(draft), None
     audits = force_drafts(ready(merged(*target, dtype=dtype)), list(models.values()), answers)
     drafts = {
         name: acceptance(audited, tokenizer, ends, settings["seed"])

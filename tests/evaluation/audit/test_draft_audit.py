@@ -1,5 +1,7 @@
 """The audit of a draft agrees with the engine that served it, and with what is computed by hand."""
 
+import json
+import shutil
 from dataclasses import asdict, replace
 
 import pytest
@@ -9,6 +11,7 @@ from doubledraft.evaluation.audit.replay import acceptance, simulate
 from doubledraft.evaluation.runs import ComparisonError
 from doubledraft.inference.host import Local
 from doubledraft.inference.native_engine import NativeEngine
+from doubledraft.models.folder import DRAFT_VOCABULARY
 from doubledraft.models.inspect import load_tokenizer
 from doubledraft.models.merge import merged
 from doubledraft.records import Generation, read_records, write_records
@@ -91,6 +94,19 @@ def test_each_question_has_a_line_with_the_text_of_the_draft_alone(cell):
     assert all(one.draft_text for one in answers)
     assert audit.own_text.n == audit.n == len(rows)
     assert audit.own_text.compliance is not None and audit.own_text.tokens.value <= 20
+
+
+@pytest.mark.slow
+def test_a_draft_that_learnt_to_choose_among_some_tokens_reads_and_writes_no_others(cell, tmp_path):
+    arguments, _ = cell
+    base, adapter = arguments["draft"]
+    adapter = shutil.copytree(adapter, tmp_path / "adapter")
+    (adapter / DRAFT_VOCABULARY).write_text(json.dumps({"token_ids": [50]}))
+    changed = {"out_audit": str(tmp_path / "audit.json"), "out_answers": str(tmp_path / "out.jsonl")}
+    draft_audit.audit(**arguments | changed | {"draft": (base, str(adapter))})
+    answers = read_records(changed["out_answers"], AuditedAnswer)
+    assert {token for one in answers for token in one.draft_best} == {50}
+    assert {one.draft_text for one in answers} == {load_tokenizer(base).decode([50] * arguments["max_tokens"])}
 
 
 @pytest.mark.slow

@@ -82,7 +82,7 @@ def test_a_pair_of_the_matrix_is_what_reading_it_alone_gives(study):
         ready(merged(given["draft"], adapter, dtype="float32"))
         for adapter in (given["target"][1], given["adapters"]["cot_easy"])
     )
-    [alone] = force_drafts(target, [draft], answers)
+    [alone] = force_drafts(target, [(draft, None)], answers)
     expected = matrix.acceptance(alone, tokenizer, stop_ids(given["draft"], tokenizer), 17)
     assert row.drafts["cot_easy"].agreement == expected.agreement
     assert row.drafts["cot_easy"] != row.drafts["cod_easy"]
@@ -101,6 +101,7 @@ def test_the_table_has_a_line_for_every_pair_and_the_figure_is_drawn(study, tmp_
     assert [(line["target"], line["draft"]) for line in lines] == [
         (target, draft) for target in CELLS for draft in (*CELLS, "untrained")
     ]
-    assert all(0 <= float(line["agreement_low"]) <= float(line["agreement"]) <= 1 for line in lines)
+    assert all(0 <= float(line["agreement"]) <= 1 for line in lines)
+    assert {line["agreement_low"] for line in lines} == {""}, "three answers are too few for an interval"
     assert all(1 <= float(line["tokens_per_step_4"]) <= 5 for line in lines)
     assert (tmp_path / "matrix.png").stat().st_size > 5000
