@@ -31,11 +31,11 @@ def picture_viewer(page: Page) -> None:
 
 def picture_demo(page: Page, target: str, draft: str) -> None:
     """Let the demo answer a question, and take its picture."""
-    plain = load_pair(target)
-    demo = Demo(plain, {"trained draft": load_pair(target, draft)}, DOCS.parent / "config" / "prompts" / "cod.yaml")
+    plain = load_pair(target, dtype="float32")
+    demo = Demo(plain, {"trained draft": load_pair(target, draft, dtype="float32")}, DOCS.parent / "config" / "prompts" / "cod.yaml")
     demo.warm_up()
     blocks = serve(demo, "127.0.0.1", PORT, block=False)
-    page.picture(DOCS / "demo.png", width=1040, height=780)
+    page.picture(DOCS / "demo.png", width=1040, height=880)
     page.open(f"http://127.0.0.1:{PORT}/")
     page.wait("!!document.querySelector('#answer')")
     page.run("document.querySelector('#prompt textarea').select()")
@@ -43,7 +43,7 @@ def picture_demo(page: Page, target: str, draft: str) -> None:
     page.click("#answer")
     page.wait("document.querySelector('#drafted .facts')?.textContent.includes('times as fast')")
     page.run("scrollTo(0, 0)")
-    take(page, DOCS / "demo.png", width=1040, height=780)
+    take(page, DOCS / "demo.png", width=1040, height=880)
     blocks.close()
 
 
