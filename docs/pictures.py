@@ -31,8 +31,8 @@ def picture_viewer(page: Page) -> None:
 
 def picture_demo(page: Page, target: str, draft: str) -> None:
     """Let the demo answer a question, and take its picture."""
-    plain = load_pair(target, dtype="float32")
-    demo = Demo(plain, {"trained draft": load_pair(target, draft, dtype="float32")}, DOCS.parent / "config" / "prompts" / "cod.yaml")
+    plain, drafted = load_pair(target, dtype="float32"), load_pair(target, draft, dtype="float32")
+    demo = Demo(plain, {"trained draft": drafted}, DOCS.parent / "config" / "prompts" / "cod.yaml")
     demo.warm_up()
     blocks = serve(demo, "127.0.0.1", PORT, block=False)
     page.picture(DOCS / "demo.png", width=1040, height=880)
