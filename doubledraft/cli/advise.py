@@ -122,8 +122,8 @@ def text(found: Advice) -> str:
     ]
     audit = found.acceptance
     facts = [
-        f"acceptance per token {found.per_token_acceptance:.2f}; agreement {audit.agreement.value:.2f} "
-        f"({audit.agreement.low:.2f} to {audit.agreement.high:.2f}), 1 - TV {audit.overlap.value:.2f}",
+        f"acceptance per token {found.per_token_acceptance:.2f}; agreement {quantity_text(audit.agreement)}; "
+        f"1 - TV {audit.overlap.value:.2f}",
         *found.notes,
         f"{found.seconds:.0f} s",
     ]

@@ -1,7 +1,7 @@
 """The arms of a cell, timed in turns (`interleave`) by engines that live side by side (`inference.residency`).
 
-A cell whose control says that the machine was not steady is timed again, all of it; the last attempt counts, steady or
-not, and every attempt is kept. Whether it is timed again depends on the baseline alone, never on the speedup.
+Where the A/A control shows that the machine was not steady, the whole cell is timed again. The last attempt counts,
+steady or not, and every attempt is kept. The decision depends on the baseline alone, never on the speedup.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,14 +21,14 @@ from doubledraft.summaries import json_file
 from doubledraft.summaries.provenance import recorded
 from doubledraft.summaries.timing_file import Attempt, TimingFile, Turn
 
-RESTART_BLOCKS = 4  # each turn of an arm is a start then, with another layout of its memory: four starts an arm
+RESTART_BLOCKS = 4  # at most, where every turn loads its engine anew: as many layouts of memory are averaged over
 
 
 def run(jobs: Mapping[str, Job], *, blocks: int, retimes: int, residency: str, out: str) -> None:
     """Answer the questions by every arm in turns; write rows and run file of each job, and the times of all turns.
 
     `jobs` are those of the arms BASELINE and, where drafting is timed too, SPECULATIVE, over the same questions. `out`
-    is the TimingFile. Raises JobError for jobs that cannot be run, and RuntimeError where an engine fails.
+    is the TimingFile. Raise JobError for jobs that cannot be run, and RuntimeError where an engine fails.
     """
     tokenizer = load_tokenizer(jobs[BASELINE].model)
     asked = generate.ask(max(jobs.values(), key=lambda job: job.longest_draft), tokenizer)
