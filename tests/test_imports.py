@@ -41,10 +41,16 @@ def package_of(file: Path) -> str:
 
 
 @cache
+def parsed(file: Path) -> ast.Module:
+    """Return the syntax tree of a file."""
+    return ast.parse(file.read_text())
+
+
+@cache
 def imported(file: Path) -> frozenset[Path]:
     """Return the files of the library that a file imports, wherever in it the import stands."""
     found = set()
-    for node in ast.walk(ast.parse(file.read_text())):
+    for node in ast.walk(parsed(file)):
         if isinstance(node, ast.Import):
             own = [alias.name for alias in node.names if alias.name.partition(".")[0] == LIBRARY.name]
             assert not own, (
@@ -95,7 +101,7 @@ def test_a_package_is_small_and_its_init_is_a_docstring_that_names_its_modules(i
     folder = init.parent
     modules = {file.stem for file in folder.glob("*.py")} - {"__init__", "__main__"}
     assert len(modules) <= MOST_MODULES, f"{folder.relative_to(ROOT)} has {len(modules)} modules"
-    tree = ast.parse(init.read_text())
+    tree = parsed(init)
     text = ast.get_docstring(tree)
     if folder != LIBRARY:
         assert len(tree.body) == 1, "an import here would run for every module of the package, and count for none"
@@ -106,7 +112,7 @@ def test_a_package_is_small_and_its_init_is_a_docstring_that_names_its_modules(i
 def test_no_two_classes_have_one_name():
     found = {}
     for file in MODULES:
-        for node in ast.parse(file.read_text()).body:
+        for node in parsed(file).body:
             if isinstance(node, ast.ClassDef):
                 other = found.setdefault(node.name, file.relative_to(ROOT))
                 assert other == file.relative_to(ROOT), f"{node.name}: {other} and {file.relative_to(ROOT)}"
@@ -114,7 +120,7 @@ def test_no_two_classes_have_one_name():
 
 @pytest.mark.parametrize("file", DOCUMENTED, ids=lambda file: str(file.relative_to(ROOT)))
 def test_docstrings_say_what_comes_back(file):
-    for node in ast.walk(ast.parse(file.read_text())):
+    for node in ast.walk(parsed(file)):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             word = (ast.get_docstring(node) or "").partition(" ")[0]
             where = f"{file.relative_to(ROOT)}:{getattr(node, 'lineno', 1)}"

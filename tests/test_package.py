@@ -74,14 +74,18 @@ def imports(tree: ast.AST) -> Iterator[str]:
 
 
 @cache
+def modules(file: Path) -> frozenset[str]:
+    """Return the top modules that a file imports."""
+    return frozenset(imports(ast.parse(file.read_text(encoding="utf-8"))))
+
+
 def imported(*folders: str) -> dict[str, set[str]]:
     """Return the distributions that the files of folders import, each with the files."""
     found: dict[str, set[str]] = {}
     for file in sorted(file for folder in folders for file in (ROOT / folder).rglob("*.py")):
-        for module in imports(ast.parse(file.read_text(encoding="utf-8"))):
-            if module not in sys.stdlib_module_names and module not in FOLDERS:
-                name = canonical(DISTRIBUTIONS.get(module, module))
-                found.setdefault(name, set()).add(str(file.relative_to(ROOT)))
+        for module in modules(file) - sys.stdlib_module_names - set(FOLDERS):
+            name = canonical(DISTRIBUTIONS.get(module, module))
+            found.setdefault(name, set()).add(str(file.relative_to(ROOT)))
     return found
 
 
