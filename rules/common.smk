@@ -88,7 +88,7 @@ SHARED = config["engine"] | {  # settings of every job in which a model answers
     "dtype": config["models"]["dtype"],
     "seed": config["seed"],
 }
-MODELS_FIRST = 1  # above the priority 0 of every other rule
+EARLY = 1  # priority of what may refuse models or questions: above the 0 of every other rule
 ALL_CORES = 1024  # clamped to --cores: nothing runs beside a job that trains or is timed, unless a profile says less
 
 
@@ -181,6 +181,11 @@ def report_to(wildcards, threads):
     """Return where losses and metrics are sent; it decides no output, so it reruns nothing, as in `teacher_limits`."""
     train = config["train"]
     return {"to": train["report_to"], "project": train.get("project") or config["study"], "entity": train.get("entity")}
+
+
+def fewest_questions(wildcards, threads):
+    """Return how many questions a draft's training needs; it decides no output, as in `teacher_limits`."""
+    return 2 * config["train"]["draft"]["held_out"]
 
 
 def trace_source(wildcards):

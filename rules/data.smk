@@ -46,7 +46,9 @@ rule fetch_more_questions:
         manifest="data/questions/{scenario}/distill_manifest.json",
     log:
         "results/logs/fetch_more_questions_{scenario}.log",
+    priority: EARLY
     params:
+        fewest=fewest_questions,
         spec=question_spec,
         wanted=config["distill"]["questions"],
         seed=config["seed"],

@@ -16,7 +16,7 @@ rule fetch_model:
         "results/logs/fetch_model_{model}.log",
     wildcard_constraints:
         model=one_of(FETCHED),
-    priority: MODELS_FIRST
+    priority: EARLY
     params:
         spec=model_spec,
         dtype=config["models"]["dtype"],
@@ -36,7 +36,7 @@ rule prune_model:
         "results/logs/prune_model_{model}.log",
     wildcard_constraints:
         model=one_of(PRUNED),
-    priority: MODELS_FIRST
+    priority: EARLY
     params:
         layers=lookup("models/sources/{model}/layers", within=config),
         code=code("models.prune.prune"),
@@ -53,7 +53,7 @@ rule check_pair:
         pair="results/pair.json",
     log:
         "results/logs/check_pair.log",
-    priority: MODELS_FIRST
+    priority: EARLY
     params:
         max_model_len=config["benchmark"]["max_model_len"],
         native=config["benchmark"]["engine"] == "native" or config["train"]["draft"]["held_out"] > 0,  # it chooses the draft

@@ -8,6 +8,7 @@ if __name__ == "__main__":
     fetch.fetch_more(
         spec=snakemake.params.spec,
         count=snakemake.params.wanted,
+        fewest=snakemake.params.fewest,
         scenario=snakemake.wildcards.scenario,
         seed=snakemake.params.seed,
         train_path=snakemake.input.train,

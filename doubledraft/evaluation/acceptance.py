@@ -41,20 +41,18 @@ def predicted_speedup(tokens_per_step: float, draft_length: int, draft_cost: flo
     return tokens_per_step / (verify_cost + draft_length * draft_cost)
 
 
-def best_draft_length(alpha: float, draft_cost: float, verify_cost: float) -> int:
+def best_draft_length(alpha: float, draft_cost: float, verify_cost: float, draft_length: int) -> int:
     """Return the draft length of the largest predicted speedup: 0 where drafting never pays, at most LONGEST_DRAFT.
 
-    One more drafted token pays while alpha^(K+1) > c * S(K). Plain decoding, S = 1, needs no verification; v was
-    measured near the K in use and is taken to be the same at every K.
+    `verify_cost` was measured at `draft_length`. Between that and a plain step, and beyond it, the cost is taken to lie
+    on a straight line.
     """
-    length = 0
-    while length < LONGEST_DRAFT:
-        now = predicted_speedup(expected_tokens(alpha, length), length, draft_cost, verify_cost)
-        if alpha ** (length + 1) <= draft_cost * now:
-            break
-        length += 1
-    best = predicted_speedup(expected_tokens(alpha, length), length, draft_cost, verify_cost)
-    return length if best > 1 else 0
+    slope = (verify_cost - 1) / draft_length
+
+    def speedup(length: int) -> float:
+        return predicted_speedup(expected_tokens(alpha, length), length, draft_cost, 1 + slope * length)
+
+    return max(range(LONGEST_DRAFT + 1), key=speedup)
 
 
 def per_position_acceptance(generations: Sequence[Generation], draft_length: int) -> list[Interval | None]:

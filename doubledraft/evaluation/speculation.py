@@ -130,7 +130,7 @@ def speedup(baseline: Run, speculative: Run, speculated: SpeculationMetrics, mea
     if None not in (draft_cost, verify_cost, alpha):
         predicted = predicted_speedup(speculated.tokens_per_step.value, length, draft_cost, verify_cost)
         predicted_from_alpha = predicted_speedup(expected_tokens(alpha, length), length, draft_cost, verify_cost)
-        best = best_draft_length(alpha, draft_cost, verify_cost)
+        best = best_draft_length(alpha, draft_cost, verify_cost, length)
     return Speedup(
         measured.value,
         measured.low,

@@ -60,6 +60,7 @@ def fetch_more(
     *,
     spec: Mapping[str, object],
     count: int | None,
+    fewest: int,
     scenario: str,
     seed: int,
     train_path: str | Path,
@@ -70,7 +71,8 @@ def fetch_more(
     """Write the questions that the trained target answers for its draft, none of which repeats a test question.
 
     `count` new ones where they are generated. Of a data set, up to `count` of its training questions, those first that
-    the target was not trained on. None takes the training questions.
+    the target was not trained on. None takes the training questions. Raise ValueError where that gives less than
+    `fewest`, with which the draft's training could not choose a checkpoint.
     """
     train, test = read_records(train_path, Question), read_records(test_path, Question)
     if count is None:
@@ -82,6 +84,11 @@ def fetch_more(
         _, parts, _ = _apart(spec, scenario, seed)
         questions = (parts["train"][len(train) :] + train)[:count]
     check_disjoint(questions, test, scenario)
+    if len(questions) < fewest:
+        raise ValueError(
+            f"scenario {scenario} gives the draft {len(questions)} questions, and train.draft.held_out needs {fewest}, "
+            "twice as many as it holds out: add training questions, or lower it"
+        )
     known = {question.id for question in train}
     counts = {"asked": count, "got": len(questions), "trained_on": sum(each.id in known for each in questions)}
     log.info("%s: questions to answer for the draft: %s", scenario, counts)

@@ -53,7 +53,12 @@ def _refuse(problems: list[str]) -> None:
 
 
 def check_target(path: str, config: dict) -> None:
-    """Raise StudyError for a requested path whose type, scenario or model is not in the config."""
+    """Raise StudyError for a requested path that this config cannot make, naming the key at fault."""
+    if path.endswith("/served_load.json") and config["benchmark"]["draft_vocabulary"]:
+        raise StudyError(
+            f"{path}: vLLM would let the draft propose tokens that it did not learn to choose among: add --config "
+            "benchmark='{engine: vllm, draft_vocabulary: null}', which trains a draft for all tokens"
+        )
     known = {
         "types": list(config["types"]),
         "scenarios": list(config["scenarios"]),

@@ -56,7 +56,7 @@ def test_with_one_confidence_it_comes_to_the_best_length_of_the_cost_model(alpha
         lengths.append(draft(rule, SURE))
         kept = int((torch.rand(lengths[-1], generator=random) < alpha).cumprod(0).sum())
         rule.learn([step(lengths[-1], kept)], StepTime(lengths[-1], cost * lengths[-1], 1.0))
-    assert mean(lengths[1000:]) == pytest.approx(best_draft_length(alpha, cost, 1.0), abs=1)
+    assert mean(lengths[1000:]) == pytest.approx(best_draft_length(alpha, cost, 1.0, 5), abs=1)
 
 
 def test_a_verification_that_grows_with_its_tokens_shortens_the_draft():

@@ -1,6 +1,7 @@
 """Acceptance, the cost model and the check of counters are right on cases worked by hand."""
 
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
@@ -87,24 +88,29 @@ def test_predicted_speedup_charges_the_draft_and_the_verification():
     assert acceptance.predicted_speedup(3, 3, 0.2, 1.4) == pytest.approx(3 / 2)
 
 
-@pytest.mark.parametrize("alpha", [0.3, 0.6, 0.88, 0.97])
-@pytest.mark.parametrize("draft_cost", [0.02, 0.1, 0.316, 0.7])
-@pytest.mark.parametrize("verify_cost", [1.0, 1.5, 3.0])
-def test_best_draft_length_is_the_best_of_all(alpha, draft_cost, verify_cost):
-    def speedup(length):
-        if length == 0:
-            return 1
-        return acceptance.predicted_speedup(acceptance.expected_tokens(alpha, length), length, draft_cost, verify_cost)
-
-    best = max(range(acceptance.LONGEST_DRAFT + 1), key=speedup)
-    assert acceptance.best_draft_length(alpha, draft_cost, verify_cost) == best
+def test_best_draft_length_is_where_one_more_token_no_longer_pays():
+    """While v does not grow, one more drafted token pays while alpha^(K+1) > c * S(K)."""
+    for alpha, cost in product((0.3, 0.6, 0.88, 0.97), (0.02, 0.1, 0.316, 0.7)):
+        best = acceptance.best_draft_length(alpha, cost, 1, 5)
+        pays = [
+            alpha ** (length + 1)
+            > cost * acceptance.predicted_speedup(acceptance.expected_tokens(alpha, length), length, cost, 1)
+            for length in range(acceptance.LONGEST_DRAFT)
+        ]
+        assert pays == [length < best for length in range(acceptance.LONGEST_DRAFT)]
 
 
 def test_best_draft_length_at_the_ends():
-    assert acceptance.best_draft_length(0.88, 0.316, 1) == 4, "the table of the CPU pair"
-    assert acceptance.best_draft_length(0, 0.1, 1) == 0, "a draft that is never right does not pay"
-    assert acceptance.best_draft_length(1, 0.1, 1) == acceptance.LONGEST_DRAFT
-    assert acceptance.best_draft_length(0.9, 0, 1) == acceptance.LONGEST_DRAFT, "a free draft always pays"
+    assert acceptance.best_draft_length(0.88, 0.316, 1, 5) == 4, "the table of the CPU pair"
+    assert acceptance.best_draft_length(0, 0.1, 1, 5) == 0, "a draft that is never right does not pay"
+    assert acceptance.best_draft_length(1, 0.1, 1, 5) == acceptance.LONGEST_DRAFT
+    assert acceptance.best_draft_length(0.9, 0, 1, 5) == acceptance.LONGEST_DRAFT, "a free draft always pays"
+
+
+def test_a_verification_that_grows_with_its_tokens_makes_shorter_drafts_the_best():
+    """The cost at 5 drafted tokens is 1 + 5 * 0.1, so that a token costs 0.1 to draft and 0.1 to verify."""
+    assert acceptance.best_draft_length(0.9, 0.1, 1.5, 5) == acceptance.best_draft_length(0.9, 0.2, 1, 5)
+    assert acceptance.best_draft_length(0.3, 0.1, 3, 2) == 0
 
 
 def test_position_rates_are_unconditional_shares_of_drafting_steps():
@@ -233,7 +239,7 @@ def test_prediction_uses_measured_step_times():
     assert speedup.predicted == pytest.approx((7 / 3) / (1.2 + 3 * 0.2))
     assert speedup.predicted_from_alpha == pytest.approx((1 + 3 * 4 / 6) / (1.2 + 3 * 0.2))
     alpha = acceptance.per_token_acceptance(4 / 6, 3)
-    assert speedup.best_draft_length == acceptance.best_draft_length(alpha, 0.2, 1.2)
+    assert speedup.best_draft_length == acceptance.best_draft_length(alpha, 0.2, 1.2, 3)
 
 
 def test_half_of_the_costs_give_no_prediction():

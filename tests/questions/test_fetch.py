@@ -199,11 +199,11 @@ def test_the_released_gsm8k_gives_all_but_three_near_repeats(tmp_path):
         fetch(tmp_path, 17, source="gsm8k", path=path, train=7470, test=1320)
 
 
-def fetch_more(folder: Path, count: int | None, seed: int = 1, **spec: object) -> list[Question]:
+def fetch_more(folder: Path, count: int | None, seed: int = 1, fewest: int = 0, **spec: object) -> list[Question]:
     """Return what the target answers for its draft, beside what `fetch` left in the folder."""
     paths = {f"{split}_path": folder / f"{split}.jsonl" for split in ("train", "test")}
     made = {"out": folder / "distill.jsonl", "manifest_path": folder / "distill_manifest.json"}
-    questions.fetch_more(spec=spec, count=count, scenario="mine", seed=seed, **paths, **made)
+    questions.fetch_more(spec=spec, count=count, fewest=fewest, scenario="mine", seed=seed, **paths, **made)
     return read_records(folder / "distill.jsonl", Question)
 
 
@@ -240,6 +240,8 @@ def test_more_of_a_data_set_are_its_training_questions_the_unseen_ones_first(tmp
 def test_without_a_number_the_target_answers_the_questions_that_it_was_trained_on(tmp_path):
     found = fetch(tmp_path, source="jsonl", path=write_rows(tmp_path / "own.jsonl", own_rows(9)), train=5, test=2)
     assert fetch_more(tmp_path, None, source="jsonl") == found.train
+    with pytest.raises(ValueError, match=r"mine gives the draft 5 questions, and train\.draft\.held_out needs 6"):
+        fetch_more(tmp_path, None, fewest=6, source="jsonl")
 
 
 @pytest.mark.slow

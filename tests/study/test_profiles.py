@@ -81,6 +81,7 @@ EVERYTHING = (
     "results/routing/report.html",
     "results/routing/adapters.html",
 )  # and those on demand
+VLLM = "benchmark={engine: vllm, draft_vocabulary: null}"  # served_load and several GPUs need it
 
 
 def planned(name: str, *arguments: str) -> dict[str, dict[str, str]]:
@@ -121,7 +122,8 @@ def test_the_timed_rules_take_a_whole_workstation():
 @pytest.mark.slow
 @pytest.mark.parametrize("config", ["config.yaml", "qwen3.yaml", "qwen2.5.yaml"])
 def test_slurm_gets_a_whole_request_for_every_rule_of_a_study(config, tmp_path):
-    resources = planned("slurm", *EVERYTHING, "--configfile", f"config/{config}", "--directory", str(tmp_path))
+    study = ("--config", VLLM, "--configfile", f"config/{config}", "--directory", str(tmp_path))
+    resources = planned("slurm", *EVERYTHING, *study)
     assert set(resources) >= set(RULES) - {"estimate_traces", "prune_model"} - ASKED_FOR
     for rule in resources.keys() - LOCAL - {"all"}:
         asked = resources[rule]
@@ -134,7 +136,7 @@ def test_slurm_gets_a_whole_request_for_every_rule_of_a_study(config, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["gpu", "slurm"])
 def test_a_model_over_several_gpus_asks_for_so_many_and_a_training_for_one(name, tmp_path):
-    spread = ("--config", "engine={tensor_parallel: 2}", "--directory", str(tmp_path))
+    spread = ("--config", VLLM, "engine={tensor_parallel: 2}", "--directory", str(tmp_path))
     more = ("--resources", "gpu=2") if name == "gpu" else ()
     resources = planned(name, *EVERYTHING, *spread, *more)
     gpus = {rule: asked.get("gpu") for rule, asked in resources.items() if rule in ON_GPU}
@@ -153,7 +155,7 @@ def test_a_model_over_several_gpus_asks_for_so_many_and_a_training_for_one(name,
 
 @pytest.mark.slow
 def test_a_model_over_more_gpus_than_there_are_is_refused_before_any_job(tmp_path):
-    spread = ("--config", "engine={tensor_parallel: 2}", "--directory", str(tmp_path))
+    spread = ("--config", VLLM, "engine={tensor_parallel: 2}", "--directory", str(tmp_path))
     outcome = snakemake("-n", "--workflow-profile", "profiles/gpu", *spread, folder=ROOT)
     assert outcome.code != 0 and not outcome.jobs
     assert "engine.tensor_parallel is 2" in outcome.text and "--resources gpu=" in outcome.text

@@ -297,6 +297,15 @@ def test_target_of_the_config_and_anything_else_passes(path):
     study.check_target(path, DEFAULT)
 
 
+def test_a_draft_for_few_tokens_is_not_served_by_vllm():
+    path = "results/cod_hard/served_load.json"
+    with pytest.raises(
+        study.StudyError, match=f"{path}: vLLM would let the draft propose tokens .* draft_vocabulary: null"
+    ):
+        study.check_target(path, DEFAULT)
+    study.check_target(path, changed("benchmark", DEFAULT["benchmark"] | VLLM))
+
+
 def test_a_teacher_keeps_only_the_keys_that_mean_something_to_it():
     assert study.check_config(changed("teacher", PAID | {"name": "oracle"}), SCHEMA)["teacher"] == {"name": "oracle"}
     assert "pending_hours" not in paid()["teacher"] and "concurrency" in paid()["teacher"]
