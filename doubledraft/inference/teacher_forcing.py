@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from doubledraft import machine
+from doubledraft.engine.draft_vocabulary import of_draft
 from doubledraft.models.folder import ModelError
 from doubledraft.models.inspect import load_model
 from doubledraft.models.safety import refuse_unsafe
@@ -30,10 +31,10 @@ DIGITS = 6  # of a probability that is written
 def force(target_folder: str | Path, draft_folder: str | Path, answers: Sequence[Answer]) -> list[AuditedAnswer]:
     """Let two models, each in a folder, read answers; return what both would have said, in the order of the answers.
 
-    The models must share a tokenizer (`check_pair`). Raise ModelError where one is unsafe, incomplete or damaged.
+    The draft chooses among the tokens that its folder lists (`draft_vocabulary.json`), or all. The models must share a tokenizer (`check_pair`). Raise ModelError where one is unsafe, incomplete or damaged.
     """
     machine.use_own_cores()
-    [audited] = force_drafts(load(target_folder), [(load(draft_folder), None)], answers)
+    [audited] = force_drafts(load(target_folder), [(load(draft_folder), of_draft(draft_folder))], answers)
     return audited
 
 

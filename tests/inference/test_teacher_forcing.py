@@ -1,6 +1,8 @@
 """One pass of both models over an answer tells what decoding with the draft would do, token by token."""
 
+import json
 import math
+import shutil
 from dataclasses import fields
 
 import pytest
@@ -8,7 +10,7 @@ import pytest
 from doubledraft.engine.decode import decode, speculative_decode
 from doubledraft.engine.load import create_backend
 from doubledraft.inference.teacher_forcing import force, simulated_steps, simulated_tokens_per_step
-from doubledraft.models.folder import ModelError
+from doubledraft.models.folder import DRAFT_VOCABULARY, ModelError
 from doubledraft.models.prune import prune
 from doubledraft.records import read_records, write_records
 from doubledraft.summaries.draft_audit import AuditedAnswer
@@ -94,6 +96,14 @@ def test_a_draft_with_fewer_rows_gives_nothing_to_the_tokens_it_lacks(models, an
     [one] = force(padded, draft, [("q", [5, 9], [10, 399, 11])])
     assert one.q[1] == 0 and one.p[1] > 0
     assert all(math.isfinite(value) for value in one.overlap)
+
+
+def test_a_draft_says_only_tokens_that_its_folder_lists(models, answers, tmp_path):
+    draft = shutil.copytree(models[1], tmp_path / "draft")
+    (draft / DRAFT_VOCABULARY).write_text(json.dumps({"token_ids": [7, 50]}))
+    found = force(models[0], draft, answers)
+    assert {token for one in found for token in one.draft_best} <= {7, 50}
+    assert [one.target_best for one in found] == [token_ids for _, _, token_ids in answers]
 
 
 def test_damaged_weights_are_named(models, tmp_path):
