@@ -31,7 +31,8 @@ DIGITS = 6  # of a probability that is written
 def force(target_folder: str | Path, draft_folder: str | Path, answers: Sequence[Answer]) -> list[AuditedAnswer]:
     """Let two models, each in a folder, read answers; return what both would have said, in the order of the answers.
 
-    The draft chooses among the tokens that its folder lists (`draft_vocabulary.json`), or all. The models must share a tokenizer (`check_pair`). Raise ModelError where one is unsafe, incomplete or damaged.
+    The draft chooses among the tokens that its folder lists (`draft_vocabulary.json`), or all. The models must share a
+    tokenizer (`check_pair`). Raise ModelError where one is unsafe, incomplete or damaged.
     """
     machine.use_own_cores()
     [audited] = force_drafts(load(target_folder), [(load(draft_folder), of_draft(draft_folder))], answers)
