@@ -7,7 +7,10 @@ BESIDE := -n 2 --dist loadscope --no-loadscope-reorder
 HERE := not registry and not crash and not slurm
 export PYTHONDONTWRITEBYTECODE := # unset: else each of the processes that tests start compiles the library anew
 
-.PHONY: env demo quick test test-registry test-crash test-slurm lint docs lock
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 15
+
+.PHONY: help env demo quick test test-registry test-crash test-slurm lint docs lock
 
 env: ## the environment, from envs/$(BUILD).txt: BUILD=cpu or gpu, else the build that .venv has, else cpu
 	@PYTHON=$(PYTHON) envs/install.sh $(BUILD) .venv
