@@ -1,6 +1,6 @@
 r"""Numbers as answers write them: exact values with their sign, percent, currency and unit.
 
-Everything is a fraction, so nothing is lost: `0.75`, `\frac{3}{4}`, `3/4`, `1 1/2`, `1,234`, `3.2 \times 10^5` and
+Everything is a fraction, so nothing is lost: `0.75`, `\frac{3}{4}`, `3/4`, `1 1/2`, `1,234`, `3.2e5` and
 `0.\overline{3}` have exact values. What is more than a number is no amount (None), and algebra reads it.
 """
 
@@ -12,9 +12,9 @@ from fractions import Fraction
 from doubledraft.grading.words import CHANGING, CURRENCY, SHORT, fraction, normal_unit, same_unit
 
 DECIMALS = 6  # that a decimal and a number without so short a decimal form must share
-DIGITS = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)"
+DIGITS = r"(?:\d{1,3}(?:,\d{3})+|\d+)"
 DECIMAL = rf"(?:{DIGITS}(?:\.\d*)?|\.\d+)"
-POWER = r"(?:[eE]|(?:\\times|\\cdot|\*) ?10\^)\{?(?P<power>[+-]?\d{1,3})\}?"
+POWER = r"[eE](?P<power>[+-]?\d{1,3})"
 CURRENCIES = r"(?P<currency>US\$|[$€£¥₹]|(?:USD|EUR|GBP|INR|Rs\.?) ?)"
 AMOUNTS = tuple(
     re.compile(rf"(?P<sign>[+-]?)(?:{CURRENCIES}(?P<minus>-?))?{amount}(?P<percent>%?)(?P<unit>(?:(?![\d.]).*)?)")
@@ -28,7 +28,7 @@ AMOUNTS = tuple(
 )
 TEXT_UNIT = r"\\text\{(?P<text>[^{}]*)\}(?P<power>\^\{?[23]\}?)?"
 DEGREE = r"\^\\circ ?(?:\\text\{)?(?P<scale>[CF]?)\}?"
-WORDS = r"(?P<words>[A-Za-z][A-Za-z .'-]*(?:/ ?[A-Za-z]+)?(?:\^\{?[23]\}?)?)"
+WORDS = r"(?P<words>[A-Za-z][A-Za-z .'-]*(?:/[A-Za-z]+)?(?:\^\{?[23]\}?)?)"
 SIGN = r"(?P<mark>[$€£¥₹¢])"
 UNIT = re.compile(rf" ?(?:{TEXT_UNIT}|{DEGREE}|{SIGN}|{WORDS})")
 WITH_UNIT = re.compile(rf"(?P<body>.*?(?:[\d)}}\]]|\\pi|\\infty))(?P<unit>{TEXT_UNIT}|{DEGREE}|{SIGN}| {WORDS})")

@@ -36,7 +36,6 @@ ALL_REALS = f"({LOWEST},{HIGHEST})"
 SEPARATOR = re.compile(r",? ?\\text\{ ?(?:and|or) ?\} ?|,? ?(?<![A-Za-z\\])(?:and|or)(?![A-Za-z]) ?|[,;] ?")
 COLON, UNION = re.compile(r":"), re.compile(r"\\cup(?![A-Za-z]) ?")
 UNION_SIGN = "\\cup"
-BRACKETS = ("()", "[]", "(]", "[)", "{}")
 REALS = re.compile(r"\\(?:mathbb\{R\}|R(?![A-Za-z]))|(?:all |the )*real numbers", re.IGNORECASE)
 NOT_IN = re.compile(r"(\w)\\notin ?\\\{([^{}]*)\\\}")
 PLUS_MINUS = re.compile(r"\\pm(?![A-Za-z]) ?")
@@ -92,10 +91,10 @@ def parts(text: str) -> tuple[str, list[str]]:
             return kind, items
     body = text.replace("\\{", "{").replace("\\}", "}")
     kind = body[:1] + body[-1:]
-    if kind not in BRACKETS or not enclosed(body):
+    if not enclosed(body):
         return "", [text]
     items = _listed(body[1:-1])
-    if len(items) == 1 and kind in ("()", "[]", "{}") and items[0] != "\\emptyset":
+    if len(items) == 1 and items[0] != "\\emptyset":
         return parts(items[0])
     return (kind, items) if len(items) > 1 else ("", [text])
 
@@ -107,7 +106,7 @@ def split(text: str, separator: re.Pattern[str] = SEPARATOR) -> list[str]:
         depth = depths(text)
         found = [span for span in found if depth[span[0]] == 0]
     starts, ends = [0, *(end for _, end in found)], [*(start for start, _ in found), len(text)]
-    return [item for start, end in zip(starts, ends, strict=True) if (item := text[start:end].strip())]
+    return [item for start, end in zip(starts, ends, strict=True) if (item := text[start:end])]
 
 
 def _listed(text: str) -> list[str]:

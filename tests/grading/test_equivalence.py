@@ -250,7 +250,7 @@ def test_polynomials_are_equal_exactly_when_their_coefficients_are(grader):
         ("-$1,250.50", Fraction(-2501, 2), "dollar"),
         ("2 1/2 cups", Fraction(5, 2), "cups"),
         ("7\\frac{3}{4}", Fraction(31, 4), ""),
-        ("3.2*10^{-3}", Fraction(32, 10000), ""),
+        ("3.2e-3", Fraction(32, 10000), ""),
         ("0.1\\overline{6}", Fraction(1, 6), ""),
         ("20^\\circ C", Fraction(20), "degree c"),
         ("12 square feet", Fraction(12), "ft^2"),
