@@ -21,7 +21,7 @@ from doubledraft.inference import generate
 from doubledraft.inference.hugging_face import HuggingFacePair
 from doubledraft.inference.job import Asked, Job
 from doubledraft.inference.tokenizing import stop_ids
-from doubledraft.log import log
+from doubledraft.log import Progress, log
 from doubledraft.models.inspect import load_tokenizer
 from doubledraft.records import Generation, first_difference, read_records
 from doubledraft.stats import wilson
@@ -62,10 +62,12 @@ def run(job: Job, settings: Mapping[str, object], out: str) -> None:
     stops = stop_ids(job.model, tokenizer)
     machine.use_own_cores()
     peer = HuggingFacePair(job.model, job.draft, dtype=job.dtype, device=machine.device(), stop_ids=stops)
-    alone = [peer.generate(question.token_ids, job.max_tokens) for question in asked]
-    engines[peer.name] = [
-        _assisted(peer, job, question, ids[0], stops) for question, ids in zip(asked, alone, strict=True)
-    ]
+    alone, engines[peer.name] = [], []
+    progress = Progress("answering with Hugging Face, without and with drafts", len(asked), "questions")
+    for done, question in enumerate(asked, start=1):
+        alone.append(peer.generate(question.token_ids, job.max_tokens))
+        engines[peer.name].append(_assisted(peer, job, question, alone[-1][0], stops))
+        progress.show(done)
     compared = compare(asked, alone, engines, peer.best_two)
     found = CrossCheck(
         **{field.name: getattr(compared, field.name) for field in fields(compared)},
