@@ -16,8 +16,8 @@ THINGS = ("pears", "plums", "boats", "kites", "tents", "lamps", "shoes", "coins"
 PLACES = ("in the old harbour", "behind a quiet farm", "near seven tall trees", "for my younger sister")
 
 
-def build(folder: Path) -> Path:
-    """Write the miniature study with two domains into a folder; return the path of its config."""
+def build(folder: Path, **sections: dict) -> Path:
+    """Write the miniature study with two domains and other sections into a folder; return the path of its config."""
     file = miniature.build(folder)
     rows = [{"prompt": f"Tell me all about {thing} {place}, please"} for thing in THINGS for place in PLACES]
     (folder / "chat.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -29,6 +29,7 @@ def build(folder: Path) -> Path:
         "concurrency": 4,
         "turns": 2,
         "train": config["train"]["draft"] | {"learning_rate": 1e-2, "epochs": 3, "held_out": 2},
+        "adapters": {"ranks": [4]},
     }
-    file.write_text(yaml.safe_dump(config))
+    file.write_text(yaml.safe_dump(config | sections))
     return file

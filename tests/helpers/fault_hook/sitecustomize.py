@@ -1,7 +1,7 @@
 """Stop a process at a moment of its writing that a test has chosen.
 
 Python imports this at its start where the folder is on PYTHONPATH. An audit hook sees every file that is opened or
-renamed, whoever does it, so the product needs to know nothing of tests. FAULT is "moment path":
+renamed, whoever does it, so the product needs to know nothing of tests. FAULT is "moment path"; a folder may be `*`:
 
     open PATH   when PATH, or the hidden file or folder that will become it, is first opened to be written
     torn PATH   when PATH is about to be named, half of what was written for it lost
@@ -15,6 +15,7 @@ by its log, has written and names.
 import os
 import sys
 import time
+from fnmatch import fnmatch
 from pathlib import Path
 
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
@@ -58,7 +59,11 @@ def begins(event: str, arguments: tuple, final: Path, partial: Path) -> bool:
 
 def same(path: object, other: Path) -> bool:
     """Tell whether a path of an audit event, whatever its type, is the other one."""
-    return isinstance(path, str | os.PathLike) and Path(path).name == other.name and os.path.abspath(path) == str(other)
+    return (
+        isinstance(path, str | os.PathLike)
+        and Path(path).name == other.name
+        and fnmatch(os.path.abspath(path), str(other))
+    )
 
 
 def tear(partial: Path) -> None:
@@ -75,9 +80,11 @@ def record(to: str) -> None:
         if event == "open" and str(arguments[0]).endswith(".log") and arguments[1] == "w":
             os.environ["FAULT_LOG"] = os.path.relpath(arguments[0])
         elif event == "os.rename" and str(arguments[0]).endswith(".partial") and "FAULT_LOG" in os.environ:
-            file = os.open(to, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-            os.write(file, f"{os.environ['FAULT_LOG']} {os.path.relpath(arguments[1])}\n".encode())
-            os.close(file)
+            named = os.path.relpath(arguments[1])
+            if not named.startswith(".."):  # what a job makes in a temporary folder is lost with it
+                file = os.open(to, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+                os.write(file, f"{os.environ['FAULT_LOG']} {named}\n".encode())
+                os.close(file)
 
     sys.addaudithook(hook)
 
