@@ -92,4 +92,4 @@ def _symbol(word: str) -> str:
 def fraction(text: str) -> int | None:
     r"""Return the denominator that a word behind a number stands for: 4 of `\text{ fourths}`."""
     word = re.sub(r"\\text\{|\}", "", text).strip().casefold()
-    return FRACTIONS.get(word) or FRACTIONS.get(word.removesuffix("s"))
+    return FRACTIONS.get(word.removesuffix("s"))
