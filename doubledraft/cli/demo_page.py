@@ -144,7 +144,7 @@ def build(demo: Demo):
         with gradio.Row():
             drafts = list(demo.drafting)
             draft = gradio.Dropdown(drafts, value=drafts[0], label="draft", elem_id="draft")
-            length = gradio.Slider(1, LONGEST_DRAFT, 4, step=1, label="K", info="drafted per step")
+            length = gradio.Slider(1, LONGEST_DRAFT, 4, step=1, label="K", info="tokens drafted per step")
             adaptive = gradio.Checkbox(False, label="adaptive K")
             temperature = gradio.Slider(0, 2, 0, step=0.1, label="temperature", info="0: greedy")
             tokens = gradio.Slider(16, MOST_TOKENS, 128, step=16, label="length", info="tokens at most")

@@ -300,7 +300,7 @@ function odds(lane, cell, at) {
     const least = audit.target[at].at(-1)[1]; // whatever is not among the five best is less likely
     if (pair.q) parts.push(`min(1, p/q) of the draft's choice ${pair.p === null ? "at most " : ""}${percent(ratio({ p: pair.p ?? least, q: pair.q }))}`);
   }
-  parts.push(`accepted at temperature 1 in ${percent(audit.overlap[at])}`);
+  parts.push(`expected acceptance at temperature 1: ${percent(audit.overlap[at])}`);
   const line = make("p", "odds");
   parts.forEach((part) => line.append(make("span", "", part)));
   const tops = make("div", "tops");

@@ -52,12 +52,12 @@ def advise(
     costs = _costs_by_load(pair, prompts, mean_tokens)
     loads = [_at_load(one, found, price_per_hour) for one in costs]
     best = {one.costs.load: one.best_draft_length for one in loads}
-    alpha = _alpha(found, best[1] or 4)
+    alpha, unsteady = _alpha(found, best[1] or 4), _unsteady(costs)
     return Advice(
         target=pair.target.name,
         draft=draft_folder,
-        verdict=verdict(loads, alpha),
-        notes=[*notes, *_unsteady(costs), _basis(found)],
+        verdict=verdict(loads, alpha) + (" This is uncertain, as the machine was not steady." if unsteady else ""),
+        notes=[*notes, *unsteady, _basis(found)],
         acceptance=found,
         per_token_acceptance=alpha,
         loads=loads,
@@ -171,13 +171,13 @@ def verdict(loads: Sequence[LoadAdvice], alpha: float) -> str:
 
 
 def _unsteady(costs: Sequence[LoadCosts]) -> list[str]:
-    """Return a warning where the same prompts took the target another time at the end of a load than at its start."""
+    """Return a warning where the target took longer or shorter for the same prompts after a load than before it."""
     off = [one for one in costs if one.drift is not None and max(one.drift, 1 / one.drift) > 1 + STEADY]
     if not off:
         return []
-    where = ", ".join(f"{one.drift:.2f} times at {one.load} in flight" for one in off)
-    return [f"The machine was not steady: reading the same prompts again took {where}. Ask again on a quiet machine."]
+    where = ", ".join(f"{one.drift:.2f} times as long at {one.load} in flight" for one in off)
+    return [f"The machine was not steady: reading the same prompts again took {where}. Repeat it on a quiet machine."]
 
 
 def _basis(found: DraftAcceptance) -> str:
-    return f"Predicted for our own engine, from {found.n} answers of {found.tokens} tokens; greedy decoding."
+    return f"Predicted for doubledraft's engine, greedy decoding, from {found.n} answers with {found.tokens} tokens."
