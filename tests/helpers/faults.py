@@ -24,6 +24,7 @@ IN_PROGRESS = {"checkpoints", "progress"}  # folders of what steps continue from
 VOLATILE = {  # keys of JSON whose values are times, or say where and when something was made
     "provenance",
     "seconds",
+    "evaluation_seconds",
     "wall_seconds",
     "step_seconds",
     "peak_memory_gib",
@@ -115,16 +116,16 @@ def run(folder: Path, *arguments: str, **environment: str) -> Ended:
     return Run(folder, *arguments, **environment).end()
 
 
-def tree(folder: Path) -> dict[str, str]:
+def tree(folder: Path, volatile: set[str]) -> dict[str, str]:
     """Return the digest of every file of results and data; what is measured in time does not count."""
     files = (path for name in ("data", "results") for path in sorted((folder / name).rglob("*")) if path.is_file())
     made = (path for path in files if not path.name.endswith(NOT_COMPARED) and not IN_PROGRESS & set(path.parts))
-    return {str(path.relative_to(folder)): _digest(path) for path in made}
+    return {str(path.relative_to(folder)): _digest(path, volatile) for path in made}
 
 
-def differences(first: Path, second: Path) -> list[str]:
-    """Name the files in which two folders differ, or that one of them lacks."""
-    one, other = tree(first), tree(second)
+def differences(first: Path, second: Path, volatile: set[str] = VOLATILE) -> list[str]:
+    """Name the files in which two folders differ in more than volatile keys, or that one of them lacks."""
+    one, other = tree(first, volatile), tree(second, volatile)
     return sorted(path for path in one.keys() | other.keys() if one.get(path) != other.get(path))
 
 
@@ -133,19 +134,19 @@ def half_written(folder: Path) -> list[str]:
     return [str(path.relative_to(folder)) for path in folder.rglob("*.partial")]
 
 
-def _digest(path: Path) -> str:
+def _digest(path: Path, volatile: set[str]) -> str:
     if path.suffix == ".json":
-        return json.dumps(_steady(json.loads(path.read_text())), sort_keys=True)
+        return json.dumps(_steady(json.loads(path.read_text()), volatile), sort_keys=True)
     if path.suffix == ".jsonl":
         lines = path.read_text().rstrip("\n").split("\n")
-        return "\n".join(json.dumps(_steady(json.loads(line or "null")), sort_keys=True) for line in lines)
+        return "\n".join(json.dumps(_steady(json.loads(line or "null"), volatile), sort_keys=True) for line in lines)
     return sha256(path.read_bytes()).hexdigest()
 
 
-def _steady(value: object) -> object:
+def _steady(value: object, volatile: set[str]) -> object:
     if isinstance(value, dict):
-        return {key: _steady(item) for key, item in value.items() if key not in VOLATILE}
-    return [_steady(item) for item in value] if isinstance(value, list) else value
+        return {key: _steady(item, volatile) for key, item in value.items() if key not in volatile}
+    return [_steady(item, volatile) for item in value] if isinstance(value, list) else value
 
 
 @contextmanager
