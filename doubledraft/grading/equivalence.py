@@ -80,6 +80,9 @@ def _same_parts(gold: str, prediction: str, algebra: Algebra) -> bool:
         return False  # a set against a tuple, a ratio against a list
     if {gold_kind, kind} <= {"", "{}"} and name_several(gold_items) == name_several(items):
         return _same_items(gold_items, items, algebra)
+    names = [name for item in gold_items + items if (name := named(item)[0])]
+    if set(names) <= set("xyz") and len(names) == len(items) and names != sorted(names):
+        raise Undecided("coordinates named in another order")
     return _same_in_order(gold_items, items, algebra)
 
 

@@ -59,6 +59,7 @@ REWRITTEN = (  # (pattern, replacement), in this order
     (r"(?<![\\A-Za-z])infinity(?![A-Za-z])", r"\\infty"),
     (r"\\varnothing(?![A-Za-z])", r"\\emptyset"),
     (r"\\(?:backslash|smallsetminus)(?![A-Za-z])", r"\\setminus"),
+    (r"(?<=\\mathbb\{R\}) ?- ?(?=\\\{)", r"\\setminus "),
     (r"\\lg(?![A-Za-z])", r"\\log_{10}"),
     (rf"(?<=\d) ?/ ?(?!{FUNCTIONS})(?=day|[a-z]{{4,}})", " per "),
     (r"\\not ?=|(?<=[ xyzn])!= ?", r"\\ne "),

@@ -10,9 +10,11 @@ from doubledraft.grading.amounts import read_amount
 from doubledraft.grading.notation import depths, enclosed
 from doubledraft.grading.words import NUMBERS, Undecided
 
-SHORT_NAME = (  # of a value: `x`, `f(2)`, `AB`, `|AB|`, `S_{ABC}`, `\angle ABC`, `\text{Area}`
-    r"[A-Za-z]'?(?:_(?:\{(?:\\triangle ?)?\w+\}|\w+))?(?:\([^()=]*\))?|[A-Z]{2,4}|\|[A-Z]{2}\||\\overline\{[A-Z]{2}\}"
-    r"|\\(?:angle|triangle) ?[A-Z]{1,3}"
+SHORT_NAME = (  # of a value: `x`, `f(2)`, `AB`, `|AB|`, `|z|` (but not `|x|`), `[ABC]`, `\angle ABC`, `\text{Area}`
+    r"[A-Za-z]'?(?:_(?:\{(?:\\triangle ?)?\w+\}|\w+))?(?:\([^()=]*\))?|[A-Z]{2,4}|\\overline\{[A-Z]{2}\}"
+    r"|\|(?:[A-Z]{2}|[zw]|\\(?:vec|overrightarrow) ?(?:\{\w+\}|\w))\||\\\|[a-z]\\\||\[[A-Z]{3,4}\]"
+    r"|\\(?:sin|cos|tan) ?(?:\\[a-z]+|[A-Za-z])"
+    r"|m?\\(?:angle|triangle) ?[A-Z]{1,3}"
     r"|\\(?:theta|alpha|beta|lambda|mu|phi)|\\text\{[^{}]*\}"
 )
 SUM = re.compile(r"[A-Za-z]_\{\w+\}(?:[-+][A-Za-z]_\{\w+\})+")  # of indexed values, which are no unknowns as in `x+y=5`
