@@ -31,7 +31,7 @@ def picture_viewer(page: Page) -> None:
 
 def picture_demo(page: Page, target: str, draft: str) -> None:
     """Let the demo answer a question, and take its picture."""
-    plain, drafted = load_pair(target, dtype="float32"), load_pair(target, draft, dtype="float32")
+    plain, drafted = load_pair(target), load_pair(target, draft, int8_draft=True)
     demo = Demo(plain, {"trained draft": drafted}, DOCS.parent / "config" / "prompts" / "cod.yaml")
     demo.warm_up()
     blocks = serve(demo, "127.0.0.1", PORT, block=False)
