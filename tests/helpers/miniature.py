@@ -61,7 +61,7 @@ def build(folder: Path) -> Path:
         },
         "train": {"target": train, "draft": train | {"held_out": 2}},
         "distill": {"questions": None, "concurrency": 8},
-        "benchmark": {"engine": "native", "warmup": 1, "max_model_len": 256, "retimes": 0},
+        "benchmark": {"warmup": 1, "max_model_len": 256, "retimes": 0},
         "untrained": {"max_tokens": 40, "concurrency": 4},
     }
     config["types"]["cod"]["condense"] = {"min_steps": 1, "max_steps": 5, "max_words": 5}

@@ -84,6 +84,7 @@ ON_DEMAND = {  # sections of the config that are left at a few seconds of work
     "drafts": {"recipes": {"plain": {}}, "minutes": 0.02, "seeds": 1, "timed": False},
     "load_grid": {"lengths": [1, 2], "loads": [1], "blocks": 2},
     "served_load": {"rates": [4], "concurrency": 2},
+    "benchmark": {"warmup": 1, "max_model_len": 256, "retimes": 0, "draft_vocabulary": None},  # which vLLM serves
 }
 DISK = 64  # megabytes, for a study of a few
 
