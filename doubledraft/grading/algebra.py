@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from doubledraft.grading.amounts import same_value
+from doubledraft.grading.notation import enclosed
 from doubledraft.grading.words import Undecided
 
 if TYPE_CHECKING:
@@ -23,8 +24,9 @@ MOST_DIGITS = 300  # that may cancel before two values count as equal
 ENOUGH = 3  # points at which values must agree
 IMAGINARY = re.compile(r"(?<![\\A-Za-z])i(?![A-Za-z])|\\sqrt\{-")
 DROPPED = re.compile(  # by the grammar, without notice
-    r"['\"]|\\(?:approx|simeq|sim|dots|cdots|[pb]?mod|lnot)(?![A-Za-z])|\d(?:\^\{[^{}]*\})?_|\^\{?(?:T|\\top)\}?(?![A-Za-z])"
+    r"['\"]|\\(?:boxed|fbox|approx|simeq|sim|dots|cdots|[pb]?mod|lnot)(?![A-Za-z])|\d(?:\^\{[^{}]*\})?_|\^\{?(?:T|\\top)\}?(?![A-Za-z])"
 )
+BOX = re.compile(r"\\(?:boxed|fbox)(?=\{)")
 COMMAND = re.compile(r"\\(?:begin|end)\{\w+\}|\\mathbb\{R\}|\\[A-Za-z]+")
 POINTS = ("-29/13", "17/11", "36/97", "-71/97", "211/17")  # values of variables, rational, of both signs
 
@@ -42,6 +44,8 @@ def _read(name: str, text: str, imaginary: bool) -> "Basic":
     from latex2sympy2_extended.latex2sympy2 import ConversionConfig
     from sympy import I, Symbol, nan, zoo
 
+    if (box := BOX.match(text)) and enclosed(text[box.end() :]):
+        text = text[box.end() :]
     if DROPPED.search(text):
         raise Undecided(f"the {name} cannot be parsed")
     try:

@@ -6,7 +6,7 @@ dropped. What is joined stays together: half of an answer must not pass for the 
 
 import re
 
-from doubledraft.grading.notation import FORMULA, depths, formulas_bare
+from doubledraft.grading.notation import FORMULA, FUNCTIONS, depths, formulas_bare
 from doubledraft.grading.words import SHORT
 
 LONGEST = 1000  # characters of a phrase that are read; longer answers are undecided in any case
@@ -25,6 +25,20 @@ FACTOR = re.compile(
     r"(?:(?:\s|\\[,;: ])?(?:\\pi(?![A-Za-z])|π|√\d+|\\?%|\\sqrt ?\{[^{}]*\}|\^ ?(?:\{[^{}]*\}|-?\w+)"
     r"|\\(?:text|mathrm) ?\{ ?[^{} ]*\}|(?:\\times|\\cdot|[×·*]) ?10 ?(?=\^)|(?<=\})[a-z](?![A-Za-z]))"
     rf"|(?:\$|\\\))?\s?{SCALE})*"
+)
+OPERATION = (
+    rf"(?:\\(?:[dtc]?frac|[dt]?binom|sqrt|times|cdot|div|pm|mp|over|[bp]?mod|[lr]vert|{FUNCTIONS})(?![A-Za-z])|[√×·÷±]"
+    r"|\b(?:plus|minus|mod)\b)"
+)
+OPERAND = r"(?:\d|\\pi|(?<![A-Za-z])[A-Za-z]|(?<!\\)\))"
+APPLIED = re.compile(  # arithmetic before a box
+    rf"(?:{OPERATION}(?:\[\w*\]|\{{[^{{}}]*\}}|\d)*\s*|(?:{OPERAND}|\}})\$?(?: [-+−–*/] |[-+−–*/])|[=$(\[{{] ?[-−] ?"
+    rf"|[\^_|]|\}}\}}\{{|{OPERAND})\$?(?:(?:\\left)?[({{]\s*)*\Z"
+)
+CONTINUED = re.compile(  # arithmetic behind a box
+    rf"(?:[ $)}}]|\*\*|\\[,;:!)\]]|\\right[)\]]?)*(?:{OPERATION}|[²³]|_\{{?\d|\^(?!\{{?\\circ)|!(?=\$|\\[)\]])"
+    rf"|[-+−–*/:] ?\$?(?:\d|[(\\]|[A-Za-z](?![A-Za-z]))|(?<=\}})(?:\\left)?\((?![A-Za-z]{{2}})"
+    r"|(?:divided|multiplied|squared|cubed)\b)"
 )
 HEAD = re.compile(
     r"\banswers?\**(?: (?:to|for|of) [^.:\n]{1,80}?)?(?:\s+(?:is|are|was|were|will be|would be|equals?)\b|\s*[:=])"
@@ -62,8 +76,8 @@ KINDS = (  # of words, each a letter of the patterns below; the first that fits
     ("G", re.compile(r"(?:arc)?(?:sin|cos|tan)|ln|log|exp|sqrt")),
     ("X", re.compile(rf"(?:{'|'.join(unit for unit in SHORT if len(unit) > 1)})(?:\^\{{?[23]\}}?|[²³])")),
 )
-OPERAND = "G?[LNFVM]"
-EXPRESSION = rf"(?:{OPERAND}O){{0,20}}G?(?:NF|[NFVM])(?:O{OPERAND}){{0,20}}"  # `1 1/2`, `x = 2 + log 3`
+TERM = "G?[LNFVM]"
+EXPRESSION = rf"(?:{TERM}O){{0,20}}G?(?:NF|[NFVM])(?:O{TERM}){{0,20}}"  # `1 1/2`, `x = 2 + log 3`
 EQUATION = "LO(?:NF|[NFVM])"
 LISTED = re.compile(  # `1, 2 and 3`, `$x$ or $y$`, `x = 1 or x = 2`, and at the end `1, 2`
     rf"(?:{EXPRESSION}C){{0,20}}{EXPRESSION}C?J{EXPRESSION}|M(?:C?[JR]M){{1,20}}|(?:{EXPRESSION}C){{1,20}}{EXPRESSION}(?=S?$)"
@@ -102,7 +116,11 @@ def _last_box(text: str) -> str | None:
         if not BETWEEN_BOXES.fullmatch(text, earlier[1], joined[0][0]):
             break
         joined.insert(0, earlier)
-    factors = FACTOR.match(text, joined[-1][1])[0].replace("$", "").replace("\\)", "")
+    start, factors = joined[0][0], FACTOR.match(text, joined[-1][1])
+    before, behind = APPLIED.search(text[max(0, start - LONGEST) : start]), CONTINUED.match(text, factors.end())
+    if before or behind:  # kept with the box, so that the comparison is undecided
+        return (before[0] if before else "") + text[start : (behind or factors).end()]
+    factors = factors[0].replace("$", "").replace("\\)", "")
     return ", ".join(content for _, _, content in joined) + factors or None
 
 

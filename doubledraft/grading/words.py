@@ -17,7 +17,8 @@ CHANGING = re.compile(  # words that change the number before them, or join it t
     r"|\w*[bmrt]illions?|hundreds?|thousands?|tens|dozens?|scores?|gross|couples?|quarters?|myriads?|lakhs?|crores?"
     r"|googol\w*|mln|bn|double|twice|thrice|and|or|not|no|to|of|below|above|plus|minus|negative|positive|less|fewer|than"
     r"|at|times(?! as\b|$)|over|by|versus|vs|point|basis|bps|percentage|reciprocals?|inverses?|remainder|modulo|mod"
-    r"|choose|factorial|squared|cubed|root|power|imaginary|complex|pi|sqrt|sin|cos|tan|cot|log|exp"
+    r"|choose|factorials?|squared|cubed|root|power|imaginary|complex|pi|sqrt|sin|cos|tan|cot|log|exp"
+    r"|(?:co)?(?:sine|tangent|secant)s?|logarithms?|negatives"
     r"|alpha|beta|gamma|delta|theta|lambda|sigma|phi|omega)\b"
 )
 PLURAL = re.compile(r"[a-z]{2,}(?<![sui])s\b")  # `apples`, but no `gross`, `minus`, `basis`
@@ -40,7 +41,7 @@ SHORT_UNITS = {"lb", "lbs", "hrs", "mph", "am", "pm", "sq", "cu", "kw", "mw", "h
 SHORT = SHORT_UNITS | set(CURRENCY.values()) | SYMBOLS.keys() | set(SYMBOLS.values())
 SINGULAR = re.compile(  # units that do not end in s, and words that follow a number without changing it
     r"unit|square|cubic|day|week|month|year|decade|century|percent|cent|yen|acre|gallon|cup|pint|quart|ton|person"
-    r"|people|men|women|children|fish|sheep|each|per|every|daily|total|left"
+    r"|people|men|women|children|fish|sheep|each|every|daily|total|left|long|tall|wide|high|deep|old"
 )
 MEGA = re.compile(r"M(?:Wh?|Hz|J|V|Pa|g|L|N)")  # a megawatt is no milliwatt: the only case that counts
 
@@ -71,9 +72,9 @@ def _same_word(one: str, other: str) -> bool:
 
 
 def _known(unit: str) -> bool:
-    """Return whether one of the words is a unit, or looks like one."""
-    words = re.findall(r"[A-Za-z]+", unit)
-    return any(word in SHORT or any(pattern.fullmatch(word) for pattern in (SINGULAR, PLURAL, MEGA)) for word in words)
+    """Return whether the last word is a unit, or looks like one: `red balls`, but not `in the red`."""
+    word = (re.findall(r"[A-Za-z]+", unit) or [""])[-1]
+    return word in SHORT or any(pattern.fullmatch(word) for pattern in (SINGULAR, PLURAL, MEGA))
 
 
 def normal_unit(words: str) -> str:
