@@ -15,7 +15,7 @@ DECIMALS = 6  # that a decimal and a number without so short a decimal form must
 DIGITS = r"(?:\d{1,3}(?:,\d{3})+|\d+)"
 DECIMAL = rf"(?:{DIGITS}(?:\.\d*)?|\.\d+)"
 POWER = r"[eE](?P<power>[+-]?\d{1,3})"
-CURRENCIES = r"(?P<currency>US\$|[$€£¥₹]|(?:USD|EUR|GBP|INR|Rs\.?) ?)"
+CURRENCIES = r"(?P<currency>(?:US|[CA])\$|[$€£¥₹]|(?:USD|EUR|GBP|INR|Rs\.?) ?)"
 AMOUNTS = tuple(
     re.compile(rf"(?P<sign>[+-]?)(?:{CURRENCIES}(?P<minus>-?))?{amount}(?P<percent>%?)(?P<unit>(?:(?![\d.]).*)?)")
     for amount in (

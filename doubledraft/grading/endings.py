@@ -124,6 +124,12 @@ def _last_box(text: str) -> str | None:
     return ", ".join(content for _, _, content in joined) + factors or None
 
 
+def _tagged(text: str) -> str | None:
+    """Return the phrase between the last pair of `<answer>` tags."""
+    before = text.rpartition("</answer>")[0]
+    return _phrase(before.rpartition("<answer>")[2][:LONGEST].strip()) if "<answer>" in before else None
+
+
 def _answer_is(text: str) -> str | None:
     """Return the phrase behind the last "answer is", "answers are", "answer:"."""
     heads = list(HEAD.finditer(text))
@@ -178,6 +184,7 @@ ENDINGS = {  # in this order; the names are those of the page
     "a line of its own": line_mark,
     "a mark inside a line": _inline_mark,
     "a box": _last_box,
+    "a pair of tags": _tagged,
     "a closing sentence": _answer_is,
     "the last value": _last_value,
 }

@@ -50,10 +50,10 @@ OPENED = str.maketrans(")]", "([")
 ARGUMENTS = {"\\frac": 2, "\\binom": 2, "\\sqrt": 1, "^": 1, "_": 1}
 REWRITTEN = (  # (pattern, replacement), in this order
     (r"\\[dtc](frac|binom)(?![A-Za-z])", r"\\\1"),
-    (r"\\langle(?![A-Za-z])", "("),
-    (r"\\rangle(?![A-Za-z])", ")"),
+    (r"\\l(?:angle|paren)(?![A-Za-z])", "("),
+    (r"\\r(?:angle|paren)(?![A-Za-z])", ")"),
     (r"\\([lr])brace(?![A-Za-z])", lambda match: {"l": "\\{", "r": "\\}"}[match[1]]),
-    (r"\\textdollar(?![A-Za-z]) ?", "$"),
+    (r"\\textdollar(?![A-Za-z]) ?|^\$\$(?=\d)", "$"),
     (r"\\bar(?![A-Za-z])", r"\\overline"),
     (r"\\degree(?![A-Za-z])", r"^\\circ"),
     (r"(?<![\\A-Za-z])infinity(?![A-Za-z])", r"\\infty"),

@@ -24,6 +24,7 @@ CHANGING = re.compile(  # words that change the number before them, or join it t
 PLURAL = re.compile(r"[a-z]{2,}(?<![sui])s\b")  # `apples`, but no `gross`, `minus`, `basis`
 CURRENCY = {
     "$": "dollar", "€": "euro", "£": "pound", "¥": "yen", "₹": "rupee", "¢": "cent",
+    "C$": "canadian dollar", "A$": "australian dollar",
     "US$": "dollar", "USD": "dollar", "EUR": "euro", "GBP": "pound", "Rs": "rupee", "Rs.": "rupee", "INR": "rupee",
 }  # fmt: skip
 SYMBOLS = {
