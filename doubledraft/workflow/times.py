@@ -19,19 +19,19 @@ from doubledraft.log import duration
 FILE = "logs/times.csv"  # below results/
 COLUMNS = ("step", "of", "started", "seconds", "outcome")
 DONE, FAILED = "done", "failed"
-REFERENCE_SPEED = 16.5  # `speed` of the machine of REFERENCE: two busy cores with AVX2
+REFERENCE_SPEED = 287  # `speed` of the machine of REFERENCE: one core with AVX2, other work on the other core
 REFERENCE = {  # seconds there of the longer steps of the default study, cod_hard
     "fetch_model_smollm2-135m": 56,
     "prune_model_smollm2-135m-4l": 9,
-    "train_target": 702,
+    "train_target": 905,
     "merge_target": 24,
     "merge_distill": 21,
     "merge_teacher": 26,
-    "distill": 669,
-    "train_draft": 1684,
+    "distill": 877,
+    "train_draft": 1019,
     "merge_draft": 13,
-    "time_arms": 853,
-    "audit_draft": 104,
+    "time_arms": 200,
+    "audit_draft": 93,
     "score": 7,
     "view_cell": 7,
 }
