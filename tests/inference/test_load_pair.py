@@ -39,7 +39,7 @@ def test_the_lines_of_the_page_run_and_are_at_most_eight(tiny_model, tiny_draft,
     code, *_ = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
     assert len(code.splitlines()) <= 8
     for name, model in (("target", tiny_model), ("draft", tiny_draft)):
-        folder = tmp_path / "results" / "cod_easy" / f"{name}_merged"
+        folder = tmp_path / "results" / "cod_hard" / f"{name}_merged"
         folder.parent.mkdir(parents=True, exist_ok=True)
         folder.symlink_to(model)
     monkeypatch.chdir(tmp_path)
