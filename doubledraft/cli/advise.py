@@ -15,7 +15,7 @@ from pathlib import Path
 import yaml
 
 from doubledraft import pages
-from doubledraft.cli.options import add_prompt_file, at_least_one, not_empty, refuse_unwritable
+from doubledraft.cli.options import add_kernels, add_prompt_file, at_least_one, not_empty, refuse_unwritable
 from doubledraft.cli.text_table import columns
 from doubledraft.engine.load import local_folder
 from doubledraft.evaluation.load.advice import advise
@@ -44,8 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_prompt_file(parser)
     parser.add_argument("--num-samples", type=at_least_one, default=16, help="questions that are answered; default: 16")
     parser.add_argument("--max-tokens", type=at_least_one, default=128, help="tokens of each answer; default: 128")
-    parser.add_argument("--dtype", default="bfloat16", choices=("bfloat16", "float32"), help="of weights and caches")
-    parser.add_argument("--device", choices=("cpu", "cuda"), help="default: cuda where there is one")
+    add_kernels(parser)
     parser.add_argument("--price-per-hour", type=positive, metavar="USD", help="of the machine: adds USD per token")
     parser.add_argument("--json", action="store_true", help="print the advice as JSON")
     parser.add_argument("--out", metavar="FOLDER", help="write advice, page, vLLM's config and a benchmark file")
@@ -72,7 +71,8 @@ def run(options: argparse.Namespace) -> None:
         inspect(folder)
     check_pair(*folders)
     questions = _questions(options)
-    pair = load_pair(options.target, options.draft, dtype=options.dtype, device=options.device)
+    how = {"dtype": options.dtype, "device": options.device, "int8_draft": options.draft_int8}
+    pair = load_pair(options.target, options.draft, **how)
     prompts = pair.token_ids([one.question for one in questions], options.prompt_file, few_shot=options.few_shot)
     with progress_shown():
         found = advise(
@@ -174,5 +174,6 @@ def _benchmark(found: Advice, options: argparse.Namespace, folder: Path) -> dict
         "data": {"advice": data},
         "repeats": 3,
         "dtype": found.dtype,
+        "int8": options.draft_int8,
         "out": str(folder / "benchmark"),
     }

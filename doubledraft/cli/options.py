@@ -42,6 +42,11 @@ def add_models(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="generations (`distilled.jsonl`): draft only tokens that occur in them; faster, the same answer",
     )
+    add_kernels(parser)
+
+
+def add_kernels(parser: argparse.ArgumentParser) -> None:
+    """Add the options of how models are computed."""
     parser.add_argument(
         "--draft-int8", action="store_true", help="round the draft's weights to 8 bits (CPU); faster, the same answer"
     )

@@ -11,7 +11,7 @@ from doubledraft.summaries import json_file
 from doubledraft.summaries.advice import Advice
 from tests.helpers.tiny_models import build_model, build_tokenizer
 
-QUICK = ["--num-samples", "3", "--max-tokens", "24", "--dtype", "float32"]
+QUICK = ["--num-samples", "3", "--max-tokens", "24", "--dtype", "float32", "--draft-int8"]
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +43,7 @@ def test_the_files_serve_and_measure_the_pair(advised, tiny_model, tiny_draft):
     folder, advice = advised
     config = experiments.read_config(folder / "benchmark.yaml")
     assert (config["target"], config["drafts"]) == (str(tiny_model), {"draft": str(tiny_draft)})
+    assert (config["dtype"], config["int8"]) == ("float32", True)
     assert len((folder / "questions.jsonl").read_text().splitlines()) == 3
     page = (folder / "advice.html").read_text()
     assert advice.verdict in page and "<script" not in page
