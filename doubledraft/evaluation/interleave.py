@@ -3,7 +3,8 @@
 Runs that follow one another compare the machine of now with the machine of minutes ago. Here every arm answers a block
 of questions before any arm goes on to the next block, so a machine that slows down slows them all. The order of the
 arms is drawn anew for each pair of blocks and mirrored in the second one (ABBA), which cancels a steady drift. One arm,
-the control, is the baseline once more: if its ratio to the baseline is not 1, neither is the speedup to be trusted.
+the control, is the baseline once more: if its ratio to the baseline is not 1, or may be far from it, the speedup is not
+to be trusted either.
 
 Blocks, each with its questions, are the unit of the statistics: a block has both its share of easy and long questions
 and its seconds of the machine. Questions alone would leave the machine out (0.7 to 0.9 of such 95 % intervals hold the
@@ -23,6 +24,8 @@ from doubledraft.summaries.cell_metrics import AttemptMetrics, TimingMetrics
 from doubledraft.summaries.timing_file import Attempt, TimingFile, Turn
 
 BASELINE, SPECULATIVE, CONTROL = "baseline", "speculative", "control"
+# High / low of the control's interval, at most: a quiet machine has 1.1, another process on its core made it 1.4.
+WIDEST = 1.25
 Unit = TypeVar("Unit")
 
 
@@ -72,7 +75,7 @@ def summarize(attempt: Attempt, seed: int, *, per_token: bool = False) -> Attemp
         control=control,
         drift=_rank_correlation(_seconds_per_token(attempt, blocks)),
         autocorrelation=ratios and _autocorrelation(np.log(ratios)),
-        steady=control and holds(control, 1),
+        steady=control and is_steady(control),
     )
 
 
@@ -93,6 +96,11 @@ def control_ratio(attempt: Attempt, seed: int) -> Interval | None:
     """Return the time of the baseline / of the baseline once more; None where there was no control."""
     control = _block_seconds(attempt, CONTROL)
     return block_ratio_interval(_block_seconds(attempt, BASELINE), control, seed) if control else None
+
+
+def is_steady(control: Interval) -> bool:
+    """Return whether the control's interval holds 1 and is narrow: a wide one holds 1 because the machine was busy."""
+    return holds(control, 1) and control.high <= WIDEST * control.low
 
 
 def holds(interval: Interval, value: float) -> bool:

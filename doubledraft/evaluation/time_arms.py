@@ -7,7 +7,15 @@ steady or not, and every attempt is kept. The decision depends on the baseline a
 from collections.abc import Mapping, Sequence
 from itertools import count
 
-from doubledraft.evaluation.interleave import BASELINE, CONTROL, SPECULATIVE, blocks_of, control_ratio, holds, orders
+from doubledraft.evaluation.interleave import (
+    BASELINE,
+    CONTROL,
+    SPECULATIVE,
+    blocks_of,
+    control_ratio,
+    is_steady,
+    orders,
+)
 from doubledraft.inference import energy, generate
 from doubledraft.inference.energy import EnergyMeter
 from doubledraft.inference.host import Host
@@ -69,7 +77,7 @@ def time_in_turns(
         rows, attempt = _attempt(engines, asked, blocks, seed + number, meter)
         attempts.append(attempt)
         control = control_ratio(attempt, seed)
-        if control is None or control.low is None or holds(control, 1):
+        if control is None or control.low is None or is_steady(control):
             return attempts, rows
         log.warning("not steady: baseline / baseline is %.3f, %.3f to %.3f", control.value, control.low, control.high)
         if number == retimes:

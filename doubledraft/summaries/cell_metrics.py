@@ -174,7 +174,7 @@ class AttemptMetrics:
     control: Interval | None  # A/A: total time of the baseline / of the baseline once more, which should be 1
     drift: float | None  # Spearman's correlation of block number and time per token, all arms alike
     autocorrelation: float | None  # lag 1, of the log ratios of blocks, which the interval takes as independent
-    steady: bool | None  # true only if the control's interval holds 1; null where there is one arm
+    steady: bool | None  # true only if the control's interval holds 1 and is narrow; null where there is one arm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ from doubledraft.evaluation.interleave import (
     BASELINE,
     CONTROL,
     SPECULATIVE,
+    WIDEST,
     blocks_of,
     holds,
     orders,
@@ -85,6 +86,14 @@ def test_a_control_that_is_slower_in_every_block_is_not_steady():
     times = {BASELINE: [2, 2.1, 2, 2.2], SPECULATIVE: [1, 1, 1, 1], CONTROL: [2.4, 2.5, 2.4, 2.6]}
     found = summarize(attempt(times), seed=17)
     assert found.control.high < 1 and not found.steady
+
+
+def test_a_control_that_holds_1_by_its_width_alone_is_not_steady():
+    """Another process had a core in some blocks: baseline and control met it in different ones."""
+    busy = {BASELINE: [2, 3, 2, 2, 3, 2, 3, 2], SPECULATIVE: [1] * 8, CONTROL: [3, 2, 2, 3, 2, 3, 2, 2]}
+    found = summarize(attempt(busy), seed=17)
+    assert found.control.low < 1 < found.control.high and found.control.high > WIDEST * found.control.low
+    assert not found.steady
 
 
 def test_one_block_has_no_interval_and_so_cannot_be_steady():
