@@ -15,12 +15,12 @@ from pathlib import Path
 import yaml
 
 from doubledraft import pages
-from doubledraft.cli.options import add_kernels, add_prompt_file, at_least_one, not_empty, refuse_unwritable
+from doubledraft.cli import options as shared
 from doubledraft.cli.text_table import columns
 from doubledraft.engine.load import local_folder
 from doubledraft.evaluation.load.advice import advise
 from doubledraft.files import whole_file, write_json
-from doubledraft.inference.load_pair import OptionError, load_pair, quiet_libraries
+from doubledraft.inference.load_pair import load_pair, quiet_libraries
 from doubledraft.log import progress_shown
 from doubledraft.models.check_pair import check_pair
 from doubledraft.models.inspect import inspect, load_tokenizer
@@ -32,22 +32,26 @@ from doubledraft.summaries import json_file
 from doubledraft.summaries.advice import Advice
 
 SHOWN = ("1", "2", "3", "4", "6", "8", "12", "16")  # draft lengths in the table
+SEED = 17  # of the generated questions
 HEADER = ("in flight", "best K", "speedup", "acceptance needed", "tokens/s alone", *(f"K = {key}" for key in SHOWN))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this subcommand."""
-    model = {"type": not_empty, "help": "a folder, or a name on the hub"}
+    model = {"type": shared.not_empty, "help": "a folder, or a name on the hub"}
     parser.add_argument("target", metavar="TARGET", **model)
     parser.add_argument("draft", metavar="DRAFT", **model)
-    parser.add_argument("--data", metavar="FILE", help="questions, as for `evaluate`; default: generated word problems")
-    add_prompt_file(parser)
-    parser.add_argument("--num-samples", type=at_least_one, default=16, help="questions that are answered; default: 16")
-    parser.add_argument("--max-tokens", type=at_least_one, default=128, help="tokens of each answer; default: 128")
-    add_kernels(parser)
-    parser.add_argument("--price-per-hour", type=positive, metavar="USD", help="of the machine: adds USD per token")
-    parser.add_argument("--json", action="store_true", help="print the advice as JSON")
-    parser.add_argument("--out", metavar="FOLDER", help="write advice, page, vLLM's config and a benchmark file")
+    shared.add_data_set(parser, "; default: generated word problems")
+    shared.add_num_samples(parser, 16)
+    shared.add_prompt_file(parser)
+    shared.add_max_tokens(parser, 128, shared.at_least_one)
+    shared.add_int8(parser)
+    shared.add_device(parser)
+    parser.add_argument(
+        "--price-per-hour", type=positive, metavar="USD", help="of the machine: adds USD per million tokens"
+    )
+    parser.add_argument("--json", action="store_true", help="print the advice as JSON instead of text")
+    parser.add_argument("--out", metavar="FOLDER", help="write advice, page, vLLM's config and a benchmark file there")
 
 
 def positive(text: str) -> float:
@@ -63,8 +67,9 @@ def positive(text: str) -> float:
 
 def run(options: argparse.Namespace) -> None:
     """Print the advice, and write its files where asked."""
+    shared.refuse_few_shot_alone(options)
     if options.out:
-        refuse_unwritable(options.out)
+        shared.refuse_unwritable(options.out)
     quiet_libraries()
     folders = [local_folder(name) for name in (options.target, options.draft)]
     for folder in folders:
@@ -89,11 +94,9 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _questions(options: argparse.Namespace) -> list[Question]:
-    if options.few_shot and not options.prompt_file:
-        raise OptionError("--few-shot needs the examples of a prompt file: name one with --prompt-file")
-    if options.data:
-        return read_data_set(options.data, limit=options.num_samples).questions
-    return generate("hard", "test", options.num_samples, 17, "advice")
+    if options.dataset:
+        return read_data_set(options.dataset, limit=options.num_samples).questions
+    return generate("hard", "test", options.num_samples, SEED, "advice")
 
 
 def _notes(target: Path, draft: Path) -> list[str]:

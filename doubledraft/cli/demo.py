@@ -1,4 +1,4 @@
-"""A page in the browser where a prompt is answered twice, with and without the draft, side by side.
+"""Serve a page where a prompt is answered twice, with and without the draft, side by side.
 
 Both answers stream, token by token. Needs the extra `demo`. The page listens on this machine alone unless --host names
 another address; it has no login, so open it to others only where they may use the machine.
@@ -10,37 +10,33 @@ from dataclasses import replace
 from pathlib import Path
 
 from doubledraft.cli import demo_page
-from doubledraft.cli.options import add_prompt_file, at_least_one, not_empty
+from doubledraft.cli import options as shared
 from doubledraft.engine.proposers import NGram, Proposer
-from doubledraft.inference.load_pair import OptionError, Pair, load_draft, load_pair
+from doubledraft.inference.load_pair import Pair, load_draft, load_pair
 
 NGRAM = "n-grams of the text"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this subcommand."""
-    parser.add_argument(
-        "--model", required=True, type=not_empty, metavar="FOLDER", help="the target: a folder, or a name on the hub"
-    )
+    shared.add_target(parser)
     parser.add_argument(
         "--draft",
         nargs="+",
         default=[],
-        type=not_empty,
+        type=shared.not_empty,
         metavar="FOLDER",
         help="drafts to choose from, each a folder or a name on the hub; n-grams of the text can always be chosen",
     )
-    parser.add_argument("--dtype", default="bfloat16", choices=("bfloat16", "float32"), help="of weights and caches")
-    parser.add_argument("--device", choices=("cpu", "cuda"), help="default: cuda where there is one")
-    add_prompt_file(parser)
+    shared.add_device(parser)
+    shared.add_prompt_file(parser)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on; default: 127.0.0.1")
-    parser.add_argument("--port", type=at_least_one, default=7860, help="default: 7860")
+    parser.add_argument("--port", type=shared.at_least_one, default=7860, metavar="N", help="default: 7860")
 
 
 def run(options: argparse.Namespace) -> None:
     """Load the models, answer once with each draft so that nothing is compiled later, and serve the page."""
-    if options.few_shot and not options.prompt_file:
-        raise OptionError("--few-shot needs the examples of a prompt file: name one with --prompt-file")
+    shared.refuse_few_shot_alone(options)
     pair = load_pair(options.model, dtype=options.dtype, device=options.device)
     pairs = {name: replace(pair, proposer=proposer) for name, proposer in _drafts(pair, options.draft).items()}
     demo = demo_page.Demo(pair, pairs, options.prompt_file, options.few_shot)

@@ -9,16 +9,7 @@ import argparse
 import os
 import sys
 
-from doubledraft.cli.options import (
-    add_draft_length,
-    add_models,
-    add_prompt_file,
-    add_sampling,
-    as_sampling,
-    at_least_one,
-    load,
-    standard_input,
-)
+from doubledraft.cli import options as shared
 from doubledraft.engine.decoding_metrics import Metrics
 from doubledraft.escaping import visible
 from doubledraft.inference.tokenizing import Pieces
@@ -28,19 +19,21 @@ ACCEPTED, PLAIN = "\x1b[32m", "\x1b[0m"  # ANSI: green, and back to normal
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this subcommand."""
-    add_models(parser)
-    parser.add_argument("--prompt", required=True, help="the question; `-` reads it from standard input")
-    add_prompt_file(parser)
-    parser.add_argument("--max-tokens", type=at_least_one, default=256, help="tokens to answer in; default: 256")
-    add_draft_length(parser)
-    add_sampling(parser)
+    shared.add_models(parser)
+    parser.add_argument(
+        "--prompt", required=True, metavar="TEXT", help="the question; `-` reads it from standard input"
+    )
+    shared.add_prompt_file(parser)
+    shared.add_max_tokens(parser, 256, shared.at_least_one)
+    shared.add_draft_length(parser)
+    shared.add_sampling(parser)
 
 
 def run(options: argparse.Namespace) -> None:
     """Answer on standard output, with one line of metrics on standard error."""
-    sampling = as_sampling(options)
-    question = standard_input() if options.prompt == "-" else options.prompt
-    pair = load(options)
+    sampling = shared.as_sampling(options)
+    question = shared.standard_input() if options.prompt == "-" else options.prompt
+    pair = shared.load(options)
     [prompt] = pair.token_ids([question], options.prompt_file, few_shot=options.few_shot)
     settings = {"draft_length": options.draft_length, "sampling": sampling, "seed": options.seed}
     pieces, shown, coloured = Pieces(pair.tokenizer), 0, _has_colours()

@@ -1,40 +1,28 @@
-"""Options that subcommands share: target and draft, prompt, draft length, sampling."""
+"""Options that subcommands share: target and draft, prompt, questions, draft length, sampling; and their parsing."""
 
 import argparse
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryFile
 
-from doubledraft.engine.draft_length import LONGEST_DRAFT
-from doubledraft.engine.proposers import NGram
+from doubledraft.engine.draft_length import LONGEST_DRAFT, by_setting
+from doubledraft.engine.proposers import NGram, NoDraft
 from doubledraft.engine.sampling import Sampling
 from doubledraft.evaluation import experiments
+from doubledraft.evaluation.arms import Arm
+from doubledraft.evaluation.interleave import SPECULATIVE
 from doubledraft.inference.load_pair import OptionError, Pair, load_pair
 
-CONFIGURED = (  # options that --config has values for
-    "model",
-    "draft",
-    "ngram",
-    "draft_vocabulary",
-    "draft_int8",
-    "dtype",
-    "device",
-    "draft_length",
-    "prompt_file",
-    "few_shot",
-    "limit",
-    "max_tokens",
-    "seed",
-)
+OF_DRAFT = ("draft", "ngram", "draft_vocabulary", "draft_int8")  # options of a draft, which belong together
 
 
 def add_models(parser: argparse.ArgumentParser) -> None:
-    """Add the options for the models and the device."""
-    model = {"type": not_empty, "metavar": "FOLDER"}
-    parser.add_argument("--model", required=True, help="the target: a folder, or a name on the hub", **model)
+    """Add the options for the models and how they are computed."""
+    add_target(parser)
     drafting = parser.add_mutually_exclusive_group()
-    drafting.add_argument("--draft", help="the draft model: a folder, or a name on the hub", **model)
+    said = "the draft model: a folder, or a name on the hub; default: the target alone"
+    drafting.add_argument("--draft", type=not_empty, metavar="FOLDER", help=said)
     drafting.add_argument("--ngram", action="store_true", help="draft by n-gram lookup in the text so far")
     parser.add_argument(
         "--draft-vocabulary",
@@ -42,47 +30,69 @@ def add_models(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="generations (`distilled.jsonl`): draft only tokens that occur in them; faster, the same answer",
     )
-    add_kernels(parser)
+    add_int8(parser)
+    add_device(parser)
 
 
-def add_kernels(parser: argparse.ArgumentParser) -> None:
-    """Add the options of how models are computed."""
-    parser.add_argument(
-        "--draft-int8", action="store_true", help="round the draft's weights to 8 bits (CPU); faster, the same answer"
-    )
-    parser.add_argument("--dtype", default="bfloat16", choices=("bfloat16", "float32"), help="of weights and caches")
-    parser.add_argument("--device", choices=("cpu", "cuda"), help="default: cuda where there is one")
+def add_target(parser: argparse.ArgumentParser) -> None:
+    """Add the option for the target."""
+    said = "the target: a folder, or a name on the hub"
+    parser.add_argument("--model", required=True, type=not_empty, metavar="FOLDER", help=said)
+
+
+def add_int8(parser: argparse.ArgumentParser) -> None:
+    """Add the option for 8-bit weights of the draft."""
+    said = "round the draft's weights to 8 bits (CPU): faster, the same answer"
+    parser.add_argument("--draft-int8", action="store_true", help=said)
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """Add the options for dtype and device."""
+    dtypes = ("bfloat16", "float32")
+    parser.add_argument("--dtype", default=dtypes[0], choices=dtypes, help="of weights and caches; default: bfloat16")
+    parser.add_argument("--device", choices=("cpu", "cuda"), help="default: cuda where there is a GPU")
 
 
 def add_prompt_file(parser: argparse.ArgumentParser) -> None:
     """Add the options for the text before a question."""
     parser.add_argument("--prompt-file", metavar="YAML", help="system text and examples, as in config/prompts/cot.yaml")
-    parser.add_argument("--few-shot", action="store_true", help="include the examples of the prompt file")
+    parser.add_argument("--few-shot", action="store_true", help="put the prompt file's examples before the question")
+
+
+def add_data_set(parser: argparse.ArgumentParser, without: str) -> None:
+    """Add the option for questions; `without` says what is asked where it is not given."""
+    said = f"humaneval, gsm8k or math, from the hub; or a file of JSON lines or parquet{without}"
+    parser.add_argument("--dataset", "--data", metavar="NAME", help=said)
+
+
+def add_num_samples(parser: argparse.ArgumentParser, default: int) -> None:
+    """Add the option for the number of questions."""
+    said = f"the first N questions of the data set; default: {default}"
+    parser.add_argument("--num-samples", "--limit", type=at_least_one, default=default, metavar="N", help=said)
+
+
+def add_max_tokens(parser: argparse.ArgumentParser, default: int, parse: Callable[[str], int]) -> None:
+    """Add the option for the cap on the tokens of an answer."""
+    said = f"cap on the tokens of an answer; default: {default}"
+    parser.add_argument("--max-tokens", type=parse, default=default, metavar="N", help=said)
 
 
 def add_draft_length(parser: argparse.ArgumentParser) -> None:
     """Add the option for the tokens drafted per step."""
-    parser.add_argument(
-        "--draft-length",
-        "--K",
-        type=draft_length,
-        default=5,
-        metavar="K",
-        help=f"tokens drafted per step, 1 to {LONGEST_DRAFT}, or `adaptive`; default: 5",
-    )
+    said = f"tokens drafted per step, 1 to {LONGEST_DRAFT}, or `adaptive`; default: 5"
+    parser.add_argument("--draft-length", "--K", type=draft_length, default=5, metavar="K", help=said)
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:
-    """Add --config, from which options of CONFIGURED that are not given are filled in by `filled`; call it last."""
+    """Add --config, from which `filled` takes options that are not given; call it after all other options."""
     defaults = {}
     for action in parser._actions:
-        if action.dest in CONFIGURED:
+        if action.dest != "help":
             defaults[action.dest] = action.default
             action.default, action.required = argparse.SUPPRESS, False  # so that only what was given is in the options
     parser.set_defaults(defaults=defaults)
-    parser.add_argument(
-        "--config", metavar="YAML", help="a file of `doubledraft benchmark`: its models and data sets are defaults here"
-    )
+    said = "a file of `doubledraft benchmark`, which fills in what is not given; --dataset then names one of its sets"
+    parser.add_argument("--config", metavar="YAML", help=said)
 
 
 def filled(options: argparse.Namespace) -> argparse.Namespace:
@@ -91,37 +101,42 @@ def filled(options: argparse.Namespace) -> argparse.Namespace:
     Raise OptionError where there is no target, or no such data set.
     """
     given = vars(options).copy()
-    defaults = given.pop("defaults")
-    named = _configured(experiments.read_config(options.config), options) if options.config else {}
+    defaults, configured = given.pop("defaults"), {}
+    if options.config:
+        configured = _configured(options.config, given.pop("dataset", None))
     if "draft" in given or "ngram" in given:
-        of_draft = ("draft", "ngram", "draft_vocabulary", "draft_int8")
-        named = {name: value for name, value in named.items() if name not in of_draft}
-    known = {name: value for name, value in named.items() if value is not None}
-    merged = defaults | known | given | {name: known[name] for name in ("dataset",) if name in known}
-    if not merged.get("model"):
+        configured = {name: value for name, value in configured.items() if name not in OF_DRAFT}
+    merged = defaults | {name: value for name, value in configured.items() if value is not None} | given
+    if not merged["model"]:
         raise OptionError("--model is missing: name the target, or a --config that does")
     return argparse.Namespace(**merged)
 
 
-def _configured(config: Mapping, options: argparse.Namespace) -> dict[str, object]:
-    """Return the values of options that a config holds; the data set is the first one where none is named."""
-    name = options.dataset or next(iter(config["data"]))
+def _configured(path: str, data_set: str | None) -> dict[str, object]:
+    """Return the options that a config file has values for, None where it names none; by default of its first data set.
+
+    `dataset` is the file of the data set in place of its name.
+    """
+    config = experiments.read_config(path)
+    name = data_set or next(iter(config["data"]))
     if name not in config["data"]:
-        raise OptionError(f"--dataset {name}: {options.config} has {', '.join(config['data'])}")
+        raise OptionError(f"--dataset {name}: {path} has {', '.join(config['data'])}")
     entry, draft = config["data"][name], experiments.draft_of(config, name)
     return {
         "dataset": entry["file"],
-        "prompt_file": entry["prompt_file"],
-        "few_shot": entry["few_shot"],
-        "limit": entry["limit"],
-        "max_tokens": entry["max_tokens"],
         "model": config["target"],
         "draft": config["drafts"].get(draft),
         "ngram": draft == experiments.NGRAM,
         "draft_vocabulary": config["draft_vocabulary"].get(draft),
         "draft_int8": config["int8"] and draft in config["drafts"],
+        **{key: entry[key] for key in ("prompt_file", "few_shot", "limit", "max_tokens")},
         **{key: config[key] for key in ("draft_length", "dtype", "device", "seed")},
     }
+
+
+def as_json(options: argparse.Namespace) -> dict[str, object]:
+    """Return the options for the record of a run, ready for JSON."""
+    return {name: value for name, value in vars(options).items() if name != "run"}
 
 
 def draft_length(text: str) -> int | str:
@@ -135,12 +150,11 @@ def draft_length(text: str) -> int | str:
 
 def add_sampling(parser: argparse.ArgumentParser) -> None:
     """Add the options for sampling."""
-    parser.add_argument("--temperature", type=float, default=0.0, help="default: 0, which is greedy")
-    parser.add_argument(
-        "--top-p", type=float, default=1.0, help="draw from the nucleus of this probability; default: 1"
-    )
-    parser.add_argument("--top-k", type=int, help="draw from the k most probable tokens; default: all")
-    parser.add_argument("--seed", type=seed, default=0, help="of the draws; default: 0")
+    parser.add_argument("--temperature", type=float, default=0.0, metavar="T", help="default: 0, which is greedy")
+    said = "draw from the nucleus of this probability; default: 1"
+    parser.add_argument("--top-p", type=float, default=1.0, metavar="P", help=said)
+    parser.add_argument("--top-k", type=int, metavar="K", help="draw from the k most probable tokens; default: all")
+    parser.add_argument("--seed", type=seed, default=0, metavar="N", help="of the draws; default: 0")
 
 
 def as_sampling(options: argparse.Namespace) -> Sampling:
@@ -222,6 +236,13 @@ def load(options: argparse.Namespace) -> Pair:
     )
 
 
+def speculative_arm(pair: Pair, options: argparse.Namespace) -> Arm | None:
+    """Return the arm that decodes with the pair's draft at the draft length of the options; None without a draft."""
+    if isinstance(pair.proposer, NoDraft):
+        return None
+    return Arm(SPECULATIVE, pair.proposer, by_setting(options.draft_length))
+
+
 def _refuse_ignored(options: argparse.Namespace) -> None:
     """Raise OptionError for an option that has no effect beside the others."""
     if options.ngram and options.draft_length == "adaptive":
@@ -229,5 +250,10 @@ def _refuse_ignored(options: argparse.Namespace) -> None:
     for name in ("draft_vocabulary", "draft_int8"):
         if getattr(options, name) and not options.draft:
             raise OptionError(f"--{name.replace('_', '-')} needs a draft model: name one with --draft")
+    refuse_few_shot_alone(options)
+
+
+def refuse_few_shot_alone(options: argparse.Namespace) -> None:
+    """Raise OptionError for --few-shot without --prompt-file."""
     if options.few_shot and not options.prompt_file:
         raise OptionError("--few-shot needs the examples of a prompt file: name one with --prompt-file")

@@ -11,22 +11,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from doubledraft import provenance
-from doubledraft.cli.options import (
-    add_config,
-    add_draft_length,
-    add_models,
-    add_prompt_file,
-    at_least_one,
-    at_least_two,
-    filled,
-    load,
-    refuse_unwritable,
-)
+from doubledraft.cli import options as shared
 from doubledraft.cli.text_table import columns
 from doubledraft.engine.decode import checked_prompts
-from doubledraft.engine.draft_length import by_setting
-from doubledraft.engine.proposers import NoDraft, Proposer
-from doubledraft.evaluation.arms import Arm, plain
+from doubledraft.evaluation.arms import plain
 from doubledraft.evaluation.interleave import BASELINE, SPECULATIVE
 from doubledraft.evaluation.step_profile import profile, trace
 from doubledraft.files import write_json
@@ -42,36 +30,37 @@ HEADER = ("part", "calls/step", "ms/step", "share", "MB/call", "of bandwidth")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this subcommand."""
-    add_models(parser)
-    parser.add_argument("--prompt", help="the question; default: those of the data set, or a word problem")
-    parser.add_argument("--dataset", metavar="NAME", help="where questions come from, as for `evaluate`")
-    parser.add_argument("--num-samples", type=at_least_one, default=1, help="questions of the data set; default: 1")
-    add_prompt_file(parser)
-    parser.add_argument("--max-tokens", type=at_least_two, default=64, help="tokens of each answer; default: 64")
-    add_draft_length(parser)
-    parser.add_argument("--repeats", type=at_least_one, default=3, help="answers to the prompt; default: 3")
-    parser.add_argument("--trace", metavar="FILE", help="write a profile of a few steps in Chrome's trace format")
+    shared.add_models(parser)
+    parser.add_argument("--prompt", metavar="TEXT", help="one question, in place of --dataset; default: a word problem")
+    shared.add_data_set(parser, "; default: that of --config, or none")
+    shared.add_num_samples(parser, 1)
+    shared.add_prompt_file(parser)
+    shared.add_max_tokens(parser, 64, shared.at_least_two)
+    shared.add_draft_length(parser)
+    parser.add_argument(
+        "--repeats", type=shared.at_least_one, default=3, metavar="N", help="answers to each question; default: 3"
+    )
+    parser.add_argument("--trace", metavar="FILE", help="write the kernels of a few steps in Chrome's trace format")
     parser.add_argument("--out", metavar="FILE", help="write the measurements as JSON")
-    add_config(parser)
+    shared.add_config(parser)
 
 
 def run(options: argparse.Namespace) -> None:
     """Print the tables, and write trace and measurements where asked."""
+    options = shared.filled(options)
     if options.trace and options.trace.endswith(".gz"):
         raise OptionError(f"--trace {options.trace}: traces are not compressed, so leave .gz out")
     if options.out:
-        refuse_unwritable(Path(options.out).parent)
-    options = filled(options)
+        shared.refuse_unwritable(Path(options.out).parent)
     texts = _questions(options)
-    pair = load(options)
+    pair = shared.load(options)
     asked = pair.token_ids(texts, options.prompt_file, few_shot=options.few_shot)
     prompts = checked_prompts(pair.target, asked, options.max_tokens)
-    drafts = [] if isinstance(pair.proposer, NoDraft) else [_speculative(pair.proposer, options.draft_length)]
-    arms = [plain(), *drafts]
+    drafted = shared.speculative_arm(pair, options)
+    arms = [plain(), drafted] if drafted else [plain()]
     found = profile(pair.target, arms, prompts, options.max_tokens, options.repeats)
     if options.out:  # before a trace, which may fail, and standard output, which may be a closed pipe
-        asked_for = {name: value for name, value in vars(options).items() if name != "run"}
-        write_json(options.out, found | {"options": asked_for, "provenance": provenance.provenance()})
+        write_json(options.out, found | {"options": shared.as_json(options), "provenance": provenance.provenance()})
     if options.trace:
         trace(pair.target, arms[-1], prompts[0], options.trace)
     sys.stdout.write(table(found))
@@ -81,10 +70,6 @@ def _questions(options: argparse.Namespace) -> list[str]:
     if options.prompt is not None or not options.dataset:
         return [PROMPT if options.prompt is None else options.prompt]
     return [question.question for question in read_data_set(options.dataset, limit=options.num_samples).questions]
-
-
-def _speculative(proposer: Proposer, draft_length: int | str) -> Arm:
-    return Arm(SPECULATIVE, proposer, by_setting(draft_length))
 
 
 def table(found: Mapping) -> str:

@@ -8,7 +8,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from doubledraft.cli.options import not_empty
+from doubledraft.cli import options as shared
 from doubledraft.evaluation.decodings import token_text, with_other_drafts
 from doubledraft.models.inspect import load_tokenizer
 from doubledraft.records import RecordError, read_records
@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this subcommand."""
     parser.add_argument("file", metavar="FILE", help="decoding.jsonl, or answers of vLLM's server")
     parser.add_argument("--out", metavar="HTML", help="the page; default: FILE with the ending .html")
-    parser.add_argument("--title", help="default: the name of FILE's folder")
+    parser.add_argument("--title", metavar="TEXT", help="of the page; default: the name of FILE's folder")
     parser.add_argument(
         "--also",
         nargs=2,
@@ -31,7 +31,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="draft_audit.jsonl of one more draft over the same answers, and a name for it; may be repeated",
     )
     parser.add_argument(
-        "--tokenizer", type=not_empty, metavar="FOLDER", help="texts of the ids in answers of vLLM, and of --also"
+        "--tokenizer",
+        type=shared.not_empty,
+        metavar="FOLDER",
+        help="for the texts of ids: of vLLM's answers, and --also",
     )
 
 
