@@ -22,6 +22,7 @@ from doubledraft.records import Generation, Question, read_records, write_record
 from doubledraft.training import finetune
 from doubledraft.training.draft_run import DraftRun
 from doubledraft.training.rows import rows_from_generations
+from doubledraft.training.run import Inputs
 
 GENERIC = "generic"  # name of the draft that learns from all domains
 
@@ -66,6 +67,7 @@ def asked_ids(tokenizer, question: Question) -> list[int]:
 def train_draft(
     *,
     base: str | Path,
+    target: str | Path,
     answers: Sequence[str | Path],
     questions: Sequence[str | Path],
     vocabulary: Sequence[str | Path],
@@ -82,7 +84,8 @@ def train_draft(
     for file, asked in zip(answers, questions, strict=True):
         taken = read_records(file, Generation)[:: len(answers)]
         rows += rows_from_generations(taken, read_records(asked, Question), None)
-    finetune.train(base, rows, out, run=DraftRun, allowed_tokens=learn_from_files(vocabulary), **settings)
+    inputs = Inputs(base=base, rows=rows, target=target, allowed_tokens=learn_from_files(vocabulary))
+    finetune.train(inputs, out, run=DraftRun, **settings)
 
 
 def merge_draft(

@@ -15,7 +15,6 @@ label_logits            the forward pass of a step, without what the loss does n
 computing_dtype         bfloat16 or float32, whichever is faster here
 held_out                which checkpoint of a draft goes on, by real decoding
 checkpoints             which checkpoints are complete, and of which run
-recipes                 a recipe of a draft, for the minutes that every one has
 tracking                losses and metrics, sent to a tracker
 loss_figure             the drawing of a loss
 """

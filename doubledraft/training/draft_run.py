@@ -17,18 +17,16 @@ class DraftRun(TrainingRun):
 
     def _to_train_on(self, encoded: list[dict]) -> list[dict]:
         """Return the rows that are not held out; load what the others are for."""
-        settings = self.settings
-        if settings["held_out"] or settings["method"] == "distill":
-            self.teacher = Teacher(settings["target"], self.choice["computed_in"])
-        if not settings["held_out"]:
+        inputs, settings = self.inputs, self.settings
+        if settings.held_out or settings.method == "distill":
+            self.teacher = Teacher(inputs.target, self.choice["computed_in"])
+        if not settings.held_out:
             return encoded
-        rows, judged = split(encoded, settings["held_out"], settings["seed"])
+        rows, judged = split(encoded, settings.held_out, settings.seed)
         self.facts |= counts(rows)
-        self.judge = Judge(
-            settings["target"], self.teacher, settings["start"], judged, settings["dtype"], settings["allowed_tokens"]
-        )
+        self.judge = Judge(inputs.target, self.teacher, self.start, judged, settings.dtype, inputs.allowed_tokens)
         self.judge.resume(self.checkpoint)
-        if settings["method"] == "sft":
+        if settings.method == "sft":
             self.teacher.forget_layers()
         return rows
 
@@ -36,18 +34,16 @@ class DraftRun(TrainingRun):
         return self.judge.at_checkpoint(self.model) if self.judge else None
 
     def _trainer(self, tokenizer, rows: Sequence[dict]):
-        if self.settings["method"] == "sft":
+        if self.settings.method == "sft":
             return super()._trainer(tokenizer, rows)
         longest = max(sum(label != IGNORED for label in row["labels"]) for row in rows)
-        arguments = self._arguments(rows, lmbda=self.settings["lmbda"], temperature=1.0, max_new_tokens=longest)
-        how = {name: self.settings[name] for name in ("loss", "weights")}
-        return distilling(
-            self.model, self.teacher, tokenizer, rows, arguments, allowed=self.settings["allowed_tokens"], **how
-        )
+        arguments = self._arguments(rows, lmbda=self.settings.lmbda, temperature=1.0, max_new_tokens=longest)
+        how = {"loss": self.settings.loss, "weights": self.settings.weights, "allowed": self.inputs.allowed_tokens}
+        return distilling(self.model, self.teacher, tokenizer, rows, arguments, **how)
 
-    def finish(self) -> list[dict]:
+    def train(self) -> list[dict]:
         """Train to the end, and leave the best weights in the model; return the log of the losses."""
-        losses = super().finish()
+        losses = super().train()
         if self.judge:
             self.facts["seconds"] = round(self.facts["seconds"] - self.judge.seconds, 1)
             self.judge.restore_best(self.model, self.folder)

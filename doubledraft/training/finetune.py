@@ -12,6 +12,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from doubledraft import prompts
@@ -22,24 +23,28 @@ from doubledraft.machine import OFFLINE
 from doubledraft.models.folder import sha256
 from doubledraft.models.safety import refuse_unsafe
 from doubledraft.records import Generation, Question, Trace, read_records
+from doubledraft.summaries.training_summary import TrainingSettings
 from doubledraft.training import tracking
 from doubledraft.training.checkpoints import folder_of_run
 from doubledraft.training.draft_run import DraftRun
 from doubledraft.training.rows import TrainingError, rows_from_generations, rows_from_traces
-from doubledraft.training.run import TrainingRun
+from doubledraft.training.run import Inputs, TrainingRun
 from doubledraft.training.tracking import Tracker
 
-NO_SETTINGS = ("rows", "out", "run", "checkpoints", "loss_csv")  # arguments of train() that decide no weights
 CSV_COLUMNS = ("step", "epoch", "loss", "learning_rate")
+# Settings of every target, which a config does not name.
+OF_TARGET = {"update": "lora", "method": "sft", "loss": "ce", "weights": "none", "lmbda": 0.0, "held_out": 0}
 
 
 def train_target(*, base, traces, prompt, out, **settings) -> None:
     """Train the target's adapter on a trace file, with the prompt of the benchmark; settings as in `train`."""
     rows = rows_from_traces(read_records(traces, Trace), prompts.load(prompt))
-    train(base, rows, out, **settings)
+    train(Inputs(base=base, rows=rows), out, **OF_TARGET, **settings)
 
 
-def train_draft(*, base, distilled, questions, prompt, out, draft_vocabulary: int | None = None, **settings) -> None:
+def train_draft(
+    *, base, target, distilled, questions, prompt, out, start=None, draft_vocabulary: int | None = None, **settings
+) -> None:
     """Train the draft's adapter on the trained target's own answers; settings as in `train`.
 
     It learns to choose among the `draft_vocabulary` most frequent tokens of these answers, which are those that it will
@@ -48,70 +53,44 @@ def train_draft(*, base, distilled, questions, prompt, out, draft_vocabulary: in
     generations = read_records(distilled, Generation)
     rows = rows_from_generations(generations, read_records(questions, Question), prompts.load(prompt))
     allowed = learn_from_files([distilled], draft_vocabulary) if draft_vocabulary else None
-    train(base, rows, out, run=DraftRun, allowed_tokens=allowed, **settings)
+    inputs = Inputs(base=base, rows=rows, start=start, target=target, allowed_tokens=allowed)
+    train(inputs, out, run=DraftRun, **settings)
 
 
 def train(
-    base: str | Path,
-    rows: Sequence[dict],
+    inputs: Inputs,
     out: str | Path,
     *,
     run: type[TrainingRun] = TrainingRun,
     checkpoints: str | Path,
     loss_csv: str | Path,
-    learning_rate: float,
-    epochs: int,
-    rank: int,
-    alpha: int,
-    batch: int,
-    accumulate: int,
-    max_length: int,
-    seed: int,
-    dtype: str = "bfloat16",
-    computing_dtype: str = "auto",
-    load_in_4bit: bool = False,
-    update: str = "lora",
-    method: str = "sft",
-    loss: str = "ce",
-    weights: str = "none",
-    lmbda: float = 0.0,
-    held_out: int = 0,
-    steps: int | None = None,
-    allowed_tokens: Sequence[int] | None = None,
-    target: str | Path | None = None,
-    start: str | Path | None = None,
     report_to: Mapping[str, str | None] | None = None,
-    run_name: str | None = None,
+    **settings,
 ) -> None:
-    """Train `base` on `rows`; write an adapter to `out` with `training.json`, and the loss as a table.
+    """Train an adapter; write it to `out` with `training.json`, and the loss as a table.
 
-    `run` is `DraftRun` for a draft, without which `method` distill and `held_out` are refused.
-    `checkpoints` is a folder of this run alone, removed when all is written. A step sees batch * accumulate rows.
-    `start` is a folder with weights of the base's shapes to begin from; the adapter is of the base all the same.
-    `steps` of the optimiser, where given, end the training in place of `epochs`. `allowed_tokens`, ascending ids, are
-    those among which a draft chooses: its softmax is over them, and labels of other tokens do not count.
-    `target` is the folder of the merged target, which `method` distill learns from, and with which `held_out` rows are
-    decoded to choose a checkpoint. `report_to` holds the fields of a `Tracker`, which gets losses as the run
-    `run_name`. The other arguments are the keys of `train` in config/schema.yaml.
+    `run` is `DraftRun` for a draft, without which `method` distill and `held_out` are refused. `checkpoints` is a
+    folder of this training alone, removed when all is written. `report_to` holds the fields of a `Tracker`, which gets
+    losses as the run `run_name`. `settings` are the other fields of `TrainingSettings`.
     """
-    settings = {name: value for name, value in locals().items() if name not in NO_SETTINGS}
-    settings["start"] = start = start or base
-    tracker = Tracker(**(report_to or {}))
-    settings["report_to"] = tracker.to
-    _check(settings, run)
-    for model in {base, start, target} - {None}:
+    tracker, start = Tracker(**(report_to or {})), "merged" if inputs.start else "base"
+    settings = TrainingSettings(base=str(inputs.base), start=start, report_to=tracker.to, **settings)
+    _check(inputs, settings, run)
+    for model in {inputs.base, inputs.start, inputs.target} - {None}:
         refuse_unsafe(model)  # not `inspect`: unsloth must be imported before transformers, and fetch has inspected it
-    folder = folder_of_run(Path(checkpoints), _identity(settings, rows))
-    logs = Path(loss_csv).parent / "logs"
+    folder = folder_of_run(Path(checkpoints), _identity(inputs, settings))
+    name, logs = settings.run_name or Path(out).name, Path(loss_csv).parent / "logs"
     with (
         tempfile.TemporaryDirectory(prefix="unsloth.") as compiled,
-        tracking.run(tracker, run_name or Path(out).name, logs, folder.name) as tracked,
+        tracking.run(tracker, name, logs, folder.name) as tracked,
     ):
         _set_switches(compiled)
-        training = run(settings, rows, folder, tracked)
-        losses = training.finish()
+        training = run(inputs, settings, folder, tracked)
+        losses = training.train()
     if not all(math.isfinite(entry["loss"]) for entry in losses):
-        raise TrainingError(f"the loss of {out} is not a number any more; lower learning_rate = {learning_rate:g}")
+        raise TrainingError(
+            f"the loss of {out} is not a number any more; lower learning_rate = {settings.learning_rate:g}"
+        )
     _write_losses(loss_csv, losses)
     with whole_directory(out) as adapter:
         training.save(adapter)
@@ -119,11 +98,12 @@ def train(
     shutil.rmtree(checkpoints)
 
 
-def _identity(settings: dict, rows: Sequence[dict]) -> dict:
+def _identity(inputs: Inputs, settings: TrainingSettings) -> dict:
     """Return what decides the weights, and so whose checkpoints may be continued; where losses are sent does not."""
-    deciding = {name: value for name, value in settings.items() if name not in ("report_to", "run_name")}
-    folders = {name: _fingerprint(settings[name]) for name in ("base", "start", "target") if settings.get(name)}
-    return {**deciding, **folders, "rows": list(rows)}
+    deciding = {name: value for name, value in asdict(settings).items() if name not in ("report_to", "run_name")}
+    folders = {"base": inputs.base, "start": inputs.start, "target": inputs.target}
+    digests = {name: folder and _fingerprint(folder) for name, folder in folders.items()}
+    return deciding | digests | {"allowed_tokens": inputs.allowed_tokens, "rows": list(inputs.rows)}
 
 
 def _fingerprint(folder: str | Path) -> str:
@@ -131,15 +111,15 @@ def _fingerprint(folder: str | Path) -> str:
     return sha256(manifest if manifest.exists() else Path(folder) / "config.json")
 
 
-def _check(settings: dict, run: type[TrainingRun]) -> None:
+def _check(inputs: Inputs, settings: TrainingSettings, run: type[TrainingRun]) -> None:
     import torch
 
-    if settings["load_in_4bit"] and not torch.cuda.is_available():
+    if settings.load_in_4bit and not torch.cuda.is_available():
         raise TrainingError(
             "train.load_in_4bit needs a GPU, and torch sees none here; set it to false to train in 16 or 32 bits"
         )
-    needs_target = settings["method"] == "distill" or settings["held_out"]
-    if needs_target and (run is TrainingRun or not settings["target"]):
+    needs_target = settings.method == "distill" or settings.held_out
+    if needs_target and (run is TrainingRun or not inputs.target):
         raise TrainingError(
             "method distill and held_out rows are for a draft and need the merged target: run=DraftRun, and `target`"
         )

@@ -8,10 +8,11 @@ full  every matrix of the layers itself, in float32; embedding, head and norms a
 from pathlib import Path
 
 from doubledraft.models.inspect import load_model
+from doubledraft.summaries.training_summary import TrainingSettings
 from doubledraft.training.difference import LINEAR, is_matrix_of_layer, save_difference
 
 
-def load(base: str | Path, settings: dict, dtype: str):
+def load(base: str | Path, settings: TrainingSettings, dtype: str):
     """Return the model in folder `base`, ready to be trained in `dtype` as the settings say, and its tokenizer."""
     import torch
     from transformers import AutoTokenizer
@@ -19,7 +20,7 @@ def load(base: str | Path, settings: dict, dtype: str):
     gpu = torch.cuda.is_available()
     # torch's fused CPU attention has a slow backward: plain attention makes a whole step 1.4 times faster
     attention = {} if gpu else {"attn_implementation": "eager"}
-    if settings["update"] == "lora":
+    if settings.update == "lora":
         return _with_lora(base, settings, dtype, gpu, attention)
     model = load_model(base, dtype=torch.float32, **attention)
     for name, parameter in model.named_parameters():
@@ -27,23 +28,23 @@ def load(base: str | Path, settings: dict, dtype: str):
     return model, AutoTokenizer.from_pretrained(base)
 
 
-def _with_lora(base: str | Path, settings: dict, dtype: str, gpu: bool, attention: dict[str, str]):
+def _with_lora(base: str | Path, settings: TrainingSettings, dtype: str, gpu: bool, attention: dict[str, str]):
     """Load with unsloth, which must be imported before trl and transformers' trainer: it patches both."""
     from unsloth import FastLanguageModel  # isort: skip
     import torch
 
-    shared = {"max_seq_length": settings["max_length"], "use_gradient_checkpointing": "unsloth" if gpu else False}
+    shared = {"max_seq_length": settings.max_length, "use_gradient_checkpointing": "unsloth" if gpu else False}
     model, tokenizer = FastLanguageModel.from_pretrained(
-        str(base), dtype=getattr(torch, dtype), load_in_4bit=settings["load_in_4bit"], **attention, **shared
+        str(base), dtype=getattr(torch, dtype), load_in_4bit=settings.load_in_4bit, **attention, **shared
     )
     model = FastLanguageModel.get_peft_model(
         model,
-        r=settings["rank"],
-        lora_alpha=settings["alpha"],
+        r=settings.rank,
+        lora_alpha=settings.alpha,
         target_modules=LINEAR,
         lora_dropout=0,
         bias="none",
-        random_state=settings["seed"],
+        random_state=settings.seed,
         **shared,
     )
     return model, tokenizer

@@ -21,6 +21,7 @@ from doubledraft.training.distill import why_dropped
 from doubledraft.training.draft_run import DraftRun
 from doubledraft.training.finetune import train
 from doubledraft.training.rows import TrainingError, rows_from_generations
+from doubledraft.training.run import Inputs
 
 TIMED_STEPS = 8  # from which the time of a step is taken
 
@@ -28,14 +29,15 @@ TIMED_STEPS = 8  # from which the time of a step is taken
 def train_recipe(
     *,
     base,
+    target,
     distilled,
     questions,
     prompt,
     out,
     checkpoints,
-    loss_csv,
     minutes: float,
     learn_from: dict,
+    start=None,
     draft_vocabulary: int | None = None,
     **settings,
 ) -> None:
@@ -46,12 +48,13 @@ def train_recipe(
     """
     chosen = choose(read_records(distilled, Generation), read_records(questions, Question), learn_from)
     rows = rows_from_generations(chosen, read_records(questions, Question), prompts.load(prompt))
-    settings["allowed_tokens"] = learn_from_files([distilled], draft_vocabulary) if draft_vocabulary else None
+    allowed = learn_from_files([distilled], draft_vocabulary) if draft_vocabulary else None
+    inputs = Inputs(base=base, rows=rows, start=start, target=target, allowed_tokens=allowed)
     kept = Path(f"{checkpoints}_steps.json")
     if not kept.exists():
-        write_json(kept, {"steps": steps_in(minutes, base, rows, settings)})
+        write_json(kept, {"steps": steps_in(minutes, inputs, settings)})
     steps = json.loads(kept.read_text(encoding="utf-8"))["steps"]
-    train(base, rows, out, run=DraftRun, checkpoints=checkpoints, loss_csv=loss_csv, **settings | {"steps": steps})
+    train(inputs, out, run=DraftRun, checkpoints=checkpoints, **settings | {"steps": steps})
     kept.unlink()
 
 
@@ -70,21 +73,12 @@ def choose(rows: Sequence[Generation], questions: Sequence[Question], learn_from
     return chosen
 
 
-def steps_in(minutes: float, base: str | Path, rows: Sequence[dict], settings: dict) -> int:
+def steps_in(minutes: float, inputs: Inputs, settings: dict) -> int:
     """Return how many optimiser steps a training takes in so many minutes, from the time of the first few."""
     with tempfile.TemporaryDirectory(prefix="steps.") as folder:
-        paths = {name: Path(folder, name) for name in ("adapter", "checkpoints", "loss.csv")}
-        timed = settings | {"steps": TIMED_STEPS, "held_out": 0}
-        train(
-            base,
-            rows,
-            paths["adapter"],
-            run=DraftRun,
-            checkpoints=paths["checkpoints"],
-            loss_csv=paths["loss.csv"],
-            **timed,
-        )
-        seconds = json_file.read(paths["adapter"] / "training.json", TrainingSummary).seconds / TIMED_STEPS
+        adapter, files = Path(folder, "adapter"), {name: Path(folder, name) for name in ("checkpoints", "loss_csv")}
+        train(inputs, adapter, run=DraftRun, **settings | files | {"steps": TIMED_STEPS, "held_out": 0})
+        seconds = json_file.read(adapter / "training.json", TrainingSummary).seconds / TIMED_STEPS
     steps = max(2, int(60 * minutes / seconds))  # the first has a learning rate of 0
     log.info("%d steps of %.2f s make %g minutes", steps, seconds, minutes)
     return steps

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from doubledraft import machine
 from doubledraft.log import Progress
+from doubledraft.summaries.training_summary import TrainingSettings
 from doubledraft.training.checkpoints import seal
 from doubledraft.training.label_logits import label_logits, shared_prefix
 from doubledraft.training.tracking import TrackedRun
@@ -42,7 +43,7 @@ def supervised(model, tokenizer, rows: Sequence[dict], arguments, allowed: Seque
     return trainer
 
 
-def arguments_for(folder: Path, settings: dict, dtype: str, rows: int, **more: object):
+def arguments_for(folder: Path, settings: TrainingSettings, dtype: str, rows: int, **more: object):
     """Return the arguments of a trainer that writes checkpoints to `folder`; `more` are those of distillation."""
     import torch
 
@@ -51,25 +52,25 @@ def arguments_for(folder: Path, settings: dict, dtype: str, rows: int, **more: o
     else:
         from trl import SFTConfig as Config
     gpu = torch.cuda.is_available()
-    steps = settings["steps"] or settings["epochs"] * math.ceil(rows / settings["batch"] / settings["accumulate"])
+    steps = settings.steps or settings.epochs * math.ceil(rows / settings.batch / settings.accumulate)
     return Config(
         output_dir=str(folder),
-        per_device_train_batch_size=settings["batch"],
-        gradient_accumulation_steps=settings["accumulate"],
-        num_train_epochs=settings["epochs"],
-        max_steps=settings["steps"] or -1,
-        learning_rate=settings["learning_rate"],
+        per_device_train_batch_size=settings.batch,
+        gradient_accumulation_steps=settings.accumulate,
+        num_train_epochs=settings.epochs,
+        max_steps=settings.steps or -1,
+        learning_rate=settings.learning_rate,
         lr_scheduler_type="cosine",
         warmup_steps=math.ceil(WARM_UP * steps),
         weight_decay=0.0,
-        max_length=settings["max_length"],
+        max_length=settings.max_length,
         completion_only_loss=True,
         train_sampling_strategy="random",  # not by length, though that pads less: docs/explanation/drafts.md
         gradient_checkpointing=gpu,
         dataloader_pin_memory=gpu,
         bf16=dtype == "bfloat16",
         fp16=dtype == "float16",
-        seed=settings["seed"],
+        seed=settings.seed,
         logging_steps=1,
         logging_nan_inf_filter=False,
         save_strategy="steps",

@@ -17,6 +17,7 @@ from doubledraft.prompts import Prompt
 from doubledraft.records import Trace
 from doubledraft.training import finetune
 from doubledraft.training.rows import rows_from_traces
+from doubledraft.training.run import Inputs
 
 PROMPT = Prompt("Solve the problem.", ())
 SETTINGS = {
@@ -29,6 +30,9 @@ SETTINGS = {
     "max_length": 256,
     "seed": 7,
     "dtype": "float32",
+    "computing_dtype": "auto",
+    "load_in_4bit": False,
+    **finetune.OF_TARGET,
 }
 
 
@@ -47,7 +51,7 @@ ROWS = rows_from_traces([trace(number) for number in range(16)], PROMPT)
 def train(model: Path, folder: Path, **changes) -> None:
     """Train on ROWS into a folder: adapter, loss.csv and, while it lasts, checkpoints."""
     files = {"checkpoints": folder / "checkpoints", "loss_csv": folder / "loss.csv"}
-    finetune.train(model, ROWS, folder / "adapter", **files, **SETTINGS | changes)
+    finetune.train(Inputs(base=model, rows=ROWS), folder / "adapter", **files, **SETTINGS | changes)
 
 
 def die_at(step: int) -> None:

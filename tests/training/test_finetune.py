@@ -7,13 +7,16 @@ import csv
 import json
 import re
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file
 
+from doubledraft.summaries.training_summary import TrainingSettings
 from doubledraft.training import finetune
 from doubledraft.training.rows import TrainingError
+from doubledraft.training.run import Inputs
 from tests.helpers.training_runs import ROWS, SETTINGS, in_process, train
 
 STEPS = 12  # 16 rows, 4 a step, 3 epochs; a checkpoint every 3
@@ -38,11 +41,13 @@ def test_what_needs_the_target_asks_for_it(tiny_model, tmp_path):
 
 
 def test_where_losses_are_sent_takes_no_checkpoint_from_a_run(tiny_model):
-    settings = {"base": tiny_model, "rank": 4, "report_to": "none", "run_name": "a"}
-    identity = finetune._identity(settings, ROWS)
-    assert finetune._identity(settings | {"report_to": "wandb", "run_name": "b"}, ROWS) == identity
-    assert finetune._identity(settings | {"rank": 8}, ROWS) != identity
-    assert finetune._identity(settings, ROWS[:1]) != identity
+    inputs = Inputs(base=tiny_model, rows=ROWS)
+    settings = TrainingSettings(base=str(tiny_model), start="base", run_name="a", **SETTINGS)
+    identity = finetune._identity(inputs, settings)
+    assert finetune._identity(inputs, replace(settings, report_to="wandb", run_name="b")) == identity
+    assert finetune._identity(inputs, replace(settings, rank=4)) != identity
+    assert finetune._identity(replace(inputs, rows=ROWS[:1]), settings) != identity
+    assert finetune._identity(replace(inputs, allowed_tokens=[1]), settings) != identity
 
 
 @pytest.fixture(scope="module")

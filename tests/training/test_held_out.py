@@ -83,8 +83,9 @@ def write_files(folder: Path) -> None:
 def train(models: list[str], files: Path, folder: Path) -> None:
     target, draft = models
     finetune.train_draft(
-        **SETTINGS | {"learning_rate": 0.03},
-        **{"base": draft, "target": target, "held_out": HELD_OUT, "update": "full"},
+        **SETTINGS | {"learning_rate": 0.03, "held_out": HELD_OUT, "update": "full"},
+        base=draft,
+        target=target,
         distilled=files / "distilled.jsonl",
         questions=files / "train.jsonl",
         prompt=files / "prompt.yaml",

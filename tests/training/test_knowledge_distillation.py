@@ -5,6 +5,7 @@ import torch
 
 from doubledraft.engine.draft_vocabulary import learn
 from doubledraft.models.inspect import load_model, load_tokenizer
+from doubledraft.summaries.training_summary import TrainingSettings
 from doubledraft.training.knowledge_distillation import Teacher, collated, distilling, mean_loss, places
 from doubledraft.training.label_logits import padded
 from doubledraft.training.rows import IGNORED, encode_all
@@ -62,7 +63,7 @@ def test_a_batch_without_a_token_of_the_draft_vocabulary_changes_nothing(weights
 def test_a_draft_comes_nearer_to_its_target(tiny_model, tiny_draft, tmp_path, lmbda, tokens):
     tokenizer = load_tokenizer(tiny_draft)
     rows, _ = encode_all(tokenizer, ROWS, 256)
-    settings = SETTINGS | {"learning_rate": 2e-3, "epochs": 6, "report_to": "none", "run_name": None, "steps": None}
+    settings = TrainingSettings(base="draft", start="base", **SETTINGS | {"learning_rate": 2e-3, "epochs": 6})
     more = {"lmbda": lmbda, "temperature": 1.0, "max_new_tokens": 12}
     arguments = arguments_for(tmp_path, settings, "float32", len(rows), **more)
     draft, teacher = load_model(tiny_draft, dtype=torch.float32), Teacher(tiny_model, "float32")

@@ -5,6 +5,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from doubledraft.models.inspect import load_model, load_tokenizer
+from doubledraft.summaries.training_summary import TrainingSettings
 from doubledraft.training.label_logits import label_logits, padded
 from doubledraft.training.rows import IGNORED, encode_all
 from doubledraft.training.trainer import arguments_for, supervised
@@ -22,7 +23,8 @@ def test_the_loss_of_a_step_is_over_the_tokens_that_a_draft_may_propose(tiny_dra
     with torch.no_grad():
         expected = cross_entropy(*label_logits(model, batch, 0, torch.tensor(allowed)), reduction="sum") / len(labels)
         whole = cross_entropy(*label_logits(model, batch), reduction="sum") / len(labels)
-    arguments = arguments_for(tmp_path, SETTINGS | {"epochs": 1, "steps": None}, "float32", len(rows))
+    settings = TrainingSettings(base="draft", start="base", **SETTINGS | {"epochs": 1})
+    arguments = arguments_for(tmp_path, settings, "float32", len(rows))
     trainer = supervised(model, tokenizer, rows, arguments, allowed)
     trainer.train()
     assert trainer.state.log_history[0]["loss"] == pytest.approx(expected.item(), rel=1e-4)
