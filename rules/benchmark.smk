@@ -75,7 +75,7 @@ rule generate_untrained:
         limit=config["benchmark"]["limit"],
         concurrency=config["untrained"]["concurrency"],
         max_tokens=config["untrained"]["max_tokens"],
-        thinking=lambda wildcards: THINKING[wildcards.thinking],
+        thinking=thinking_switch,
         shared=SHARED,
         code=code("inference.generate.run", "inference.vllm_engine", packages=VLLM),
     script:
@@ -157,15 +157,11 @@ rule score:
     log:
         "results/{type}_{scenario}/logs/score.log",
     params:
-        cell="{type}_{scenario}",
-        type="{type}",
-        scenario="{scenario}",
         report_to=report_to,
         run_name=f"{config['study']}/{{type}}_{{scenario}}/benchmark",
         rule=lookup("types/{type}/condense", within=config, default=None),
         limit=config["benchmark"]["limit"],
         samples=config["benchmark"]["samples"],
-        seed=config["seed"],
         settings=cell_settings,
         code=code("evaluation.score.score_cell", packages=GRADING),
     script:
@@ -210,11 +206,8 @@ rule score_untrained:
     log:
         "results/untrained_{scenario}/logs/score_untrained.log",
     params:
-        cell="untrained_{scenario}",
-        scenario="{scenario}",
         rules={asked: config["types"][type].get("condense") for asked, type in ASKED.items()},
         limit=config["benchmark"]["limit"],
-        seed=config["seed"],
         settings=cell_settings,
         code=code("evaluation.score.score_untrained", packages=GRADING),
     script:

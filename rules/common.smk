@@ -58,7 +58,7 @@ SCENARIOS = list(config["scenarios"])
 CONDENSED = [name for name, type in config["types"].items() if type.get("condense")]
 PRUNED = [name for name, source in config["models"]["sources"].items() if source["source"] == "prune"]
 FETCHED = [name for name in config["models"]["sources"] if name not in PRUNED]
-# `enable_thinking` of the chat template (None: not set), by the suffix of an untrained model's file names.
+# `enable_thinking` of the chat template, by the suffix of an untrained model's file names.
 THINKING = {"": None, "_thinking_enabled": True, "_thinking_disabled": False}
 ASKED = {  # the type of each file of an untrained model's answers, by the name of the file
     f"{type}{end}": type
@@ -71,10 +71,10 @@ CELLS = TRAINED + [f"untrained_{scenario}" for scenario in SCENARIOS]
 ENGINE_MODULE = f"inference.{config['benchmark']['engine']}_engine"  # the library's module of the timed engine
 CLOCK_MODULES = ["inference.vllm_step_clock"] if config["benchmark"]["engine"] == "vllm" else []  # loaded by its name
 ARMS = config["benchmark"]["arms"]  # that are timed: the target alone, and with the draft
-DRAFTING = (  # how the arm with the draft drafts; None where it is not timed
+DRAFTING = (  # how the arm with the draft drafts; nothing where it is not timed
     {key: config["benchmark"][key] for key in ("method", "draft_length")} | settings.native_drafting(config)
     if "speculative" in ARMS
-    else None
+    else {}
 )
 DOMAINS = list(config["domains"]["sets"])
 DRAFTS = [*DOMAINS, "generic"]  # a draft for each domain, and one that learns from all
@@ -129,6 +129,11 @@ wildcard_constraints:
 def code(*modules, files=(), packages=()):
     """Return the fingerprint of the library code that a rule uses and of the packages that decide what it makes."""
     return FINGERPRINTS.of(*modules, files=files, packages=packages)
+
+
+def thinking_switch(wildcards):
+    """Return what an untrained model's chat template is told of thinking; None: nothing."""
+    return THINKING[wildcards.thinking]
 
 
 def beside(path):
@@ -257,10 +262,9 @@ def draft_questions(wildcards):
 def adapter_training(wildcards):
     """Return how an adapter of the generic draft is trained."""
     section = config["domains"]
-    asked = {key: value for key, value in section["adapters"].items() if key != "ranks"}
     rank = int(wildcards.rank)
-    training = section["train"] | asked | {"update": "lora", "rank": rank, "alpha": rank}
-    return {key: value for key, value in training.items() if key != "start"}
+    training = section["train"] | section["adapters"] | {"update": "lora", "rank": rank, "alpha": rank}
+    return settings.without(training, "ranks", "start")
 
 
 def adapters_by_rank(wildcards):
@@ -292,13 +296,17 @@ def questions_to_choose_layers(wildcards):
 
 def draft_start(wildcards):
     """Return the weights that a draft's training begins from, where those are not the draft's base model."""
-    cell = f"results/{wildcards.type}_{wildcards.scenario}"
-    return f"{cell}/draft_start" if config["train"]["draft"]["start"] == "merged" else []
+    return "results/{type}_{scenario}/draft_start" if config["train"]["draft"]["start"] == "merged" else []
 
 
 def recipe_training(wildcards):
     """Return how a recipe of the section `drafts` trains a draft."""
-    return {key: value for key, value in settings.recipe(config, wildcards.recipe)["train"].items() if key != "start"}
+    return settings.without(settings.recipe(config, wildcards.recipe)["train"], "start")
+
+
+def recipe_seed(wildcards):
+    """Return the seed of one training of a recipe."""
+    return config["seed"] + int(wildcards.number)
 
 
 def recipe_answers(wildcards):
@@ -314,7 +322,7 @@ def recipe_vocabulary(wildcards):
 def recipe_start(wildcards):
     """Return the weights that a recipe's training begins from, where those are not the draft's base model."""
     merged = settings.recipe(config, wildcards.recipe)["train"]["start"] == "merged"
-    return f"results/drafts/{wildcards.type}_{wildcards.scenario}/start" if merged else []
+    return "results/drafts/{type}_{scenario}/start" if merged else []
 
 
 def other_draft(wildcards):
@@ -324,8 +332,7 @@ def other_draft(wildcards):
 
 def other_drafting(wildcards):
     """Return how a draft that others trained drafts."""
-    draft = config["benchmark"]["other_drafts"][wildcards.other]
-    return {key: value for key, value in draft.items() if key != "model"}
+    return settings.without(config["benchmark"]["other_drafts"][wildcards.other], "model")
 
 
 def other_draft_settings(wildcards):
@@ -335,26 +342,23 @@ def other_draft_settings(wildcards):
 
 def draft_model(wildcards):
     """Return the merged draft of a cell; nothing where no draft model is timed."""
-    if not settings.needs_draft(config):
-        return []
-    return f"results/{wildcards.type}_{wildcards.scenario}/draft_merged"
+    return "results/{type}_{scenario}/draft_merged" if "draft" in ROLES else []
 
 
 def vocabulary_answers(wildcards):
     """Return the file of the target's answers whose frequent tokens a draft may propose; nothing where it may all."""
-    if not settings.needs_draft(config) or not config["benchmark"]["draft_vocabulary"]:
-        return []
-    return f"results/{wildcards.type}_{wildcards.scenario}/distilled.jsonl"
+    cut = "draft" in ROLES and config["benchmark"]["draft_vocabulary"]
+    return "results/{type}_{scenario}/distilled.jsonl" if cut else []
 
 
 def draft_audit(wildcards):
     """Return the audit of a cell's draft; nothing where no draft model is timed."""
-    return f"results/{wildcards.type}_{wildcards.scenario}/draft_audit.json" if "draft" in ROLES else []
+    return "results/{type}_{scenario}/draft_audit.json" if "draft" in ROLES else []
 
 
 def audited_answers(wildcards):
     """Return what that audit found token by token."""
-    return f"{audit}l" if (audit := draft_audit(wildcards)) else []
+    return "results/{type}_{scenario}/draft_audit.jsonl" if "draft" in ROLES else []
 
 
 def cell_settings(wildcards):
@@ -373,19 +377,16 @@ def cell_hashes(wildcards):
     return {cell: provenance.config_hash(part) for cell, part in parts.items()}
 
 
-def whole_grid():
-    """Return whether this run was asked for everything; a job of it makes the report of what is there by then."""
+def requested(path="all"):
+    """Return whether this run was asked for a path, or for everything; a job of it takes what is there by then."""
     targets = workflow.dag_settings.targets
-    return workflow.is_main_process and (not targets or "all" in targets)
+    return workflow.is_main_process and (not targets or "all" in targets or path in targets)
 
 
 def report_metrics(wildcards):
     """Return the metrics that the report is made from: those that exist, and those requested in the same command."""
     paths = collect("results/{cell}/metrics.json", cell=CELLS)
-    if whole_grid():
-        return paths
-    targets = workflow.dag_settings.targets if workflow.is_main_process else ()
-    present = [path for path in paths if path in targets or os.path.exists(path)]
+    present = [path for path in paths if requested(path) or os.path.exists(path)]
     if not present:
         raise WorkflowError("no cell has metrics yet: `snakemake` makes the whole grid, then the report")
     return present
@@ -410,7 +411,7 @@ def logs_towards(cell):
 def report_matrix(wildcards):
     """Return the matrix of targets and drafts, where every cell has metrics and it exists or is made in this run."""
     complete = len(report_metrics(wildcards)) == len(CELLS)  # else it is out of date, and asking for it would remake it
-    return [path for path in MATRIX if complete and (whole_grid() or os.path.exists(path))]
+    return [path for path in MATRIX if complete and (requested() or os.path.exists(path))]
 
 
 def report_asked(wildcards):
@@ -420,7 +421,7 @@ def report_asked(wildcards):
 
 def report_distilled(wildcards):
     """Return the run files of the distilled sets of the report's cells, where there are or will be such sets."""
-    if not settings.needs_draft(config):
+    if "draft" not in ROLES:
         return []
     return of_report_cells({cell: f"results/{cell}/distilled_run.json" for cell in TRAINED}, wildcards)
 
@@ -459,11 +460,9 @@ def report_links(wildcards):
 
 def report_viewers(wildcards):
     """Return the viewers of the report's cells: those that exist, and those that this run makes anyway."""
-    targets = workflow.dag_settings.targets if workflow.is_main_process else {"results/report/report.html"}
-    whole = not targets or "all" in targets
     cells = [Path(path).parent.name for path in report_metrics(wildcards)]
     paths = [f"results/{cell}/viewer.html" for cell in cells if cell in TRAINED]
-    return [path for path in paths if whole or path in targets or os.path.exists(path)]
+    return [path for path in paths if requested(path) or os.path.exists(path)]
 
 
 def asks_teacher(job):

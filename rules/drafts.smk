@@ -50,7 +50,7 @@ rule train_recipe:
         load_in_4bit=config["train"]["load_in_4bit"],
         dtype=config["models"]["dtype"],
         computing_dtype=config["train"]["computing_dtype"],
-        seed=lambda wildcards: config["seed"] + int(wildcards.number),
+        seed=recipe_seed,
         code=code("training.recipes.train_recipe", packages=TRAINING + GRADING),
     script:
         "../scripts/train_recipe.py"

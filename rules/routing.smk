@@ -87,7 +87,7 @@ rule train_domain_draft:
     params:
         checkpoints="results/domains/{draft}/checkpoints",
         run_name=f"{config['study']}/domains/{{draft}}",
-        train={key: value for key, value in config["domains"]["train"].items() if key != "start"},
+        train=settings.without(config["domains"]["train"], "start"),
         report_to=report_to,
         load_in_4bit=config["train"]["load_in_4bit"],
         dtype=config["models"]["dtype"],

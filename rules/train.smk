@@ -78,7 +78,7 @@ rule train_draft:
     params:
         checkpoints="results/{type}_{scenario}/checkpoints/draft",
         run_name=f"{config['study']}/{{type}}_{{scenario}}/draft",
-        train={key: value for key, value in config["train"]["draft"].items() if key != "start"},
+        train=settings.without(config["train"]["draft"], "start"),
         report_to=report_to,
         load_in_4bit=config["train"]["load_in_4bit"],
         dtype=config["models"]["dtype"],

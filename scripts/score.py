@@ -9,9 +9,8 @@ from doubledraft.workflow.jobs import log_to
 if __name__ == "__main__":
     log_to(snakemake.log[0])
     score.score_cell(
-        cell=snakemake.params.cell,
-        type=snakemake.params.type,
-        scenario=snakemake.params.scenario,
+        type=snakemake.wildcards.type,
+        scenario=snakemake.wildcards.scenario,
         questions=snakemake.input.questions,
         manifest=snakemake.input.manifest,
         generations=snakemake.input.generations,
@@ -21,7 +20,6 @@ if __name__ == "__main__":
         rule=snakemake.params.rule,
         limit=snakemake.params.limit,
         samples=snakemake.params.samples,
-        seed=snakemake.params.seed,
         settings=snakemake.params.settings,
         out_metrics=snakemake.output.metrics,
         out_samples=snakemake.output.samples,

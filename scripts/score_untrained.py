@@ -6,15 +6,13 @@ from doubledraft.workflow.jobs import log_to
 if __name__ == "__main__":
     log_to(snakemake.log[0])
     score.score_untrained(
-        cell=snakemake.params.cell,
-        scenario=snakemake.params.scenario,
+        scenario=snakemake.wildcards.scenario,
         questions=snakemake.input.questions,
         manifest=snakemake.input.manifest,
         generations=snakemake.input.generations,
         runs=snakemake.input.runs,
         rules=snakemake.params.rules,
         limit=snakemake.params.limit,
-        seed=snakemake.params.seed,
         settings=snakemake.params.settings,
         out_metrics=snakemake.output.metrics,
         out_samples=snakemake.output.samples,

@@ -43,7 +43,6 @@ SAMPLED = "answers are drawn: with and without the draft they have one distribut
 
 def score_cell(
     *,
-    cell: str,
     type: str,
     scenario: str,
     questions: str,
@@ -55,7 +54,6 @@ def score_cell(
     audit: str,
     rule: Mapping[str, int] | None,
     limit: int | None,
-    seed: int,
     settings: Mapping[str, object],
     out_metrics: str,
     out_samples: str,
@@ -66,8 +64,10 @@ def score_cell(
     `generations` and `runs` are of the baseline and, where it was timed, of the speculative run, each with `samples`
     answers to every question; `timing` is the file of their turns, and `audit` that of the draft, or empty where no
     draft model was timed. `manifest` is of the scenario's questions: how many were asked for and how many there were.
-    Raise ComparisonError where the runs may not be compared, CounterError where the counters cannot be true.
+    `settings`, the part of the config that the cell depends on, hold the seed of the bootstrap. Raise ComparisonError
+    where the runs may not be compared, CounterError where the counters cannot be true.
     """
+    cell, seed = f"{type}_{scenario}", settings["seed"]
     questions_asked = read_records(questions, Question)[:limit]
     asked = repeated(questions_asked, samples)
     loaded = _comparable(generations, runs, asked, questions)
@@ -96,7 +96,7 @@ def score_cell(
 def _comparable(
     generations: Sequence[str], runs: Sequence[str], asked: Sequence[Question], questions: str
 ) -> list[Run]:
-    """Return the runs of a cell, one or two of which one may be compared with the other."""
+    """Return the one or two runs of a cell; raise ComparisonError where two may not be compared."""
     loaded = [load(path, run_path, asked, questions) for path, run_path in zip(generations, runs, strict=True)]
     if len(loaded) > 1:
         check_comparable(*loaded)
@@ -105,7 +105,6 @@ def _comparable(
 
 def score_untrained(
     *,
-    cell: str,
     scenario: str,
     questions: str,
     manifest: str,
@@ -113,7 +112,6 @@ def score_untrained(
     runs: Sequence[str],
     rules: Mapping[str, Mapping[str, int] | None],
     limit: int | None,
-    seed: int,
     settings: Mapping[str, object],
     out_metrics: str,
     out_samples: str,
@@ -124,13 +122,14 @@ def score_untrained(
     `rules` maps the name of a way of asking (a type, followed by `_thinking_...` where the chat template was told to
     think or not to) to the draft rule of its type. `generations` and `runs` are in the same order.
     """
+    seed = settings["seed"]
     asked = read_records(questions, Question)[:limit]
     modes = {
         name: grade(load(path, run_path, asked, questions), asked, rule, seed)
         for (name, rule), path, run_path in zip(rules.items(), generations, runs, strict=True)
     }
     metrics = CellMetrics(
-        cell=cell,
+        cell=f"untrained_{scenario}",
         type="untrained",
         scenario=scenario,
         n=len(asked),

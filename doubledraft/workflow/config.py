@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from doubledraft import config_schema
-from doubledraft.traces.teacher import settings as section
+from doubledraft.traces.teacher import settings as teacher
 from doubledraft.workflow import benchmark, domains, drafts, scenarios
 
 _TARGETS = (  # the config keys of the names in a path that a user asks for; the first pattern that matches counts
@@ -43,7 +43,7 @@ def check_config(config: dict, schema: str | Path, files: Iterable[str | Path] =
     for part, key in (("drafts", "recipes"), ("benchmark", "other_drafts")):  # nulls within an entry mean something
         config[part][key] = {name: entry for name, entry in config[part][key].items() if entry is not None}
     _refuse([problem for check in _CHECKS for problem in check(config)])
-    config["teacher"] = section.used(config["teacher"])
+    config["teacher"] = teacher.used(config["teacher"])
     return config
 
 
@@ -112,7 +112,7 @@ def _check_report_to(config: dict) -> Iterator[str]:
 _CHECKS = (
     _check_finite,
     scenarios.problems,
-    section.problems,
+    teacher.problems,
     domains.problems,
     drafts.problems,
     benchmark.problems,

@@ -3,7 +3,7 @@
 import hashlib
 from pathlib import Path
 
-from doubledraft.traces.teacher import settings as section
+from doubledraft.traces.teacher import settings as teacher
 from doubledraft.workflow.config import StudyError
 
 
@@ -13,7 +13,7 @@ def prompt_digests(config: dict, folder: str | Path) -> dict[str, str]:
     Raise StudyError for a file that cannot be read.
     """
     files = {name: (f"types.{name}.prompt", entry["prompt"]) for name, entry in config["types"].items()}
-    for role in {role for type in config["types"] for role in section.roles(config, type)}:
+    for role in {role for type in config["types"] for role in teacher.roles(config, type)}:
         files[f"teacher.{role}"] = (f"teacher.prompts.{role}", config["teacher"]["prompts"][role])
     digests = {}
     for name, (key, path) in files.items():
@@ -48,10 +48,10 @@ def cell_settings(config: dict, type: str, scenario: str, prompts: dict[str, str
     unused = {"report_to", "project", "entity"} | (set() if needs_draft(config) else {"draft"})
     settings |= {
         "type": types[type],
-        "teacher": section.traced(section.used(config["teacher"]))
-        | {f"{role}_sha256": prompts[f"teacher.{role}"] for role in section.roles(config, type)},
-        "train": {key: value for key, value in config["train"].items() if key not in unused},
-        "benchmark": {key: value for key, value in benchmark.items() if key != "other_drafts"},
+        "teacher": teacher.traced(teacher.used(config["teacher"]))
+        | {f"{role}_sha256": prompts[f"teacher.{role}"] for role in teacher.roles(config, type)},
+        "train": without(config["train"], *unused),
+        "benchmark": without(benchmark, "other_drafts"),
     }
     if not needs_draft(config):
         return settings
@@ -74,9 +74,8 @@ def native_drafting(config: dict) -> dict:
 def other_draft_settings(config: dict, type: str, scenario: str, name: str, prompts: dict[str, str]) -> dict:
     """Return what the metrics of a cell with a draft that others trained depend on, as `cell_settings` does."""
     other, settings = config["benchmark"]["other_drafts"][name], cell_settings(config, type, scenario, prompts)
-    trained = {key: value for key, value in settings.items() if key != "distill"}
-    trained["train"] = {key: value for key, value in settings["train"].items() if key != "draft"}
-    return trained | {
+    return without(settings, "distill") | {
+        "train": without(settings["train"], "draft"),
         "draft": source_chain(config["models"], other["model"]),
         "benchmark": settings["benchmark"] | other,
     }
@@ -108,16 +107,17 @@ def routing_settings(config: dict) -> dict:
         "target": source_chain(models, models["target"]),
         "draft": source_chain(models, models["draft"]),
         "dtype": models["dtype"],
-        "domains": _without(config["domains"], "adapters"),
+        "domains": without(config["domains"], "adapters"),
     }
 
 
 def adapter_settings(config: dict) -> dict:
     """Return what adapters of the generic draft depend on, and how they are compared."""
-    return routing_settings(config) | {"domains": _without(config["domains"], "routers", "embedding")}
+    return routing_settings(config) | {"domains": without(config["domains"], "routers", "embedding")}
 
 
-def _without(section: dict, *keys: str) -> dict:
+def without(section: dict, *keys: str) -> dict:
+    """Return a part of a config without some of its keys."""
     return {key: value for key, value in section.items() if key not in keys}
 
 

@@ -140,7 +140,6 @@ def score(tmp_path):
         (tmp_path / "baseline_run.json").write_text(json.dumps(baseline_run or info()))
         (tmp_path / "speculative_run.json").write_text(json.dumps(speculative_run or info("speculative")))
         scoring.score_cell(
-            cell="cod_easy",
             type="cod",
             scenario="easy",
             questions=str(tmp_path / "test.jsonl"),
@@ -152,7 +151,6 @@ def score(tmp_path):
             samples=samples,
             rule=rule,
             limit=limit,
-            seed=17,
             settings=SETTINGS,
             out_metrics=str(tmp_path / "metrics.json"),
             out_samples=str(tmp_path / "samples.csv"),
@@ -440,7 +438,6 @@ def untrained(tmp_path, generations, run, rules):
         write_records(tmp_path / f"{type}.jsonl", generations)
         (tmp_path / f"{type}_run.json").write_text(json.dumps(run))
     scoring.score_untrained(
-        cell="untrained_easy",
         scenario="easy",
         questions=str(tmp_path / "test.jsonl"),
         manifest=str(tmp_path / "manifest.json"),
@@ -448,7 +445,6 @@ def untrained(tmp_path, generations, run, rules):
         runs=[str(tmp_path / f"{type}_run.json") for type in rules],
         rules=rules,
         limit=None,
-        seed=17,
         settings=SETTINGS,
         out_metrics=str(tmp_path / "metrics.json"),
         out_samples=str(tmp_path / "samples.csv"),

@@ -445,7 +445,6 @@ def test_report_reads_what_the_benchmark_writes(tmp_path):
         "questions": questions,
         "manifest": manifest,
         "limit": None,
-        "seed": 1,
         "settings": {"seed": 1, "target": "made-up"},
     }
     for type in ("cot", "cod"):
@@ -469,14 +468,11 @@ def test_report_reads_what_the_benchmark_writes(tmp_path):
             "timing": folder / "timing.json",
         }
         rule = made_up.RULE if type == "cod" else None
-        score.score_cell(
-            cell=f"{type}_easy", type=type, scenario="easy", rule=rule, **runs, **common, **outputs(folder)
-        )
+        score.score_cell(type=type, scenario="easy", rule=rule, **runs, **common, **outputs(folder))
     folder = tmp_path / "untrained_easy"
     write_run(folder / "cot.jsonl", folder / "cot_run.json", asked, "untrained", 3.0)
     sources = {"generations": [folder / "cot.jsonl"], "runs": [folder / "cot_run.json"]}
     score.score_untrained(
-        cell="untrained_easy",
         scenario="easy",
         rules={"cot": None},
         **sources,
