@@ -8,8 +8,8 @@ features       what a router sees of a prompt
 router         routers that learn from the matrix: centroid, knn, mlp; saved and loaded
 hedge          a router that learns while it answers
 train          the routers of a study, of which cross-validation chooses one
-choices        ways to choose a draft for every prompt, replayed from the matrix
-score          every way to choose a draft in tokens per second, with the controls
+policies       ways to choose a draft for every prompt, replayed from the matrix
+score          every policy in tokens per second, with the controls
 page           the page on it
 compare_adapters  a LoRA adapter for every domain, in the place of a draft for every domain
 adapters_page  the page on that

@@ -10,25 +10,25 @@ from doubledraft.summaries import json_file
 from doubledraft.summaries.adapter_score import AdapterScore
 
 
-def write(score: str | Path, out: str | Path) -> None:
+def write(path: str | Path, out: str | Path) -> None:
     """Write the page from adapters.json: one file that loads nothing."""
-    facts = json_file.read(score, AdapterScore)
+    score = json_file.read(path, AdapterScore)
     values = {
-        "score": facts,
-        "domains": list(dict.fromkeys(row.domain for row in facts.domains)),
-        "cells": {(row.draft, row.domain): row for row in facts.domains},
+        "score": score,
+        "domains": list(dict.fromkeys(row.domain for row in score.domains)),
+        "cells": {(row.draft, row.domain): row for row in score.domains},
         "own": OWN,
-        "conclusion": conclusion(facts),
+        "conclusion": conclusion(score),
     }
     filters = {"number": number_text.number_text, "range": number_text.range_text, "megabytes": megabytes}
     with whole_file(out) as file:
         file.write(pages.render("adapters.html.j2", values, **filters))
 
 
-def conclusion(facts: AdapterScore) -> str:
+def conclusion(score: AdapterScore) -> str:
     """Return in a sentence what the largest adapter keeps of the own drafts' tokens per step, and what it saves."""
-    own, largest = (next(size for size in facts.sizes if size.draft == name) for name in (OWN, facts.sizes[-1].draft))
-    rows = [row for row in facts.domains if row.draft == largest.draft]
+    own, largest = (next(size for size in score.sizes if size.draft == name) for name in (OWN, score.sizes[-1].draft))
+    rows = [row for row in score.domains if row.draft == largest.draft]
     sides = {row.domain: side(row.against_own, 1) for row in rows}
     kept = ", ".join(f"{row.domain} {number_text.quantity_text(row.against_own)}" for row in rows)
     said = (

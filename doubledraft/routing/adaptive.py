@@ -24,7 +24,7 @@ from doubledraft.models.inspect import load_tokenizer
 from doubledraft.routing.features import SentenceEncoder, ngrams
 from doubledraft.routing.hedge import Hedge, agreed
 from doubledraft.routing.router import Router, load
-from doubledraft.routing.train import FACTS
+from doubledraft.routing.train import ROUTERS
 from doubledraft.summaries import json_file
 from doubledraft.summaries.router_file import RoutersFile
 
@@ -51,7 +51,7 @@ class AdaptiveRouter:
     def __init__(self, router: Router, tokenizer: "PreTrainedTokenizerBase | None" = None) -> None:
         """Take a router; the tokenizer turns prompts into text for one that reads text."""
         self._router, self._tokenizer = router, tokenizer
-        self._encoder = router.facts.embedding and SentenceEncoder(router.facts.embedding)
+        self._encoder = router.config.embedding and SentenceEncoder(router.config.embedding)
 
     @classmethod
     def from_config(cls, folder: str | Path, name: str | None = None) -> Self:
@@ -59,14 +59,14 @@ class AdaptiveRouter:
 
         Raise RecordError where the folder's files do not fit.
         """
-        facts = json_file.read(Path(folder) / FACTS, RoutersFile)
-        router = load(Path(folder) / (name or facts.chosen))
-        return cls(router, load_tokenizer(facts.target) if router.facts.features != "hidden" else None)
+        routers = json_file.read(Path(folder) / ROUTERS, RoutersFile)
+        router = load(Path(folder) / (name or routers.chosen))
+        return cls(router, load_tokenizer(routers.target) if router.config.features != "hidden" else None)
 
     @property
     def drafts(self) -> list[str]:
         """Names of the drafts that it chooses among."""
-        return list(self._router.facts.drafts)
+        return list(self._router.config.drafts)
 
     def route_and_decode(
         self,
@@ -102,12 +102,12 @@ class AdaptiveRouter:
 
     def scores(self, prompt: Sequence[int], hidden: "torch.Tensor") -> dict[str, float]:
         """Return the score of every draft for a prompt, whose hidden state of the target is `hidden` [size]."""
-        if self._router.facts.features == "hidden":
-            seen = hidden.float().cpu().numpy()
+        if self._router.config.features == "hidden":
+            features = hidden.float().cpu().numpy()
         else:
             text = self._tokenizer.decode(prompt, skip_special_tokens=True)
-            seen = self._encoder(text) if self._encoder else ngrams(text)
-        return dict(zip(self.drafts, self._router.scores(seen[None])[0].tolist(), strict=True))
+            features = self._encoder(text) if self._encoder else ngrams(text)
+        return dict(zip(self.drafts, self._router.scores(features[None])[0].tolist(), strict=True))
 
     def choose(self, scores: Mapping[str, float]) -> str:
         """Return the name of the draft to take."""
@@ -115,9 +115,9 @@ class AdaptiveRouter:
 
     def _reason(self, scores: Mapping[str, float]) -> str:
         ordered = sorted(scores, key=scores.get, reverse=True)
-        facts = self._router.facts
+        config = self._router.config
         said = ", ".join(f"{name} {scores[name]:+.3f}" for name in ordered)
-        return f"{facts.name} ({facts.kind} on {facts.features}): {said}"
+        return f"{config.name} ({config.kind} on {config.features}): {said}"
 
 
 class OnlineRouter(AdaptiveRouter):

@@ -67,8 +67,8 @@ def collect(
     settings = [list(proposers), max_tokens, draft_length, turns, dtype, seed, model.kernel]
     weights = [file for folder in (target, *drafts) for file in weight_files(Path(folder))]
     done = resume.resume(progress, resume.key([*prompts, *weights], settings))
-    options = {"draft_length": draft_length, "stop_ids": stop_ids(target, tokenizer)}
-    rows = answer_all(model, proposers, ids, done, progress, max_tokens, turns, seed, options)
+    decoding = {"max_new_tokens": max_tokens, "draft_length": draft_length, "stop_ids": stop_ids(target, tokenizer)}
+    rows = answer_all(model, proposers, ids, done, progress, turns, seed, decoding)
     states = hidden_states(model, list(ids.values()))
     scoring = _time_scoring(proposers, ids, rows, [question.id for question in asked if question.split == "test"])
     with whole_path(hidden) as partial:
@@ -93,19 +93,19 @@ def answer_all(
     ids: Mapping[str, list[int]],
     done: Sequence[Generation],
     progress: str | Path,
-    max_tokens: int,
     turns: int,
     seed: int,
-    options: Mapping[str, object],
+    decoding: Mapping[str, object],
 ) -> dict[Key, Generation]:
     """Return the row of every prompt, draft and turn; what is `done` is not answered again.
 
-    `ids` are the tokens of prompts by id; `options` those of `speculative_decode`.
+    `ids` are the tokens of prompts by id, `decoding` the settings of `speculative_decode`. The order of drafts is drawn
+    for each prompt by `seed`.
     """
     rows = {_key(row.id): row for row in done}
     first = next(iter(ids.values()))
     for proposer in proposers.values():  # code is compiled and memory touched before the clock counts
-        speculative_decode(target, proposer, [first], max_tokens, **options)
+        speculative_decode(target, proposer, [first], **decoding)
     shown = Progress(f"collecting answers of {len(proposers)} drafts", len(ids), "prompts")
     for at, (prompt, tokens) in enumerate(ids.items()):
         if all(key in rows for key in _keys(prompt, proposers, turns)):
@@ -113,7 +113,7 @@ def answer_all(
         new = []
         for turn, order in enumerate(orders(list(proposers), turns, seed + at)):
             for name in order:
-                _, metrics = speculative_decode(target, proposers[name], [tokens], max_tokens, **options)
+                _, metrics = speculative_decode(target, proposers[name], [tokens], **decoding)
                 row = metrics.answers[0].as_generation(f"{prompt}|{name}|{turn}")
                 new.append(replace(row, batch_seconds=metrics.seconds))
         resume.append(progress, new)

@@ -40,7 +40,7 @@ class Loaded:
 
     own: dict[str, DraftModel]  # by domain
     generic: DraftModel
-    shared: dict[int, SharedDraft]  # by rank, each with an adapter for every domain
+    shared: dict[int, SharedDraft]  # by rank: the generic draft once more, with an adapter for every domain
 
     def arms(self, domain: str) -> dict[str, Proposer]:
         """Return the ways to draft for a domain, plain decoding first."""
@@ -71,20 +71,24 @@ def compare(
     """Write adapters.json: `drafts` and `prompts` are by domain, `adapters` by rank and domain."""
     machine.use_own_cores()
     tokenizer, model = load_tokenizer(target), create_backend(target, dtype, machine.device())
-    loaded = _load(model, drafts, generic, adapters)
+    loaded = Loaded(
+        {domain: load_draft(folder, model) for domain, folder in drafts.items()},
+        load_draft(generic, model),
+        {rank: SharedDraft(load_draft(generic, model).draft, by_domain) for rank, by_domain in adapters.items()},
+    )
     questions = {domain: read_records(path, Question) for domain, path in prompts.items()}
     weights = [file for folder in (target, generic, *drafts.values()) for file in weight_files(Path(folder))]
     weights += [Path(folder) / ADAPTER for by_domain in adapters.values() for folder in by_domain.values()]
     work = resume.key([*weights, *prompts.values()], [max_tokens, draft_length, turns, dtype, model.kernel])
     done = resume.resume(progress, work)
-    options = {"draft_length": draft_length, "stop_ids": stop_ids(target, tokenizer)}
-    found = []
+    decoding = {"max_new_tokens": max_tokens, "draft_length": draft_length, "stop_ids": stop_ids(target, tokenizer)}
+    found, seed = [], settings["seed"]
     for domain, asked in questions.items():
         ids = {question.id: asked_ids(tokenizer, question) for question in asked}
         mine = [row for row in done if row.id.partition("|")[0] in ids]
-        rows = answer_all(model, loaded.arms(domain), ids, mine, progress, max_tokens, turns, settings["seed"], options)
-        found += _on_domain(domain, asked, rows, settings["seed"])
-    facts = AdapterScore(
+        rows = answer_all(model, loaded.arms(domain), ids, mine, progress, turns, seed, decoding)
+        found += _on_domain(domain, asked, rows, seed)
+    score = AdapterScore(
         domains=found,
         sizes=_sizes(loaded, drafts, generic, adapters),
         test_prompts=sum(map(len, questions.values())),
@@ -92,22 +96,8 @@ def compare(
         turns=turns,
         provenance=recorded(settings),
     )
-    json_file.write(out, facts)
+    json_file.write(out, score)
     resume.remove(progress)
-
-
-def _load(
-    target: Backend,
-    drafts: Mapping[str, str | Path],
-    generic: str | Path,
-    adapters: Mapping[int, Mapping[str, str | Path]],
-) -> Loaded:
-    """Load all drafts, the generic one once more for each rank of adapters."""
-    return Loaded(
-        {domain: load_draft(folder, target) for domain, folder in drafts.items()},
-        load_draft(generic, target),
-        {rank: SharedDraft(load_draft(generic, target).draft, by_domain) for rank, by_domain in adapters.items()},
-    )
 
 
 def _on_domain(

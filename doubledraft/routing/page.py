@@ -18,18 +18,18 @@ REFERENCE = {  # of arms that are no router of the config: what each does
 }
 
 
-def write(score: str | Path, out: str | Path) -> None:
+def write(path: str | Path, out: str | Path) -> None:
     """Write the page from score.json: one file that loads nothing."""
-    facts = json_file.read(score, RoutingScore)
+    score = json_file.read(path, RoutingScore)
     values = {
-        "score": facts,
-        "answers": [facts.conclusion, *answers(facts)],
-        "domains": list(dict.fromkeys(cell.domain for cell in facts.drafts)),
-        "names": list(dict.fromkeys(cell.draft for cell in facts.drafts)),
-        "cells": {(cell.draft, cell.domain): cell for cell in facts.drafts},
-        "own": {row.domain: row for row in facts.own},
+        "score": score,
+        "answers": [score.conclusion, *answers(score)],
+        "domains": list(dict.fromkeys(cell.domain for cell in score.drafts)),
+        "names": list(dict.fromkeys(cell.draft for cell in score.drafts)),
+        "cells": {(cell.draft, cell.domain): cell for cell in score.drafts},
+        "own": {row.domain: row for row in score.own},
         "reference": REFERENCE,
-        "unsteady": facts.steadiness and side(facts.steadiness, 1) != 0,
+        "unsteady": score.steadiness and side(score.steadiness, 1) != 0,
     }
     filters = {
         "number": number_text.number_text,
@@ -42,13 +42,13 @@ def write(score: str | Path, out: str | Path) -> None:
         file.write(pages.render("routing.html.j2", values, **filters))
 
 
-def answers(facts: RoutingScore) -> list[str]:
+def answers(score: RoutingScore) -> list[str]:
     """Return in a sentence each whether drafting pays at all, and whether own drafts beat the generic one."""
-    speedups = {arm.name: arm.speedup for arm in facts.arms}
+    speedups = {arm.name: arm.speedup for arm in score.arms}
     return [
-        f"With the draft that {facts.router} chooses, answers {_against_plain(speedups[facts.router])}.",
-        f"With the draft {facts.best_single} alone, they {_against_plain(speedups['best single'])}.",
-        f"Tokens per step of a domain's own draft over those of the generic one: {_against_generic(facts)}.",
+        f"With the draft that {score.router} chooses, answers {_against_plain(speedups[score.router])}.",
+        f"With the draft {score.best_single} alone, they {_against_plain(speedups['best single'])}.",
+        f"Tokens per step of a domain's own draft over those of the generic one: {_against_generic(score)}.",
     ]
 
 
@@ -57,10 +57,10 @@ def _against_plain(speedup: Interval) -> str:
     return said + {1: "", 0: ": it may gain or lose", -1: ": drafting does not pay here"}[side(speedup, 1)]
 
 
-def _against_generic(facts: RoutingScore) -> str:
+def _against_generic(score: RoutingScore) -> str:
     """Return the ratio of every domain, with a note where its interval holds 1 or has no ends."""
     found = []
-    for row in facts.own:
+    for row in score.own:
         ratio = row.tokens_per_step
         found.append(
             f"{row.domain} {number_text.quantity_text(ratio)}{'' if side(ratio, 1) else ', no difference shown'}"

@@ -20,7 +20,7 @@ from doubledraft.routing.features import unit
 from doubledraft.summaries import json_file
 from doubledraft.summaries.router_file import RouterFile
 
-WEIGHTS, FACTS = "router.safetensors", "router.json"
+WEIGHTS, CONFIG = "router.safetensors", "router.json"
 NEIGHBOURS = 8
 WIDTH = 256  # of the hidden layer
 EPOCHS, LEARNING_RATE, WEIGHT_DECAY = 150, 1e-3, 0.1
@@ -30,13 +30,13 @@ EPOCHS, LEARNING_RATE, WEIGHT_DECAY = 150, 1e-3, 0.1
 class Router:
     """A router that has learnt."""
 
-    facts: RouterFile
-    weights: dict[str, np.ndarray]
+    config: RouterFile
+    weights: dict[str, np.ndarray]  # what `fit` learnt, by name
 
     def scores(self, features: np.ndarray) -> np.ndarray:
         """Return a score for every draft, [prompts, drafts], from features [prompts, size]; the largest is chosen."""
-        seen = unit((features - self.weights["mean"]) / self.weights["scale"])
-        return SCORES[self.facts.kind](self.weights, seen)
+        inputs = unit((features - self.weights["mean"]) / self.weights["scale"])
+        return SCORES[self.config.kind](self.weights, inputs)
 
     def save(self, folder: str | Path) -> None:
         """Write the router into a folder of its own."""
@@ -44,70 +44,70 @@ class Router:
 
         with whole_directory(folder) as partial:
             save_file({name: np.ascontiguousarray(value) for name, value in self.weights.items()}, partial / WEIGHTS)
-            json_file.write(partial / FACTS, self.facts)
+            json_file.write(partial / CONFIG, self.config)
 
 
 def load(folder: str | Path) -> Router:
-    """Load a router from its folder; raise RecordError where its description does not fit."""
+    """Load a router from its folder; raise RecordError where its config does not fit."""
     from safetensors.numpy import load_file
 
-    return Router(json_file.read(Path(folder) / FACTS, RouterFile), load_file(Path(folder) / WEIGHTS))
+    return Router(json_file.read(Path(folder) / CONFIG, RouterFile), load_file(Path(folder) / WEIGHTS))
 
 
-def fit(facts: RouterFile, features: np.ndarray, advantage: np.ndarray) -> Router:
+def fit(config: RouterFile, features: np.ndarray, advantage: np.ndarray) -> Router:
     """Return a router that has learnt from features [prompts, size] and advantages [prompts, drafts]."""
     mean, scale = features.mean(0), features.std(0)
     scale = np.where(scale > 1e-6, scale, 1.0)
-    seen = unit((features - mean) / scale)
-    learnt = FIT[facts.kind](seen, advantage, facts.seed)
+    inputs = unit((features - mean) / scale)
+    learnt = FIT[config.kind](inputs, advantage, config.seed)
     weights = {"mean": mean, "scale": scale, **learnt}
-    return Router(facts, {name: value.astype(np.float32) for name, value in weights.items()})
+    return Router(config, {name: value.astype(np.float32) for name, value in weights.items()})
 
 
-def _fit_centroid(seen: np.ndarray, advantage: np.ndarray, seed: int) -> dict[str, np.ndarray]:
+def _fit_centroid(inputs: np.ndarray, advantage: np.ndarray, seed: int) -> dict[str, np.ndarray]:
     best = advantage.argmax(1)
     at = range(advantage.shape[1])
-    means = [seen[best == draft].mean(0) if (best == draft).any() else np.zeros(seen.shape[1]) for draft in at]
+    means = [inputs[best == draft].mean(0) if (best == draft).any() else np.zeros(inputs.shape[1]) for draft in at]
     return {"centroids": unit(np.stack(means)), "counts": np.bincount(best, minlength=advantage.shape[1])}
 
 
-def _score_centroid(weights: dict[str, np.ndarray], seen: np.ndarray) -> np.ndarray:
-    return np.where(weights["counts"] > 0, seen @ weights["centroids"].T, -np.inf)
+def _score_centroid(weights: dict[str, np.ndarray], inputs: np.ndarray) -> np.ndarray:
+    return np.where(weights["counts"] > 0, inputs @ weights["centroids"].T, -np.inf)
 
 
-def _fit_knn(seen: np.ndarray, advantage: np.ndarray, seed: int) -> dict[str, np.ndarray]:
-    return {"prompts": seen, "advantage": advantage}
+def _fit_knn(inputs: np.ndarray, advantage: np.ndarray, seed: int) -> dict[str, np.ndarray]:
+    return {"prompts": inputs, "advantage": advantage}
 
 
-def _score_knn(weights: dict[str, np.ndarray], seen: np.ndarray) -> np.ndarray:
+def _score_knn(weights: dict[str, np.ndarray], inputs: np.ndarray) -> np.ndarray:
     count = min(NEIGHBOURS, len(weights["prompts"]))
-    nearest = np.argsort(-seen @ weights["prompts"].T, axis=1, kind="stable")[:, :count]
+    nearest = np.argsort(-inputs @ weights["prompts"].T, axis=1, kind="stable")[:, :count]
     return weights["advantage"][nearest].mean(1)
 
 
-def _fit_mlp(seen: np.ndarray, advantage: np.ndarray, seed: int) -> dict[str, np.ndarray]:
+def _fit_mlp(inputs: np.ndarray, advantage: np.ndarray, seed: int) -> dict[str, np.ndarray]:
     """Train by AdamW on all prompts at once; the seed decides the first weights, and nothing else is drawn."""
     import torch
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = torch.nn.Sequential(
-            torch.nn.Linear(seen.shape[1], WIDTH), torch.nn.ReLU(), torch.nn.Linear(WIDTH, advantage.shape[1])
+            torch.nn.Linear(inputs.shape[1], WIDTH), torch.nn.ReLU(), torch.nn.Linear(WIDTH, advantage.shape[1])
         )
-    inputs, wanted = (torch.tensor(values, dtype=torch.float32) for values in (seen, advantage))
-    spread = wanted.std().clamp_min(1e-6)
+    inputs, outputs = (torch.tensor(values, dtype=torch.float32) for values in (inputs, advantage))
+    outputs = outputs / outputs.std().clamp_min(1e-6)
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     for _ in range(EPOCHS):
         optimizer.zero_grad()
-        torch.nn.functional.mse_loss(model(inputs), wanted / spread).backward()
+        torch.nn.functional.mse_loss(model(inputs), outputs).backward()
         optimizer.step()
     names = ("in_weight", "in_bias", "out_weight", "out_bias")
     return {name: value.detach().numpy() for name, value in zip(names, model.parameters(), strict=True)}
 
 
-def _score_mlp(weights: dict[str, np.ndarray], seen: np.ndarray) -> np.ndarray:
-    between = np.maximum(seen @ weights["in_weight"].T + weights["in_bias"], 0)
-    return between @ weights["out_weight"].T + weights["out_bias"]
+def _score_mlp(weights: dict[str, np.ndarray], inputs: np.ndarray) -> np.ndarray:
+    hidden = np.maximum(inputs @ weights["in_weight"].T + weights["in_bias"], 0)
+    return hidden @ weights["out_weight"].T + weights["out_bias"]
 
 
 FIT = {"centroid": _fit_centroid, "knn": _fit_knn, "mlp": _fit_mlp}

@@ -1,7 +1,7 @@
 """Every way to choose a draft, scored on test prompts in tokens per second: what a router gains, and what it cannot.
 
-The matrix has every draft on every prompt, so an arm is replayed exactly (`choices`). Test prompts share no group with
-what drafts or routers learnt from. Intervals are paired bootstraps over groups.
+The matrix has every draft on every prompt, so a policy is replayed exactly (`policies`). Test prompts share no group
+with what drafts or routers learnt from. Intervals are paired bootstraps over groups.
 
 Controls: routers that learnt from shuffled advantages must gain nothing, and a router is also tried on a domain of
 which it saw no prompt.
@@ -12,25 +12,15 @@ from pathlib import Path
 
 import numpy as np
 
-from doubledraft.records import Question, read_records
 from doubledraft.routing import matrix as matrices
+from doubledraft.routing import policies
 from doubledraft.routing import router as routers
-from doubledraft.routing.choices import (
-    Choice,
-    choose_at_random,
-    choose_best,
-    choose_by_label,
-    choose_by_scores,
-    choose_one,
-    choose_online,
-    own_seconds,
-    singles,
-)
 from doubledraft.routing.collect import read_hidden
 from doubledraft.routing.domain_drafts import GENERIC
 from doubledraft.routing.matrix import DraftMatrix
-from doubledraft.routing.train import FACTS, best_single, features_of
-from doubledraft.stats import Interval, mean_interval, ratio_interval, side
+from doubledraft.routing.policies import Policy
+from doubledraft.routing.train import ROUTERS, best_single, features_of, texts_of
+from doubledraft.stats import Interval, mean_interval, ratio_interval, side, totals
 from doubledraft.summaries import json_file
 from doubledraft.summaries.provenance import recorded
 from doubledraft.summaries.router_file import RouterFile, RoutersFile
@@ -57,71 +47,73 @@ def score(
     out: str | Path,
 ) -> None:
     """Write score.json from the matrix, the hidden states, the files of prompts and the folder of routers."""
-    whole, chosen = matrices.read(matrix), json_file.read(Path(routers_folder) / FACTS, RoutersFile)
-    trained = {name: routers.load(Path(routers_folder) / name) for name in chosen.tokens_per_second}
-    features = features_of([each.facts for each in trained.values()], prompts, read_hidden(hidden), whole.prompts)
-    known, test = (whole.splits == split for split in ("validation", "test"))
-    tested, seed = whole.take(test), settings["seed"]
-    texts = {question.id: question.question for path in prompts for question in read_records(path, Question)}
-    asked = [texts[id] for id in tested.prompts]
-    single, oracle = choose_one(tested, chosen.best_single, "best single"), choose_best(tested)
-    fixed = (choose_at_random(tested), single, *singles(tested, chosen.best_single), choose_by_label(tested))
-    routed = (_by_router(name, each, asked, features[each.facts.features][test]) for name, each in trained.items())
-    choices = (*fixed, *routed, choose_online(tested, seed), oracle)
-    arms = [_arm(choice, single, oracle, tested, seed) for choice in choices]
-    learnt = {name: (each.facts, features[each.facts.features]) for name, each in trained.items()}
-    gain = next(arm.gain for arm in arms if arm.name == chosen.chosen)
-    facts = RoutingScore(
-        conclusion=conclusion(chosen.chosen, chosen.best_single, gain),
+    whole, trained = matrices.read(matrix), json_file.read(Path(routers_folder) / ROUTERS, RoutersFile)
+    loaded = {name: routers.load(Path(routers_folder) / name) for name in trained.tokens_per_second}
+    texts = texts_of(prompts, whole.prompts)
+    features = features_of([router.config for router in loaded.values()], texts, read_hidden(hidden))
+    at_test, seed = whole.splits == "test", settings["seed"]
+    test = whole.take(at_test)
+    single, oracle = policies.always(test, trained.best_single, "best single"), policies.oracle(test)
+    others = [policies.always(test, draft, f"only {draft}") for draft in test.drafts if draft != trained.best_single]
+    routed = [
+        _routed(router, np.array(texts)[at_test], features[router.config.features][at_test])
+        for router in loaded.values()
+    ]
+    every = [policies.at_random(test), single, *others, policies.by_label(test), *routed, policies.online(test, seed)]
+    arms = [_arm(policy, single, oracle, test, seed) for policy in (*every, oracle)]
+    gain = next(arm.gain for arm in arms if arm.name == trained.chosen)
+    learners = [(router.config, features[router.config.features]) for router in loaded.values()]
+    found = RoutingScore(
+        conclusion=conclusion(trained.chosen, trained.best_single, gain),
         one_draft_is_enough=side(gain, 0) <= 0,
-        best_single=chosen.best_single,
-        router=chosen.chosen,
-        test_prompts=len(tested.prompts),
-        groups=len(set(tested.groups)),
+        best_single=trained.best_single,
+        router=trained.chosen,
+        test_prompts=len(test.prompts),
+        groups=len(set(test.groups)),
         draft_length=draft_length,
-        turns=tested.seconds.shape[2],
-        steadiness=_steadiness(tested, seed),
-        plain_tokens_per_second=by_group(tested, tested.tokens, tested.plain.mean(1), seed),
-        drafts=_on_domains(tested, seed),
-        own=_own_drafts(tested, seed),
+        turns=test.seconds.shape[2],
+        steadiness=_steadiness(test, seed),
+        plain_tokens_per_second=grouped_ratio(test, test.tokens, test.plain.mean(1), seed),
+        drafts=_on_domains(test, seed),
+        own=_own_drafts(test, seed),
         arms=arms,
-        left_out=_left_out(whole, known, test, learnt, seed),
-        shuffled=[_shuffled(facts, seen, whole, known, test, single, seed) for facts, seen in learnt.values()],
+        left_out=_left_out(whole, learners, seed),
+        shuffled=[_shuffled(config, rows, whole, single, seed) for config, rows in learners],
         provenance=recorded(settings),
     )
-    json_file.write(out, facts)
+    json_file.write(out, found)
 
 
 def _steadiness(matrix: DraftMatrix, seed: int) -> Interval | None:
     """Return the seconds of the first turn over those of the last one, of all drafts; None where there was one turn."""
     turns = matrix.seconds.sum(1)
-    return by_group(matrix, turns[:, 0], turns[:, -1], seed) if turns.shape[1] > 1 else None
+    return grouped_ratio(matrix, turns[:, 0], turns[:, -1], seed) if turns.shape[1] > 1 else None
 
 
-def by_group(matrix: DraftMatrix, above: np.ndarray, below: np.ndarray, seed: int) -> Interval:
+def grouped_ratio(matrix: DraftMatrix, above: np.ndarray, below: np.ndarray, seed: int) -> Interval:
     """Return the ratio of two totals over prompts, with an interval over the groups of the prompts."""
-    groups = {name: at for at, name in enumerate(dict.fromkeys(matrix.groups))}
-    places = [groups[name] for name in matrix.groups]
-    sums = [np.bincount(places, weights=values) for values in (above, below)]
-    return ratio_interval(*sums, seed)
+    return ratio_interval(*(totals(matrix.groups, values) for values in (above, below)), seed)
 
 
-def _by_router(name: str, router: routers.Router, asked: Sequence[str], features: np.ndarray) -> Choice:
-    return choose_by_scores(name, router.scores(features), own_seconds(router, asked, features))
+def _routed(router: routers.Router, texts: Sequence[str], features: np.ndarray) -> Policy:
+    return policies.by_scores(
+        router.config.name, router.scores(features), policies.time_router(router, texts, features)
+    )
 
 
-def _arm(choice: Choice, single: Choice, oracle: Choice, matrix: DraftMatrix, seed: int) -> RoutingArm:
-    own, best = choice.seconds(matrix), oracle.seconds(matrix)
+def _arm(policy: Policy, single: Policy, oracle: Policy, matrix: DraftMatrix, seed: int) -> RoutingArm:
+    seconds, best = policy.seconds(matrix), oracle.seconds(matrix)
+    agreement = (policy.probabilities * oracle.probabilities).sum(1)
     return RoutingArm(
-        name=choice.name,
-        tokens_per_second=by_group(matrix, matrix.tokens, own, seed),
-        speedup=by_group(matrix, matrix.plain.mean(1), own, seed),
-        gain=_less_one(by_group(matrix, single.seconds(matrix), own, seed)),
-        gap=_less_one(by_group(matrix, own, best, seed)),
-        regret=float(1000 * (own.sum() - best.sum()) / matrix.tokens.sum()),
-        as_oracle=by_group(matrix, (choice.shares * oracle.shares).sum(1), np.ones(len(own)), seed),
-        router_milliseconds=float(1000 * np.median(choice.own_seconds)),
-        chosen=dict(zip(matrix.drafts, choice.shares.mean(0).tolist(), strict=True)),
+        name=policy.name,
+        tokens_per_second=grouped_ratio(matrix, matrix.tokens, seconds, seed),
+        speedup=grouped_ratio(matrix, matrix.plain.mean(1), seconds, seed),
+        gain=_less_one(grouped_ratio(matrix, single.seconds(matrix), seconds, seed)),
+        gap=_less_one(grouped_ratio(matrix, seconds, best, seed)),
+        regret=float(1000 * (seconds.sum() - best.sum()) / matrix.tokens.sum()),
+        as_oracle=grouped_ratio(matrix, agreement, np.ones(len(seconds)), seed),
+        router_milliseconds=float(1000 * np.median(policy.router_seconds)),
+        chosen=dict(zip(matrix.drafts, policy.probabilities.mean(0).tolist(), strict=True)),
     )
 
 
@@ -140,9 +132,9 @@ def _on_domains(matrix: DraftMatrix, seed: int) -> list[DraftOnDomain]:
                 DraftOnDomain(
                     draft=draft,
                     domain=domain,
-                    tokens_per_step=by_group(part, part.tokens, part.steps[:, at], seed),
-                    tokens_per_second=by_group(part, part.tokens, seconds, seed),
-                    speedup=by_group(part, part.plain.mean(1), seconds, seed),
+                    tokens_per_step=grouped_ratio(part, part.tokens, part.steps[:, at], seed),
+                    tokens_per_second=grouped_ratio(part, part.tokens, seconds, seed),
+                    speedup=grouped_ratio(part, part.plain.mean(1), seconds, seed),
                 )
             )
     return found
@@ -157,51 +149,45 @@ def _own_drafts(matrix: DraftMatrix, seed: int) -> list[OwnDraft]:
         found.append(
             OwnDraft(
                 domain=domain,
-                tokens_per_step=by_group(part, part.steps[:, generic], part.steps[:, own], seed),
-                speed=by_group(part, seconds[:, generic], seconds[:, own], seed),
+                tokens_per_step=grouped_ratio(part, part.steps[:, generic], part.steps[:, own], seed),
+                speed=grouped_ratio(part, seconds[:, generic], seconds[:, own], seed),
             )
         )
     return found
 
 
-Learnt = Mapping[str, tuple[RouterFile, np.ndarray]]  # description and features of all prompts, by name
+def _left_out(whole: DraftMatrix, learners: Sequence[tuple[RouterFile, np.ndarray]], seed: int) -> list[LeftOutDomain]:
+    """Train every router without one domain and try it there, against the draft that was best for the others.
 
-
-def _left_out(
-    whole: DraftMatrix, known: np.ndarray, test: np.ndarray, learnt: Learnt, seed: int
-) -> list[LeftOutDomain]:
-    """Train every router without one domain and try it there, against the draft that was best for the others."""
-    found = []
+    `learners` are configs of routers with their features of all prompts.
+    """
     domains = list(dict.fromkeys(whole.domains.tolist()))
+    found = []
     for domain in domains if len(domains) > 1 else []:
         there = whole.domains == domain
-        others, tested = whole.take(known & ~there), whole.take(test & there)
-        single = choose_one(tested, best_single(others), "best single").seconds(tested)
-        for name, (facts, features) in learnt.items():
-            router = routers.fit(facts, features[known & ~there], others.advantage)
-            choice = choose_by_scores(name, router.scores(features[test & there]), np.zeros(len(tested.prompts)))
-            gain = _less_one(by_group(tested, single, choice.seconds(tested), seed))
-            found.append(LeftOutDomain(domain=domain, router=name, gain=gain))
+        at_others, at_test = (whole.splits == "validation") & ~there, (whole.splits == "test") & there
+        others, test = whole.take(at_others), whole.take(at_test)
+        single = policies.always(test, best_single(others), "best single").seconds(test)
+        for config, features in learners:
+            router = routers.fit(config, features[at_others], others.advantage)
+            policy = policies.by_scores(config.name, router.scores(features[at_test]))
+            gain = _less_one(grouped_ratio(test, single, policy.seconds(test), seed))
+            found.append(LeftOutDomain(domain=domain, router=config.name, gain=gain))
     return found
 
 
 def _shuffled(
-    facts: RouterFile,
-    features: np.ndarray,
-    whole: DraftMatrix,
-    known: np.ndarray,
-    test: np.ndarray,
-    single: Choice,
-    seed: int,
+    config: RouterFile, features: np.ndarray, whole: DraftMatrix, single: Policy, seed: int
 ) -> ShuffledControl:
     """Train a router on the advantages of other prompts, SHUFFLES times, and score it on the test prompts."""
-    generator, tested = np.random.default_rng(seed), whole.take(test)
-    advantage, gains = whole.take(known).advantage, []
+    at_validation, at_test = (whole.splits == split for split in ("validation", "test"))
+    advantage, test = whole.take(at_validation).advantage, whole.take(at_test)
+    generator, gains = np.random.default_rng(seed), []
     for _ in range(SHUFFLES):
-        router = routers.fit(facts, features[known], generator.permutation(advantage))
-        choice = choose_by_scores(facts.name, router.scores(features[test]), np.zeros(len(tested.prompts)))
-        gains.append(float(single.seconds(tested).sum() / choice.seconds(tested).sum() - 1))
-    return ShuffledControl(router=facts.name, gain=mean_interval(gains, seed), smallest=min(gains), largest=max(gains))
+        router = routers.fit(config, features[at_validation], generator.permutation(advantage))
+        policy = policies.by_scores(config.name, router.scores(features[at_test]))
+        gains.append(float(single.seconds(test).sum() / policy.seconds(test).sum() - 1))
+    return ShuffledControl(router=config.name, gain=mean_interval(gains, seed), smallest=min(gains), largest=max(gains))
 
 
 def conclusion(router: str, single: str, gain: Interval) -> str:

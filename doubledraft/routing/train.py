@@ -4,7 +4,7 @@ Routers stand in the config from the simplest on. Each is judged by cross-valida
 that the next one does not beat by a hundredth, so that nothing complicated is used where something simple does.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,7 @@ from doubledraft.summaries.router_file import RouterFile, RoutersFile
 
 FOLDS = 5
 WORTH = 1.01  # times faster that the next router has to be
-FACTS = "routers.json"
+ROUTERS = "routers.json"
 
 
 def train(
@@ -38,48 +38,40 @@ def train(
 ) -> None:
     """Write all routers of the config into a folder, each into one of its name, and which is chosen."""
     whole = matrices.read(matrix)
-    learnt = whole.splits == "validation"
-    seen = {name: facts for name, facts in describe(routers, whole.drafts, embedding, seed).items()}
-    features = features_of(seen.values(), prompts, read_hidden(hidden), whole.prompts)
-    known = whole.take(learnt)
-    speeds = {name: cross_validated(facts, features[facts.features][learnt], known) for name, facts in seen.items()}
-    facts = RoutersFile(
-        chosen=first_within_reach(speeds),
-        tokens_per_second=speeds,
-        best_single=best_single(known),
-        target=str(target),
-    )
-    log.info("chosen of %s: %s; best single draft: %s", speeds, facts.chosen, facts.best_single)
-    with whole_directory(out) as folder:
-        for name, router in seen.items():
-            fit(router, features[router.features][learnt], known.advantage).save(folder / name)
-        json_file.write(folder / FACTS, facts)
-
-
-def describe(
-    routers: Mapping[str, Mapping[str, str]], drafts: Sequence[str], embedding: str | None, seed: int
-) -> dict[str, RouterFile]:
-    """Return the description of every router of the config."""
-    return {
+    configs = {
         name: RouterFile(
             name=name,
             **entry,
-            drafts=list(drafts),
+            drafts=whole.drafts,
             seed=seed,
             embedding=embedding if entry["features"] == "embedding" else None,
         )
         for name, entry in routers.items()
     }
+    features = features_of(configs.values(), texts_of(prompts, whole.prompts), read_hidden(hidden))
+    at = whole.splits == "validation"
+    validation, features = whole.take(at), {kind: rows[at] for kind, rows in features.items()}
+    speeds = {name: cross_validated(config, features[config.features], validation) for name, config in configs.items()}
+    trained = RoutersFile(
+        chosen=simplest(speeds), tokens_per_second=speeds, best_single=best_single(validation), target=str(target)
+    )
+    log.info("chosen of %s: %s; best single draft: %s", speeds, trained.chosen, trained.best_single)
+    with whole_directory(out) as folder:
+        for name, config in configs.items():
+            fit(config, features[config.features], validation.advantage).save(folder / name)
+        json_file.write(folder / ROUTERS, trained)
 
 
-def features_of(
-    routers: Sequence[RouterFile], prompts: Sequence[str | Path], hidden: np.ndarray, order: Sequence[str]
-) -> dict[str, np.ndarray]:
-    """Return the features [prompts, size] of each kind that a router has, prompts in the `order` of the matrix."""
+def texts_of(prompts: Iterable[str | Path], ids: Sequence[str]) -> list[str]:
+    """Return the texts of prompts by their ids, from files of questions."""
     texts = {question.id: question.question for path in prompts for question in read_records(path, Question)}
+    return [texts[id] for id in ids]
+
+
+def features_of(routers: Iterable[RouterFile], texts: Sequence[str], hidden: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the features [prompts, size] of each kind that a router has; `hidden` [prompts, size] is one of them."""
     encoders = {router.features: router.embedding and SentenceEncoder(router.embedding) for router in routers}
-    asked = [texts[id] for id in order]
-    return {kind: of_texts(kind, asked, hidden, encoder) for kind, encoder in encoders.items()}
+    return {kind: of_texts(kind, texts, hidden, encoder) for kind, encoder in encoders.items()}
 
 
 def best_single(matrix: DraftMatrix) -> str:
@@ -87,22 +79,22 @@ def best_single(matrix: DraftMatrix) -> str:
     return matrix.drafts[int(matrix.seconds.sum((0, 2)).argmin())]
 
 
-def cross_validated(facts: RouterFile, features: np.ndarray, matrix: DraftMatrix) -> float:
+def cross_validated(config: RouterFile, features: np.ndarray, matrix: DraftMatrix) -> float:
     """Return the tokens per second of a router on prompts whose groups it did not learn from."""
     folds = np.array([sorted(set(matrix.groups)).index(group) for group in matrix.groups]) % FOLDS
     seconds = 0.0
     for fold in sorted(set(folds)):
-        held = folds == fold
-        if held.all():
+        held_out = folds == fold
+        if held_out.all():
             raise ValueError("the validation prompts are all of one group: no router can be judged; take more groups")
-        router = fit(facts, features[~held], matrix.take(~held).advantage)
-        chosen = router.scores(features[held]).argmax(1)
-        seconds += matrix.seconds[held].mean(2)[np.arange(len(chosen)), chosen].sum()
+        router = fit(config, features[~held_out], matrix.take(~held_out).advantage)
+        chosen = router.scores(features[held_out]).argmax(1)
+        seconds += matrix.seconds[held_out].mean(2)[np.arange(len(chosen)), chosen].sum()
     return float(matrix.tokens.sum() / seconds)
 
 
-def first_within_reach(speeds: Mapping[str, float]) -> str:
-    """Return the first router that the next one does not beat by WORTH."""
+def simplest(speeds: Mapping[str, float]) -> str:
+    """Return the first router, of those from the simplest on, that the next one does not beat by WORTH."""
     names = list(speeds)
     for name, following in zip(names, names[1:], strict=False):
         if speeds[following] <= WORTH * speeds[name]:

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from doubledraft.routing import choices, page, score, train
 from doubledraft.routing import matrix as matrices
+from doubledraft.routing import page, policies, score, train
 from doubledraft.stats import Interval
 from doubledraft.summaries import json_file
 from doubledraft.summaries.router_file import RoutersFile
@@ -98,7 +98,7 @@ def test_the_router_s_own_time_is_inside_the_clock(tmp_path):
     files = made_matrix.build(tmp_path, own=1.5, prompts=4)
     matrix = matrices.read(files["matrix"])
     scores = np.eye(4)[[0] * len(matrix.prompts)]
-    free, slow = (choices.choose_by_scores("x", scores, np.full(len(scores), own)) for own in (0.0, 0.5))
+    free, slow = (policies.by_scores("x", scores, np.full(len(scores), own)) for own in (0.0, 0.5))
     assert np.allclose(slow.seconds(matrix) - free.seconds(matrix), 0.5)
 
 
@@ -123,9 +123,9 @@ def test_a_domain_that_was_never_seen_is_tried_for_every_router(different):
 
 
 def test_the_first_router_is_chosen_that_the_next_does_not_beat_by_a_hundredth():
-    assert train.first_within_reach({"a": 100, "b": 100.9, "c": 200}) == "a"
-    assert train.first_within_reach({"a": 100, "b": 102, "c": 102}) == "b"
-    assert train.first_within_reach({"a": 100, "b": 102, "c": 104}) == "c"
+    assert train.simplest({"a": 100, "b": 100.9, "c": 200}) == "a"
+    assert train.simplest({"a": 100, "b": 102, "c": 102}) == "b"
+    assert train.simplest({"a": 100, "b": 102, "c": 104}) == "c"
 
 
 def test_the_best_single_draft_is_chosen_on_validation_prompts_alone(tmp_path):
