@@ -5,7 +5,7 @@ from pathlib import Path
 
 from doubledraft.engine.backend import Backend
 from doubledraft.machine import limit_hub_waits
-from doubledraft.models.architecture import refuse_unlike
+from doubledraft.models.architecture import supported_config
 from doubledraft.models.folder import ALLOWED, ModelError
 from doubledraft.models.inspect import load_model, load_tokenizer
 from doubledraft.models.safety import refuse_unsafe
@@ -36,7 +36,7 @@ def create_backend(
 
     folder = local_folder(name_or_path)
     refuse_unsafe(folder)
-    config = refuse_unlike(folder)
+    config = supported_config(folder)
     model = load_model(folder, dtype=getattr(torch, dtype)).to(device)
     compilable = device == "cpu" and can_run(config, model.dtype)
     kernel = kernel or ("compiled" if compilable else "graphs" if model.device.type == "cuda" else "torch")

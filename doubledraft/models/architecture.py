@@ -8,7 +8,7 @@ FAMILIES = ("llama", "mistral", "qwen2", "qwen3")  # values of `model_type` in c
 FIXED_ROTARY = ("default", "linear", "llama3", "yarn")  # kinds whose frequencies do not change with the length
 
 
-def refuse_unlike(folder: str | Path):
+def supported_config(folder: str | Path):
     """Return transformers' config of a model folder.
 
     Raise ModelError where it asks for something that the forward pass of `engine.backend.Backend` does not do.

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from doubledraft.files import write_json
-from doubledraft.models.architecture import refuse_unlike
+from doubledraft.models.architecture import supported_config
 from doubledraft.models.folder import ModelError, read_config
 from doubledraft.models.inspect import load_tokenizer, positions, refuse_tokens_without_row
 
@@ -50,7 +50,7 @@ def write_pair_check(
 ) -> None:
     """Run `check_pair` and write what it found as JSON; `native`: this project's own engine must run both models."""
     for folder in (target, draft) if native else ():
-        refuse_unlike(folder)
+        supported_config(folder)
     write_json(out, check_pair(target, draft, max_model_len=max_model_len))
 
 

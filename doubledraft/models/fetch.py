@@ -84,7 +84,7 @@ def _fetch_hub(spec: dict, folder: Path, dtype: str) -> None:
     try:
         files = snapshot_download(**where, dry_run=True)
         _refuse_second_set(spec["repo"], {file.filename for file in files})
-        require_space(folder, sum(file.file_size for file in files if file.will_download), f"{spec['repo']}")
+        require_space(folder, sum(file.file_size for file in files if file.will_download), spec["repo"])
         snapshot_download(**where)
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, httpx.HTTPError, json.JSONDecodeError) as error:
         reason = str(error).strip().split("\n")[0] or type(error).__name__
@@ -117,7 +117,7 @@ def _fetch_path(spec: dict, folder: Path, dtype: str) -> None:
         raise ModelError(f"models.sources: path {source} is not a folder")
     refuse_unsafe(source)
     files = list(allowed_files(source))
-    require_space(folder, sum(file.stat().st_size for file in files), f"{source}")
+    require_space(folder, sum(file.stat().st_size for file in files), str(source))
     for file in files:
         shutil.copyfile(file, folder / file.name)
 

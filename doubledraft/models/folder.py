@@ -13,6 +13,7 @@ from pathlib import Path
 
 from doubledraft.files import write_json
 
+MANIFEST = "manifest.json"
 DRAFT_VOCABULARY = "draft_vocabulary.json"  # of a draft that learnt to choose among some tokens: which these are
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"  # what transformers looks for, in this order
 WEIGHTS = ("*.safetensors", INDEX)
@@ -38,15 +39,13 @@ class ModelError(ValueError):
 
 def merged_from(folder: str | Path) -> str | None:
     """Return the sha256 of the adapter that was merged into a model, by its manifest; None where none was."""
-    manifest = Path(folder) / "manifest.json"
-    if not manifest.exists():
-        return None
-    return json.loads(manifest.read_text(encoding="utf-8")).get("origin", {}).get("adapter_sha256")
+    return read_manifest(folder).get("origin", {}).get("adapter_sha256")
 
 
 def write_manifest(folder: Path, origin: dict, *, parent: str | Path | None = None, **facts: object) -> None:
     """Write `manifest.json`: origin, architecture, sha256 of each file; the same bytes for the same model.
 
+    `parent` is the folder of the model that it was made from, `facts` are further entries, ready for JSON.
     Raise ModelError where config.json has no layers or vocabulary, as that of a model of several parts.
     """
     config = read_config(folder)
@@ -56,20 +55,19 @@ def write_manifest(folder: Path, origin: dict, *, parent: str | Path | None = No
                 f"{folder / 'config.json'}: key {key} is missing: expected a causal language model of text"
             )
     dtypes, parameters = _weights(folder)
+    of_parent = parent and Path(parent) / MANIFEST
     manifest = {
         "origin": dict(origin),
-        "parent_sha256": sha256(Path(parent) / "manifest.json")
-        if parent and (Path(parent) / "manifest.json").exists()
-        else None,
+        "parent_sha256": sha256(of_parent) if of_parent and of_parent.exists() else None,
         "architecture": config["architectures"][0],
         "parameters": parameters,
         "layers": config["num_hidden_layers"],
         "vocabulary": config["vocab_size"],
         "dtype": dtypes,
         **facts,
-        "files": {file.name: sha256(file) for file in sorted(folder.iterdir()) if file.name != "manifest.json"},
+        "files": {file.name: sha256(file) for file in sorted(folder.iterdir()) if file.name != MANIFEST},
     }
-    write_json(folder / "manifest.json", manifest)
+    write_json(folder / MANIFEST, manifest)
 
 
 def _weights(folder: Path) -> tuple[str, int]:
@@ -151,4 +149,4 @@ def read_config(folder: str | Path, name: str = "config.json") -> dict:
 
 def read_manifest(folder: str | Path) -> dict:
     """Return the manifest of a model folder, empty where it has none, as a model from elsewhere."""
-    return read_config(folder, "manifest.json") if (Path(folder) / "manifest.json").exists() else {}
+    return read_config(folder, MANIFEST) if (Path(folder) / MANIFEST).exists() else {}

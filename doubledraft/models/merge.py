@@ -40,12 +40,14 @@ CHECKED_PROMPTS = 4
 CHECKED_POSITIONS = 16  # at the end of each prompt
 
 
-def merge_from_files(base, adapter, questions, prompt, out, *, dtype: str) -> dict[str, object]:
-    """Merge as `merge` does, checked on the first questions of a file."""
-    prompt = prompt_files.load(prompt)
-    chosen = read_records(questions, Question)[:CHECKED_PROMPTS]
-    messages = [prompt_files.messages(prompt, question.question, few_shot=False) for question in chosen]
-    return merge(base, adapter, out, dtype=dtype, prompts=messages, tolerance=TOLERANCE)
+def merge_from_files(
+    base: str | Path, adapter: str | Path, questions: str | Path, prompt: str | Path, out: str | Path, *, dtype: str
+) -> dict[str, object]:
+    """Merge as `merge` does, checked on the first questions of a file, asked by a prompt file."""
+    template = prompt_files.load(prompt)
+    asked = read_records(questions, Question)[:CHECKED_PROMPTS]
+    messages = [prompt_files.messages(template, question.question, few_shot=False) for question in asked]
+    return merge(base, adapter, out, dtype=dtype, prompts=messages)
 
 
 def merge(
@@ -55,35 +57,34 @@ def merge(
     *,
     dtype: str,
     prompts: Sequence[list[dict[str, str]]],
-    tolerance: float,
 ) -> dict[str, object]:
     """Write base + adapter as a plain model of `dtype` to folder `out`; return the comparison for its manifest.
 
-    Raise ModelError where a float32 logit of the merged model is further than `tolerance` from base + adapter, where
-    the adapter changes a matrix that the model uses twice, or where the disk is too small.
+    `prompts` are chat messages. Raise ModelError where a float32 logit of the merged model is further than TOLERANCE
+    from base + adapter, where the adapter changes a matrix that the model uses twice, or where the disk is too small.
     """
     import torch
     from peft import PeftModel
 
     use_own_cores()
-    refuse_unsafe(base)
-    refuse_unsafe_adapter(adapter, base)
-    model = load_model(base, dtype=torch.float32)
-    if model.config.tie_word_embeddings:
-        _refuse_tied(base, adapter)
-    require_space(Path(out).parent, model.num_parameters() * ITEM_BYTES[dtype], f"{out}")
+    model = _load_base(base, adapter)
+    require_space(Path(out).parent, model.num_parameters() * ITEM_BYTES[dtype], str(out))
     tokenizer = load_tokenizer(base)
     inputs = [_encoded(tokenizer, messages) for messages in prompts]
     model = PeftModel.from_pretrained(model, adapter).eval()
     expected = _logits(model, inputs)
     model = model.merge_and_unload()
     exact = _compare(expected, _logits(model, inputs))
-    _refuse_moved(exact["largest_difference"], tolerance, base, adapter)
+    if not exact["largest_difference"] <= TOLERANCE:  # also when it is NaN
+        raise ModelError(
+            f"merging {adapter} into {base} moved a logit by {exact['largest_difference']:.2g}, more than "
+            f"{TOLERANCE:g}; train the adapter again"
+        )
     model = model.to(getattr(torch, dtype))
     comparison = {
         "prompts": len(inputs),
         "positions": sum(len(logits) for logits in expected),
-        "tolerance": tolerance,
+        "tolerance": TOLERANCE,
         "float32": exact,
         dtype: _compare(expected, _logits(model, inputs)),
     }
@@ -104,20 +105,20 @@ def merged(base: str | Path, adapter: str | Path, *, dtype: str) -> "PreTrainedM
     import torch
     from peft import PeftModel
 
+    model = PeftModel.from_pretrained(_load_base(base, adapter), adapter)
+    return model.merge_and_unload().to(getattr(torch, dtype))
+
+
+def _load_base(base: str | Path, adapter: str | Path) -> "PreTrainedModel":
+    """Load a base in float32; raise ModelError where the adapter is unsafe or cannot be merged into it."""
+    import torch
+
     refuse_unsafe(base)
     refuse_unsafe_adapter(adapter, base)
     model = load_model(base, dtype=torch.float32)
     if model.config.tie_word_embeddings:
         _refuse_tied(base, adapter)
-    return PeftModel.from_pretrained(model, adapter).merge_and_unload().to(getattr(torch, dtype))
-
-
-def _refuse_moved(difference: float, tolerance: float, base: str | Path, adapter: str | Path) -> None:
-    if not difference <= tolerance:  # also when it is NaN
-        raise ModelError(
-            f"merging {adapter} into {base} moved a logit by {difference:.2g}, more than {tolerance:g}; "
-            "train the adapter again"
-        )
+    return model
 
 
 def _refuse_tied(base: str | Path, adapter: str | Path) -> None:

@@ -17,7 +17,7 @@ from doubledraft.inference.tokenizing import prompt_ids, stop_ids
 from doubledraft.log import log
 from doubledraft.models.folder import weight_files
 from doubledraft.models.inspect import load_tokenizer
-from doubledraft.models.merge import CHECKED_PROMPTS, TOLERANCE, merge
+from doubledraft.models.merge import CHECKED_PROMPTS, merge
 from doubledraft.records import Generation, Question, read_records, write_records
 from doubledraft.training import finetune
 from doubledraft.training.draft_run import DraftRun
@@ -94,4 +94,4 @@ def merge_draft(
     """Merge a draft's adapter into its base model, checked on the first questions."""
     asked = [question for file in questions for question in read_records(file, Question)[:CHECKED_PROMPTS]]
     messages = [prompts.messages(None, question.question, few_shot=False) for question in asked[:CHECKED_PROMPTS]]
-    merge(base, adapter, out, dtype=dtype, prompts=messages, tolerance=TOLERANCE)
+    merge(base, adapter, out, dtype=dtype, prompts=messages)

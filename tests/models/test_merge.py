@@ -20,7 +20,7 @@ def adapter(tiny_model, tmp_path_factory):
 
 
 def run(base, adapter, out, **changes):
-    return merge.merge(base, adapter, out, **{"dtype": "float32", "prompts": PROMPTS, "tolerance": 1e-3, **changes})
+    return merge.merge(base, adapter, out, **{"dtype": "float32", "prompts": PROMPTS, **changes})
 
 
 def test_the_merged_folder_gives_the_logits_of_base_and_adapter(tiny_model, adapter, tmp_path):
@@ -48,9 +48,10 @@ def test_the_manifest_records_dtype_and_both_differences(tiny_model, adapter, tm
     assert compared["tolerance"] == 1e-3 and compared["prompts"] == 2
 
 
-def test_a_difference_beyond_the_tolerance_is_an_error_and_leaves_nothing(tiny_model, adapter, tmp_path):
+def test_a_difference_beyond_the_tolerance_is_an_error_and_leaves_nothing(tiny_model, adapter, tmp_path, monkeypatch):
+    monkeypatch.setattr(merge, "TOLERANCE", 0.0)
     with pytest.raises(ModelError, match="moved a logit by .* more than 0"):
-        run(tiny_model, adapter, tmp_path / "out", tolerance=0.0)
+        run(tiny_model, adapter, tmp_path / "out")
     assert not list(tmp_path.iterdir())
 
 

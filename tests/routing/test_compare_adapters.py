@@ -20,10 +20,12 @@ def folder(tiny_model, tiny_draft, tmp_path_factory):
     """Return a folder with the comparison: each domain's own draft is its adapter, merged."""
     folder = tmp_path_factory.mktemp("adapters")
     chat = [[{"role": "user", "content": "How?"}]]
-    merge(tiny_draft, build_adapter(tiny_draft, folder / "a", seed=9), folder / "generic", prompts=chat, **MERGED)
+    merge(
+        tiny_draft, build_adapter(tiny_draft, folder / "a", seed=9), folder / "generic", prompts=chat, dtype="bfloat16"
+    )
     for seed, name in enumerate(DOMAINS, start=1):
         build_adapter(folder / "generic", folder / name, seed=seed)
-        merge(folder / "generic", folder / name, folder / f"{name}_merged", prompts=chat, **MERGED)
+        merge(folder / "generic", folder / name, folder / f"{name}_merged", prompts=chat, dtype="bfloat16")
         write_records(folder / f"{name}.jsonl", [_question(name, at) for at in range(4)])
     compare(
         target=tiny_model,
@@ -40,9 +42,6 @@ def folder(tiny_model, tiny_draft, tmp_path_factory):
         dtype="bfloat16",
     )
     return folder
-
-
-MERGED = {"dtype": "bfloat16", "tolerance": 1e-3}
 
 
 def _question(domain: str, at: int) -> Question:

@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import load_file
 
 from doubledraft.models.inspect import load_model
-from doubledraft.models.merge import TOLERANCE, merge
+from doubledraft.models.merge import merge
 from doubledraft.training.difference import factors, is_matrix_of_layer, save_difference
 from doubledraft.training.rows import TrainingError
 
@@ -23,7 +23,7 @@ def changed(folder, *, everything=False):
 def test_the_merged_adapter_is_the_trained_model_to_float32s_rounding(tiny_model, tmp_path):
     trained = changed(tiny_model)
     save_difference(trained, tiny_model, tmp_path / "adapter")
-    merge(tiny_model, tmp_path / "adapter", tmp_path / "m", dtype="float32", prompts=PROMPTS, tolerance=TOLERANCE)
+    merge(tiny_model, tmp_path / "adapter", tmp_path / "m", dtype="float32", prompts=PROMPTS)
     merged = load_model(tmp_path / "m", dtype=torch.float32).state_dict()
     for name, weight in trained.items():
         torch.testing.assert_close(merged[name], weight, rtol=0, atol=2e-7, msg=name)
