@@ -48,7 +48,8 @@ def count_text(counts: Iterable[int | None], unit: str = "questions a cell") -> 
     return f"n = {known[0]}{f' to {known[-1]}' if len(known) > 1 else ''} {unit}"
 
 
-def _bars(low: float | None, value: float, high: float | None) -> list[list[float]] | None:
+def error_bars(low: float | None, value: float, high: float | None) -> list[list[float]] | None:
+    """Return the lengths of a value's bar below and above it, as matplotlib takes them; None without an interval."""
     if low is None or high is None:
         return None
     return [[max(value - low, 0.0)], [max(high - value, 0.0)]]
@@ -97,7 +98,7 @@ def _limits(dots: list[Dot], reference: float | None, share: bool) -> tuple[floa
 
 def _draw_row(axes: "Axes", row: int, dot: Dot, colour: str) -> None:
     face = colour if dot.trained else PAPER
-    bars = _bars(dot.low, dot.value, dot.high)
+    bars = error_bars(dot.low, dot.value, dot.high)
     axes.errorbar(dot.value, row, xerr=bars, fmt="o", markersize=6.5, color=colour, markerfacecolor=face, capsize=2.5)
     if dot.predicted is not None:
         axes.plot(dot.predicted, row, "d", markersize=6, markerfacecolor="none", color=INK, zorder=4)

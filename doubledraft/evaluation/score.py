@@ -1,4 +1,4 @@
-"""Metrics of a cell from the generations of its runs; what compares cells is in `report.findings`.
+"""Metrics of a cell from the generations of its runs; what compares cells is in `report.comparisons`.
 
 Reads records and run files and never runs a model. Totals are compared, not means of ratios, and every share has its n.
 What is undefined is None. The unit that is resampled is the question, and for wall time the batch: questions in flight

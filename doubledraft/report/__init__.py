@@ -1,9 +1,9 @@
 """The study's results for readers.
 
 build         table, pages and figures
-answer        the study's hypotheses, judged
-pairs         accuracies compared question by question
-findings      what compares cells
+hypotheses    the study's hypotheses, judged
+comparisons   gain and drafts of a shorter type against chain of thought, cell by cell
+paired_accuracy  accuracies compared question by question
 tables        the table, and a cell's metrics read for it
 page          parts of a page
 sections/     what each section of the page shows

@@ -15,7 +15,7 @@ from urllib.parse import quote
 from doubledraft import pages
 from doubledraft.files import whole_file
 from doubledraft.log import log
-from doubledraft.report import answer, findings, images, page, tables
+from doubledraft.report import comparisons, hypotheses, images, page, tables
 from doubledraft.report.sections import answers, drafts, lossless, overview, published, speed
 from doubledraft.report.tables import Quantities, Row
 from doubledraft.summaries.cross_check import CrossCheck
@@ -52,8 +52,8 @@ def build(
     none, `price` that of an hour of the machine. Raise ReportError naming a bad file.
     """
     rows, missing = _current(tables.read_rows(metrics, list(expected)), expected, missing)
-    compared = findings.compared_cells(rows)
-    gains = [findings.gain(*cells) for cells in compared]
+    compared = comparisons.compared_cells(rows)
+    gains = [comparisons.gain(*cells) for cells in compared]
     write_csv(table, [tables.columns(row, _comparisons(row, rows, gains)) for row in rows])
     beside = [
         drafts.training_rows({_cell(path): tables.read(Path(path), RunFile) for path in distilled}),
@@ -63,7 +63,7 @@ def build(
         overview.cross_checks({_cell(path): tables.read(Path(path), CrossCheck) for path in checks}),
         overview.elsewhere(_relative(links, Path(html).parent)),
     ]
-    shown = _judgement(rows, compared, gains, margin, beside) | {
+    values = _judged(rows, compared, gains, margin, beside) | {
         "study": tables.visible(study),
         "measured": (len(expected) - len(missing), len(expected)),
         "missing": tables.visible(list(map(list, missing.items()))),
@@ -72,27 +72,27 @@ def build(
     }
     for path, template in ((markdown, "report.md.j2"), (html, "report.html.j2")):
         with whole_file(path) as file:
-            file.write(pages.render(template, shown))
-    log.info("report: %d of %d cells", *shown["measured"])
+            file.write(pages.render(template, values))
+    log.info("report: %d of %d cells", *values["measured"])
 
 
-def _judgement(
+def _judged(
     rows: Sequence[Row],
     compared: Sequence[tuple[Row, Row]],
-    gains: Sequence[findings.Gain],
+    gains: Sequence[comparisons.Gain],
     margin: float,
     beside: Sequence[page.Section],
 ) -> dict[str, object]:
-    """Return what both pages show of the rows, and of the sections `beside` that come from other files."""
-    judged = answer.judge(rows, gains, margin)
-    changes = [change for cells in compared if (change := findings.draft_change(*cells))]
-    theirs, sped = published.read(), tables.drafted(rows)
+    """Return the values of both templates that the rows decide; the sections `beside` come from other files."""
+    judged = hypotheses.judge(rows, gains, margin)
+    changes = [change for cells in compared if (change := comparisons.draft_change(*cells))]
+    theirs, drafted = published.read(), tables.drafted(rows)
     sections = [
         overview.styles(gains, changes),
         overview.accuracy_tests([test for one in judged for test in one.tests], margin),
-        speed.speed(sped),
-        drafts.drafts(sped),
-        lossless.differences(sped),
+        speed.speed(drafted),
+        drafts.drafts(drafted),
+        lossless.differences(drafted),
         answers.answers(rows),
         *beside,
     ]
@@ -108,14 +108,14 @@ def _judgement(
     }
 
 
-def _sentences(rows: Sequence[Row], changes: Sequence[findings.DraftChange], theirs: Mapping) -> list[str]:
-    """Return what the answer says below the hypotheses."""
+def _sentences(rows: Sequence[Row], changes: Sequence[comparisons.DraftChange], theirs: Mapping) -> list[str]:
+    """Return what the first screen says below the hypotheses."""
     if not rows:
         return ["Nothing is measured yet, so there is nothing to conclude."]
     types = dict.fromkeys(change.type for change in changes) or [None]
-    pooled = [findings.over_all([change for change in changes if change.type == type]) for type in types]
-    found = [answer.drafts_sentence(change, theirs["rows"]) for change in pooled]
-    return [*answer.serving(rows), *found, *filter(None, [answer.cut(rows)])]
+    pooled = [comparisons.over_all([change for change in changes if change.type == type]) for type in types]
+    found = [hypotheses.drafts_sentence(change, theirs["rows"]) for change in pooled]
+    return [*hypotheses.serving(rows), *found, *filter(None, [hypotheses.cut(rows)])]
 
 
 def _cell(path: str | Path) -> str:
@@ -144,12 +144,12 @@ def costs(asked: Sequence[str | Path]) -> list[tuple[str, dict]]:
     return [(name, entry) for name, entry in found if entry["rounds"]]
 
 
-def _comparisons(row: Row, rows: Sequence[Row], gains: Sequence[findings.Gain]) -> Quantities:
+def _comparisons(row: Row, rows: Sequence[Row], gains: Sequence[comparisons.Gain]) -> Quantities:
     """Return the quantities of table.csv that compare a trained row with CoT and with the base model."""
     if not row.trained:
         return {}
     gain = next((gain for gain in gains if (gain.scenario, gain.type) == (row.scenario, row.type)), None)
-    lift = findings.lift(row, rows)
+    lift = comparisons.lift(row, rows)
     return {
         "combined_gain": gain and gain.combined,
         "brevity_gain": gain and gain.brevity,

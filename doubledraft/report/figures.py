@@ -7,7 +7,7 @@ shape of the marker the scenario, and a hollow marker an untrained model.
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from doubledraft.charts import Dot, _bars, colours, count_text, markers
+from doubledraft.charts import Dot, colours, count_text, error_bars, markers
 from doubledraft.plotting import INK, PAPER, canvas, note, nothing
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ def tradeoff_figure(points: list[tuple[Dot, Dot]], path: str | Path) -> None:
             axes.errorbar(
                 tokens.value,
                 accuracy.value,
-                xerr=_bars(tokens.low, tokens.value, tokens.high),
-                yerr=_bars(accuracy.low, accuracy.value, accuracy.high),
+                xerr=error_bars(tokens.low, tokens.value, tokens.high),
+                yerr=error_bars(accuracy.low, accuracy.value, accuracy.high),
                 fmt=shapes[tokens.scenario],
                 markersize=7,
                 linewidth=0.9,
@@ -77,7 +77,7 @@ def positions_figure(curves: list[list[Dot]], path: str | Path) -> None:
             colour = palette[curve[0].type]
             axes.plot(places, [dot.value for dot in curve], color=colour, linewidth=0.9, alpha=0.7)
             for place, dot in zip(places, curve, strict=True):
-                bars = _bars(dot.low, dot.value, dot.high)
+                bars = error_bars(dot.low, dot.value, dot.high)
                 axes.errorbar(
                     place, dot.value, yerr=bars, fmt=shapes[dot.scenario], color=colour, markersize=5.5, linewidth=0.9
                 )

@@ -30,17 +30,17 @@ def write(rows: Sequence[Row], figures: str | Path) -> dict[str, str]:
 
 
 def _draw(rows: Sequence[Row], folder: Path) -> None:
-    sped = drafted(rows)
-    units = dict.fromkeys(row.metrics.speedup.units for row in sped)
+    timed = drafted(rows)
+    units = dict.fromkeys(row.metrics.speedup.units for row in timed)
     dots_figure(
-        [_dot(row, row.metrics.speedup, predicted=row.metrics.speedup.predicted) for row in sped],
+        [_dot(row, row.metrics.speedup, predicted=row.metrics.speedup.predicted) for row in timed],
         folder / "speedup.svg",
         quantity="speedup (times)",
         reference=1,
         unit=" or ".join(f"{unit} a cell" for unit in units),
     )
     dots_figure(
-        [_dot(row, rate) for row in sped if (rate := row.metrics.speculation.acceptance_rate)],
+        [_dot(row, rate) for row in timed if (rate := row.metrics.speculation.acceptance_rate)],
         folder / "acceptance.svg",
         quantity="acceptance rate (accepted / drafted)",
         share=True,
@@ -50,7 +50,7 @@ def _draw(rows: Sequence[Row], folder: Path) -> None:
         [(_dot(row, tokens), _dot(row, accuracy)) for row, tokens, accuracy in lengths if tokens and accuracy],
         folder / "accuracy_tokens.svg",
     )
-    curves = [[_dot(row, share) for share in row.metrics.speculation.per_position_acceptance if share] for row in sped]
+    curves = [[_dot(row, share) for share in row.metrics.speculation.per_position_acceptance if share] for row in timed]
     positions_figure([curve for curve in curves if curve], folder / "positions.svg")
     dots_figure(
         [_dot(row, tokens) for row, tokens, _ in lengths if tokens],

@@ -20,7 +20,7 @@ from doubledraft.files import write_json
 from doubledraft.provenance import config_hash
 from doubledraft.records import Generation, Question, write_records
 from doubledraft.report import build as report
-from doubledraft.report import findings, images, tables
+from doubledraft.report import comparisons, images, tables
 from doubledraft.report.tables import ReportError
 from doubledraft.summaries import json_file
 from doubledraft.summaries.cell_metrics import AttemptMetrics
@@ -206,9 +206,9 @@ def test_a_cell_of_the_target_alone_is_in_the_report_without_a_speedup(tmp_path)
 
 def test_ratios_between_cells_have_no_interval_without_the_generations(tmp_path):
     paths = [made_up.write_cell(tmp_path, made_up.trained(type, "easy"), generations=False) for type in ("cot", "cod")]
-    ((cot, cod),) = findings.compared_cells(tables.read_rows(paths, made_up.EXPECTED))
-    gain = findings.gain(cot, cod)
-    assert gain.combined.low is None and gain.combined.value > 1 and findings.draft_change(cot, cod) is None
+    ((cot, cod),) = comparisons.compared_cells(tables.read_rows(paths, made_up.EXPECTED))
+    gain = comparisons.gain(cot, cod)
+    assert gain.combined.low is None and gain.combined.value > 1 and comparisons.draft_change(cot, cod) is None
     assert "no interval, n 60" in (build(tmp_path, paths) / "report.md").read_text()
 
 
@@ -228,7 +228,7 @@ def test_cells_measured_unlike_are_not_compared(tmp_path, caplog, place, change)
     changed = made_up.trained("cod", "easy")
     reduce(getitem, place, changed).update(change)
     paths = [made_up.write_cell(tmp_path, metrics) for metrics in (made_up.trained("cot", "easy"), changed)]
-    assert findings.compared_cells(tables.read_rows(paths, made_up.EXPECTED)) == []
+    assert comparisons.compared_cells(tables.read_rows(paths, made_up.EXPECTED)) == []
     assert f"cot_easy and cod_easy differ in {next(iter(change))}" in caplog.text
 
 

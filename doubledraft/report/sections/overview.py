@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 
 from doubledraft.number_text import number_text, p_value_text, share_text
-from doubledraft.report.findings import DraftChange, Gain
+from doubledraft.report.comparisons import DraftChange, Gain
 from doubledraft.report.page import Cell, Section, points, quantity, table, text
-from doubledraft.report.pairs import TestedPair
+from doubledraft.report.paired_accuracy import TestedPair
 from doubledraft.report.sections.speed import best_length, is_unsteady, unsteady
 from doubledraft.report.tables import Row
 from doubledraft.summaries.cell_metrics import RunMetrics

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from doubledraft.number_text import number_text
-from doubledraft.report.findings import Gain
+from doubledraft.report.comparisons import Gain
 from doubledraft.report.page import Cell, Section, quantity, table, text
 from doubledraft.report.tables import Row
 from doubledraft.stats import Interval

@@ -11,9 +11,9 @@ from doubledraft.evaluation.interleave import BASELINE, SPECULATIVE
 from doubledraft.evaluation.runs import batch_seconds
 from doubledraft.log import log
 from doubledraft.records import Generation, asked_id, read_records
-from doubledraft.report import pairs
-from doubledraft.report.pairs import PairedAccuracy
-from doubledraft.report.tables import Row
+from doubledraft.report import paired_accuracy
+from doubledraft.report.paired_accuracy import PairedAccuracy
+from doubledraft.report.tables import Row, drafted
 from doubledraft.stats import (
     Interval,
     block_ratio_change_interval,
@@ -78,8 +78,8 @@ def _ratio(above: Sequence[float], below: Sequence[float]) -> float:
 
 def compared_cells(rows: Sequence[Row]) -> list[tuple[Row, Row]]:
     """Return (CoT, other trained type) of every scenario where both were timed with a draft and measured alike."""
-    trained = {(row.scenario, row.type): row for row in rows if row.trained and row.metrics.speculation}
-    found = [(trained.get((scenario, "cot")), row) for (scenario, type), row in trained.items() if type != "cot"]
+    timed = {(row.scenario, row.type): row for row in drafted(rows)}
+    found = [(timed.get((scenario, "cot")), row) for (scenario, type), row in timed.items() if type != "cot"]
     return [(cot, short) for cot, short in found if cot and _comparable(cot, short)]
 
 
@@ -126,8 +126,8 @@ def gain(cot: Row, short: Row) -> Gain:
         speculation=short.metrics.speedup,
         tokens=ratio(1, 0, _lengths, brief.tokens.total / long.tokens.total),
         lengths=(_lengths(runs[1]), _lengths(runs[0])) if runs else None,
-        accuracy=pairs.paired(
-            short, f"{short.type} − cot, strict", *(pairs.verdicts(row, BASELINE) for row in (cot, short))
+        accuracy=paired_accuracy.paired(
+            short, f"{short.type} − cot, strict", *(paired_accuracy.verdicts(row, BASELINE) for row in (cot, short))
         ),
     )
 
@@ -219,14 +219,14 @@ def lift(row: Row, rows: Sequence[Row]) -> PairedAccuracy | None:
     best = max(untrained, key=lambda other: other.answers.accuracy.lenient.value, default=None)
     if best is None:
         return None
-    before, after = (pairs.verdicts(each, each.run, "lenient") for each in (best, row))
-    return pairs.paired(row, f"trained − untrained ({best.asked}), lenient", before, after)
+    before, after = (paired_accuracy.verdicts(each, each.run, "lenient") for each in (best, row))
+    return paired_accuracy.paired(row, f"trained − untrained ({best.asked}), lenient", before, after)
 
 
 def with_draft(row: Row) -> PairedAccuracy | None:
     """Compare the answers with the draft with those without it, by the strict reading."""
-    before, after = (pairs.verdicts(row, run) for run in (BASELINE, SPECULATIVE))
-    return pairs.paired(row, "with − without the draft, strict", before, after)
+    before, after = (paired_accuracy.verdicts(row, run) for run in (BASELINE, SPECULATIVE))
+    return paired_accuracy.paired(row, "with − without the draft, strict", before, after)
 
 
 def names(items: Iterable[str]) -> str:

@@ -6,12 +6,12 @@ finds the difference to be within the margin. What is missing for a judgement is
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from doubledraft.number_text import number_text, p_text, points_text, quantity_text, share_text
-from doubledraft.report import findings, pairs
-from doubledraft.report.findings import DraftChange, Gain, names
-from doubledraft.report.pairs import LEVEL, PooledAccuracy, TestedPair
+from doubledraft.report import comparisons, paired_accuracy, tables
+from doubledraft.report.comparisons import DraftChange, Gain, names
+from doubledraft.report.paired_accuracy import LEVEL, PooledAccuracy, TestedPair
 from doubledraft.report.sections.speed import is_unsteady, step_cost
 from doubledraft.report.tables import Row
 from doubledraft.stats import Interval, geometric_mean, ratio_interval, side
@@ -19,36 +19,35 @@ from doubledraft.stats import Interval, geometric_mean, ratio_interval, side
 SUPPORTED, CONTRADICTED, UNDECIDED = "supported", "contradicted", "undecided"
 ADVICE = {SUPPORTED: "Serve with the draft", CONTRADICTED: "Serve without the draft", UNDECIDED: "No clear difference"}
 NAMES = {"cod": "chain of draft", "cot": "chain of thought"}  # of types, in sentences
-CLAIMS = (
-    "Training improves accuracy.",
-    "Speculation cuts time without changing accuracy.",
-    "Chain of draft cuts tokens at little cost in accuracy.",
-)
+TRAINING = "Training improves accuracy."
+SPECULATION = "Speculation cuts time without changing accuracy."
+DRAFTING = "Chain of draft cuts tokens at little cost in accuracy."
+SEED = 0  # of the bootstrap over the questions of all scenarios
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Judged:
-    """A hypothesis, what the figures say of it, and these figures in sentences."""
+@dataclass(frozen=True, slots=True)
+class Hypothesis:
+    """A hypothesis, its verdict, and the figures that it rests on, in sentences."""
 
     claim: str
     verdict: str  # supported | contradicted | undecided
     figures: list[str]
-    tests: list[TestedPair]
+    tests: list[TestedPair] = field(default_factory=list)
 
 
-def judge(rows: Sequence[Row], gains: Sequence[Gain], margin: float, seed: int = 0) -> list[Judged]:
+def judge(rows: Sequence[Row], gains: Sequence[Gain], margin: float) -> list[Hypothesis]:
     """Judge the three hypotheses; `margin` is the largest difference of accuracy that counts as none."""
-    return [_training(rows, margin), _speculation(rows, margin), _drafting(rows, gains, margin, seed)]
+    return [_training(rows, margin), _speculation(rows, margin), _drafting(rows, gains, margin)]
 
 
-def _training(rows: Sequence[Row], margin: float) -> Judged:
-    found = [pair for row in rows if row.trained and (pair := findings.lift(row, rows))]
-    pool = pairs.pooled(found, margin)
+def _training(rows: Sequence[Row], margin: float) -> Hypothesis:
+    found = [pair for row in rows if row.trained and (pair := comparisons.lift(row, rows))]
+    pool = paired_accuracy.pooled(found, margin)
     if pool is None:
         needed = "Not measured yet: it takes a trained and an untrained cell of one scenario with their samples.csv."
-        return _judged(0, UNDECIDED, [needed])
-    tests = pairs.tested(found, margin)
-    gained, lost = (pairs.beyond_chance(tests, sign) for sign in (1, -1))
+        return Hypothesis(TRAINING, UNDECIDED, [needed])
+    tests = paired_accuracy.tested(found, margin)
+    gained, lost = (paired_accuracy.beyond_chance(tests, sign) for sign in (1, -1))
     figures = [
         f"Against the better untrained prompt, lenient accuracy changes by {points_text(pool.difference)} over "
         f"{_cells(pool.cells)}; beyond chance it rises in {len(gained)} and falls in {len(lost)} of them."
@@ -58,31 +57,33 @@ def _training(rows: Sequence[Row], margin: float) -> Judged:
     figures += _not_compared(
         [row.cell for row in rows if row.trained and row.cell not in compared], "an untrained cell"
     )
-    return _judged(0, _sign(pool.difference, 0), figures, tests)
+    return Hypothesis(TRAINING, _verdict(pool.difference, 0), figures, tests)
 
 
-def _speculation(rows: Sequence[Row], margin: float) -> Judged:
-    drafted = [row for row in rows if row.trained and row.metrics.speculation]
+def _speculation(rows: Sequence[Row], margin: float) -> Hypothesis:
+    drafted = tables.drafted(rows)
     if not drafted:
-        return _judged(1, UNDECIDED, ["Not measured yet: it takes a trained cell that was timed with a draft."])
+        return Hypothesis(
+            SPECULATION, UNDECIDED, ["Not measured yet: it takes a trained cell that was timed with a draft."]
+        )
     steady = [row for row in drafted if not row.metrics.timing or row.metrics.timing.steady]
     speedup = geometric_mean([row.metrics.speedup for row in steady])
-    found = [pair for row in drafted if (pair := findings.with_draft(row))]
-    tests, pool = pairs.tested(found, margin), pairs.pooled(found, margin)
+    found = [pair for row in drafted if (pair := comparisons.with_draft(row))]
+    tests, pool = paired_accuracy.tested(found, margin), paired_accuracy.pooled(found, margin)
     figures = _time(steady, drafted, speedup)
     if pool is None:
-        return _judged(
-            1, UNDECIDED, [*figures, "Which answers are right with the draft is not recorded in samples.csv."]
+        return Hypothesis(
+            SPECULATION, UNDECIDED, [*figures, "Which answers are right with the draft is not recorded in samples.csv."]
         )
     figures.append(
         f"Strict accuracy changes by {points_text(pool.difference)}, {pool.lost} right answers lost and {pool.gained} "
         "gained. " + _test(pool, margin, pool.within, f"Equality within {_points(margin)}", "shown")
     )
-    changed = pool.within >= LEVEL and _sign(pool.difference, 0) != UNDECIDED
-    slower, faster = (speedup is not None and _sign(speedup, 1) == verdict for verdict in (CONTRADICTED, SUPPORTED))
+    changed = pool.within >= LEVEL and _verdict(pool.difference, 0) != UNDECIDED
+    slower, faster = (speedup is not None and _verdict(speedup, 1) == verdict for verdict in (CONTRADICTED, SUPPORTED))
     verdict = CONTRADICTED if slower or changed else SUPPORTED if faster and pool.within < LEVEL else UNDECIDED
-    dissent = [cell for sign in (1, -1) for cell in pairs.beyond_chance(tests, sign)]
-    return _judged(1, verdict, figures + _against(dissent, not changed), tests)
+    dissent = [cell for sign in (1, -1) for cell in paired_accuracy.beyond_chance(tests, sign)]
+    return Hypothesis(SPECULATION, verdict, figures + _against(dissent, not changed), tests)
 
 
 def _time(steady: Sequence[Row], drafted: Sequence[Row], speedup: Interval | None) -> list[str]:
@@ -91,7 +92,7 @@ def _time(steady: Sequence[Row], drafted: Sequence[Row], speedup: Interval | Non
     if speedup is None:
         return [f"No cell was timed on a steady machine, so no speedup counts here.{left_out}"]
     faster, slower = (
-        sum(_sign(row.metrics.speedup, 1) == verdict for row in steady) for verdict in (SUPPORTED, CONTRADICTED)
+        sum(_verdict(row.metrics.speedup, 1) == verdict for row in steady) for verdict in (SUPPORTED, CONTRADICTED)
     )
     how = f"the geometric mean of {_cells(len(steady))}, " if len(steady) > 1 else ""
     return [
@@ -102,8 +103,8 @@ def _time(steady: Sequence[Row], drafted: Sequence[Row], speedup: Interval | Non
 
 def serving(rows: Sequence[Row]) -> list[str]:
     """Return in a sentence which cells are faster with their draft, and which without it; none where none was timed."""
-    drafted = [row for row in rows if row.trained and row.metrics.speculation and not is_unsteady(row)]
-    found = {verdict: [row for row in drafted if _sign(row.metrics.speedup, 1) == verdict] for verdict in ADVICE}
+    drafted = [row for row in tables.drafted(rows) if not is_unsteady(row)]
+    found = {verdict: [row for row in drafted if _verdict(row.metrics.speedup, 1) == verdict] for verdict in ADVICE}
     said = [f"{ADVICE[verdict]}: {names(map(_cost, cells))}." for verdict, cells in found.items() if cells]
     return [" ".join(["By wall time, as timed:", *said])] if said else []
 
@@ -111,60 +112,56 @@ def serving(rows: Sequence[Row]) -> list[str]:
 def _cost(row: Row) -> str:
     """Return a cell; where its draft slows it, with what a step costs and emits."""
     cost, emitted = step_cost(row), row.metrics.speculation.tokens_per_step
-    if cost is None or _sign(row.metrics.speedup, 1) != CONTRADICTED:
+    if cost is None or _verdict(row.metrics.speedup, 1) != CONTRADICTED:
         return row.cell
     costs = f"a step with the draft costs {number_text(cost)} plain ones and emits {number_text(emitted)} tokens"
     return f"{row.cell} ({costs})"
 
 
-def _drafting(rows: Sequence[Row], gains: Sequence[Gain], margin: float, seed: int) -> Judged:
+def _drafting(rows: Sequence[Row], gains: Sequence[Gain], margin: float) -> Hypothesis:
     short = "cod" if any(gain.type == "cod" for gain in gains) else None
     compared = [gain for gain in gains if short is None or gain.type == short]
     if not compared:
         needed = "Not measured yet: it takes a CoT cell and a cell of a shorter type, of one scenario, measured alike."
-        return _judged(2, UNDECIDED, [needed])
-    tokens = _tokens(compared, seed)
+        return Hypothesis(DRAFTING, UNDECIDED, [needed])
+    tokens = _tokens(compared)
     figures = [f"The answers take {quantity_text(tokens)} times as many tokens as chain of thought's."]
     found = [gain.accuracy for gain in compared if gain.accuracy]
-    tests, pool = pairs.tested(found, margin), pairs.pooled(found, margin)
+    tests, pool = paired_accuracy.tested(found, margin), paired_accuracy.pooled(found, margin)
     if pool is None:
-        return _judged(2, UNDECIDED, [*figures, "Which answers are right is not recorded in samples.csv."])
+        return Hypothesis(DRAFTING, UNDECIDED, [*figures, "Which answers are right is not recorded in samples.csv."])
     figures.append(
         f"Strict accuracy changes by {points_text(pool.difference)} over {_cells(pool.cells, 'scenario')}. "
         + _test(pool, margin, pool.not_below, f"A loss of {_points(margin)} or more", "excluded")
     )
-    longer, shorter = (_sign(tokens, 1) == verdict for verdict in (SUPPORTED, CONTRADICTED))
+    longer, shorter = (_verdict(tokens, 1) == verdict for verdict in (SUPPORTED, CONTRADICTED))
     costly = pool.difference.high < -margin
     verdict = CONTRADICTED if longer or costly else SUPPORTED if shorter and pool.not_below < LEVEL else UNDECIDED
-    figures += _against(pairs.beyond_chance(tests, -1), not costly)
+    figures += _against(paired_accuracy.beyond_chance(tests, -1), not costly)
     scenarios = {gain.scenario for gain in compared}
     figures += _not_compared(
         [row.cell for row in rows if row.trained and row.scenario not in scenarios],
         "cells of both types, measured alike",
     )
-    return _judged(2, verdict, figures, tests)
+    return Hypothesis(DRAFTING, verdict, figures, tests)
 
 
-def _tokens(compared: Sequence[Gain], seed: int) -> Interval:
+def _tokens(compared: Sequence[Gain]) -> Interval:
     """Return tokens of the short type / of CoT over all scenarios' questions."""
     if all(gain.lengths for gain in compared):
         short, long = ([length for gain in compared for length in gain.lengths[at]] for at in (0, 1))
-        return ratio_interval(short, long, seed)
+        return ratio_interval(short, long, SEED)
     return geometric_mean([gain.tokens for gain in compared])
 
 
-def _judged(number: int, verdict: str, figures: list[str], tests: Sequence[TestedPair] = ()) -> Judged:
-    return Judged(claim=CLAIMS[number], verdict=verdict, figures=figures, tests=list(tests))
-
-
-def _sign(interval: Interval, nothing: float) -> str:
+def _verdict(interval: Interval, nothing: float) -> str:
     """Return whether an interval lies above (supported) or below (contradicted) the value of no effect."""
     return {1: SUPPORTED, 0: UNDECIDED, -1: CONTRADICTED}[side(interval, nothing)]
 
 
 def _test(pool: PooledAccuracy, margin: float, p_value: float, claim: str, found: str) -> str:
     """Return what a test against the margin found, and whether there were enough answers for it."""
-    needed = pairs.fewest_for(margin)
+    needed = paired_accuracy.fewest_for(margin)
     few = f": {pool.difference.n} answers are too few, it takes {needed} where none differs" * (
         pool.difference.n < needed
     )

@@ -5,18 +5,18 @@ from pathlib import Path
 import pytest
 
 from doubledraft.files import write_json
-from doubledraft.report import answer, findings, pairs, tables
-from doubledraft.report.answer import CONTRADICTED, SUPPORTED, UNDECIDED
+from doubledraft.report import comparisons, hypotheses, paired_accuracy, tables
+from doubledraft.report.hypotheses import CONTRADICTED, SUPPORTED, UNDECIDED
 from tests.helpers import made_up
 
 MARGIN = 0.05
 
 
-def judged(folder: Path, cells: list[dict], margin: float = MARGIN) -> dict[str, answer.Judged]:
+def judged(folder: Path, cells: list[dict], margin: float = MARGIN) -> dict[str, hypotheses.Hypothesis]:
     """Judge a study of these cells; return the hypotheses by their first word."""
     rows = tables.read_rows([made_up.write_cell(folder, cell) for cell in cells], made_up.EXPECTED)
-    gains = [findings.gain(*cells) for cells in findings.compared_cells(rows)]
-    return {one.claim.split()[0]: one for one in answer.judge(rows, gains, margin)}
+    gains = [comparisons.gain(*cells) for cells in comparisons.compared_cells(rows)]
+    return {one.claim.split()[0]: one for one in hypotheses.judge(rows, gains, margin)}
 
 
 def grid(change=lambda cell: None, scenarios=made_up.SCENARIOS) -> list[dict]:
@@ -116,20 +116,20 @@ def test_answers_that_are_not_recorded_are_not_judged(tmp_path):
     for path in paths:
         path.with_name("samples.csv").unlink()
     rows = tables.read_rows(paths, made_up.EXPECTED)
-    gains = [findings.gain(*cells) for cells in findings.compared_cells(rows)]
-    assert {one.verdict for one in answer.judge(rows, gains, MARGIN)} == {UNDECIDED}
+    gains = [comparisons.gain(*cells) for cells in comparisons.compared_cells(rows)]
+    assert {one.verdict for one in hypotheses.judge(rows, gains, MARGIN)} == {UNDECIDED}
 
 
-def pair(changes: list[int], questions: int, scenario: str = "easy") -> pairs.PairedAccuracy:
-    return pairs.PairedAccuracy(cell="cod", what="", scenario=scenario, changes=changes, questions=questions)
+def pair(changes: list[int], questions: int, scenario: str = "easy") -> paired_accuracy.PairedAccuracy:
+    return paired_accuracy.PairedAccuracy(cell="cod", what="", scenario=scenario, changes=changes, questions=questions)
 
 
 def test_answers_to_one_question_are_no_independent_units():
     once = pair([1, 0, -1, 0, 1, 1], 6)
     twice = pair(once.changes * 2, 6)
     assert (twice.difference.low, twice.difference.high) == pytest.approx((once.difference.low, once.difference.high))
-    both = pairs.pooled([once, pair(once.changes, 6)], MARGIN)
-    apart = pairs.pooled([once, pair(once.changes, 6, "hard")], MARGIN)
+    both = paired_accuracy.pooled([once, pair(once.changes, 6)], MARGIN)
+    apart = paired_accuracy.pooled([once, pair(once.changes, 6, "hard")], MARGIN)
     assert both.difference.low == pytest.approx(once.difference.low)
     assert apart.difference.low > both.difference.low
 
@@ -144,12 +144,12 @@ def test_how_drafts_differ_is_paired_by_question_and_speedups_by_block(tmp_path)
         ]
         made = {"residency": "both", "peak_memory_gib": 3.0, "provenance": made_up.MADE}
         write_json(path.with_name("timing.json"), made | {"attempts": [{"turns": turns}]})
-    ((cot, cod),) = findings.compared_cells(tables.read_rows(paths, made_up.EXPECTED))
-    change = findings.draft_change(cot, cod)
+    ((cot, cod),) = comparisons.compared_cells(tables.read_rows(paths, made_up.EXPECTED))
+    change = comparisons.draft_change(cot, cod)
     assert change.acceptance.value == pytest.approx(0.1) and change.rates() == pytest.approx((0.62, 0.72))
     assert change.speedup.value == pytest.approx(0.8) and change.speedup.high == pytest.approx(0.8)
     published = [{"type": type, "acceptance_rate": 0.7} for type in ("cot", "cod")]
-    said = answer.drafts_sentence(findings.over_all([change]), published)
+    said = hypotheses.drafts_sentence(comparisons.over_all([change]), published)
     assert "accepted more often" in said and "72 % against 62 %" in said and "0.80 (0.80–0.80, n 4) times" in said
 
 
@@ -159,7 +159,7 @@ def test_cells_are_served_with_or_without_their_draft_by_their_measured_times(tm
     slow["speculation"]["tokens_per_step"] |= {"value": 2.8}
     unsteady["timing"]["steady"] = False
     rows = tables.read_rows([made_up.write_cell(tmp_path, cell) for cell in (fast, slow, unsteady)], made_up.EXPECTED)
-    (said,) = answer.serving(rows)
+    (said,) = hypotheses.serving(rows)
     costs = "a step with the draft costs 3.50 plain ones and emits 2.80 tokens"  # K = 3: 2 + 3 * 0.5
     assert said.endswith(f"Serve with the draft: cod_easy. Serve without the draft: cod_medium ({costs}).")
-    assert answer.serving(rows[2:]) == []
+    assert hypotheses.serving(rows[2:]) == []
