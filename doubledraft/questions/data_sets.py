@@ -27,7 +27,6 @@ TEXT_FIELDS = ("question", "prompt", "turns")
 NAME_FIELDS = ("id", "task_id", "question_id")
 ON_HUB = ("humaneval", "gsm8k", "math")
 CODE_FIELDS = ("entry_point", "test")
-HUMANEVAL = ("openai/openai_humaneval", "openai_humaneval", "test", "7dce6050a7d6d172f3cc5c32aa97f52fa1a2e544")
 
 
 class JudgedBy(StrEnum):
@@ -57,7 +56,8 @@ def read_data_set(source: str | Path, *, limit: int | None = None) -> DataSet:
         return _from_table(Path(source).stem, files.read([Path(source)]), limit)
     try:
         if source == "humaneval":
-            return _from_table(source, files.read_hub(*HUMANEVAL), limit)
+            table = files.read_hub(sources.HUMANEVAL, "openai_humaneval", "test", sources.HUMANEVAL_REVISION)
+            return _from_table(source, table, limit)
         read = sources.read_gsm8k if source == "gsm8k" else sources.read_math
         return DataSet(source, read("test", source).questions[:limit], JudgedBy.answers, {})
     except ValueError as error:
@@ -83,15 +83,11 @@ def _questions(name: str, rows: list[tuple[str, dict[str, object]]], graded: boo
     questions: dict[str, Question] = {}
     with Grader() as grader:
         for number, (where, row) in enumerate(rows, start=1):
-            field = _first(row, NAME_FIELDS)
-            id = str(row[field]) if field else f"{name}-{number}"
+            id = str(next((row[field] for field in NAME_FIELDS if row.get(field) is not None), f"{name}-{number}"))
             if id in questions:
                 raise RecordError(f"{where}: {id!r} occurs twice; each row needs a name of its own, or none")
             gold = _gold(grader, row, where) if graded else ""
-            field = _first(row, TEXT_FIELDS)
-            if field is None:
-                raise RecordError(f"{where}: expected a text in 'question', 'prompt' or 'turns', found none")
-            asked = text(sources.first_turn(row, field), field, where)
+            asked = sources.asked_text(row, TEXT_FIELDS, where)
             questions[id] = Question(id=id, scenario=name, split="test", question=asked, answer=gold, steps=[])
     return list(questions.values())
 
@@ -105,8 +101,3 @@ def _gold(grader: Grader, row: Mapping[str, object], where: str) -> str:
     if reason := golds.fault(grader, gold):
         raise RecordError(f"{where}: field 'answer' cannot be graded, {reason}: {gold!r:.80}")
     return gold
-
-
-def _first(row: Mapping[str, object], fields: tuple[str, ...]) -> str | None:
-    """Return the first of the fields that the row has, None without any."""
-    return next((field for field in fields if row.get(field) is not None), None)

@@ -13,7 +13,7 @@ from pathlib import Path
 from doubledraft.grading.extract import extract_strict
 from doubledraft.questions import files, python_library, sources
 from doubledraft.questions.wordproblems import generate
-from doubledraft.records import Question, RecordError
+from doubledraft.records import Question
 
 TEXT_FIELDS = ("question", "prompt", "problem", "turns")
 Row = Mapping[str, object]
@@ -65,7 +65,7 @@ def read(spec: Mapping[str, object], domain: str, seed: int, most: int) -> Promp
     return Prompts(found, spec.get("licence", "not stated"), [table.origin])
 
 
-def _of_file(row: Row) -> "Callable[[Row, str], Iterator[DomainPrompt]]":
+def _of_file(row: Row) -> Callable[[Row, str], Iterator[DomainPrompt]]:
     """Return what reads a row of a file: one of HumanEval, of repositories, or any other."""
     if "entry_point" in row:
         return _human_eval
@@ -74,15 +74,9 @@ def _of_file(row: Row) -> "Callable[[Row, str], Iterator[DomainPrompt]]":
 
 def row_prompts(row: Row, where: str) -> Iterator[DomainPrompt]:
     """Yield the prompt of a row; its gold is `answer`, or what follows `####` there; `group` is what it shares."""
-    field = next((field for field in TEXT_FIELDS if row.get(field)), None)
-    if field is None:
-        raise RecordError(f"{where}: expected a text in one of {', '.join(TEXT_FIELDS)}, found none")
     group, answer = row.get("group"), str(row.get("answer") or "")
-    yield DomainPrompt(
-        sources.text(sources.first_turn(row, field), field, where),
-        None if group is None else str(group),
-        extract_strict(answer) or answer,
-    )
+    asked = sources.asked_text(row, TEXT_FIELDS, where)
+    yield DomainPrompt(asked, None if group is None else str(group), extract_strict(answer) or answer)
 
 
 def _generated(domain: str, seed: int, most: int) -> list[DomainPrompt]:
@@ -120,12 +114,12 @@ def _code_file(row: Row, where: str) -> Iterator[DomainPrompt]:
 
 HUB = {
     "humaneval": HubSet(
-        "openai/openai_humaneval",
+        sources.HUMANEVAL,
         None,
         "test",
         "MIT",
         _human_eval,
-        "7dce6050a7d6d172f3cc5c32aa97f52fa1a2e544",
+        sources.HUMANEVAL_REVISION,
     ),
     "codeparrot": HubSet(
         "codeparrot/codeparrot-clean-valid",

@@ -16,7 +16,7 @@ from doubledraft.log import log
 from doubledraft.questions import domain_sources, golds
 from doubledraft.questions.domain_sources import DomainPrompt
 from doubledraft.questions.ngrams import Index, ngrams
-from doubledraft.questions.overlap import THRESHOLD, WORDS, normalise
+from doubledraft.questions.overlap import THRESHOLD, WORDS, distinct, normalise
 from doubledraft.records import Question, write_records
 from doubledraft.summaries import json_file
 from doubledraft.summaries.domain_manifest import DomainManifest, SplitCounts
@@ -111,12 +111,10 @@ def _in_turn(groups: Sequence[Sequence[DomainPrompt]], places: Sequence[int]) ->
 
 
 def _distinct(prompts: Sequence[DomainPrompt], left_out: Counter[str]) -> list[DomainPrompt]:
-    first: dict[str, DomainPrompt] = {}
-    for prompt in prompts:
-        first.setdefault(normalise(prompt.text), prompt)
-    if repeats := len(prompts) - len(first):
+    kept = distinct(prompts, lambda prompt: prompt.text)
+    if repeats := len(prompts) - len(kept):
         left_out["repeats another prompt"] += repeats
-    return list(first.values())
+    return kept
 
 
 def _gradable(prompts: Sequence[DomainPrompt], left_out: Counter[str]) -> list[DomainPrompt]:

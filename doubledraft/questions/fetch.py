@@ -146,12 +146,10 @@ def _in_order(pool: Pool, spec: Mapping[str, object], seed: int, split: str) -> 
 
 
 def _distinct(pool: Pool) -> list[Question]:
-    first: dict[str, Question] = {}
-    for question in pool.questions:
-        first.setdefault(normalise(question.question), question)
-    if repeats := len(pool.questions) - len(first):
+    kept = overlap.distinct(pool.questions, lambda question: question.question)
+    if repeats := len(pool.questions) - len(kept):
         pool.left_out["repeats another question"] += repeats
-    return list(first.values())
+    return kept
 
 
 def _overlap_counts(twins: Sequence[Overlap]) -> dict[str, int]:

@@ -9,12 +9,14 @@ and a short question with a word in the middle replaced.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from doubledraft.questions.ngrams import Grams, Index, ngrams
 from doubledraft.records import Question
 
+Row = TypeVar("Row")
 WORDS = 5
 THRESHOLD = 0.35
 
@@ -34,10 +36,8 @@ class Overlap:
 def find(train: Iterable[Question], test: Sequence[Question]) -> list[Overlap]:
     """List the training questions that repeat a test question, in the order of `train`."""
     texts = {normalise(question.question): question for question in test}
-    questions, grams = (
-        {question.id: question for question in test},
-        {question.id: _grams(question) for question in test},
-    )
+    questions = {question.id: question for question in test}
+    grams = {question.id: _grams(question) for question in test}
     index = Index(THRESHOLD, grams.values())
     for id, held in grams.items():
         index.add(id, held)
@@ -49,6 +49,14 @@ def find(train: Iterable[Question], test: Sequence[Question]) -> list[Overlap]:
             id, similarity = nearest
             found.append(_overlap(question, questions[id], "near", round(similarity, 3)))
     return found
+
+
+def distinct(rows: Iterable[Row], text_of: Callable[[Row], str]) -> list[Row]:
+    """Return the rows whose text no row before them has, case, white space and punctuation aside."""
+    first: dict[str, Row] = {}
+    for row in rows:
+        first.setdefault(normalise(text_of(row)), row)
+    return list(first.values())
 
 
 def normalise(text: str) -> str:

@@ -16,7 +16,7 @@ The rules; each case is counted, and the counts stand in the manifest of the que
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -40,6 +40,8 @@ MATH_ROWS = {
     "prealgebra": {"train": 1205, "test": 871},
     "precalculus": {"train": 746, "test": 546},
 }
+HUMANEVAL = "openai/openai_humaneval"
+HUMANEVAL_REVISION = "7dce6050a7d6d172f3cc5c32aa97f52fa1a2e544"
 NUMBER = re.compile(r"-?(\d+|\d{1,3}(,\d{3})+)(\.\d+)?")
 OWN_FIELDS = {
     "question": str,
@@ -276,10 +278,17 @@ def text(row: Mapping[str, object], name: str, where: str, kind: type = str) -> 
     return str(value)
 
 
-def first_turn(row: Mapping[str, object], name: str) -> dict[str, object]:
-    """Return a row whose field holds a text, or a list of the turns of a conversation, with the first turn there."""
+def asked_text(row: Mapping[str, object], names: Sequence[str], where: str) -> str:
+    """Return the text in the first of the named fields that is not empty: of a list of turns, the first turn.
+
+    Raise RecordError where none holds a text.
+    """
+    there = [name for name in names if row.get(name) is not None]
+    if not there:
+        raise RecordError(f"{where}: expected a text in one of {', '.join(names)}, found none")
+    name = next((name for name in there if row[name]), there[0])
     turns = row[name]
-    return {**row, name: turns[0] if isinstance(turns, list) and turns else turns}
+    return text({name: turns[0] if isinstance(turns, list) and turns else turns}, name, where)
 
 
 def _lines(solution: str) -> list[str]:

@@ -81,7 +81,7 @@ def test_a_data_set_of_the_hub_that_cannot_be_fetched_is_named(monkeypatch):
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ({"text": "What?"}, ":2: expected a text in 'question', 'prompt' or 'turns', found none"),
+        ({"text": "What?"}, ":2: expected a text in one of question, prompt, turns, found none"),
         ({"question": " "}, ":2: field 'question' should be text that is not empty, found ' '"),
         ({"question": 7}, ":2: field 'question' should be text that is not empty, found 7"),
         ({"prompt": "", "id": "two"}, ":2: field 'prompt' should be text"),
