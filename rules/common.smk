@@ -43,8 +43,8 @@ if workflow.is_main_process:  # once per run: a job of it skips this
         raise WorkflowError(f"not unlocked: {busy}")
     if not os.access(".", os.W_OK):
         logger.error(f"{Path.cwd()} cannot be written: make it writable, or name another folder with --directory")
-    elif said := busy or locks.clear_dead(RUN_LOCK, ".snakemake"):
-        logger.warning(escaping.visible(said))
+    elif message := busy or locks.clear_dead(RUN_LOCK, ".snakemake"):
+        logger.warning(escaping.visible(message))
 
 GPUS = workflow.global_resources.get("gpu").value  # that this run may use; None: a cluster's, 0: none
 if workflow.is_main_process and 0 < (GPUS or 0) < config["engine"]["tensor_parallel"]:
@@ -126,9 +126,14 @@ wildcard_constraints:
     rank=r"\d+",
 
 
-def code(*modules, files=(), packages=()):
+def code(*modules, files=(), packages=(), compiled=True):
     """Return the fingerprint of the library code that a rule uses and of the packages that decide what it makes."""
-    return FINGERPRINTS.of(*modules, files=files, packages=packages)
+    return FINGERPRINTS.of(*modules, files=files, packages=packages, compiled=compiled)
+
+
+def training_code(function, *packages):
+    """Return the fingerprint of a training, without the C++ pass, which decodes held-out questions: its tokens stay."""
+    return code(function, packages=[*TRAINING, *packages], compiled=False)
 
 
 def thinking_switch(wildcards):
@@ -485,13 +490,13 @@ onstart:
         except api_keys.MissingKey as error:
             raise WorkflowError(str(error)) from None
     logs = [job.log[0] for job in workflow.dag.needrun_jobs() if job.log]
-    if logs and (said := times.forecast(logs, "results", config["models"]["target"] in DEFAULT_MODELS)):
-        logger.info(escaping.visible(said))
+    if logs and (message := times.forecast(logs, "results", config["models"]["target"] in DEFAULT_MODELS)):
+        logger.info(escaping.visible(message))
 
 
 onsuccess:
-    if said := times.summary("results", STARTED):
-        logger.info(escaping.visible(said))
+    if message := times.summary("results", STARTED):
+        logger.info(escaping.visible(message))
 
 
 onerror:

@@ -51,7 +51,7 @@ rule train_recipe:
         dtype=config["models"]["dtype"],
         computing_dtype=config["train"]["computing_dtype"],
         seed=recipe_seed,
-        code=code("training.recipes.train_recipe", packages=TRAINING + GRADING),
+        code=training_code("training.recipes.train_recipe", *GRADING),
     script:
         "../scripts/train_recipe.py"
 
@@ -102,6 +102,10 @@ rule compare_drafts:
         draft_length=config["drafts"]["draft_length"],
         minutes=config["drafts"]["minutes"],
         seed=config["seed"],
-        code=code("evaluation.drafts.leaderboard.compare", files=["templates/leaderboard.html.j2"], packages=DRAWING),
+        code=code(
+            "evaluation.drafts.leaderboard.compare",
+            files=["templates/leaderboard.html.j2", "templates/page.html.j2", "templates/report.css"],
+            packages=DRAWING,
+        ),
     script:
         "../scripts/compare_drafts.py"

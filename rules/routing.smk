@@ -93,7 +93,7 @@ rule train_domain_draft:
         dtype=config["models"]["dtype"],
         computing_dtype=config["train"]["computing_dtype"],
         seed=config["seed"],
-        code=code("routing.domain_drafts.train_draft", packages=TRAINING),
+        code=training_code("routing.domain_drafts.train_draft"),
     script:
         "../scripts/train_domain_draft.py"
 
@@ -191,7 +191,9 @@ rule routing_page:
         "results/logs/routing_page.log",
     localrule: True
     params:
-        code=code("routing.page.write", files=["templates/routing.html.j2", "templates/report.css"]),
+        code=code(
+            "routing.page.write", files=["templates/routing.html.j2", "templates/page.html.j2", "templates/report.css"]
+        ),
     script:
         "../scripts/routing_page.py"
 
@@ -254,6 +256,9 @@ rule adapters_page:
         "results/logs/adapters_page.log",
     localrule: True
     params:
-        code=code("routing.adapters_page.write", files=["templates/adapters.html.j2", "templates/report.css"]),
+        code=code(
+            "routing.adapters_page.write",
+            files=["templates/adapters.html.j2", "templates/page.html.j2", "templates/report.css"],
+        ),
     script:
         "../scripts/adapters_page.py"

@@ -24,7 +24,7 @@ rule train_target:
         dtype=config["models"]["dtype"],
         computing_dtype=config["train"]["computing_dtype"],
         seed=config["seed"],
-        code=code("training.finetune.train_target", packages=TRAINING),
+        code=training_code("training.finetune.train_target"),
     script:
         "../scripts/train_target.py"
 
@@ -85,7 +85,7 @@ rule train_draft:
         computing_dtype=config["train"]["computing_dtype"],
         seed=config["seed"],
         draft_vocabulary=config["benchmark"]["draft_vocabulary"],
-        code=code("training.finetune.train_draft", packages=TRAINING),
+        code=training_code("training.finetune.train_draft"),
     script:
         "../scripts/train_draft.py"
 

@@ -23,20 +23,21 @@ SHOWING = ("log", "training.tracking")  # modules that show or send what is goin
 ALL = "*"  # in the place of a name: every definition of a module
 
 
-def of(*names: str, files: Iterable[str] = (), packages: Iterable[str] = ()) -> str:
+def of(*names: str, files: Iterable[str] = (), packages: Iterable[str] = (), compiled: bool = True) -> str:
     """Return a hash of all library code that these names use, of other files, and of the versions of packages.
 
     A name is that of a definition, "training.finetune.train_target", or of a module with all its definitions. `files`
     are glob patterns of files of the library that the code reads, "templates/*"; `packages` are the distributions that
-    decide what the code makes. Raise ValueError for the name of a package of the library, whose modules would be
-    missed, and FileNotFoundError for a name or pattern that stands for nothing.
+    decide what the code makes. `compiled` is whether C++ sources count that the code compiles. Raise ValueError for the
+    name of a package of the library, whose modules would be missed, and FileNotFoundError for a name or pattern that
+    stands for nothing.
     """
     digest, used = hashlib.sha256(), sorted(reached(*names))
     for module, name in used:
         for statement in _parsed(module).statements.get(name, ()):
             digest.update(f"{module} {name}\n{''.join(_code(statement).parts)}\n".encode())
-    for module in sorted({module for module, _ in used}):
-        if (source := _file(module).with_suffix(".cpp")).exists():  # that the module compiles
+    for module in sorted({module for module, _ in used if compiled}):
+        if (source := _file(module).with_suffix(".cpp")).exists():
             digest.update(source.read_bytes())
     for pattern in files:
         if not (paths := sorted(PACKAGE.glob(pattern))):

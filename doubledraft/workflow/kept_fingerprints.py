@@ -31,12 +31,14 @@ class KeptFingerprints:
             self._kept = json.loads(self._file.read_text())
         self._new = False
 
-    def of(self, *names: str, files: Iterable[str] = (), packages: Iterable[str] = ()) -> str:
+    def of(
+        self, *names: str, files: Iterable[str] = (), packages: Iterable[str] = (), compiled: bool = True
+    ) -> str:
         """Return what `fingerprint.of` returns, computed only where it is not kept."""
         versions = {package: _version(package) for package in packages}
-        key = json.dumps([names, sorted(files), sorted(versions.items())])
+        key = json.dumps([names, sorted(files), sorted(versions.items()), compiled])
         if key not in self._kept:
-            self._kept[key] = fingerprint.of(*names, files=files, packages=packages)
+            self._kept[key] = fingerprint.of(*names, files=files, packages=packages, compiled=compiled)
             self._new = True
         return self._kept[key]
 

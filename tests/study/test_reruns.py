@@ -81,14 +81,14 @@ EDITS = [
     ),
     Edit(
         "a constant of the C++ pass",
-        DRAFTED,
+        TIMED,
         PASS,
         "TILE = 24",
         "TILE = 48",
     ),
     Edit(
-        "a constant of the C++ pass, where vLLM is timed",  # the native engine chooses the draft's checkpoint
-        DRAFTED,
+        "a constant of the C++ pass, where vLLM is timed",
+        {},
         PASS,
         "TILE = 24",
         "TILE = 48",

@@ -109,6 +109,7 @@ def test_a_rule_may_name_one_definition(package):
 def test_what_a_module_compiles_counts_with_it(package):
     (package / "sub/low.cpp").write_text("int low() { return 1; }")
     assert changed_by(package / "sub/low.cpp", "return 1", "return 2", "top")
+    assert not changed_by(package / "sub/low.cpp", "return 2", "return 3", "top", compiled=False)
 
 
 @pytest.mark.parametrize(
