@@ -31,9 +31,7 @@ class KeptFingerprints:
             self._kept = json.loads(self._file.read_text())
         self._new = False
 
-    def of(
-        self, *names: str, files: Iterable[str] = (), packages: Iterable[str] = (), compiled: bool = True
-    ) -> str:
+    def of(self, *names: str, files: Iterable[str] = (), packages: Iterable[str] = (), compiled: bool = True) -> str:
         """Return what `fingerprint.of` returns, computed only where it is not kept."""
         versions = {package: _version(package) for package in packages}
         key = json.dumps([names, sorted(files), sorted(versions.items()), compiled])
