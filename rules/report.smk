@@ -34,7 +34,7 @@ rule report:
         links=report_links,
         code=code(
             "report.build.build",
-            files=["templates/report.*", "templates/words.j2", "report/published.json"],
+            files=["templates/report.*", "templates/page.html.j2", "templates/words.j2", "report/published.json"],
             packages=DRAWING,
         ),
     script:
