@@ -60,7 +60,7 @@ rule summarize_cod:
         teacher=teacher_traced,
         limits=teacher_limits,
         ledger="data/ledger/{type}_{scenario}.jsonl",
-        code=code("traces.write.summarize", packages=GRADING),
+        code=code("traces.write.write_condensed", packages=GRADING),
     script:
         "../scripts/summarize_cod.py"
 

@@ -5,7 +5,7 @@ from doubledraft.workflow.jobs import log_to
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
-    write.summarize(
+    write.write_condensed(
         source=snakemake.input.source,
         prompt_file=snakemake.input.get("prompt"),
         traces=snakemake.output.traces,

@@ -9,7 +9,7 @@ A set is complete, but is a sample of what its teacher writes: shares and ratios
 none, since it depends on the size of the set.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -21,17 +21,16 @@ from doubledraft.provenance import provenance
 from doubledraft.records import Trace, read_records
 from doubledraft.stats import as_json, mean_interval, ratio_interval, wilson
 from doubledraft.traces import figures as trace_figures
-from doubledraft.traces.audit import has_equation
+from doubledraft.traces.audit import CountTokens, has_equation, token_counter
 from doubledraft.traces.draft_rule import Rule, compliance, numbers, steps_of
 from doubledraft.traces.near_duplicates import SIMILARITY, near_duplicates, templates
 
 BASE = "cot"  # the type that every other one is paired with
 SHOWN = 5  # near-duplicates of a set that the page shows
 
-CountTokens = Callable[[str], int]
-
 
 def write(
+    *,
     traces: Sequence[str | Path],
     model: str | Path,
     rules: Mapping[str, Mapping[str, int] | None],
@@ -45,13 +44,10 @@ def write(
     `rules` has the rule of every type, None for a type without one. `settings` has the study's `seed` and what the
     traces depend on, for the provenance.
     """
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(str(model), local_files_only=True)
     found = analyze(
         [read_records(path, Trace) for path in traces],
         {type: Rule(**rule) if rule else None for type, rule in rules.items()},
-        lambda text: len(tokenizer.encode(text, add_special_tokens=False)),
+        token_counter(model),
         settings["seed"],
     )
     write_json(out, found | {"provenance": provenance(settings)})

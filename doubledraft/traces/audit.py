@@ -15,10 +15,12 @@ from doubledraft.traces import figures
 from doubledraft.traces.draft_rule import Rule, compliance, steps_of
 from doubledraft.traces.verify import Dropped, keep_verified
 
+CountTokens = Callable[[str], int]
 BINS = 20  # at most, of a histogram
 
 
 def write(
+    *,
     traces: str | Path,
     dropped: str | Path,
     asked: str | Path,
@@ -33,15 +35,12 @@ def write(
 
     `settings` is the part of the config that the traces depend on, for the provenance.
     """
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(str(model), local_files_only=True)
     found = describe(
         read_records(traces, Trace),
         read_records(dropped, Dropped),
         read_records(questions, Question),
         Rule(**rule) if rule else None,
-        lambda text: len(tokenizer.encode(text, add_special_tokens=False)),
+        token_counter(model),
         json.loads(Path(asked).read_text(encoding="utf-8")),
         recorded(settings),
     )
@@ -49,12 +48,20 @@ def write(
     figures.audit_figure(found, figure)
 
 
+def token_counter(model: str | Path) -> CountTokens:
+    """Return a function that counts the tokens of a text by the tokenizer of a model folder."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(str(model), local_files_only=True)
+    return lambda text: len(tokenizer.encode(text, add_special_tokens=False))
+
+
 def describe(
     kept: Sequence[Trace],
     dropped: Sequence[Dropped],
     questions: Sequence[Question],
     rule: Rule | None,
-    count_tokens: Callable[[str], int],
+    count_tokens: CountTokens,
     asked: Mapping[str, object],
     made_by: Provenance,
 ) -> TraceAudit:

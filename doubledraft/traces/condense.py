@@ -48,13 +48,13 @@ class ShortStep:
 def condense_lines(lines: list[str], rule: Rule) -> list[str]:
     """Condense a solution, one line per step, to lines that keep the rule; raise NotCondensable with the reason."""
     lines = [_spaced(line) for line in lines if line.strip()]
-    drafts = [_draft(line, rule.max_words) for line in lines]
-    if sum(draft is not None for draft in drafts) < rule.min_steps:
-        drafts = _expanded(lines, drafts, rule)
-    drafts = _shortened([draft for draft in drafts if draft], rule)
-    if not rule.min_steps <= len(drafts) <= rule.max_steps:
-        raise NotCondensable(f"{len(drafts)} drafts where the rule asks for {rule.min_steps} to {rule.max_steps}")
-    return [str(draft) for draft in drafts]
+    steps = [_short_step(line, rule.max_words) for line in lines]
+    if sum(step is not None for step in steps) < rule.min_steps:
+        steps = _expanded(lines, steps, rule)
+    steps = _shortened([step for step in steps if step], rule)
+    if not rule.min_steps <= len(steps) <= rule.max_steps:
+        raise NotCondensable(f"{len(steps)} drafts where the rule asks for {rule.min_steps} to {rule.max_steps}")
+    return [str(step) for step in steps]
 
 
 def _spaced(line: str) -> str:
@@ -64,7 +64,7 @@ def _spaced(line: str) -> str:
     return UNIT_INSIDE.sub(r"\1", line) if " = " in line else line
 
 
-def _draft(line: str, max_words: int) -> ShortStep | None:
+def _short_step(line: str, max_words: int) -> ShortStep | None:
     """Return the short step of a line, None for a line without numbers or key words."""
     found = _equations(line)
     if not found and " = " in line:
@@ -72,26 +72,26 @@ def _draft(line: str, max_words: int) -> ShortStep | None:
     return _fitted(found[-1][2], max_words) if found else _key_words(line, max_words)
 
 
-def _expanded(lines: list[str], drafts: list[ShortStep | None], rule: Rule) -> list[ShortStep | None]:
+def _expanded(lines: list[str], steps: list[ShortStep | None], rule: Rule) -> list[ShortStep | None]:
     """Add short steps until there are enough: a line's earlier equations, then the words before its equation."""
-    groups = [[draft] if draft else [] for draft in drafts]
+    groups = [[step] if step else [] for step in steps]
     for more in (_earlier_equations, _words_before):
         for line, group in zip(lines, groups, strict=True):
             if sum(map(len, groups)) < rule.min_steps and group:
                 group[:0] = more(line, rule.max_words)
-    return [draft for group in groups for draft in group]
+    return [step for group in groups for step in group]
 
 
 def _earlier_equations(line: str, max_words: int) -> list[ShortStep]:
-    return [_fitted(draft, max_words) for _, _, draft in _equations(line)[:-1]]
+    return [_fitted(step, max_words) for _, _, step in _equations(line)[:-1]]
 
 
 def _words_before(line: str, max_words: int) -> list[ShortStep]:
     found = _equations(line)
     if not found:
         return []
-    draft = _key_words(" ".join(line.split()[: found[0][0]]), max_words)
-    return [draft] if draft and count_words(draft.words) > 1 else []
+    step = _key_words(" ".join(line.split()[: found[0][0]]), max_words)
+    return [step] if step and count_words(step.words) > 1 else []
 
 
 def _equations(line: str) -> list[tuple[int, int, ShortStep]]:
@@ -148,11 +148,11 @@ def _nouns(tokens: list[str]) -> str:
     return " ".join(nouns)
 
 
-def _fitted(draft: ShortStep, max_words: int) -> ShortStep:
+def _fitted(step: ShortStep, max_words: int) -> ShortStep:
     """Shorten an equation: fewer nouns first, then the middle of a chain of equalities."""
-    short = [draft, replace(draft, words=draft.words.rpartition(" ")[2]), replace(draft, words="")]
-    if len(draft.sides) > 2:
-        short += [ShortStep((draft.sides[0], draft.sides[-1])), ShortStep(draft.sides[-2:])]
+    short = [step, replace(step, words=step.words.rpartition(" ")[2]), replace(step, words="")]
+    if len(step.sides) > 2:
+        short += [ShortStep((step.sides[0], step.sides[-1])), ShortStep(step.sides[-2:])]
     for candidate in short:
         if count_words(str(candidate)) <= max_words:
             return candidate
@@ -181,19 +181,19 @@ def _key_words(line: str, max_words: int) -> ShortStep | None:
     return ShortStep((), text) if text else None
 
 
-def _shortened(drafts: list[ShortStep], rule: Rule) -> list[ShortStep]:
+def _shortened(steps: list[ShortStep], rule: Rule) -> list[ShortStep]:
     """Drop short steps without an equation, then merge neighbours, until there are no more than the rule allows."""
-    while len(drafts) > rule.max_steps:
-        plain = next((index for index, draft in enumerate(drafts) if not draft.sides), None)
+    while len(steps) > rule.max_steps:
+        plain = next((index for index, step in enumerate(steps) if not step.sides), None)
         if plain is not None:
-            drafts = drafts[:plain] + drafts[plain + 1 :]
+            steps = steps[:plain] + steps[plain + 1 :]
             continue
-        merged = [_merged(one, other, rule.max_words) for one, other in zip(drafts, drafts[1:], strict=False)]
-        index = next((index for index, draft in enumerate(merged) if draft), None)
+        merged = [_merged(one, other, rule.max_words) for one, other in zip(steps, steps[1:], strict=False)]
+        index = next((index for index, step in enumerate(merged) if step), None)
         if index is None:
-            raise NotCondensable(f"{len(drafts)} drafts, none of which merge, where the rule allows {rule.max_steps}")
-        drafts = [*drafts[:index], merged[index], *drafts[index + 2 :]]
-    return drafts
+            raise NotCondensable(f"{len(steps)} drafts, none of which merge, where the rule allows {rule.max_steps}")
+        steps = [*steps[:index], merged[index], *steps[index + 2 :]]
+    return steps
 
 
 def _merged(one: ShortStep, other: ShortStep, max_words: int) -> ShortStep | None:

@@ -58,7 +58,7 @@ def write_cot(
     _write(*made, traces, dropped, asked, teacher.get("min_yield", 0))
 
 
-def summarize(
+def write_condensed(
     *,
     source: str | Path,
     prompt_file: str | Path | None,

@@ -91,7 +91,7 @@ def summarize(
     folder: Path, by: str, server: Server | None = None, **changes
 ) -> tuple[list[Trace], list[Dropped], dict]:
     paths = files(folder, "cod")
-    write.summarize(
+    write.write_condensed(
         source=folder / ("questions.jsonl" if by == "independent" else "cot_traces.jsonl"),
         prompt_file=PROMPTS["condense" if by == "teacher" else "independent"],
         type="cod",
