@@ -1,41 +1,24 @@
 """The command line: one subcommand for each module in COMMANDS.
 
 A subcommand is a module with two functions, `add_arguments(parser)` and `run(options)`; the first line of its docstring
-is what `--help` shows. It raises one of REFUSALS for what the user can correct: one line on standard error and exit
+is what `--help` shows. It raises one of the refusals for what the user can correct: one line on standard error and exit
 status 2, as for a misspelt option. Any other exception is a bug, and keeps its traceback.
+
+Modules take most of a second to import, so a subcommand is imported when it is called, and refusals when one is raised.
 """
 
 import argparse
+import importlib
 import io
 import os
 import sys
 from collections.abc import Sequence
 
-from doubledraft.api_keys import MissingKey
-from doubledraft.cli import advise, benchmark, card, check, demo, evaluate, generate, profile, push, status, view
-from doubledraft.engine.kv_cache import CacheFull
-from doubledraft.evaluation.experiments import ExperimentError
 from doubledraft.files import NO_ROOM
-from doubledraft.inference.load_pair import OptionError
-from doubledraft.models.folder import ModelError
-from doubledraft.prompts import PromptError
-from doubledraft.records import RecordError
-from doubledraft.report.hub import HubError
-from doubledraft.report.tables import ReportError
-from doubledraft.sandbox import UnconfinedError
 
-COMMANDS = (generate, demo, advise, benchmark, profile, evaluate, view, card, push, check, status)
-REFUSALS = (
-    CacheFull,
-    ExperimentError,
-    HubError,
-    MissingKey,
-    ModelError,
-    OptionError,
-    PromptError,
-    RecordError,
-    ReportError,
-    UnconfinedError,
+COMMANDS = (
+    *("generate", "demo", "advise", "benchmark", "profile", "evaluate"),
+    *("view", "card", "push", "check", "status"),
 )
 REFUSED, STOPPED = 2, 130  # exit status; 130 is that of shells after Ctrl-C
 
@@ -47,18 +30,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if sys.stderr:
             sys.stderr.write(f"doubledraft: {reason}\n")
         return REFUSED
-    options = _parser().parse_args(arguments)
+    called = [name for name in arguments[:1] if name in COMMANDS]
+    options = _parser(called or COMMANDS).parse_args(arguments)
     try:
         options.run(options)
         sys.stdout.flush()
-    except REFUSALS as refusal:
-        sys.stderr.write(f"doubledraft {options.command}: {refusal}\n")
-        return REFUSED
     except KeyboardInterrupt:
         sys.stderr.write("\n")
         return STOPPED
     except BrokenPipeError:  # the reader closed the pipe
         _drop_output()
+    except _refusals() as refusal:
+        sys.stderr.write(f"doubledraft {options.command}: {refusal}\n")
+        return REFUSED
     except OSError as error:
         if error.errno not in NO_ROOM:
             raise
@@ -93,14 +77,34 @@ def _drop_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _parser() -> argparse.ArgumentParser:
+def _refusals() -> tuple[type[Exception], ...]:
+    """Return the exceptions whose message is all that the user needs."""
+    from doubledraft.api_keys import MissingKey
+    from doubledraft.engine.kv_cache import CacheFull
+    from doubledraft.evaluation.experiments import ExperimentError
+    from doubledraft.inference.load_pair import OptionError
+    from doubledraft.models.folder import ModelError
+    from doubledraft.prompts import PromptError
+    from doubledraft.records import RecordError
+    from doubledraft.report.hub import HubError
+    from doubledraft.report.tables import ReportError
+    from doubledraft.sandbox import UnconfinedError
+
+    return (
+        *(CacheFull, ExperimentError, HubError, MissingKey, ModelError),
+        *(OptionError, PromptError, RecordError, ReportError, UnconfinedError),
+    )
+
+
+def _parser(names: Sequence[str] = COMMANDS) -> argparse.ArgumentParser:
+    """Return the parser that knows some subcommands, by default all."""
     parser = argparse.ArgumentParser(
         prog="doubledraft", description="Lossless speculative decoding: answer, measure, publish."
     )
     subcommands = parser.add_subparsers(dest="command", required=True, metavar="command")
-    for command in COMMANDS:
-        name, title = command.__name__.rpartition(".")[2], command.__doc__.split("\n")[0]
-        subparser = subcommands.add_parser(name, help=title, description=command.__doc__)
+    for name in names:
+        command = importlib.import_module(f"doubledraft.cli.{name}")
+        subparser = subcommands.add_parser(name, help=command.__doc__.split("\n")[0], description=command.__doc__)
         subparser.formatter_class = argparse.RawDescriptionHelpFormatter
         subparser.set_defaults(run=command.run)
         command.add_arguments(subparser)
