@@ -3,11 +3,11 @@
 A source has a pool for each split; a seed puts the pool in order and the first `count` are taken, so a larger count
 extends a smaller one. More than the pool holds is an error, never a wider filter; with `allow_fewer` all of it is
 taken, and the log, the metrics and the report record that. A question that a pool holds twice is taken once. A training
-question that repeats a test question, exactly or nearly, is not taken, and is listed with its twin; the test set stays
+question that repeats a test question, exactly or nearly, is not taken, and is listed with it; the test set stays
 as the source has it. The manifest holds every count and the origin of the rows.
 
 Generated questions are only checked to be disjoint. Both splits share the templates by design, and the generator keeps
-their numbers apart: every test question has near twins in train, and what is tested is new numbers.
+their numbers apart: every test question has a near repetition in train, and what is tested is new numbers.
 
 What the trained target answers for its draft to learn from (`fetch_more`) are further questions, in a file of their
 own, so that another number of them trains no target again.
@@ -43,16 +43,16 @@ def fetch(
 
     Raise ValueError where a split has fewer questions than `spec` asks for and `spec` does not allow that.
     """
-    pools, parts, twins = _apart(spec, scenario, seed)
+    pools, parts, overlaps = _read_splits(spec, scenario, seed)
     taken = {split: parts[split][: spec[split]] for split in SPLITS}
     counts = {split: _counts(pools[split], spec[split], len(taken[split])) for split in SPLITS}
-    counts["train"]["left_out"] |= _overlap_counts(twins)
+    counts["train"]["left_out"] |= _overlap_counts(overlaps)
     for split in SPLITS:
         _check_enough(counts[split], spec, scenario, split)
     check_disjoint(taken["train"], taken["test"], scenario)
     write_records(train_path, taken["train"])
     write_records(test_path, taken["test"])
-    write_records(overlap_path, sorted(twins, key=lambda twin: twin.id))
+    write_records(overlap_path, sorted(overlaps, key=lambda each: each.id))
     write_json(manifest_path, {"scenario": scenario, "source": spec["source"], "seed": seed, "splits": counts})
 
 
@@ -81,7 +81,7 @@ def fetch_more(
         questions = generate.generate_more(spec["difficulty"], len(train), count, seed, scenario)
         check_disjoint(train, questions, scenario)
     else:
-        _, parts, _ = _apart(spec, scenario, seed)
+        _, parts, _ = _read_splits(spec, scenario, seed)
         questions = (parts["train"][len(train) :] + train)[:count]
     check_disjoint(questions, test, scenario)
     if len(questions) < fewest:
@@ -96,16 +96,16 @@ def fetch_more(
     write_json(manifest_path, {"scenario": scenario, "source": spec["source"], "seed": seed} | counts)
 
 
-def _apart(
+def _read_splits(
     spec: Mapping[str, object], scenario: str, seed: int
 ) -> tuple[dict[str, Pool], dict[str, list[Question]], list[Overlap]]:
-    """Return what a source has: pools, the questions of each split in order, and those left out of train as twins."""
+    """Return the pool of each split, its questions in order, and the overlaps with test, which train lacks here."""
     pools = {split: _read(spec, split, scenario, seed) for split in SPLITS}
     parts = {split: _in_order(pools[split], spec, seed, split) for split in SPLITS}
-    twins = [] if spec["source"] == "generated" else overlap.find(parts["train"], parts["test"])
-    repeating = {twin.id for twin in twins}
+    overlaps = [] if spec["source"] == "generated" else overlap.find(parts["train"], parts["test"])
+    repeating = {each.id for each in overlaps}
     parts["train"] = [question for question in parts["train"] if question.id not in repeating]
-    return pools, parts, twins
+    return pools, parts, overlaps
 
 
 def check_disjoint(train: Iterable[Question], test: Iterable[Question], scenario: str) -> None:
@@ -152,8 +152,8 @@ def _distinct(pool: Pool) -> list[Question]:
     return kept
 
 
-def _overlap_counts(twins: Sequence[Overlap]) -> dict[str, int]:
-    kinds = Counter(twin.kind for twin in twins)
+def _overlap_counts(overlaps: Sequence[Overlap]) -> dict[str, int]:
+    kinds = Counter(each.kind for each in overlaps)
     return {f"{kind} overlap with test": count for kind, count in sorted(kinds.items())}
 
 

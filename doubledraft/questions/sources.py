@@ -108,7 +108,7 @@ def read_math(
         raise ValueError(f"subjects: {unknown[0]!r} is not a subject of MATH; choose from {', '.join(MATH_ROWS)}")
     tables = _math_tables(wanted, split, path, revision)
     pool = Pool([], sum(len(table.rows) for table in tables), [table.origin for table in tables])
-    rows = [(where, row, *_kind(row, where)) for table in tables for where, row in table.rows]
+    rows = [(where, row, *_subject_and_level(row, where)) for table in tables for where, row in table.rows]
     found = Counter(subject for _, _, subject, _ in rows)
     for name in wanted:
         _check_count(f"{MATH}, {name}, {split}", found[name], MATH_ROWS[name][split], strict=not path)
@@ -191,7 +191,7 @@ def _math_tables(subjects: list[str], split: str, path: Paths | None, revision: 
     return [files.read_hub(MATH, subject, split, pinned) for subject in subjects]
 
 
-def _kind(row: Mapping[str, object], where: str) -> tuple[str, str]:
+def _subject_and_level(row: Mapping[str, object], where: str) -> tuple[str, str]:
     """Return the subject (a key of MATH_ROWS) and the level ("1" to "5" or "?") of a row of MATH."""
     kind, level = text(row, "type", where), text(row, "level", where)
     subject = kind.casefold().replace(" & ", "_and_").replace(" ", "_")
@@ -216,7 +216,7 @@ def _add_math(
     """Add the question of a row to the pool, or count why there is none."""
     problem, solution = text(row, "problem", where), text(row, "solution", where)
     boxed = boxes(solution)
-    reason = _untrusted(problem, level, boxed) or golds.fault(grader, boxed[-1])
+    reason = _unusable(problem, level, boxed) or golds.fault(grader, boxed[-1])
     if reason:
         log.info("%s is left out: %s", where, reason)
         pool.left_out[reason] += 1
@@ -243,7 +243,7 @@ def _add_math(
     )
 
 
-def _untrusted(problem: str, level: str, boxed: list[str]) -> str | None:
+def _unusable(problem: str, level: str, boxed: list[str]) -> str | None:
     if level == "?":
         return "level not known"
     if "[asy]" in problem:

@@ -54,20 +54,20 @@ class DraftChange:
     seed: int
 
     @property
-    def acceptance(self) -> Interval | None:
+    def acceptance_change(self) -> Interval | None:
         """Acceptance rate of the type - of CoT, paired by question."""
         return ratio_change_interval(self.accepted[:2], self.accepted[2:], self.seed)
 
     @property
-    def tokens_per_step(self) -> Interval | None:
+    def tokens_per_step_change(self) -> Interval | None:
         """Tokens per step of the type - of CoT, paired by question."""
         return ratio_change_interval(self.emitted[:2], self.emitted[2:], self.seed)
 
-    def rates(self) -> tuple[float, float]:
+    def acceptance_rates(self) -> tuple[float, float]:
         """Return the acceptance rates of CoT and of the type."""
         return _ratio(*self.accepted[:2]), _ratio(*self.accepted[2:])
 
-    def steps(self) -> tuple[float, float]:
+    def tokens_per_step(self) -> tuple[float, float]:
         """Return the tokens per step of CoT and of the type."""
         return _ratio(*self.emitted[:2]), _ratio(*self.emitted[2:])
 

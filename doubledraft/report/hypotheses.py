@@ -191,7 +191,8 @@ def drafts_sentence(change: DraftChange | None, published: Sequence[dict]) -> st
             "How drafted tokens fare in chain of draft against chain of thought is not measured yet: that takes both "
             "types of one scenario, timed with a draft and measured alike."
         )
-    (cot_rate, rate), (cot_steps, steps), accepted = change.rates(), change.steps(), change.acceptance
+    (cot_rate, rate), (cot_tokens, tokens) = change.acceptance_rates(), change.tokens_per_step()
+    accepted = change.acceptance_change
     theirs = {type: [row["acceptance_rate"] for row in published if row["type"] == type] for type in ("cod", "cot")}
     spans = " against ".join(f"{100 * min(values):.0f}–{100 * max(values):.0f} %" for values in theirs.values())
     said = (
@@ -203,9 +204,9 @@ def drafts_sentence(change: DraftChange | None, published: Sequence[dict]) -> st
     return (
         f"Drafted tokens are accepted {_how_often(accepted)} in {style} than in chain of thought, {said} ({spans}): "
         f"{share_text(rate)} against {share_text(cot_rate)}, "
-        f"{points_text(accepted)}. A step emits {number_text(steps)} against {number_text(cot_steps)} tokens, a "
-        f"difference of {quantity_text(change.tokens_per_step)}, and the speedup is {quantity_text(change.speedup)} "
-        "times chain of thought's."
+        f"{points_text(accepted)}. A step emits {number_text(tokens)} against {number_text(cot_tokens)} tokens, a "
+        f"difference of {quantity_text(change.tokens_per_step_change)}, and the speedup is "
+        f"{quantity_text(change.speedup)} times chain of thought's."
     )
 
 

@@ -19,7 +19,7 @@ from doubledraft.stats import Interval
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cell:
+class TableCell:
     """A cell of a table."""
 
     text: str
@@ -34,7 +34,7 @@ class PageTable:
 
     caption: str  # what it shows, for those who do not see it
     columns: list[str]
-    rows: list[list[Cell]]
+    rows: list[list[TableCell]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,23 +56,23 @@ class Section:
         return not any(table.rows for table in self.tables) and not self.links
 
 
-def text(value: object, small: str = "", **how: bool) -> Cell:
+def text(value: object, small: str = "", **how: bool) -> TableCell:
     """Return a cell of text; what is None is not measured."""
-    return Cell(text=MISSING if value is None else str(value), small=small, **how)
+    return TableCell(text=MISSING if value is None else str(value), small=small, **how)
 
 
-def quantity(interval: Interval | None, share: bool = False, **how: bool) -> Cell:
+def quantity(interval: Interval | None, share: bool = False, **how: bool) -> TableCell:
     """Return a cell of a quantity, with interval and n below it."""
     value = share_text(interval) if share else number_text(interval)
-    return Cell(text=value, small=range_text(interval, share), **how)
+    return TableCell(text=value, small=range_text(interval, share), **how)
 
 
-def points(interval: Interval | None) -> Cell:
+def points(interval: Interval | None) -> TableCell:
     """Return a cell of a difference of shares, in percentage points."""
     return text(None) if interval is None else text(change_text(interval), change_range_text(interval))
 
 
-def table(caption: str, columns: Sequence[str], rows: Sequence[Sequence[Cell | str]]) -> PageTable:
+def table(caption: str, columns: Sequence[str], rows: Sequence[Sequence[TableCell | str]]) -> PageTable:
     """Return a table, of cells or plain texts."""
     return PageTable(
         caption, list(columns), [[text(cell) if isinstance(cell, str) else cell for cell in row] for row in rows]

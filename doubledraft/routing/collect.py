@@ -27,7 +27,7 @@ from doubledraft.log import Progress
 from doubledraft.models.folder import weight_files
 from doubledraft.models.inspect import load_tokenizer
 from doubledraft.records import Generation, Question, read_records
-from doubledraft.routing.domain_drafts import asked_ids
+from doubledraft.routing.domain_drafts import prompt_tokens
 from doubledraft.routing.hedge import agreed
 from doubledraft.routing.matrix import PLAIN, MatrixRow
 from doubledraft.summaries.table import write_csv
@@ -62,7 +62,7 @@ def collect(
     tokenizer = load_tokenizer(target)
     model = create_backend(target, dtype, machine.device())
     asked = [question for path in prompts for question in read_records(path, Question)]
-    ids = {question.id: asked_ids(tokenizer, question) for question in asked}
+    ids = {question.id: prompt_tokens(tokenizer, question) for question in asked}
     proposers = {PLAIN: NoDraft(), **{Path(folder).parent.name: load_draft(folder, model) for folder in drafts}}
     settings = [list(proposers), max_tokens, draft_length, turns, dtype, seed, model.kernel]
     weights = [file for folder in (target, *drafts) for file in weight_files(Path(folder))]

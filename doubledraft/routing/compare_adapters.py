@@ -23,7 +23,7 @@ from doubledraft.models.inspect import load_tokenizer
 from doubledraft.models.merge import ADAPTER
 from doubledraft.records import Generation, Question, read_records
 from doubledraft.routing.collect import answer_all
-from doubledraft.routing.domain_drafts import asked_ids
+from doubledraft.routing.domain_drafts import prompt_tokens
 from doubledraft.routing.matrix import PLAIN
 from doubledraft.stats import Interval, ratio_interval, totals
 from doubledraft.summaries import json_file
@@ -84,7 +84,7 @@ def compare(
     decoding = {"max_new_tokens": max_tokens, "draft_length": draft_length, "stop_ids": stop_ids(target, tokenizer)}
     found, seed = [], settings["seed"]
     for domain, asked in questions.items():
-        ids = {question.id: asked_ids(tokenizer, question) for question in asked}
+        ids = {question.id: prompt_tokens(tokenizer, question) for question in asked}
         mine = [row for row in done if row.id.partition("|")[0] in ids]
         rows = answer_all(model, loaded.arms(domain), ids, mine, progress, turns, seed, decoding)
         found += _on_domain(domain, asked, rows, seed)

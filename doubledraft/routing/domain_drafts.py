@@ -41,7 +41,7 @@ def answer(
     machine.use_own_cores()
     tokenizer = load_tokenizer(model)
     target, ends = create_backend(model, dtype, machine.device()), stop_ids(model, tokenizer)
-    asked = {question.id: asked_ids(tokenizer, question) for question in read_records(questions, Question)}
+    asked = {question.id: prompt_tokens(tokenizer, question) for question in read_records(questions, Question)}
     work = resume.key([questions, *weight_files(Path(model))], [max_tokens, dtype, target.kernel, concurrency])
     rows = {row.id: row for row in resume.resume(progress, work)}
     waiting = sorted(asked.keys() - rows.keys(), key=lambda id: (len(asked[id]), id))  # like lengths: little padding
@@ -59,7 +59,7 @@ def answer(
     resume.remove(progress)
 
 
-def asked_ids(tokenizer, question: Question) -> list[int]:
+def prompt_tokens(tokenizer, question: Question) -> list[int]:
     """Return the token ids of a domain's prompt: the user's only message, in the chat template."""
     return prompt_ids(tokenizer, prompts.messages(None, question.question, few_shot=False))
 

@@ -1,6 +1,6 @@
 """What a router sees of a prompt.
 
-ngrams     counts of its character n-grams, hashed into a fixed number of places: no model, under a millisecond
+ngrams     counts of its character n-grams, hashed into a fixed number of buckets: no model, under a millisecond
 hidden     the target's own hidden state at its end: free, since the target reads the prompt before anything is drafted
 embedding  a sentence embedding by a model of its own, such as all-mpnet-base-v2: a pass of that model
 
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
     import torch
 
 NGRAM_SIZES = (2, 3, 4)  # characters
-PLACES = 1024
+BUCKETS = 1024
 LONGEST = 4000  # characters of a prompt that are looked at
 LONGEST_EMBEDDED = 384  # tokens, those that all-mpnet-base-v2 was made for
 
 
 def ngrams(text: str) -> np.ndarray:
-    """Return hashed character n-grams of a text, [PLACES], of length 1."""
-    text, found = f" {text[:LONGEST].casefold()} ", np.zeros(PLACES, dtype=np.float32)
+    """Return hashed character n-grams of a text, [BUCKETS], of length 1."""
+    text, found = f" {text[:LONGEST].casefold()} ", np.zeros(BUCKETS, dtype=np.float32)
     for size in NGRAM_SIZES:
         for start in range(len(text) - size + 1):
             hashed = crc32(text[start : start + size].encode())
-            found[hashed % PLACES] += 1 if hashed >> 31 else -1
+            found[hashed % BUCKETS] += 1 if hashed >> 31 else -1
     return unit(np.sign(found) * np.log1p(np.abs(found)))
 
 

@@ -86,7 +86,10 @@ def cross_validated(config: RouterFile, features: np.ndarray, matrix: DraftMatri
     for fold in sorted(set(folds)):
         held_out = folds == fold
         if held_out.all():
-            raise ValueError("the validation prompts are all of one group: no router can be judged; take more groups")
+            raise ValueError(
+                f"config key domains.sets: all validation prompts are of the group {matrix.groups[0]!r}, so no router can "
+                "be judged; raise `validation`, or take sources with more groups"
+            )
         router = fit(config, features[~held_out], matrix.take(~held_out).advantage)
         chosen = router.scores(features[held_out]).argmax(1)
         seconds += matrix.seconds[held_out].mean(2)[np.arange(len(chosen)), chosen].sum()

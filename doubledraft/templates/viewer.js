@@ -266,7 +266,7 @@ function inspect(index, at) {
     const time = lane.steps[cell.step].seconds;
     if (time !== null) facts.push(`the step took ${seconds(time)}`);
   }
-  panel.replaceChildren(title, make("p", "soft", facts.join(" · ")), ...rejected(cell, lane), ...odds(lane, cell, at));
+  panel.replaceChildren(title, make("p", "soft", facts.join(" · ")), ...rejected(cell), ...odds(lane, cell, at));
 }
 
 function named(id) {

@@ -146,7 +146,9 @@ def test_how_drafts_differ_is_paired_by_question_and_speedups_by_block(tmp_path)
         write_json(path.with_name("timing.json"), made | {"attempts": [{"turns": turns}]})
     ((cot, cod),) = comparisons.compared_cells(tables.read_rows(paths, made_up.EXPECTED))
     change = comparisons.draft_change(cot, cod)
-    assert change.acceptance.value == pytest.approx(0.1) and change.rates() == pytest.approx((0.62, 0.72))
+    assert change.acceptance_change.value == pytest.approx(0.1) and change.acceptance_rates() == pytest.approx(
+        (0.62, 0.72)
+    )
     assert change.speedup.value == pytest.approx(0.8) and change.speedup.high == pytest.approx(0.8)
     published = [{"type": type, "acceptance_rate": 0.7} for type in ("cot", "cod")]
     said = hypotheses.drafts_sentence(comparisons.over_all([change]), published)

@@ -6,7 +6,7 @@ to five steps, most numbers of one or two digits, and answers that can be an exp
 
 import random
 
-from doubledraft.questions.wordproblems.parts import Problem, multiply, par, polynomial, ratio, template
+from doubledraft.questions.wordproblems.parts import Problem, multiply, operand, polynomial, ratio, template
 
 SIGNED = [n for n in range(-5, 6) if n]  # -5 to 5 without 0
 
@@ -22,7 +22,7 @@ def system_by_adding(words: random.Random, a: int, b: int, x: int, y: int) -> Pr
     ]
     steps = [
         f"Add the two equations so that y drops out, {a}x + {b}x = {a + b}x.",
-        f"The right sides add up to {one} + {par(two)} = {total}.",
+        f"The right sides add up to {one} + {operand(two)} = {total}.",
         f"Divide to find the first unknown, x = {total} / {a + b} = {x}.",
         f"In the first equation the term with x becomes {a} * {x} = {product}.",
         f"Subtract it from the right side to find the second unknown, y = {one} - {product} = {y}.",
@@ -76,7 +76,7 @@ def quadratic_minimum(words: random.Random, h: int, k: int) -> Problem:
     ]
     steps = [
         f"To complete the square, take half of the middle number, {b} / 2 = {-h}.",
-        f"The square of that half is {par(-h)} * {par(-h)} = {square}.",
+        f"The square of that half is {operand(-h)} * {operand(-h)} = {square}.",
         f"The smallest value is what the last number has beyond this square, {c} - {square} = {k}.",
     ]
     return Problem(texts, steps, str(k))
@@ -147,10 +147,10 @@ def arithmetic_term(words: random.Random, first: int, step: int, n: int) -> Prob
         f"An arithmetic sequence starts with {start}. Find its {n}th term.",
     ]
     steps = [
-        f"The step from one term to the next is {first + step} - {par(first)} = {step}.",
+        f"The step from one term to the next is {first + step} - {operand(first)} = {step}.",
         f"From the first term to the {n}th term there are {n} - 1 = {n - 1} steps.",
-        f"All these steps together change the term by {n - 1} * {par(step)} = {gaps}.",
-        f"Add that to the first term of the sequence to get {first} + {par(gaps)} = {last}.",
+        f"All these steps together change the term by {n - 1} * {operand(step)} = {gaps}.",
+        f"Add that to the first term of the sequence to get {first} + {operand(gaps)} = {last}.",
     ]
     return Problem(texts, steps, str(last))
 
@@ -163,10 +163,10 @@ def composed_value(words: random.Random, a: int, b: int, c: int, x: int) -> Prob
         f"If f(x) = {f} and g(x) = {g}, find f(g({x})).",
     ]
     steps = [
-        f"Start with the inner function, where the square is {par(x)} * {par(x)} = {x * x}.",
-        f"So the inner function has the value g({x}) = {x * x} + {par(c)} = {inner}.",
-        f"Put this into the outer function, where the first term is {a} * {par(inner)} = {a * inner}.",
-        f"With the last number, the outer function has the value {a * inner} + {par(b)} = {a * inner + b}.",
+        f"Start with the inner function, where the square is {operand(x)} * {operand(x)} = {x * x}.",
+        f"So the inner function has the value g({x}) = {x * x} + {operand(c)} = {inner}.",
+        f"Put this into the outer function, where the first term is {a} * {operand(inner)} = {a * inner}.",
+        f"With the last number, the outer function has the value {a * inner} + {operand(b)} = {a * inner + b}.",
     ]
     return Problem(texts, steps, str(a * inner + b))
 
@@ -181,8 +181,8 @@ def composed_functions(words: random.Random, a: int, b: int, c: int, d: int) -> 
     steps = [
         f"Put the inner function into the outer one to get f(g(x)) = {a}({g}) {'-' if b < 0 else '+'} {abs(b)}.",
         f"The term with x is {a} * {c}x = {a * c}x.",
-        f"The number from the bracket is {a} * {par(d)} = {a * d}.",
-        f"Together with the last number that makes {a * d} + {par(b)} = {a * d + b}.",
+        f"The number from the bracket is {a} * {operand(d)} = {a * d}.",
+        f"Together with the last number that makes {a * d} + {operand(b)} = {a * d + b}.",
     ]
     return Problem(texts, steps, polynomial([a * c, a * d + b]))
 
@@ -198,9 +198,9 @@ def squares_of_roots(words: random.Random, r: int, s: int) -> Problem:
     steps = [
         f"The sum of the roots is the middle number with its sign turned, r + s = {total}.",
         f"The product of the roots is the last number, r * s = {product}.",
-        f"The square of the sum is {par(total)} * {par(total)} = {total * total}.",
-        f"Twice the product of the roots is 2 * {par(product)} = {2 * product}.",
-        f"Subtract it from the square of the sum to get {total * total} - {par(2 * product)} = {r * r + s * s}.",
+        f"The square of the sum is {operand(total)} * {operand(total)} = {total * total}.",
+        f"Twice the product of the roots is 2 * {operand(product)} = {2 * product}.",
+        f"Subtract it from the square of the sum to get {total * total} - {operand(2 * product)} = {r * r + s * s}.",
     ]
     return Problem(texts, steps, str(r * r + s * s))
 
@@ -216,7 +216,8 @@ def reciprocals_of_roots(words: random.Random, r: int, s: int) -> Problem:
     steps = [
         f"The sum of the roots is the middle number with its sign turned, r + s = {total}.",
         f"The product of the roots is the last number, r * s = {product}.",
-        f"The two fractions together are the sum over the product, {total} / {par(product)} = {ratio(total, product)}.",
+        "The two fractions together are the sum over the product, "
+        f"{total} / {operand(product)} = {ratio(total, product)}.",
     ]
     return Problem(texts, steps, str(ratio(total, product)))
 

@@ -7,7 +7,7 @@ fractions. The numbers are smaller in return, since a small target fails at sums
 import random
 from math import gcd
 
-from doubledraft.questions.wordproblems.parts import PEOPLE, Problem, par, polynomial, ratio, template
+from doubledraft.questions.wordproblems.parts import PEOPLE, Problem, operand, polynomial, ratio, template
 
 SIGNED = [n for n in range(-5, 6) if n]  # -5 to 5 without 0
 
@@ -105,9 +105,9 @@ def expression_value(words: random.Random, x: int, b: int, c: int) -> Problem:
         f"Find the value of the expression {expression} at x = {x}.",
     ]
     steps = [
-        f"Put {x} for x, and the square is {par(x)} * {par(x)} = {square}.",
-        f"The term with x has the value {b} * {par(x)} = {linear}.",
-        f"Add the square and the term with x to get {square} + {par(linear)} = {both}.",
+        f"Put {x} for x, and the square is {operand(x)} * {operand(x)} = {square}.",
+        f"The term with x has the value {b} * {operand(x)} = {linear}.",
+        f"Add the square and the term with x to get {square} + {operand(linear)} = {both}.",
         f"With the number at the end, the whole expression is {both} + {c} = {both + c}.",
     ]
     return Problem(texts, steps, str(both + c))
@@ -212,8 +212,8 @@ def slope_of_line(words: random.Random, x1: int, y1: int, run: int, rise: int) -
         f"A line passes through the points ({x1}, {y1}) and ({x2}, {y2}). Find its slope.",
     ]
     steps = [
-        f"The rise is the difference of the second coordinates, {y2} - {par(y1)} = {rise}.",
-        f"The run is the difference of the first coordinates, {x2} - {par(x1)} = {run}.",
+        f"The rise is the difference of the second coordinates, {y2} - {operand(y1)} = {rise}.",
+        f"The run is the difference of the first coordinates, {x2} - {operand(x1)} = {run}.",
         f"The slope is the rise divided by the run, {rise} / {run} = {slope}.",
     ]
     return Problem(texts, steps, str(slope))

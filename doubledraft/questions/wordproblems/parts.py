@@ -52,7 +52,7 @@ def two_people(words: random.Random) -> list[str]:
     return words.sample(PEOPLE, 2)
 
 
-def par(number: object) -> str:
+def operand(number: object) -> str:
     """Write a number as an operand: negative ones in parentheses."""
     return f"({number})" if str(number).startswith("-") else str(number)
 

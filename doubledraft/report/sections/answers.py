@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from doubledraft.number_text import number_text, quantity_text
-from doubledraft.report.page import Cell, Section, quantity, table, text
+from doubledraft.report.page import Section, TableCell, quantity, table, text
 from doubledraft.report.tables import SMALL, Row, breakdowns
 from doubledraft.stats import Interval
 from doubledraft.summaries.cell_metrics import CostPerCorrect, RunMetrics
@@ -43,11 +43,11 @@ def answers(rows: Sequence[Row]) -> Section:
     )  # fmt: skip
 
 
-def _named(row: Row) -> Cell:
+def _named(row: Row) -> TableCell:
     return text(row.cell) if row.trained else text(row.label)
 
 
-def _answer(found: RunMetrics) -> list[Cell]:
+def _answer(found: RunMetrics) -> list[TableCell]:
     alarm = found.truncation_warning
     return [
         quantity(found.accuracy.strict, True, alarm=alarm),
@@ -99,7 +99,7 @@ def correct_answers(rows: Sequence[Row], price: float | None) -> Section:
     )
 
 
-def _money(cost: CostPerCorrect, price: float | None) -> Cell:
+def _money(cost: CostPerCorrect, price: float | None) -> TableCell:
     if price is None or cost.seconds is None:
         return text("no price" if price is None else None)
     seconds = cost.seconds

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from doubledraft.number_text import number_text, share_text
-from doubledraft.report.page import Cell, PageTable, Section, quantity, table, text
+from doubledraft.report.page import PageTable, Section, TableCell, quantity, table, text
 from doubledraft.report.sections.answers import groups
 from doubledraft.report.tables import SMALL, Row
 from doubledraft.stats import Interval
@@ -66,7 +66,7 @@ def _served(drafted: Sequence[Row]) -> PageTable:
     )
 
 
-def _acceptance(spec: SpeculationMetrics) -> list[Cell]:
+def _acceptance(spec: SpeculationMetrics) -> list[TableCell]:
     classes = [
         f"{name} {share_text(found.acceptance_rate)}, {share_text(found.order_independent_agreement)} "
         f"(n {found.drafted})"
@@ -135,7 +135,7 @@ def _classes(drafted: Sequence[Row]) -> PageTable:
     )
 
 
-def _acceptance_by(row: Row) -> list[list[Cell]]:
+def _acceptance_by(row: Row) -> list[list[TableCell]]:
     found = []
     for by, rates in (row.metrics.acceptance_by or {}).items():
         shown = {value: rate for value, rate in rates.items() if rate and rate.n >= SMALL}
@@ -176,7 +176,7 @@ def _lines(path: str | Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def _agreement(line: Mapping[str, str] | None, own: bool) -> Cell:
+def _agreement(line: Mapping[str, str] | None, own: bool) -> TableCell:
     if line is None:
         return text(None)
     value, low, high = (float(line[name]) for name in ("agreement", "agreement_low", "agreement_high"))

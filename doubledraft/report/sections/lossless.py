@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from doubledraft.number_text import p_text
-from doubledraft.report.page import Cell, Section, points, quantity, table, text
+from doubledraft.report.page import Section, TableCell, points, quantity, table, text
 from doubledraft.report.tables import Row
 
 
@@ -36,7 +36,7 @@ def differences(drafted: Sequence[Row]) -> Section:
     )  # fmt: skip
 
 
-def _difference(row: Row) -> list[Cell]:
+def _difference(row: Row) -> list[TableCell]:
     found, verdicts = row.metrics.lossless, row.metrics.lossless.verdicts
     first, gap = found.first_difference, found.top2_gap
     none = text(None if found.different is None else "none")

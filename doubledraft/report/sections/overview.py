@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from doubledraft.number_text import number_text, p_value_text, share_text
 from doubledraft.report.comparisons import DraftChange, Gain
-from doubledraft.report.page import Cell, Section, points, quantity, table, text
+from doubledraft.report.page import Section, TableCell, points, quantity, table, text
 from doubledraft.report.paired_accuracy import TestedPair
 from doubledraft.report.sections.speed import best_length, is_unsteady, unsteady
 from doubledraft.report.tables import Row
@@ -30,7 +30,7 @@ def main_table(rows: Sequence[Row]) -> Section:
     )  # fmt: skip
 
 
-def _main_row(row: Row) -> list[Cell]:
+def _main_row(row: Row) -> list[TableCell]:
     metrics, spec = row.metrics, row.metrics.speculation
     cells = [text(row.cell), _accuracy(row.answers)]
     if spec is None:
@@ -47,7 +47,7 @@ def _main_row(row: Row) -> list[Cell]:
     ]
 
 
-def _accuracy(answers: RunMetrics) -> Cell:
+def _accuracy(answers: RunMetrics) -> TableCell:
     return quantity(answers.accuracy.strict, True, alarm=answers.truncation_warning)
 
 
@@ -96,14 +96,14 @@ def styles(gains: Sequence[Gain], changes: Sequence[DraftChange]) -> Section:
     )
 
 
-def _change(change: DraftChange) -> list[Cell]:
-    (cot_rate, rate), (cot_steps, steps) = change.rates(), change.steps()
+def _change(change: DraftChange) -> list[TableCell]:
+    (cot_rate, rate), (cot_tokens, tokens) = change.acceptance_rates(), change.tokens_per_step()
     return [
         text(f"{change.scenario}, {change.type}"),
         text(share_text(rate), f"CoT {share_text(cot_rate)}"),
-        points(change.acceptance),
-        text(number_text(steps), f"CoT {number_text(cot_steps)}"),
-        quantity(change.tokens_per_step),
+        points(change.acceptance_change),
+        text(number_text(tokens), f"CoT {number_text(cot_tokens)}"),
+        quantity(change.tokens_per_step_change),
         quantity(change.speedup),
     ]
 
@@ -177,7 +177,7 @@ def cross_checks(checks: Mapping[str, CrossCheck]) -> Section:
     )
 
 
-def _checked(engine: CheckedEngine, check: CrossCheck) -> list[Cell]:
+def _checked(engine: CheckedEngine, check: CrossCheck) -> list[TableCell]:
     verdicts = [difference.verdict for difference in engine.differences]
     bugs = verdicts.count("bug")
     return [

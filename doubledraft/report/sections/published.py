@@ -6,7 +6,7 @@ from pathlib import Path
 
 from doubledraft.number_text import number_text
 from doubledraft.report.comparisons import Gain
-from doubledraft.report.page import Cell, Section, quantity, table, text
+from doubledraft.report.page import Section, TableCell, quantity, table, text
 from doubledraft.report.tables import Row
 from doubledraft.stats import Interval
 
@@ -71,11 +71,11 @@ def _name(key: str) -> str:
     return key.replace("_", " ").replace("order independent", "order-independent")
 
 
-def _percent(share: float) -> Cell:
+def _percent(share: float) -> TableCell:
     return text(f"{100 * share:.1f} %")
 
 
-def _quality(theirs: Mapping, ours: Row | None) -> list[Cell]:
+def _quality(theirs: Mapping, ours: Row | None) -> list[TableCell]:
     return [
         text(number_text(theirs["speedup"])),
         quantity(ours and ours.metrics.speedup),
@@ -87,7 +87,7 @@ def _quality(theirs: Mapping, ours: Row | None) -> list[Cell]:
     ]
 
 
-def _drafting(theirs: Mapping, ours: Row | None) -> list[Cell]:
+def _drafting(theirs: Mapping, ours: Row | None) -> list[TableCell]:
     spec, lossless = (ours.metrics.speculation, ours.metrics.lossless) if ours else (None, None)
     return [
         text(number_text(theirs["tokens_per_step"])),
@@ -99,7 +99,7 @@ def _drafting(theirs: Mapping, ours: Row | None) -> list[Cell]:
     ]
 
 
-def _agreement(theirs: Mapping, ours: Row | None) -> list[Cell]:
+def _agreement(theirs: Mapping, ours: Row | None) -> list[TableCell]:
     return [_percent(theirs["order_independent_agreement"]), quantity(_audited(ours), True)]
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from doubledraft.evaluation.samples import drafting_text
 from doubledraft.number_text import number_text, p_text, quantity_text, range_text, share_text
-from doubledraft.report.page import Cell, Section, quantity, table, text
+from doubledraft.report.page import Section, TableCell, quantity, table, text
 from doubledraft.report.tables import Row
 from doubledraft.stats import Percentiles
 from doubledraft.summaries.cell_metrics import RunMetrics, StepReading
@@ -80,7 +80,7 @@ def _runs(row: Row) -> tuple[RunMetrics, RunMetrics]:
     return row.answers, row.metrics.speculative
 
 
-def _speedup(row: Row) -> list[Cell]:
+def _speedup(row: Row) -> list[TableCell]:
     speedup, timing, spec = row.metrics.speedup, row.metrics.timing, row.metrics.speculation
     how = f"{spec.method}, {spec.concurrency} in flight, temperature {row.answers.temperature:g}, {spec.engine}"
     setting = text(drafting_text(spec), how)
@@ -100,7 +100,7 @@ def _speedup(row: Row) -> list[Cell]:
     ]
 
 
-def _step_cost(row: Row) -> list[Cell]:
+def _step_cost(row: Row) -> list[TableCell]:
     """Return the cost model of a row: what a step costs and emits, and the draft length that would be fastest."""
     speedup, spec = row.metrics.speedup, row.metrics.speculation
     return [
@@ -129,7 +129,7 @@ def step_cost(row: Row) -> float | None:
     return speedup.verify_cost + spec.draft_length * speedup.draft_cost
 
 
-def _throughput(run: RunMetrics) -> Cell:
+def _throughput(run: RunMetrics) -> TableCell:
     bound = run.bound_tokens_per_second
     return text(
         number_text(run.tokens_per_second),
@@ -137,7 +137,7 @@ def _throughput(run: RunMetrics) -> Cell:
     )
 
 
-def _median(found: Percentiles | None) -> Cell:
+def _median(found: Percentiles | None) -> TableCell:
     if found is None:
         return text(None)
     tail = [
@@ -146,7 +146,7 @@ def _median(found: Percentiles | None) -> Cell:
     return text(number_text(found.p50, " s"), ", ".join([range_text(found.p50), *tail]))
 
 
-def _reading(step: StepReading | None) -> Cell:
+def _reading(step: StepReading | None) -> TableCell:
     if step is None:
         return text(None)
     return text(f"{step.bytes_per_second / 1e9:.1f} GB/s", f"{share_text(step.share)} of the machine’s")

@@ -62,7 +62,7 @@ def check(estimate: Estimate, spent: float, settings: Settings) -> None:
 
 def reserve(requests: Sequence[Request], ledger: Ledger, settings: Settings) -> None:
     """Set aside the most that these requests can cost, or raise BudgetError; every ledger of the folder counts."""
-    with _alone(ledger.path.parent):
+    with _locked(ledger.path.parent):
         others = [path for path in ledger.path.parent.glob("*.jsonl") if path != ledger.path]
         again = sum(ledger.bounds.get(request.key, 0.0) for request in requests)
         spent = ledger.committed - again + sum(read(path).committed for path in others)
@@ -86,7 +86,7 @@ def _texts(request: Request) -> list[str]:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def _locked(folder: Path) -> Iterator[None]:
     """Lock a folder, so that one process at a time compares its ledgers with the budget and reserves from it."""
     handle = os.open(folder, os.O_RDONLY)
     try:

@@ -25,7 +25,7 @@ TRIES = 12  # of one call, while its errors pass
 FIRST_WAIT = 2.0  # seconds before the second try; every further wait is twice as long
 LONGEST_WAIT = 60.0  # seconds, where the service does not ask for more
 PATIENCE = 900.0  # seconds that the tries of one call may wait in all
-PASSING = {408, 429, 500, 502, 503, 504}
+RETRYABLE = {408, 429, 500, 502, 503, 504}
 ADVICE = {
     400: "check teacher.model and the key (Google answers 400 to a wrong key too)",
     401: "check the key in GOOGLE_API_KEY or GEMINI_API_KEY",
@@ -40,14 +40,14 @@ Result = TypeVar("Result")
 class ServiceError(TeacherError):
     """A call that failed: its HTTP status (None where no answer came), and whether a later call may succeed."""
 
-    def __init__(self, message: str, code: int | None, passes: bool, wait: float | None) -> None:
+    def __init__(self, message: str, code: int | None, retryable: bool, wait: float | None) -> None:
         super().__init__(message)
-        self.code, self.passes, self.wait = code, passes, wait
+        self.code, self.retryable, self.wait = code, retryable, wait
 
     @property
     def refused(self) -> bool:
         """Whether the call certainly had no effect: the service refused it, rather than failed on the way."""
-        return not self.passes and self.code is not None and 400 <= self.code < 500
+        return not self.retryable and self.code is not None and 400 <= self.code < 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class Service:
     def upload(self, data: bytes, name: str) -> str:
         """Upload request lines and return the service's name of the file."""
         config = {"display_name": name, "mime_type": "jsonl"}
-        return self._patiently("upload", lambda: self._client.files.upload(file=io.BytesIO(data), config=config)).name
+        return self._retried("upload", lambda: self._client.files.upload(file=io.BytesIO(data), config=config)).name
 
     def create(self, name: str, file: str) -> BatchJob:
         """Create the job of an uploaded file, in exactly one call."""
@@ -92,20 +92,20 @@ class Service:
 
     def find(self, name: str) -> BatchJob | None:
         """Find a job by its display name."""
-        jobs = self._patiently("list", lambda: list(self._client.batches.list(config={"page_size": 100})))
+        jobs = self._retried("list", lambda: list(self._client.batches.list(config={"page_size": 100})))
         return next((_job(job) for job in jobs if job.display_name == name), None)
 
     def get(self, name: str) -> BatchJob:
         """Return a job as it is now."""
-        return _job(self._patiently("get", lambda: self._client.batches.get(name=name)))
+        return _job(self._retried("get", lambda: self._client.batches.get(name=name)))
 
     def cancel(self, name: str) -> None:
         """Ask the service to cancel a job."""
-        self._patiently("cancel", lambda: self._client.batches.cancel(name=name))
+        self._retried("cancel", lambda: self._client.batches.cancel(name=name))
 
     def download(self, file: str) -> bytes:
         """Return the content of a result file."""
-        return self._patiently("download", lambda: self._client.files.download(file=file))
+        return self._retried("download", lambda: self._client.files.download(file=file))
 
     def delete(self, file: str) -> None:
         """Delete an uploaded file; the service does so itself after two days, so a failure is only logged."""
@@ -118,13 +118,13 @@ class Service:
         """Wait after the failure of an attempt, counted from 1; return the seconds, or raise an error that stays."""
         wait = error.wait if error.wait is not None else min(FIRST_WAIT * 2 ** (attempt - 1), LONGEST_WAIT)
         wait *= random.uniform(1, 1.25)  # never earlier than the service asks for
-        if not error.passes or attempt == TRIES or wait > PATIENCE:
+        if not error.retryable or attempt == TRIES or wait > PATIENCE:
             raise error
         log.warning("%s; try %d of %d in %.0f s", error, attempt + 1, TRIES, wait)
         self._sleep(wait)
         return wait
 
-    def _patiently(self, what: str, call: Callable[[], Result]) -> Result:
+    def _retried(self, what: str, call: Callable[[], Result]) -> Result:
         waited, attempt = 0.0, 1
         while True:
             try:
@@ -148,16 +148,16 @@ def _once(what: str, call: Callable[[], Result]) -> Result:
     except errors.APIError as error:
         advice = f"; {ADVICE[error.code]}" if error.code in ADVICE else ""
         message = redact(f"Gemini, {what}: {error.code} {error.status}: {error.message}{advice}")
-        code, passes, wait = error.code, error.code in PASSING, _wait(error)
+        code, retryable, wait = error.code, error.code in RETRYABLE, _wait(error)
     except (httpx.TransportError, httpx2.TransportError, json.JSONDecodeError) as error:
         message = redact(f"Gemini, {what}: {type(error).__name__}: {error}")
-        code, passes, wait = None, True, None
+        code, retryable, wait = None, True, None
     except (
         ValidationError
     ) as error:  # by `list` too, where another job of the account has rows that failed in a new way
         message = redact(f"Gemini, {what}: the client cannot read the answer: {error}")
-        code, passes, wait = None, False, None
-    raise ServiceError(message, code, passes, wait)
+        code, retryable, wait = None, False, None
+    raise ServiceError(message, code, retryable, wait)
 
 
 def _wait(error: Exception) -> float | None:

@@ -35,7 +35,7 @@ FIRST_WAIT = 1.0  # seconds before the second try; every further wait is twice a
 LONGEST_WAIT = 60.0  # seconds, where the server does not ask for more
 REPLY_SECONDS = 600.0  # longest wait for one reply
 LOG_SECONDS = 30.0
-PASSING = {408, 409, 429}  # statuses that may pass, beside all from 500 on
+RETRYABLE = {408, 409, 429}  # statuses that may pass, beside all from 500 on
 FINISHES = {  # finish_reason of OpenAI and of servers that imitate it, in lower case
     **dict.fromkeys(("stop", "eos", "eos_token", "end", "end_turn", "stop_sequence"), Finish.stop),
     **dict.fromkeys(("length", "max_tokens"), Finish.length),
@@ -77,7 +77,7 @@ def ask(requests: Sequence[Request], ledger: Ledger, settings: Settings, key: st
 
     def answer(request: Request) -> Reply:
         try:
-            reply = _persist(lambda: _send(client, request, settings, until), until, stop)
+            reply = _with_retries(lambda: _send(client, request, settings, until), until, stop)
         except Unanswered as error:
             return _failed(request.key, str(error))
         with one_writer:
@@ -118,7 +118,7 @@ def _collect(futures: list[Future[Reply]], ledger: Ledger, patience: int) -> dic
     return replies
 
 
-def _persist(send: Callable[[], Reply], until: float, stop: threading.Event) -> Reply:
+def _with_retries(send: Callable[[], Reply], until: float, stop: threading.Event) -> Reply:
     """Send, and retry after errors that may pass, up to TRIES times and not beyond `until` (monotonic seconds)."""
     import openai
 
@@ -127,7 +127,7 @@ def _persist(send: Callable[[], Reply], until: float, stop: threading.Event) -> 
             return send()
         except (openai.APIError, Unreadable) as error:
             told = api_keys.redact(" ".join(str(error).split()))[:300]
-            if not _may_pass(error):
+            if not _is_retryable(error):
                 status = getattr(error, "status_code", None)
                 advice = ADVICE.get(status, "the request itself is refused: check section teacher of the config")
                 raise TeacherError(f"the server refuses: {told}; {advice}") from None
@@ -140,14 +140,14 @@ def _persist(send: Callable[[], Reply], until: float, stop: threading.Event) -> 
     raise AssertionError("the last try returns or raises")
 
 
-def _may_pass(error: Exception) -> bool:
+def _is_retryable(error: Exception) -> bool:
     import openai
 
     if not isinstance(error, openai.APIStatusError):
         return True  # no connection, a timeout, or a body that is none
     if error.code == "insufficient_quota":
         return False
-    return error.status_code in PASSING or error.status_code >= 500
+    return error.status_code in RETRYABLE or error.status_code >= 500
 
 
 def _wait(error: Exception, tries: int) -> float:
