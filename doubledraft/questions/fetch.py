@@ -119,6 +119,7 @@ def check_disjoint(train: Iterable[Question], test: Iterable[Question], scenario
 
 
 def _read(spec: Mapping[str, object], split: str, scenario: str, seed: int) -> Pool:
+    """Read the pool of a split from the source of a scenario's config entry."""
     source, path, revision = spec["source"], spec.get("path"), spec.get("revision")
     if source == "gsm8k":
         return sources.read_gsm8k(split, scenario, path, revision)
@@ -169,6 +170,7 @@ def _counts(pool: Pool, asked: int, got: int) -> dict[str, object]:
 
 
 def _check_enough(counts: Mapping[str, object], spec: Mapping[str, object], scenario: str, split: str) -> None:
+    """Raise ValueError where a split has too few questions and `allow_fewer` is not set; log what was read."""
     asked, got = counts["asked"], counts["got"]
     reasons = ", ".join(f"{count} {reason}" for reason, count in counts["left_out"].items())
     found = f"{counts['rows']} {split} rows read" + (f"; left out: {reasons}" if reasons else "")

@@ -144,6 +144,7 @@ def _by_number(file: Path) -> list[object]:
 
 
 def _open(path: str | Path) -> BinaryIO:
+    """Open a file for reading bytes; raise RecordError where it is no file of rows."""
     path = Path(path)
     if path.suffix in OTHER_FORMATS:
         raise RecordError(f"{path}: {path.suffix} files are not read; expected {FORMATS}")

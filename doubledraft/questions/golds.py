@@ -22,6 +22,7 @@ def fault(grader: Grader, gold: str) -> str | None:
 
 
 def _broken_latex(text: str) -> str | None:
+    """Return which sign of LaTeX is not closed, None where all are."""
     signs = SIGN.findall(text)
     for opening, closing in PAIRS:
         depth = 0

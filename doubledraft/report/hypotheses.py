@@ -41,6 +41,7 @@ def judge(rows: Sequence[Row], gains: Sequence[Gain], margin: float) -> list[Hyp
 
 
 def _training(rows: Sequence[Row], margin: float) -> Hypothesis:
+    """Judge by the pooled change of lenient accuracy against the better untrained prompt of each scenario."""
     found = [pair for row in rows if row.trained and (pair := comparisons.lift(row, rows))]
     pool = paired_accuracy.pooled(found, margin)
     if pool is None:
@@ -61,12 +62,13 @@ def _training(rows: Sequence[Row], margin: float) -> Hypothesis:
 
 
 def _speculation(rows: Sequence[Row], margin: float) -> Hypothesis:
+    """Judge by the speedup of steady cells, and by whether strict accuracy is equal within the margin."""
     drafted = tables.drafted(rows)
     if not drafted:
         return Hypothesis(
             SPECULATION, UNDECIDED, ["Not measured yet: it takes a trained cell that was timed with a draft."]
         )
-    steady = [row for row in drafted if not row.metrics.timing or row.metrics.timing.steady]
+    steady = [row for row in drafted if not is_unsteady(row)]
     speedup = geometric_mean([row.metrics.speedup for row in steady])
     found = [pair for row in drafted if (pair := comparisons.with_draft(row))]
     tests, pool = paired_accuracy.tested(found, margin), paired_accuracy.pooled(found, margin)
@@ -87,6 +89,7 @@ def _speculation(rows: Sequence[Row], margin: float) -> Hypothesis:
 
 
 def _time(steady: Sequence[Row], drafted: Sequence[Row], speedup: Interval | None) -> list[str]:
+    """Return in a sentence what the speedup is; None where no steady cell was timed."""
     unsteady = [row.cell for row in drafted if row not in steady]
     left_out = f" Left out, as the machine was not steady: {names(unsteady)}." if unsteady else ""
     if speedup is None:
@@ -119,6 +122,7 @@ def _cost(row: Row) -> str:
 
 
 def _drafting(rows: Sequence[Row], gains: Sequence[Gain], margin: float) -> Hypothesis:
+    """Judge by the ratio of tokens to those of CoT, and by whether a loss of accuracy beyond the margin is excluded."""
     short = "cod" if any(gain.type == "cod" for gain in gains) else None
     compared = [gain for gain in gains if short is None or gain.type == short]
     if not compared:

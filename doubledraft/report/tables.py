@@ -91,6 +91,7 @@ def drafted(rows: Sequence[Row]) -> list[Row]:
 
 
 def _rows(path: Path, metrics: CellMetrics) -> list[Row]:
+    """Return the one row of a trained cell, or a row for each prompt of an untrained one."""
     cell, kind, scenario = metrics.cell, metrics.type, metrics.scenario
     if cell != f"{kind}_{scenario}":
         raise ReportError(f"{path}: cell {cell!r} should be '{kind}_{scenario}', its type and scenario; make it again")

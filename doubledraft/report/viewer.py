@@ -92,6 +92,8 @@ class _Texts:
 
 
 def _question(record: DecodingRecord, table: _Texts) -> dict[str, object]:
+    """Return a record in the short form that `unpack` of viewer.js reads."""
+
     def numbers(ids: Sequence[int]) -> list[int]:
         return [table.number(token, record) for token in ids]
 

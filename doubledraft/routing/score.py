@@ -102,6 +102,7 @@ def _routed(router: routers.Router, texts: Sequence[str], features: np.ndarray) 
 
 
 def _arm(policy: Policy, single: Policy, oracle: Policy, matrix: DraftMatrix, seed: int) -> RoutingArm:
+    """Compare a policy with plain decoding, the best single draft and the oracle."""
     seconds, best = policy.seconds(matrix), oracle.seconds(matrix)
     agreement = (policy.probabilities * oracle.probabilities).sum(1)
     return RoutingArm(
@@ -123,6 +124,7 @@ def _less_one(ratio: Interval) -> Interval:
 
 
 def _on_domains(matrix: DraftMatrix, seed: int) -> list[DraftOnDomain]:
+    """Return what every draft is worth on every domain."""
     found = []
     for domain in dict.fromkeys(matrix.domains.tolist()):
         part = matrix.take(matrix.domains == domain)

@@ -80,6 +80,7 @@ def analyze(
 
 
 def _describe(traces: Sequence[Trace], rule: Rule | None, tokens: Mapping[str, int], seed: int) -> dict:
+    """Describe one set: lengths, its rule, steps with an equation, repetition."""
     forms = [compliance(trace.text, rule) for trace in traces]
     steps = [step for trace in traces for step in steps_of(trace.text)]
     return {
@@ -123,6 +124,7 @@ def _repetition(texts: Mapping[str, str]) -> dict:
 def _pair(
     base: Sequence[Trace], other: Sequence[Trace], base_tokens: Mapping, other_tokens: Mapping, seed: int
 ) -> dict:
+    """Compare a type with CoT on the questions that both answer."""
     by_id = {trace.id: trace for trace in base}
     both = [(by_id[trace.id], trace) for trace in other if trace.id in by_id]
     steps = [[len(steps_of(trace.text)) for trace in two] for two in both]

@@ -138,6 +138,7 @@ def _ask(
     ledger: str | Path,
     settings: Settings,
 ) -> tuple[list[Trace], list[Dropped], dict]:
+    """Return the traces that were kept, the rows that were dropped, and what was asked."""
     answers = ask.ask(messages, judge, ledger, settings)
     kept = [
         Trace(

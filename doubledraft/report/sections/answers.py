@@ -135,5 +135,6 @@ def teacher(costs: Sequence[tuple[str, dict]]) -> Section:
 
 
 def groups(shown: Iterable[tuple[str, Interval]], small: int) -> str:
+    """Return the shares of groups in one text, and how many groups are too `small` to show."""
     parts = [f"{value}: {quantity_text(share, True)}" for value, share in shown]
     return "; ".join([*parts, f"{small} more with fewer than {SMALL} questions"] if small else parts)

@@ -6,7 +6,7 @@ from doubledraft.number_text import number_text, p_value_text, share_text
 from doubledraft.report.comparisons import DraftChange, Gain
 from doubledraft.report.page import Section, TableCell, points, quantity, table, text
 from doubledraft.report.paired_accuracy import TestedPair
-from doubledraft.report.sections.speed import best_length, is_unsteady, unsteady
+from doubledraft.report.sections.speed import best_length, is_unsteady, unsteady_warning
 from doubledraft.report.tables import Row
 from doubledraft.summaries.cell_metrics import RunMetrics
 from doubledraft.summaries.cross_check import CheckedEngine, CrossCheck
@@ -26,7 +26,7 @@ def main_table(rows: Sequence[Row]) -> Section:
                 [_main_row(row) for row in shown],
             )
         ],
-        alarms=[unsteady(row) for row in shown if is_unsteady(row)],
+        alarms=[unsteady_warning(row) for row in shown if is_unsteady(row)],
     )  # fmt: skip
 
 

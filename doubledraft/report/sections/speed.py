@@ -55,7 +55,7 @@ def speed(drafted: Sequence[Row]) -> Section:
             ),
         ],
         alarms=[
-            *[unsteady(row) for row in drafted if is_unsteady(row)],
+            *[unsteady_warning(row) for row in drafted if is_unsteady(row)],
             *_parted([row for row in drafted if _parts(row)]),
         ],
         notes=_prediction_notes(drafted) + _percentile_notes(drafted),
@@ -63,10 +63,12 @@ def speed(drafted: Sequence[Row]) -> Section:
 
 
 def is_unsteady(row: Row) -> bool:
+    """Return whether the timing's control shows that the machine was not steady."""
     return bool(row.metrics.timing) and row.metrics.timing.steady is False
 
 
-def unsteady(row: Row) -> str:
+def unsteady_warning(row: Row) -> str:
+    """Return the warning that stands beside the speedup of an unsteady cell."""
     timing = row.metrics.timing
     attempts = f", the last of {1 + len(timing.earlier)} attempts" if timing.earlier else ""
     return (
