@@ -48,21 +48,19 @@ def score(
 ) -> None:
     """Write score.json from the matrix, the hidden states, the files of prompts and the folder of routers."""
     whole, trained = matrices.read(matrix), json_file.read(Path(routers_folder) / ROUTERS, RoutersFile)
-    loaded = {name: routers.load(Path(routers_folder) / name) for name in trained.tokens_per_second}
+    loaded = [routers.load(Path(routers_folder) / name) for name in trained.tokens_per_second]
     texts = texts_of(prompts, whole.prompts)
-    features = features_of([router.config for router in loaded.values()], texts, read_hidden(hidden))
+    features = features_of([router.config for router in loaded], texts, read_hidden(hidden))
+    learners = [(router.config, features[router.config.features]) for router in loaded]
     at_test, seed = whole.splits == "test", settings["seed"]
     test = whole.take(at_test)
     single, oracle = policies.always(test, trained.best_single, "best single"), policies.oracle(test)
     others = [policies.always(test, draft, f"only {draft}") for draft in test.drafts if draft != trained.best_single]
-    routed = [
-        _routed(router, np.array(texts)[at_test], features[router.config.features][at_test])
-        for router in loaded.values()
-    ]
+    asked = [text for text, at in zip(texts, at_test, strict=True) if at]
+    routed = [_routed(router, asked, features[router.config.features][at_test]) for router in loaded]
     every = [policies.at_random(test), single, *others, policies.by_label(test), *routed, policies.online(test, seed)]
     arms = [_arm(policy, single, oracle, test, seed) for policy in (*every, oracle)]
     gain = next(arm.gain for arm in arms if arm.name == trained.chosen)
-    learners = [(router.config, features[router.config.features]) for router in loaded.values()]
     found = RoutingScore(
         conclusion=conclusion(trained.chosen, trained.best_single, gain),
         one_draft_is_enough=side(gain, 0) <= 0,
