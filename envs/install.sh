@@ -23,7 +23,19 @@ if [ -f "$venv/installed" ] && cmp -s "$venv/installed" "$pins"; then put_comman
 version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) ||
     stop "'$python' does not run. Install Python 3.11 with venv, or name one: make env PYTHON=/path/to/python3.11"
 [ "$version" = 3.11 ] || stop "'$python' is Python $version; the pinned wheels are for 3.11: make env PYTHON=/path/to/python3.11"
-"$python" -c 'import ensurepip' 2>/dev/null || stop "'$python' has no venv module (Debian: apt install python3.11-venv)"
+
+# What pip does not bring. A study would miss it only once its target is trained: vLLM needs libnuma, and on a GPU its Triton
+# compiles against Python; the timed engine needs a compiler.
+absent=() packages=()
+miss() { absent+=(", $1"); packages+=("$2"); }
+has() { "$python" -c "$1" 2>/dev/null; }
+has 'import ensurepip' || miss "the venv module of '$python'" python3.11-venv
+[ -n "$(command -v ${CXX:-} c++ g++ clang++)" ] || miss "a C++ compiler" g++
+case $build in
+    cpu) has 'import ctypes; ctypes.CDLL("libnuma.so.1")' || miss libnuma.so.1 libnuma1 ;;
+    gpu) has 'import sysconfig; open(sysconfig.get_path("include", "posix_prefix") + "/Python.h")' || miss Python.h python3.11-dev ;;
+esac
+[ ${#absent[@]} = 0 ] || stop "$(printf %s "${absent[@]}" | cut -c3-) not found (Debian: apt install ${packages[*]})"
 
 free_gb=$(df -Pk "$(dirname "$venv")" | awk 'NR == 2 {print int($4 / 1048576)}')
 [ "$free_gb" -ge "$need_gb" ] || stop "$free_gb GB free for $venv, $need_gb GB needed: free some, or clone to a larger disk"

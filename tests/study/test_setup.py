@@ -12,8 +12,8 @@ ROOT = Path(__file__).parents[2]
 UV = Path(sys.prefix) / "bin" / "uv"
 
 
-def install(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [str(ROOT / "envs" / "install.sh"), "cpu", str(folder)]
+def install(folder: Path, build: str = "cpu", **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [str(ROOT / "envs" / "install.sh"), build, str(folder)]
     return subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, check=False)
 
 
@@ -49,6 +49,25 @@ def test_a_python_that_is_not_there_is_refused_by_name(tmp_path):
     result = install(tmp_path / "venv", PYTHON="python3.11-of-nowhere")
     assert result.returncode == 1
     assert "python3.11-of-nowhere" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("build", "compiler", "said"),
+    [
+        ("cpu", "", "a C++ compiler, libnuma.so.1 not found (Debian: apt install g++ libnuma1)"),
+        ("cpu", "named -m64", "libnuma.so.1 not found (Debian: apt install libnuma1)"),
+        ("gpu", "", "a C++ compiler, Python.h not found (Debian: apt install g++ python3.11-dev)"),
+    ],
+)
+def test_all_that_pip_does_not_bring_and_is_missing_is_named_in_one_line(build, compiler, said, tmp_path):
+    python = command_named(
+        tmp_path / "bin", "python", f'case $2 in *numa* | *Python.h*) exit 1 ;; esac\nexec {sys.executable} "$@"'
+    )
+    command_named(tmp_path / "bin", "named", "")
+    for name in ("bash", "cut", "dirname"):
+        (tmp_path / "bin" / name).symlink_to(shutil.which(name))
+    result = install(tmp_path / "venv", build, PYTHON=str(python), PATH=str(tmp_path / "bin"), CXX=compiler)
+    assert (result.returncode, result.stderr) == (1, f"set-up stopped: {said}\n")
 
 
 def test_a_full_disk_is_found_before_anything_is_written(tmp_path):
