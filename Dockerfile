@@ -13,9 +13,10 @@ FROM ${BASE}
 ARG BUILD=cpu
 ARG UID=1000
 
-# python3.11-dev and g++ compile the engine's own pass, git records the version, libnuma1 and libgomp1 are vLLM's.
+# g++ compiles the engine's own pass, libnuma1 is vLLM's, git records in every result which commit made it; python3.11-dev is for
+# the GPU build alone, where Triton compiles against it.
 RUN apt-get update && apt-get install --yes --no-install-recommends \
-    ca-certificates curl g++ git libgomp1 libnuma1 make python3.11 python3.11-dev python3.11-venv && \
+    ca-certificates g++ git libnuma1 make python3.11 python3.11-dev python3.11-venv && \
     rm -rf /var/lib/apt/lists/*
 
 RUN useradd --create-home --uid ${UID} study && \

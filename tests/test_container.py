@@ -15,7 +15,7 @@ def test_what_is_copied_is_there_and_what_git_ignores_is_left_out():
     for name in " ".join(copied).split():
         assert (ROOT / name).exists(), name
     left_out = (ROOT / ".dockerignore").read_text().split()
-    for name in (".env", ".venv", ".git", "data/*", "results"):
+    for name in (".env", ".venv", ".git/config", "data/*", "results"):
         assert name in left_out, f"{name} would be copied into the image"
 
 
