@@ -1,5 +1,6 @@
 """Fixtures that several test files share."""
 
+import atexit
 import gc
 import os
 from pathlib import Path
@@ -28,14 +29,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Leave what is imported out of garbage collections, which takes a tenth of the processor's time off the tests."""
+    """Leave what is imported out of garbage collections, and collect seldom: a tenth of the processor's time.
+
+    At the end of the process all is collected again, since extension modules complain of what is left.
+    """
     gc.freeze()
+    gc.set_threshold(20_000)
     gc.enable()
-
-
-def pytest_unconfigure() -> None:
-    """Let the end of the process collect all again: extension modules complain of what is left."""
-    gc.unfreeze()
+    atexit.register(gc.unfreeze)
 
 
 @pytest.fixture(scope="session")
