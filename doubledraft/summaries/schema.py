@@ -64,10 +64,10 @@ def schema(kind: type) -> dict[str, object]:
 
 
 def _object(kind: type, definitions: dict[str, dict]) -> dict[str, object]:
-    hints, said = typing.get_type_hints(kind), _comments(kind)
+    hints, comments = typing.get_type_hints(kind), _comments(kind)
     properties = {
         field.name: _type(hints[field.name], definitions)
-        | ({"description": said[field.name]} if field.name in said else {})
+        | ({"description": comments[field.name]} if field.name in comments else {})
         for field in fields(kind)
     }
     required = [field.name for field in fields(kind) if field.default is field.default_factory is MISSING]

@@ -5,37 +5,45 @@ without it bfloat16 takes six times as long. The choice is kept with the checkpo
 on in the type that it began in, and recorded in training.json, so that it can be pinned elsewhere.
 """
 
-import json
 import time
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 
-from doubledraft.files import write_json
 from doubledraft.log import log
+from doubledraft.summaries import json_file
+from doubledraft.summaries.training_summary import DtypeSeconds
 
 CHOICE = "computing_dtype.json"  # in the folder of a run's checkpoints
 LAYERS, ROWS, TOKENS, REPEATS = 2, 2, 64, 3  # of the step that is measured
 CLEARLY = 0.9  # bfloat16, which is less exact, has to take less than this share of float32's time
 
 
-def choose(base: str | Path, asked: str, dtype: str, folder: Path) -> dict:
-    """Return `computed_in` and the `step_seconds` that it was chosen by, or None, for the model in folder `base`.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """The type that a training computes in, and what it was chosen by."""
+
+    computed_in: str
+    step_seconds: DtypeSeconds | None = None  # None where it was asked for, or there is a GPU
+
+
+def choose(base: str | Path, asked: str, dtype: str, folder: Path) -> Choice:
+    """Return the type to train the model in folder `base` in.
 
     `asked` is a type, or auto; `dtype` is that of the study, `folder` that of the run's checkpoints.
     """
     import torch
 
     if asked != "auto":
-        return {"computed_in": asked, "step_seconds": None}
+        return Choice(computed_in=asked)
     if torch.cuda.is_available() or dtype != "bfloat16":
-        return {"computed_in": dtype, "step_seconds": None}
+        return Choice(computed_in=dtype)
     if (file := folder / CHOICE).exists():
-        return json.loads(file.read_text(encoding="utf-8"))
-    seconds = {name: round(step_seconds(base, name), 4) for name in ("bfloat16", "float32")}
-    faster = "bfloat16" if seconds["bfloat16"] < CLEARLY * seconds["float32"] else "float32"
-    choice = {"computed_in": faster, "step_seconds": seconds}
-    log.info("training computes in %s: a step of %d layers took %s s", faster, LAYERS, seconds)
-    write_json(file, choice)
+        return json_file.read(file, Choice)
+    seconds = DtypeSeconds(**{name: round(step_seconds(base, name), 4) for name in ("bfloat16", "float32")})
+    faster = "bfloat16" if seconds.bfloat16 < CLEARLY * seconds.float32 else "float32"
+    log.info("training computes in %s: a step of %d layers took %s s", faster, LAYERS, asdict(seconds))
+    json_file.write(file, choice := Choice(computed_in=faster, step_seconds=seconds))
     return choice
 
 

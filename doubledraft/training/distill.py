@@ -33,8 +33,7 @@ def run(
     bfloat16 and float32: without AVX-512, 64 answers took vLLM 150 s in bfloat16 and 57 s in float32. Raise
     DistillError where no answer or less than the share `min_yield` is kept.
     """
-    chosen = choose(job.model, computing_dtype, job.dtype, Path(job.out).parent)
-    job = replace(job, dtype=chosen["computed_in"])
+    job = replace(job, dtype=choose(job.model, computing_dtype, job.dtype, Path(job.out).parent).computed_in)
     generate.run(job)
     rows = read_records(job.out, Generation)
     reasons = why_dropped(rows, read_records(job.questions, Question), keep)

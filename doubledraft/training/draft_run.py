@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from doubledraft.training.held_out import Judge, split
-from doubledraft.training.knowledge_distillation import Teacher, distilling
+from doubledraft.training.knowledge_distillation import Teacher, distillation_trainer
 from doubledraft.training.rows import IGNORED, counts
 from doubledraft.training.run import TrainingRun
 
@@ -19,7 +19,7 @@ class DraftRun(TrainingRun):
         """Return the rows that are not held out; load what the others are for."""
         inputs, settings = self.inputs, self.settings
         if settings.held_out or settings.method == "distill":
-            self.teacher = Teacher(inputs.target, self.choice["computed_in"])
+            self.teacher = Teacher(inputs.target, self.choice.computed_in)
         if not settings.held_out:
             return encoded
         rows, judged = split(encoded, settings.held_out, settings.seed)
@@ -39,7 +39,7 @@ class DraftRun(TrainingRun):
         longest = max(sum(label != IGNORED for label in row["labels"]) for row in rows)
         arguments = self._arguments(rows, lmbda=self.settings.lmbda, temperature=1.0, max_new_tokens=longest)
         how = {"loss": self.settings.loss, "weights": self.settings.weights, "allowed": self.inputs.allowed_tokens}
-        return distilling(self.model, self.teacher, tokenizer, rows, arguments, **how)
+        return distillation_trainer(self.model, self.teacher, tokenizer, rows, arguments, **how)
 
     def train(self) -> list[dict]:
         """Train to the end, and leave the best weights in the model; return the log of the losses."""

@@ -65,6 +65,7 @@ class Judge:
         dtype: str,
         allowed: Sequence[int] | None,
     ) -> None:
+        """Take held-out rows, encoded; `start` is the folder of the draft's first weights, `dtype` that of serving."""
         self.target, self.teacher, self.start, self.dtype, self.allowed = target, teacher, start, dtype, allowed
         self.rows = [(row["input_ids"], row["labels"]) for row in rows]
         self.evaluations: list[DraftEvaluation] = []

@@ -32,6 +32,7 @@ class Teacher:
     """The target, as a source of logits for the rows that a draft is trained and judged on."""
 
     def __init__(self, folder: str | Path, dtype: str) -> None:
+        """Load the merged target; raise ModelError where it is unsafe or incomplete."""
         import torch
 
         refuse_unsafe(folder)
@@ -62,7 +63,7 @@ class Teacher:
         return found
 
 
-def distilling(
+def distillation_trainer(
     model,
     teacher: Teacher,
     tokenizer,

@@ -68,7 +68,8 @@ def choose(rows: Sequence[Generation], questions: Sequence[Question], learn_from
     ]
     if not chosen:
         raise TrainingError(
-            f"none of {len(rows)} answers is {learn_from['keep']}: the recipe has nothing to learn from"
+            f"none of {len(rows)} answers is {learn_from['keep']}: the recipe has nothing to learn from; raise "
+            "distill.questions of the recipe, or set its distill.keep to finished"
         )
     return chosen
 

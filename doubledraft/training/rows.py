@@ -32,7 +32,9 @@ def rows_from_generations(
     texts = {question.id: question.question for question in questions}
     for generation in generations:
         if generation.id not in texts:
-            raise TrainingError(f"generation {generation.id!r} answers a question that is not in the question file")
+            raise TrainingError(
+                f"generation {generation.id!r} answers a question that is not in the question file: distil anew"
+            )
     return [_row(prompt, texts[generation.id], generation.text) for generation in generations]
 
 

@@ -10,7 +10,7 @@ from doubledraft.machine import use_own_cores
 from doubledraft.models.folder import DRAFT_VOCABULARY
 from doubledraft.summaries import json_file
 from doubledraft.summaries.provenance import recorded
-from doubledraft.summaries.training_summary import DraftVocabulary, DtypeSeconds, TrainingSettings, TrainingSummary
+from doubledraft.summaries.training_summary import DraftVocabulary, TrainingSettings, TrainingSummary
 from doubledraft.training import computing_dtype, model_to_train, trainer
 from doubledraft.training.checkpoints import newest_whole_checkpoint
 from doubledraft.training.rows import encode_all
@@ -41,7 +41,7 @@ class TrainingRun:
         self.start = inputs.start or inputs.base
         self.choice = computing_dtype.choose(inputs.base, settings.computing_dtype, settings.dtype, folder)
         self.checkpoint = newest_whole_checkpoint(folder)
-        self.model, tokenizer = model_to_train.load(self.start, settings, self.choice["computed_in"])
+        self.model, tokenizer = model_to_train.load(self.start, settings, self.choice.computed_in)
         encoded, self.facts = encode_all(tokenizer, inputs.rows, settings.max_length)  # fields of the TrainingSummary
         learning = (value.numel() for value in self.model.parameters() if value.requires_grad)
         self.facts["trained_parameters"] = sum(learning)
@@ -55,10 +55,12 @@ class TrainingRun:
         return None
 
     def _trainer(self, tokenizer, rows: Sequence[dict]):
-        return trainer.supervised(self.model, tokenizer, rows, self._arguments(rows), self.inputs.allowed_tokens)
+        return trainer.supervised_trainer(
+            self.model, tokenizer, rows, self._arguments(rows), self.inputs.allowed_tokens
+        )
 
     def _arguments(self, rows: Sequence[dict], **more: object):
-        return trainer.arguments_for(self.folder, self.settings, self.choice["computed_in"], len(rows), **more)
+        return trainer.arguments_for(self.folder, self.settings, self.choice.computed_in, len(rows), **more)
 
     def train(self) -> list[dict]:
         """Train to the end; return the log of the losses."""
@@ -72,11 +74,11 @@ class TrainingRun:
 
     def save(self, adapter: Path) -> None:
         """Write the adapter with its summary into a folder."""
-        measured, allowed = self.choice["step_seconds"], self.inputs.allowed_tokens
+        allowed = self.inputs.allowed_tokens
         summary = TrainingSummary(
             **self.facts,
-            computed_in=self.choice["computed_in"],
-            step_seconds=DtypeSeconds(**measured) if measured else None,
+            computed_in=self.choice.computed_in,
+            step_seconds=self.choice.step_seconds,
             draft_vocabulary=len(allowed) if allowed else None,
             settings=self.settings,
             provenance=recorded(),

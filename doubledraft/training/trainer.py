@@ -17,7 +17,7 @@ TRACKED = ("loss", "learning_rate", "grad_norm", "epoch")  # of what the trainer
 CHECKPOINTS = 4  # saved per run, evenly spaced
 
 
-def supervised(model, tokenizer, rows: Sequence[dict], arguments, allowed: Sequence[int] | None):
+def supervised_trainer(model, tokenizer, rows: Sequence[dict], arguments, allowed: Sequence[int] | None):
     """Return the trainer whose loss is the cross-entropy of the rows' labels, over the `allowed` tokens; None for all.
 
     On a GPU, LoRA over all tokens is left to unsloth, whose kernels compute a step their own way.

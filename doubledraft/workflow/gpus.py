@@ -15,7 +15,7 @@ from pathlib import Path
 
 from doubledraft.log import log
 
-LIST = ["nvidia-smi", "--query-gpu=index,uuid", "--format=csv,noheader"]
+LIST_GPUS = ["nvidia-smi", "--query-gpu=index,uuid", "--format=csv,noheader"]
 POLL_SECONDS = 1
 _held: list[int] = []  # locked files, open as long as this process lives
 
@@ -50,7 +50,7 @@ def take_gpus(count: int) -> None:
 def visible_gpus() -> dict[str, str]:
     """Return the devices that this process may use: their names in CUDA_VISIBLE_DEVICES, with their UUIDs."""
     try:
-        listed = subprocess.run(LIST, capture_output=True, text=True, check=True).stdout
+        listed = subprocess.run(LIST_GPUS, capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError) as error:
         raise GpuError(f"a GPU is asked for, nvidia-smi shows none: {error}; without one: --resources gpu=0") from None
     identities = dict(line.split(", ") for line in listed.splitlines())

@@ -12,7 +12,6 @@ import atexit
 import errno
 import fcntl
 import json
-import logging
 import os
 import platform
 import shutil
@@ -21,7 +20,8 @@ from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 
-log = logging.getLogger("doubledraft")
+from doubledraft.log import log
+
 PATIENCE = 1.0  # seconds to wait for a lock: a process that only checks it holds it for a moment
 BOOT = Path("/proc/sys/kernel/random/boot_id")
 UNSUPPORTED = {errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS}

@@ -1,12 +1,12 @@
 """A training on a CPU computes in the faster type, and goes on in the type that it began in."""
 
-import json
-
 import pytest
 import torch
 
+from doubledraft.summaries import json_file
+from doubledraft.summaries.training_summary import DtypeSeconds
 from doubledraft.training import computing_dtype
-from doubledraft.training.computing_dtype import CHOICE, choose
+from doubledraft.training.computing_dtype import CHOICE, Choice, choose
 
 
 @pytest.fixture(autouse=True)
@@ -24,12 +24,13 @@ def on_cpu(monkeypatch):
 )
 def test_the_faster_type_is_taken_and_recorded(tmp_path, monkeypatch, seconds, expected):
     monkeypatch.setattr(computing_dtype, "step_seconds", lambda base, dtype: seconds[dtype])
-    assert choose("model", "auto", "bfloat16", tmp_path) == {"computed_in": expected, "step_seconds": seconds}
+    found = choose("model", "auto", "bfloat16", tmp_path)
+    assert found == Choice(computed_in=expected, step_seconds=DtypeSeconds(**seconds))
 
 
 def test_a_run_goes_on_in_the_type_that_it_began_in(tmp_path, monkeypatch):
-    begun = {"computed_in": "bfloat16", "step_seconds": {"bfloat16": 1.0, "float32": 2.0}}
-    (tmp_path / CHOICE).write_text(json.dumps(begun))
+    begun = Choice(computed_in="bfloat16", step_seconds=DtypeSeconds(bfloat16=1.0, float32=2.0))
+    json_file.write(tmp_path / CHOICE, begun)
     monkeypatch.setattr(computing_dtype, "step_seconds", lambda base, dtype: pytest.fail("measured again"))
     assert choose("model", "auto", "bfloat16", tmp_path) == begun
 
@@ -38,7 +39,7 @@ def test_a_run_goes_on_in_the_type_that_it_began_in(tmp_path, monkeypatch):
     ("asked", "dtype", "used"), [("bfloat16", "bfloat16", "bfloat16"), ("auto", "float32", "float32")]
 )
 def test_a_pinned_type_is_not_measured(tmp_path, asked, dtype, used):
-    assert choose("model", asked, dtype, tmp_path) == {"computed_in": used, "step_seconds": None}
+    assert choose("model", asked, dtype, tmp_path) == Choice(computed_in=used)
     assert not list(tmp_path.iterdir())
 
 

@@ -6,7 +6,7 @@ import torch
 from doubledraft.engine.draft_vocabulary import learn
 from doubledraft.models.inspect import load_model, load_tokenizer
 from doubledraft.summaries.training_summary import TrainingSettings
-from doubledraft.training.knowledge_distillation import Teacher, collated, distilling, mean_loss, places
+from doubledraft.training.knowledge_distillation import Teacher, collated, distillation_trainer, mean_loss, places
 from doubledraft.training.label_logits import padded
 from doubledraft.training.rows import IGNORED, encode_all
 from doubledraft.training.trainer import arguments_for
@@ -70,7 +70,9 @@ def test_a_draft_comes_nearer_to_its_target(tiny_model, tiny_draft, tmp_path, lm
     allowed = (
         learn(([label for label in row["labels"] if label != IGNORED] for row in rows), tokens) if tokens else None
     )
-    trainer = distilling(draft, teacher, tokenizer, rows, arguments, loss="kl", weights="none", allowed=allowed)
+    trainer = distillation_trainer(
+        draft, teacher, tokenizer, rows, arguments, loss="kl", weights="none", allowed=allowed
+    )
     trainer.train()
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     assert sum(losses[-4:]) < 0.95 * sum(losses[:4]), losses

@@ -8,7 +8,7 @@ from doubledraft.models.inspect import load_model, load_tokenizer
 from doubledraft.summaries.training_summary import TrainingSettings
 from doubledraft.training.label_logits import label_logits, padded
 from doubledraft.training.rows import IGNORED, encode_all
-from doubledraft.training.trainer import arguments_for, supervised
+from doubledraft.training.trainer import arguments_for, supervised_trainer
 from tests.helpers.training_runs import ROWS, SETTINGS
 
 
@@ -25,7 +25,7 @@ def test_the_loss_of_a_step_is_over_the_tokens_that_a_draft_may_propose(tiny_dra
         whole = cross_entropy(*label_logits(model, batch), reduction="sum") / len(labels)
     settings = TrainingSettings(base="draft", start="base", **SETTINGS | {"epochs": 1})
     arguments = arguments_for(tmp_path, settings, "float32", len(rows))
-    trainer = supervised(model, tokenizer, rows, arguments, allowed)
+    trainer = supervised_trainer(model, tokenizer, rows, arguments, allowed)
     trainer.train()
     assert trainer.state.log_history[0]["loss"] == pytest.approx(expected.item(), rel=1e-4)
     assert expected < whole
