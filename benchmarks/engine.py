@@ -33,7 +33,7 @@ from doubledraft.files import write_json
 from doubledraft.inference.bandwidth import read_bandwidth
 from doubledraft.inference.host import Host
 from doubledraft.inference.hugging_face import HuggingFacePair
-from doubledraft.inference.job import Asked, Job
+from doubledraft.inference.job import EncodedQuestion, Job
 from doubledraft.inference.tokenizing import prompt_ids, stop_ids
 from doubledraft.models.inspect import load_tokenizer
 from doubledraft.records import Question, read_records
@@ -164,7 +164,7 @@ def _vllm(stack: ExitStack, asked: list[list[int]], options: argparse.Namespace)
     def answering(length: int) -> Answering:
         host = stack.enter_context(Host(_job(length, max(map(len, asked)), options)))
         host.call("kernel")
-        return lambda prompt: (host.call("answer", [Asked("", prompt)])[0][0].token_ids, None)
+        return lambda prompt: (host.call("answer", [EncodedQuestion("", prompt)])[0][0].token_ids, None)
 
     lengths = {f"vLLM draft model, K = {length}": length for length in options.others_draft_lengths}
     return {name: answering(length) for name, length in ({"vLLM plain": 0} | lengths).items()}

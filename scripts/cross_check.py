@@ -17,8 +17,6 @@ if __name__ == "__main__":
             draft_length=snakemake.params.draft_length,
             questions=snakemake.input.questions,
             prompt=snakemake.input.prompt,
-            out="",
-            run_out="",
             limit=snakemake.params.limit,
             concurrency=1,
             max_tokens=snakemake.params.max_tokens,

@@ -19,8 +19,6 @@ if __name__ == "__main__":
             draft_vocabulary_from=str(snakemake.input.vocabulary),
             questions=snakemake.input.questions,
             prompt=snakemake.input.prompt,
-            out="",
-            run_out="",
             concurrency=1,
             max_tokens=snakemake.params.max_tokens,
             engine=snakemake.params.engine,

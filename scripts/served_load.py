@@ -17,8 +17,6 @@ if __name__ == "__main__":
             draft_length=snakemake.params.served["draft_length"],
             questions=snakemake.input.questions,
             prompt=snakemake.input.prompt,
-            out="",
-            run_out="",
             limit=snakemake.params.limit,
             concurrency=snakemake.params.served["concurrency"],
             max_tokens=snakemake.params.max_tokens,

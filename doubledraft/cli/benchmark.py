@@ -20,7 +20,7 @@ from doubledraft.engine.backend import Backend, Texts
 from doubledraft.engine.decode import checked_prompts
 from doubledraft.engine.proposers import NGram, Proposer
 from doubledraft.evaluation import experiments, step_profile
-from doubledraft.evaluation.arms import Arm, measure
+from doubledraft.evaluation.arms import Arm, time_in_turns
 from doubledraft.evaluation.decodings import of_timings, token_text
 from doubledraft.evaluation.experiment_results import ArmResult, samples, summarize
 from doubledraft.evaluation.interleave import BASELINE
@@ -148,7 +148,7 @@ def _measure(
     """
     results, rows, decoded = {}, [], {}
     for name, data in sets.items():
-        timings = measure(
+        timings = time_in_turns(
             pair.target,
             arms,
             prompts[name],

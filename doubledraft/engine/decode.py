@@ -32,18 +32,10 @@ GREEDY = Sampling()
 
 
 def decode(
-    target: Backend,
-    input_ids: Sequence[Sequence[int]],
-    max_new_tokens: int,
-    *,
-    stop_ids: Collection[int] = (),
-    sampling: Sampling = GREEDY,
-    generator: "torch.Generator | None" = None,
+    target: Backend, input_ids: Sequence[Sequence[int]], max_new_tokens: int, **settings
 ) -> tuple[list[list[int]], Metrics]:
-    """Answer a batch of prompts one token per step; otherwise as `speculative_decode`."""
-    return speculative_decode(
-        target, NoDraft(), input_ids, max_new_tokens, stop_ids=stop_ids, sampling=sampling, generator=generator
-    )
+    """Answer a batch of prompts one token per step; otherwise as `speculative_decode`, settings included."""
+    return speculative_decode(target, NoDraft(), input_ids, max_new_tokens, **settings)
 
 
 def speculative_decode(

@@ -89,6 +89,16 @@ class Metrics:
         return sum(step.accepted for answer in self.answers for step in answer.steps)
 
     @property
+    def agreed(self) -> int:
+        """Drafted tokens of all rows that would have been accepted on their own."""
+        return sum(sum(step.agreed) for answer in self.answers for step in answer.steps)
+
+    @property
+    def passes(self) -> int:
+        """Target passes over all rows, the prompt's of each included."""
+        return sum(1 + len(answer.steps) for answer in self.answers)
+
+    @property
     def acceptance_rate(self) -> float | None:
         """Accepted / drafted tokens, a prefix count; None where nothing was drafted."""
         return self.accepted / self.drafted if self.drafted else None
@@ -96,7 +106,7 @@ class Metrics:
     @property
     def tokens_per_step(self) -> float:
         """Emitted tokens / target passes, the prompt's pass included."""
-        return self.emitted / sum(1 + len(answer.steps) for answer in self.answers)
+        return self.emitted / self.passes
 
     @property
     def tokens_per_second(self) -> float:

@@ -118,22 +118,21 @@ def summary(metrics: Metrics) -> dict[str, object]:
     rows = [answer.as_generation(str(index)) for index, answer in enumerate(metrics.answers)]
     steps = [step for answer in metrics.answers for step in answer.steps if step.drafted]
     longest = max((len(step.drafted) for step in steps), default=0)
-    emitted, passes = sum(len(row.token_ids) for row in rows), sum(row.steps for row in rows)
-    drafted, accepted = sum(row.drafted for row in rows), sum(row.accepted for row in rows)
+    rate, drafted = metrics.acceptance_rate, metrics.drafted
     even = bool(steps) and all(len(step.drafted) == longest for step in steps)
     return {
-        "emitted": emitted,
-        "steps": passes,
+        "emitted": metrics.emitted,
+        "steps": metrics.passes,
         "drafted": drafted,
-        "accepted": accepted,
-        "tokens_per_step": emitted / passes,
+        "accepted": metrics.accepted,
+        "tokens_per_step": metrics.tokens_per_step,
         "mean_draft_length": drafted / len(steps) if steps else None,
-        "acceptance_rate": accepted / drafted if drafted else None,
-        "order_independent_agreement": sum(sum(step.agreed) for step in steps) / drafted if drafted else None,
-        "per_token_acceptance": per_token_acceptance(accepted / drafted, longest) if even else None,
+        "acceptance_rate": rate,
+        "order_independent_agreement": metrics.agreed / drafted if drafted else None,
+        "per_token_acceptance": per_token_acceptance(rate, longest) if even else None,
         "prefill_seconds": metrics.prefill_seconds,
         "seconds": metrics.seconds,
-        "tokens_per_second": emitted / metrics.seconds,
+        "tokens_per_second": metrics.tokens_per_second,
         "step_seconds": metrics.step_seconds(),
         "self_check": asdict(check_counters(rows, longest)),
     }

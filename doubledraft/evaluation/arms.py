@@ -59,7 +59,7 @@ def plain() -> Arm:
     return Arm(BASELINE, NoDraft(), FixedLength(1))
 
 
-def measure(
+def time_in_turns(
     target: Backend,
     arms: Sequence[Arm],
     prompts: Sequence[Sequence[int]],

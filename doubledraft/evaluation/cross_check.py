@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 from doubledraft import machine
 from doubledraft.inference import generate
 from doubledraft.inference.hugging_face import HuggingFacePair
-from doubledraft.inference.job import Asked, Job
+from doubledraft.inference.job import EncodedQuestion, Job
 from doubledraft.inference.tokenizing import stop_ids
 from doubledraft.log import Progress, log
 from doubledraft.models.inspect import load_tokenizer
@@ -56,7 +56,7 @@ def run(job: Job, settings: Mapping[str, object], out: str) -> None:
     `out`, which Snakemake does not delete with the output of a failed job, and DisagreementError is raised.
     """
     tokenizer = load_tokenizer(job.model)
-    asked = generate.ask(job, tokenizer)
+    asked = generate.encode_questions(job, tokenizer)
     with TemporaryDirectory() as folder:
         engines = dict(_answered(replace(job, engine=name), folder) for name in ("native", "vllm"))
     stops = stop_ids(job.model, tokenizer)
@@ -107,7 +107,9 @@ def _answered(job: Job, folder: str) -> tuple[str, list[Generation]]:
     return f"{job.engine} {version}", read_records(job.out, Generation)
 
 
-def _assisted(peer: HuggingFacePair, job: Job, question: Asked, first: int, stop_ids: Collection[int]) -> Generation:
+def _assisted(
+    peer: HuggingFacePair, job: Job, question: EncodedQuestion, first: int, stop_ids: Collection[int]
+) -> Generation:
     """Return Hugging Face's answer with drafts, which continues the answer's first token."""
     passes, ids = _Passes(), [first]
     if job.max_tokens > 1 and first not in stop_ids:
@@ -140,7 +142,7 @@ class _Passes:
 
 
 def compare(
-    asked: Sequence[Asked],
+    asked: Sequence[EncodedQuestion],
     alone: Sequence[list[int]],
     engines: Mapping[str, Sequence[Generation]],
     best_two: Callable[[Sequence[int]], list[tuple[int, float]]],
@@ -181,19 +183,13 @@ def _compared(asked, alone, rows: Sequence[Generation], best_two) -> CheckedEngi
     )
 
 
-def _difference(question: Asked, expected: list[int], found: list[int], position: int, best_two) -> AnswerDifference:
+def _difference(
+    question: EncodedQuestion, expected: list[int], found: list[int], position: int, best_two
+) -> AnswerDifference:
     one, other = (ids[position] if position < len(ids) else None for ids in (expected, found))
-    if None in (one, other):
-        return AnswerDifference(
-            id=question.id, position=position, expected=one, found=other, top2_gap=None, verdict="bug"
-        )
-    (best, first), (second, last) = best_two([*question.token_ids, *expected[:position]])
-    tie = {best, second} == {one, other} and first - last <= TIE
-    return AnswerDifference(
-        id=question.id,
-        position=position,
-        expected=one,
-        found=other,
-        top2_gap=first - last,
-        verdict="tie" if tie else "bug",
-    )
+    gap, verdict = None, "bug"
+    if None not in (one, other):
+        (best, first), (second, last) = best_two([*question.token_ids, *expected[:position]])
+        gap = first - last
+        verdict = "tie" if {best, second} == {one, other} and gap <= TIE else "bug"
+    return AnswerDifference(id=question.id, position=position, expected=one, found=other, top2_gap=gap, verdict=verdict)

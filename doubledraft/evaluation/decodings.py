@@ -108,19 +108,15 @@ def record(
     lanes: Sequence[Lane],
     text_of: TextOf,
     audit: AuditedAnswer | None = None,
-    other_drafts: Mapping[str, list[int]] | None = None,
 ) -> DecodingRecord:
-    """Return a record with the text of every token that its lanes, its audit and other drafts name."""
+    """Return a record with the text of every token that its lanes and its audit name."""
     ids = set(chain.from_iterable(lane.token_ids for lane in lanes))
     ids.update(token for lane in lanes for step in lane.steps or () for token in step.drafted)
-    ids.update(chain.from_iterable((other_drafts or {}).values()))
     if audit:
         ids.update(audit.draft_best, audit.target_best)
         ids.update(int(token) for top in chain(audit.target_top, audit.draft_top) for token, _ in top)
     texts = {str(token): text_of(token) for token in sorted(ids)}
-    return DecodingRecord(
-        id=id, prompt=prompt, lanes=list(lanes), texts=texts, audit=audit, other_drafts=dict(other_drafts or {})
-    )
+    return DecodingRecord(id=id, prompt=prompt, lanes=list(lanes), texts=texts, audit=audit)
 
 
 def with_other_drafts(

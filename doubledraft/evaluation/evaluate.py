@@ -13,7 +13,7 @@ from doubledraft.engine.decoding_metrics import by_token_class, together
 from doubledraft.engine.draft_length import AdaptiveLength
 from doubledraft.engine.lossless import top2_gap
 from doubledraft.engine.proposers import DraftModel
-from doubledraft.evaluation.arms import Arm, Timing, measure, plain
+from doubledraft.evaluation.arms import Arm, Timing, plain, time_in_turns
 from doubledraft.evaluation.grade import grade
 from doubledraft.evaluation.interleave import BASELINE, SPECULATIVE
 from doubledraft.evaluation.runs import Graded, Run
@@ -43,7 +43,7 @@ def evaluate(target: Backend, draft: Arm | None, task: Task, seed: int) -> tuple
     `draft` is an arm with the name SPECULATIVE; `seed` is for the bootstrap of the intervals.
     """
     arms = [plain(), *([draft] if draft else [])]
-    timings = measure(target, arms, task.prompts, task.max_new_tokens, stop_ids=task.stop_ids)
+    timings = time_in_turns(target, arms, task.prompts, task.max_new_tokens, stop_ids=task.stop_ids)
     bandwidth = read_bandwidth(target.device.type)
     runs = {arm.name: _run(target, arm, [t for t in timings if t.arm == arm.name], task, bandwidth) for arm in arms}
     if draft:

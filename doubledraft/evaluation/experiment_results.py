@@ -7,6 +7,7 @@ tokens, and the share of questions where they do is reported. Latency is that of
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from statistics import fmean, median
 
 from doubledraft.engine.decoding_metrics import together
@@ -21,6 +22,8 @@ from doubledraft.summaries.cell_metrics import GroupAccuracy
 from doubledraft.summaries.run_file import StepSeconds
 
 Count = Callable[[Timing], float]
+SECONDS, EMITTED, PASSES = attrgetter("seconds"), attrgetter("metrics.emitted"), attrgetter("metrics.passes")
+DRAFTED, ACCEPTED, AGREED = map(attrgetter, ("metrics.drafted", "metrics.accepted", "metrics.agreed"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,24 +101,24 @@ def _result(own: Sequence[Timing], baseline: Sequence[Timing], quality: GroupAcc
     def ratio(above: Count, below: Count) -> Interval | None:
         return ratio_interval(_totals(own, "question", above), _totals(own, "question", below), seed)
 
-    seconds = _totals(own, "question", _seconds)
+    seconds = _totals(own, "question", SECONDS)
     return ArmResult(
         arm=own[0].arm,
         n=len(seconds),
-        repeats=len(_totals(own, "repeat", _seconds)),
+        repeats=len(_totals(own, "repeat", SECONDS)),
         emitted=whole["emitted"],
         seconds=sum(seconds),
-        tokens_per_second=_spread(_totals(own, "repeat", _emitted), _totals(own, "repeat", _seconds)),
-        speedup=ratio_interval(_totals(baseline, "question", _seconds), seconds, seed),
-        speedup_of_repeats=_spread(_totals(baseline, "repeat", _seconds), _totals(own, "repeat", _seconds)),
-        tokens_per_step=ratio(_emitted, _steps),
+        tokens_per_second=_spread(_totals(own, "repeat", EMITTED), _totals(own, "repeat", SECONDS)),
+        speedup=ratio_interval(_totals(baseline, "question", SECONDS), seconds, seed),
+        speedup_of_repeats=_spread(_totals(baseline, "repeat", SECONDS), _totals(own, "repeat", SECONDS)),
+        tokens_per_step=ratio(EMITTED, PASSES),
         mean_draft_length=whole["mean_draft_length"],
-        acceptance_rate=ratio(_accepted, _drafted),
-        order_independent_agreement=ratio(_agreed, _drafted),
+        acceptance_rate=ratio(ACCEPTED, DRAFTED),
+        order_independent_agreement=ratio(AGREED, DRAFTED),
         per_token_acceptance=whole["per_token_acceptance"],
         identical_rate=_identical(own, baseline),
-        latency=percentiles(_means(own, _seconds)),
-        time_to_first_token=percentiles(_means(own, lambda timing: timing.metrics.prefill_seconds)),
+        latency=percentiles(_means(own, SECONDS)),
+        time_to_first_token=percentiles(_means(own, attrgetter("metrics.prefill_seconds"))),
         quality=quality,
         step_seconds=StepSeconds(**whole["step_seconds"]),
     )
@@ -151,30 +154,6 @@ def _identical(own: Sequence[Timing], baseline: Sequence[Timing]) -> Interval | 
     return wilson(n - len(parted), n)
 
 
-def _seconds(timing: Timing) -> float:
-    return timing.seconds
-
-
-def _emitted(timing: Timing) -> int:
-    return len(timing.answer.token_ids)
-
-
-def _steps(timing: Timing) -> int:
-    return 1 + len(timing.answer.steps)  # with the prompt's pass
-
-
-def _drafted(timing: Timing) -> int:
-    return sum(len(step.drafted) for step in timing.answer.steps)
-
-
-def _accepted(timing: Timing) -> int:
-    return sum(step.accepted for step in timing.answer.steps)
-
-
-def _agreed(timing: Timing) -> int:
-    return sum(sum(step.agreed) for step in timing.answer.steps)
-
-
 def samples(name: str, questions: Sequence[Question], timings: Iterable[Timing]) -> list[dict[str, object]]:
     """Return the rows of samples.csv of one data set: every answer that was timed."""
     return [
@@ -185,10 +164,10 @@ def samples(name: str, questions: Sequence[Question], timings: Iterable[Timing])
             "question": questions[timing.question].id,
             "seconds": timing.seconds,
             "prompt_tokens": timing.answer.prompt_tokens,
-            "emitted": _emitted(timing),
-            "steps": _steps(timing),
-            "drafted": _drafted(timing),
-            "accepted": _accepted(timing),
+            "emitted": timing.metrics.emitted,
+            "steps": timing.metrics.passes,
+            "drafted": timing.metrics.drafted,
+            "accepted": timing.metrics.accepted,
         }
         for timing in timings
     ]

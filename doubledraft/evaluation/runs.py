@@ -124,14 +124,20 @@ def _check_ids(path: str, found: list[str], questions: str, expected: list[str])
         raise ComparisonError(f"{questions}: no question to score")
     answered, asked = set(found), set(expected)
     if missing := [id for id in expected if id not in answered]:
-        raise ComparisonError(f"{path}: question {missing[0]!r} of {questions} has no answer ({len(missing)} missing)")
+        raise ComparisonError(
+            f"{path}: question {missing[0]!r} of {questions} has no answer ({len(missing)} missing); run the engine "
+            "again"
+        )
     if extra := [id for id in found if id not in asked]:
         raise ComparisonError(
-            f"{path}: {extra[0]!r} is not among the asked questions of {questions} ({len(extra)} such)"
+            f"{path}: {extra[0]!r} is not among the asked questions of {questions} ({len(extra)} such); run the engine "
+            "again"
         )
     for line, (here, there) in enumerate(zip(found, expected, strict=True), start=1):
         if here != there:
-            raise ComparisonError(f"{path}:{line}: found {here!r} where {questions} has {there!r}: another order")
+            raise ComparisonError(
+                f"{path}:{line}: found {here!r} where {questions} has {there!r}: another order; run the engine again"
+            )
 
 
 def _check_batches(path: str, rows: list[Generation]) -> None:
@@ -141,7 +147,7 @@ def _check_batches(path: str, rows: list[Generation]) -> None:
         if row.batch_seconds <= 0 or row.batch_seconds != batch.batch_seconds:
             raise ComparisonError(
                 f"{path}: batch {row.batch} took {row.batch_seconds} s by {row.id!r}, "
-                f"{batch.batch_seconds} s by {batch.id!r}; expected one positive time"
+                f"{batch.batch_seconds} s by {batch.id!r}; expected one positive time; run the engine again"
             )
 
 

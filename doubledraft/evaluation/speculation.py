@@ -6,6 +6,7 @@ Acceptance and the cost model are computed in `acceptance`; this module applies 
 from collections.abc import Sequence
 
 from doubledraft.evaluation.acceptance import (
+    CounterError,
     best_draft_length,
     check_counters,
     expected_tokens,
@@ -30,7 +31,10 @@ from doubledraft.summaries.run_file import EngineRun
 def speculation_metrics(run: Run, seed: int) -> SpeculationMetrics:
     """Return what the draft did, from the counters of every row; raise CounterError where they cannot be true."""
     rows, length = run.rows, run.info.draft_length
-    check = check_counters(rows, length)
+    try:
+        check = check_counters(rows, length)
+    except CounterError as error:
+        raise CounterError(f"{run.path}: {error}") from None
     units = run.units
     emitted = totals(units, [len(row.token_ids) for row in rows])
     steps, drafted, accepted = (
@@ -38,11 +42,10 @@ def speculation_metrics(run: Run, seed: int) -> SpeculationMetrics:
     )
     drafting = sum(len(row.accepted_per_step) for row in rows)
     rate = ratio_interval(accepted, drafted, seed)
-    reason = _varying(run)
-    alpha = None if reason else per_token_acceptance(rate.value, length)
-    expected = None if reason else ExpectedTokens(
-        from_counters=1 + length * rate.value, from_alpha=expected_tokens(alpha, length)
-    )  # fmt: skip
+    alpha = expected = None
+    if (reason := _varying(run)) is None:
+        alpha = per_token_acceptance(rate.value, length)
+        expected = ExpectedTokens(from_counters=1 + length * rate.value, from_alpha=expected_tokens(alpha, length))
     agreement = _agreement(rows, units, seed)
     return SpeculationMetrics(
         engine=run.engine,

@@ -88,7 +88,7 @@ def _measured(target: Backend, arm: Arm, prompt: Sequence[int], tokens: int) -> 
         steps = stream(target, arm.proposer, [prompt], tokens, draft_length=arm.draft_length)
         metrics = next(steps)
         watch.marks.clear()  # the prompt's pass
-        for metrics in steps:  # noqa: B007 (the last one counts)
+        for _ in steps:  # `metrics` grows
             pass
     return metrics, watch.parts()
 
@@ -181,22 +181,23 @@ def _draft(arm: Arm) -> Backend | None:
 
 def trace(target: Backend, arm: Arm, prompt: Sequence[int], path: str | Path) -> None:
     """Write a trace of a few steps, for chrome://tracing and ui.perfetto.dev."""
-    from torch.profiler import ProfilerActivity, profile, record_function
+    from torch import profiler
 
     def labelled(call: Callable, part: str) -> Callable:
         def recorded(*arguments):
-            with record_function(part):
+            with profiler.record_function(part):
                 return call(*arguments)
 
         return recorded
 
-    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if target.device.type == "cuda" else [])]
+    kinds = profiler.ProfilerActivity
+    activities = [kinds.CPU, *([kinds.CUDA] if target.device.type == "cuda" else [])]
     with _watched(target, arm, labelled):
         steps = stream(target, arm.proposer, [prompt], TRACED_TOKENS, draft_length=arm.draft_length)
         next(steps)  # the prompt's pass
-        with profile(activities=activities) as found:
+        with profiler.profile(activities=activities) as found:
             while True:
-                with record_function("step"):
+                with profiler.record_function("step"):
                     if next(steps, None) is None:
                         break
     with whole_path(path) as partial:

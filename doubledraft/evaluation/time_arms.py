@@ -5,6 +5,8 @@ steady or not, and every attempt is kept. The decision depends on the baseline a
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from itertools import count
 
 from doubledraft.evaluation.interleave import (
@@ -18,10 +20,9 @@ from doubledraft.evaluation.interleave import (
 )
 from doubledraft.inference import energy, generate
 from doubledraft.inference.energy import EnergyMeter
-from doubledraft.inference.host import Host
-from doubledraft.inference.job import Asked, Job
+from doubledraft.inference.job import EncodedQuestion, Job, without_draft
 from doubledraft.inference.measure import measure
-from doubledraft.inference.residency import Engines, choose, open_engines
+from doubledraft.inference.residency import Engines, open_engines
 from doubledraft.log import Progress, log
 from doubledraft.models.inspect import load_tokenizer
 from doubledraft.records import Generation
@@ -32,6 +33,13 @@ from doubledraft.summaries.timing_file import Attempt, TimingFile, Turn
 RESTART_BLOCKS = 4  # at most, where every turn loads its engine anew: as many layouts of memory are averaged over
 
 
+def arms(job: Job, generations: Sequence[str], runs: Sequence[str]) -> dict[str, Job]:
+    """Return the jobs of the target alone and, where there are two files of each kind, of the target with its draft."""
+    made = {BASELINE: replace(without_draft(job), mode=BASELINE), SPECULATIVE: job}
+    files = zip(made.items(), generations, runs, strict=False)
+    return {mode: replace(each, out=out, run_out=run_out) for (mode, each), out, run_out in files}
+
+
 def run(jobs: Mapping[str, Job], *, blocks: int, retimes: int, residency: str, out: str) -> None:
     """Answer the questions by every arm in turns; write rows and run file of each job, and the times of all turns.
 
@@ -39,14 +47,9 @@ def run(jobs: Mapping[str, Job], *, blocks: int, retimes: int, residency: str, o
     is the TimingFile. Raise JobError for jobs that cannot be run, and RuntimeError where an engine fails.
     """
     tokenizer = load_tokenizer(jobs[BASELINE].model)
-    asked = generate.ask(max(jobs.values(), key=lambda job: job.longest_draft), tokenizer)
-    chosen = choose(jobs) if residency == "auto" else residency
-
-    def warm_up(job: Job, engine: Host) -> None:
-        generate.warm_up(job, engine, asked)
-
-    with open_engines(jobs, chosen, warm_up) as engines:
-        blocks = min(blocks, RESTART_BLOCKS) if chosen == "restart" else blocks
+    asked = generate.encode_questions(max(jobs.values(), key=lambda job: job.longest_draft), tokenizer)
+    with open_engines(jobs, residency, partial(generate.warm_up, asked=asked)) as engines:
+        blocks = min(blocks, RESTART_BLOCKS) if engines.residency == "restart" else blocks
         meter = energy.open_meter()
         attempts, rows = time_in_turns(engines, asked, blocks=blocks, retimes=retimes, meter=meter)
         rows = {name: generate.with_texts(answers, tokenizer) for name, answers in rows.items()}
@@ -57,7 +60,7 @@ def run(jobs: Mapping[str, Job], *, blocks: int, retimes: int, residency: str, o
         json_file.write(
             out,
             TimingFile(
-                residency=chosen,
+                residency=engines.residency,
                 peak_memory_gib=engines.peak_memory_gib,
                 attempts=attempts,
                 provenance=recorded(),
@@ -68,7 +71,7 @@ def run(jobs: Mapping[str, Job], *, blocks: int, retimes: int, residency: str, o
 
 
 def time_in_turns(
-    engines: Engines, asked: Sequence[Asked], *, blocks: int, retimes: int, meter: EnergyMeter
+    engines: Engines, asked: Sequence[EncodedQuestion], *, blocks: int, retimes: int, meter: EnergyMeter
 ) -> tuple[list[Attempt], dict[str, list[Generation]]]:
     """Return all attempts, and the rows of every job in the last one, without texts."""
     seed = engines.jobs[BASELINE].seed
@@ -86,7 +89,7 @@ def time_in_turns(
 
 
 def _attempt(
-    engines: Engines, asked: Sequence[Asked], blocks: int, seed: int, meter: EnergyMeter
+    engines: Engines, asked: Sequence[EncodedQuestion], blocks: int, seed: int, meter: EnergyMeter
 ) -> tuple[dict[str, list[Generation]], Attempt]:
     """Let every arm answer every block once; return the rows of every job, the control's left out, and the turns."""
     numbered = list(enumerate(generate.batches(asked, engines.jobs[BASELINE].concurrency)))

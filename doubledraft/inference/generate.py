@@ -18,7 +18,7 @@ from pathlib import Path
 from doubledraft import __version__, prompts, provenance
 from doubledraft.inference import environment, resume
 from doubledraft.inference.host import Host, Local
-from doubledraft.inference.job import Asked, Job, JobError
+from doubledraft.inference.job import EncodedQuestion, Job, JobError
 from doubledraft.log import Progress
 from doubledraft.models import chat_template
 from doubledraft.models.folder import merged_from
@@ -51,7 +51,7 @@ def run(job: Job) -> None:
 def answer(job: Job, engine: Host | Local) -> None:
     """Answer the questions by a running engine, as in `run`."""
     tokenizer = load_tokenizer(job.model)
-    asked = ask(job, tokenizer)
+    asked = encode_questions(job, tokenizer)
     rows = resume.resume(job.out, _work(job, asked)) if job.resume else []
     answered = {row.id for row in rows}
     remaining = [question for question in asked if question.id not in answered]
@@ -75,8 +75,8 @@ def with_texts(rows: Sequence[Generation], tokenizer) -> list[Generation]:
     return [replace(row, text=tokenizer.decode(row.token_ids, skip_special_tokens=True)) for row in rows]
 
 
-def ask(job: Job, tokenizer) -> list[Asked]:
-    """Build the prompts, as token ids.
+def encode_questions(job: Job, tokenizer) -> list[EncodedQuestion]:
+    """Return the questions of a job, each as the token ids of its prompt.
 
     Raise JobError naming the question that leaves no room for its answer, or the model whose chat template has no
     switch for thinking where the job sets it.
@@ -100,7 +100,7 @@ def ask(job: Job, tokenizer) -> list[Asked]:
                 f"{job.max_model_len} leaves {room} beside max_tokens {job.max_tokens} and {job.longest_draft} drafted "
                 "ones: raise max_model_len, lower max_tokens, or drop the question"
             )
-        asked.append(Asked(question.id, ids, _seed(job.seed, question.id)))
+        asked.append(EncodedQuestion(question.id, ids, _seed(job.seed, question.id)))
     return asked
 
 
@@ -109,7 +109,7 @@ def _seed(seed: int, id: str) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed} {id}".encode()).digest()[:4])
 
 
-def _timed(job: Job, engine: Host | Local, asked: list[Asked], first: int) -> Iterator[list[Generation]]:
+def _timed(job: Job, engine: Host | Local, asked: list[EncodedQuestion], first: int) -> Iterator[list[Generation]]:
     """Answer in batches, leaving text empty; `first` is the index of the first batch."""
     warm_up(job, engine, asked)
     progress, done = Progress("answering", len(asked), "questions"), 0
@@ -120,24 +120,24 @@ def _timed(job: Job, engine: Host | Local, asked: list[Asked], first: int) -> It
         progress.show(done)
 
 
-def warm_up(job: Job, engine: Host | Local, asked: Sequence[Asked]) -> None:
+def warm_up(job: Job, engine: Host | Local, asked: Sequence[EncodedQuestion]) -> None:
     """Answer the first questions once, so that code is compiled and memory is touched before the clock counts."""
     for batch in batches(asked[: job.warmup], job.concurrency):
         engine.call("answer", batch)
 
 
-def answer_batch(engine: Host | Local, batch: Sequence[Asked], index: int) -> list[Generation]:
+def answer_batch(engine: Host | Local, batch: Sequence[EncodedQuestion], index: int) -> list[Generation]:
     """Answer questions together and return their rows, timed, without text; `index` is that of the batch."""
     rows, seconds = engine.call("answer", batch)
     return [replace(row, batch=index, batch_seconds=seconds) for row in rows]
 
 
-def batches(asked: Sequence[Asked], size: int) -> list[Sequence[Asked]]:
+def batches(asked: Sequence[EncodedQuestion], size: int) -> list[Sequence[EncodedQuestion]]:
     """Return the questions in batches of `size`, the last one perhaps smaller."""
     return [asked[at : at + size] for at in range(0, len(asked), size)]
 
 
-def _work(job: Job, asked: list[Asked]) -> str:
+def _work(job: Job, asked: list[EncodedQuestion]) -> str:
     """Return a hash of all that the answers depend on."""
     model = (path for path in sorted(Path(job.model).iterdir()) if path.name != "manifest.json")
     questions = [(question.id, question.token_ids) for question in asked]

@@ -15,7 +15,7 @@ from typing import Protocol, Self
 
 from doubledraft import process
 from doubledraft.inference import environment
-from doubledraft.inference.job import Asked, Job
+from doubledraft.inference.job import EncodedQuestion, Job
 from doubledraft.log import error_text, log
 from doubledraft.records import Generation
 
@@ -26,7 +26,7 @@ class Engine(Protocol):
     def __init__(self, job: Job) -> None:
         """Load the models of a job."""
 
-    def answer(self, asked: Sequence[Asked]) -> list[Generation]:
+    def answer(self, asked: Sequence[EncodedQuestion]) -> list[Generation]:
         """Answer prompts together, in order; `text`, `batch` and `batch_seconds` are left to the caller."""
 
     def kernel(self) -> str:
@@ -38,7 +38,7 @@ class Engine(Protocol):
     def draft_dtype(self) -> str | None:
         """Return the type of the draft model's weights, in which passes read them; None without a draft model."""
 
-    def step_seconds(self, batches: Sequence[Sequence[Asked]]) -> dict[str, float | None]:
+    def step_seconds(self, batches: Sequence[Sequence[EncodedQuestion]]) -> dict[str, float | None]:
         """Answer batches again and return the median seconds of a target step, a drafted token and a verify step.
 
         None stands for a kind of step that did not occur.

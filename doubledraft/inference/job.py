@@ -17,7 +17,7 @@ class JobError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class EncodedQuestion:
     """A question as the model reads it."""
 
     id: str
@@ -33,8 +33,8 @@ class Job:
     model: str  # folder of the target
     questions: str  # file of Question records
     prompt: str  # prompt file
-    out: str  # file of Generation records
-    run_out: str  # JSON: how they were made
+    out: str = ""  # file of Generation records, like the next one for `inference.generate` alone
+    run_out: str = ""  # JSON: how they were made
     max_tokens: int  # of an answer
     max_model_len: int  # tokens of prompt and answer
     concurrency: int  # requests in flight

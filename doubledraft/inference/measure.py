@@ -11,7 +11,7 @@ from doubledraft import machine
 from doubledraft.inference import generate
 from doubledraft.inference.bandwidth import bytes_per_pass, read_bandwidth
 from doubledraft.inference.host import Host, Local
-from doubledraft.inference.job import Asked, Job
+from doubledraft.inference.job import EncodedQuestion, Job
 from doubledraft.log import log
 from doubledraft.records import Generation, first_mismatch
 from doubledraft.summaries.run_file import PassBytes, StepSeconds, TokenCounts
@@ -22,7 +22,7 @@ CLOCKED_BATCHES = 3  # batches that are answered again with step times on
 def measure(
     job: Job,
     engine: Host | Local,
-    asked: Sequence[Asked],
+    asked: Sequence[EncodedQuestion],
     rows: list[Generation],
     baseline: Sequence[Generation] | None = None,
 ) -> tuple[list[Generation], dict[str, object]]:
@@ -49,7 +49,7 @@ def measure(
 
 
 def _with_gaps(
-    engine: Host | Local, asked: Sequence[Asked], rows: list[Generation], baseline: Sequence[Generation]
+    engine: Host | Local, asked: Sequence[EncodedQuestion], rows: list[Generation], baseline: Sequence[Generation]
 ) -> list[Generation]:
     """Set `top2_gap` of rows that differ from the baseline's: the gap of the two best tokens where they first do."""
     plain = {row.id: row.token_ids for row in baseline}

@@ -20,7 +20,7 @@ from doubledraft.engine.lossless import top2_gap
 from doubledraft.engine.proposers import DraftModel, NGram
 from doubledraft.engine.sampling import Sampling
 from doubledraft.inference import host
-from doubledraft.inference.job import Asked, Job
+from doubledraft.inference.job import EncodedQuestion, Job
 from doubledraft.inference.tokenizing import stop_ids
 from doubledraft.models.inspect import load_tokenizer
 from doubledraft.records import Generation
@@ -60,7 +60,7 @@ class NativeEngine:
         """Return the type of the draft model's weights; None without a draft model."""
         return self._draft and self._draft.weights_dtype
 
-    def answer(self, asked: Sequence[Asked]) -> list[Generation]:
+    def answer(self, asked: Sequence[EncodedQuestion]) -> list[Generation]:
         """Answer together, as one batch."""
         metrics = self._decode(asked)
         ended = metrics.elapsed()
@@ -74,7 +74,7 @@ class NativeEngine:
             for question, answer in zip(asked, metrics.answers, strict=True)
         ]
 
-    def step_seconds(self, batches: Sequence[Sequence[Asked]]) -> dict[str, float | None]:
+    def step_seconds(self, batches: Sequence[Sequence[EncodedQuestion]]) -> dict[str, float | None]:
         """Answer batches again, and return the medians of `Metrics.step_seconds`."""
         times = chain.from_iterable(self._decode(asked).times for asked in batches)
         return Metrics([], 0.0, list(times)).step_seconds()
@@ -94,7 +94,7 @@ class NativeEngine:
         ]
         return by_token_class(steps, lambda token: self._tokenizer.decode([token]), self._stop_ids)
 
-    def _decode(self, asked: Sequence[Asked]) -> Metrics:
+    def _decode(self, asked: Sequence[EncodedQuestion]) -> Metrics:
         import torch
 
         prompts, job = [question.token_ids for question in asked], self._job

@@ -25,6 +25,8 @@ GPU_ROOM = 1.3  # memory of an engine on a GPU / its weights, at least: keys and
 class Engines:
     """Engines by name; a `with` block starts them, and ends them."""
 
+    residency: str
+
     def __init__(self, jobs: Mapping[str, Job], warm_up: Callable[[Job, Host], None]) -> None:
         """Take the jobs by name; `warm_up` is called with an engine that was just loaded."""
         self.jobs = jobs
@@ -55,6 +57,8 @@ class Engines:
 class Both(Engines):
     """All loaded, from the first turn on."""
 
+    residency = "both"
+
     def turn(self, name: str) -> Host:
         """Return an engine."""
         if not self._hosts:
@@ -72,6 +76,8 @@ class Both(Engines):
 
 class Sleep(Engines):
     """All started, one awake."""
+
+    residency = "sleep"
 
     def __init__(self, jobs: Mapping[str, Job], warm_up: Callable[[Job, Host], None]) -> None:
         """Refuse jobs whose engines cannot sleep."""
@@ -98,6 +104,8 @@ class Sleep(Engines):
 class Restart(Engines):
     """One loaded, anew for each turn."""
 
+    residency = "restart"
+
     def __init__(self, jobs: Mapping[str, Job], warm_up: Callable[[Job, Host], None]) -> None:
         """Take the jobs."""
         super().__init__(jobs, warm_up)
@@ -119,17 +127,15 @@ class Restart(Engines):
         return max(self._peak, super().peak_memory_gib)
 
 
-KINDS = {"both": Both, "sleep": Sleep, "restart": Restart}
-
-
 def open_engines(jobs: Mapping[str, Job], residency: str, warm_up: Callable[[Job, Host], None]) -> Engines:
-    """Return the engines of jobs, none of them started yet, with a residency other than `auto`."""
+    """Return the engines of jobs, none of them started yet."""
+    residency = choose(jobs) if residency == "auto" else residency
     if residency == "both" and machine.device() != "cpu":
         jobs = {
             name: replace(job, gpu_memory_utilization=job.gpu_memory_utilization / len(jobs))
             for name, job in jobs.items()
         }
-    return KINDS[residency](jobs, warm_up)
+    return {kind.residency: kind for kind in (Both, Sleep, Restart)}[residency](jobs, warm_up)
 
 
 def choose(jobs: Mapping[str, Job]) -> str:

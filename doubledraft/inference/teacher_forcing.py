@@ -9,7 +9,7 @@ decides, as often for the draft as against it.
 
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from doubledraft import machine
 from doubledraft.engine.draft_vocabulary import of_draft
@@ -22,13 +22,25 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
 
-Answer = tuple[str, Sequence[int], Sequence[int]]  # id of the question, token ids of its prompt, of its answer
 BATCH_BYTES = 2**29  # of the logits that a batch of answers may take
 TOP = 5  # most likely tokens that are kept of each model
 DIGITS = 6  # of a probability that is written
 
 
-def force(target_folder: str | Path, draft_folder: str | Path, answers: Sequence[Answer]) -> list[AuditedAnswer]:
+class GivenAnswer(NamedTuple):
+    """An answer to read, and the prompt that it was given to."""
+
+    id: str  # of the question
+    prompt: Sequence[int]  # token ids
+    token_ids: Sequence[int]
+
+    @property
+    def length(self) -> int:
+        """Tokens of both together."""
+        return len(self.prompt) + len(self.token_ids)
+
+
+def force(target_folder: str | Path, draft_folder: str | Path, answers: Sequence[GivenAnswer]) -> list[AuditedAnswer]:
     """Let two models, each in a folder, read answers; return what both would have said, in the order of the answers.
 
     The draft chooses among the tokens that its folder lists (`draft_vocabulary.json`), or all. The models must share a
@@ -54,7 +66,7 @@ def ready(model: "PreTrainedModel") -> "PreTrainedModel":
 def force_drafts(
     target: "PreTrainedModel",
     drafts: "Sequence[tuple[PreTrainedModel, Sequence[int] | None]]",
-    answers: Sequence[Answer],
+    answers: Sequence[GivenAnswer],
 ) -> list[list[AuditedAnswer]]:
     """Let a target read answers once, and each draft too; return the answers as audited with each of the drafts.
 
@@ -69,16 +81,16 @@ def force_drafts(
             said = _distributions(target, batch)
             for (draft, allowed), audited in zip(drafts, found, strict=True):
                 for answer, p, q in zip(batch, said, _distributions(draft, batch, allowed), strict=True):
-                    audited[answer[0]] = _audited(answer, p, q)
-    return [[audited[id] for id, _, _ in answers] for audited in found]
+                    audited[answer.id] = _audited(answer, p, q)
+    return [[audited[answer.id] for answer in answers] for audited in found]
 
 
-def _batches(answers: Sequence[Answer], model: "PreTrainedModel") -> Iterator[list[Answer]]:
+def _batches(answers: Sequence[GivenAnswer], model: "PreTrainedModel") -> Iterator[list[GivenAnswer]]:
     """Yield answers of similar length together, as many as fit into BATCH_BYTES, at least one."""
     per_position = model.config.vocab_size * model.dtype.itemsize
-    batch: list[Answer] = []
-    for answer in sorted(answers, key=_length):
-        if batch and (len(batch) + 1) * _length(answer) * per_position > BATCH_BYTES:
+    batch: list[GivenAnswer] = []
+    for answer in sorted(answers, key=lambda answer: answer.length):
+        if batch and (len(batch) + 1) * answer.length * per_position > BATCH_BYTES:
             yield batch
             batch = []
         batch.append(answer)
@@ -86,12 +98,8 @@ def _batches(answers: Sequence[Answer], model: "PreTrainedModel") -> Iterator[li
         yield batch
 
 
-def _length(answer: Answer) -> int:
-    return len(answer[1]) + len(answer[2])
-
-
 def _distributions(
-    model: "PreTrainedModel", batch: Sequence[Answer], allowed: Sequence[int] | None = None
+    model: "PreTrainedModel", batch: Sequence[GivenAnswer], allowed: Sequence[int] | None = None
 ) -> "list[torch.Tensor]":
     """Return the probabilities [tokens, vocabulary] at every token of each answer."""
     import torch
@@ -123,16 +131,15 @@ def _only(logits: "torch.Tensor", allowed: Sequence[int]) -> "torch.Tensor":
     return torch.full_like(logits, -float("inf")).index_copy_(-1, ids, logits[:, ids])
 
 
-def _audited(answer: Answer, p: "torch.Tensor", q: "torch.Tensor") -> AuditedAnswer:
+def _audited(answer: GivenAnswer, p: "torch.Tensor", q: "torch.Tensor") -> AuditedAnswer:
     """Compare two models' probabilities [tokens, vocabulary] at an answer; the target may have more padding columns."""
     import torch
 
-    id, _, token_ids = answer
     q = torch.nn.functional.pad(q, (0, p.shape[1] - q.shape[1]))
-    emitted = torch.tensor(token_ids, device=p.device).unsqueeze(1)
+    emitted = torch.tensor(answer.token_ids, device=p.device).unsqueeze(1)
     return AuditedAnswer(
-        id=id,
-        token_ids=list(token_ids),
+        id=answer.id,
+        token_ids=list(answer.token_ids),
         target_best=p.argmax(-1).tolist(),
         draft_best=q.argmax(-1).tolist(),
         p=_rounded(p.gather(1, emitted).squeeze(1)),

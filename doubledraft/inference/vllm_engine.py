@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from doubledraft import machine
 from doubledraft.inference import host
-from doubledraft.inference.job import Asked, Job, JobError
+from doubledraft.inference.job import EncodedQuestion, Job, JobError
 from doubledraft.log import log
 from doubledraft.models.inspect import inspect
 from doubledraft.records import Generation
@@ -64,7 +64,7 @@ class VllmEngine:
         """Return the type of the draft's weights; None without a draft model or head."""
         return self._job.dtype if self._job.draft else None
 
-    def answer(self, asked: Sequence[Asked]) -> list[Generation]:
+    def answer(self, asked: Sequence[EncodedQuestion]) -> list[Generation]:
         """Answer together, `job.concurrency` in flight."""
         sampling = {"temperature": self._job.temperature, "max_tokens": self._job.max_tokens}
         outputs = self._ask(
@@ -72,7 +72,7 @@ class VllmEngine:
         )
         return [_generation(self._job, question, output) for question, output in zip(asked, outputs, strict=True)]
 
-    def step_seconds(self, batches: Sequence[Sequence[Asked]]) -> dict[str, float | None]:
+    def step_seconds(self, batches: Sequence[Sequence[EncodedQuestion]]) -> dict[str, float | None]:
         """Answer batches with the clock in the engine running, and return the medians of `vllm_step_clock`."""
         self._llm.collective_rpc("start_step_clock")
         for asked in batches:
@@ -133,7 +133,7 @@ def _drafting(job: Job) -> dict[str, object]:
     return {"speculative_config": settings, "per_request_spec_decode_metrics": "detailed"}
 
 
-def _generation(job: Job, question: Asked, output) -> Generation:
+def _generation(job: Job, question: EncodedQuestion, output) -> Generation:
     emitted, times = output.outputs[0], output.metrics
     if emitted.finish_reason not in ("stop", "length"):
         raise RuntimeError(

@@ -7,7 +7,7 @@ import pytest
 from doubledraft.engine.draft_length import FixedLength
 from doubledraft.engine.load import create_backend
 from doubledraft.engine.proposers import DraftModel, NoDraft
-from doubledraft.evaluation.arms import Arm, measure, plain
+from doubledraft.evaluation.arms import Arm, plain, time_in_turns
 from doubledraft.evaluation.interleave import BASELINE
 
 PROMPTS = [[5, 9, 40, 77], [100, 30, 31, 30, 31], [8]]
@@ -33,7 +33,7 @@ def target(tiny_model):
 def test_arms_take_turns_at_each_question_and_another_one_comes_first_each_time(target):
     log: list[str] = []
     arms = [Arm(name, Noted(name, log), FixedLength(1)) for name in "abc"]
-    timings = measure(target, arms, PROMPTS, 2, repeats=2, warmup=1)
+    timings = time_in_turns(target, arms, PROMPTS, 2, repeats=2, warmup=1)
     warm, counted = log[:3], log[3:]
     assert warm == ["a", "b", "c"], "each arm answers the first question once before the clock counts"
     assert counted == [timing.arm for timing in timings]
@@ -43,7 +43,7 @@ def test_arms_take_turns_at_each_question_and_another_one_comes_first_each_time(
 
 def test_every_answer_is_timed_once_and_no_draft_changes_it(target, tiny_draft):
     near = Arm("near", DraftModel(create_backend(tiny_draft, "float32", "cpu")), FixedLength(3))
-    timings = measure(target, [plain(), near], PROMPTS, 16, repeats=2)
+    timings = time_in_turns(target, [plain(), near], PROMPTS, 16, repeats=2)
     assert Counter((timing.arm, timing.question, timing.repeat) for timing in timings) == Counter(
         (arm, question, repeat) for arm in (BASELINE, "near") for question in range(3) for repeat in range(2)
     )

@@ -10,7 +10,7 @@ from doubledraft.evaluation import cross_check
 from doubledraft.evaluation.cross_check import DisagreementError, _assisted, compare
 from doubledraft.inference import generate
 from doubledraft.inference.hugging_face import HuggingFacePair
-from doubledraft.inference.job import Asked, Job
+from doubledraft.inference.job import EncodedQuestion, Job
 from doubledraft.inference.native_engine import NativeEngine
 from doubledraft.inference.tokenizing import stop_ids
 from doubledraft.models.inspect import load_tokenizer
@@ -21,7 +21,7 @@ from doubledraft.summaries.provenance import recorded
 from tests.helpers.small_job import small_job
 
 TOKENS = 40
-ASKED = [Asked("q1", [1, 2]), Asked("q2", [3])]
+ASKED = [EncodedQuestion("q1", [1, 2]), EncodedQuestion("q2", [3])]
 ALONE = [[5, 6, 7, 8], [5, 9]]
 
 
@@ -51,7 +51,7 @@ def never(text) -> list:
 def test_ours_takes_the_steps_of_hugging_face_s_assisted_generation(tmp_path, tiny_model, tiny_draft, length: int):
     asked_for = job(tmp_path, tiny_model, tiny_draft, length)
     tokenizer = load_tokenizer(tiny_model)
-    asked = generate.ask(asked_for, tokenizer)
+    asked = generate.encode_questions(asked_for, tokenizer)
     ours = NativeEngine(asked_for)
     middle = ours.answer(asked)[0].token_ids[TOKENS // 2]
     for stops in (stop_ids(tiny_model, tokenizer), {middle}):  # answers that end at the limit, and inside

@@ -8,12 +8,12 @@ from doubledraft.engine.draft_length import FixedLength
 from doubledraft.engine.load import create_backend
 from doubledraft.engine.proposers import DraftModel
 from doubledraft.evaluation import decodings
-from doubledraft.evaluation.arms import Arm, measure, plain
+from doubledraft.evaluation.arms import Arm, plain, time_in_turns
 from doubledraft.evaluation.decodings import arm_lane, of_cell, of_timings, record, token_text, with_other_drafts
 from doubledraft.inference import generate
 from doubledraft.inference.host import Local
 from doubledraft.inference.native_engine import NativeEngine
-from doubledraft.inference.teacher_forcing import force
+from doubledraft.inference.teacher_forcing import GivenAnswer, force
 from doubledraft.models.inspect import load_tokenizer
 from doubledraft.records import Generation, Question, RecordError, read_records, write_records
 from doubledraft.summaries import json_file
@@ -36,9 +36,9 @@ def cell(tmp_path_factory, tiny_model, tiny_draft):
     jobs.append(small_job(folder, tiny_model, "speculative", engine="native", **drafting))
     for job in jobs:
         generate.answer(job, Local(NativeEngine(job)))
-    prompts = {one.id: one.token_ids for one in generate.ask(jobs[0], load_tokenizer(tiny_model))}
+    prompts = {one.id: one.token_ids for one in generate.encode_questions(jobs[0], load_tokenizer(tiny_model))}
     rows = read_records(jobs[0].out, Generation)
-    audits = force(tiny_model, tiny_draft, [(row.id, prompts[row.id], row.token_ids) for row in rows])
+    audits = force(tiny_model, tiny_draft, [GivenAnswer(row.id, prompts[row.id], row.token_ids) for row in rows])
     write_records(folder / "audit.jsonl", audits)
     return {
         "questions": jobs[0].questions,
@@ -114,7 +114,7 @@ def test_experiments_have_a_lane_for_each_arm_the_baseline_first(tiny_model, tin
     target, draft = (create_backend(model, "float32", "cpu") for model in (tiny_model, tiny_draft))
     arms = [plain(), *(Arm(f"near, K = {k}", DraftModel(draft), FixedLength(k)) for k in (1, 3))]
     questions = [Question(id=f"q{i}", scenario="s", split="test", question="?", answer="", steps=[]) for i in range(2)]
-    timings = measure(target, arms, [[5, 9, 40], [8]], 12, repeats=2)
+    timings = time_in_turns(target, arms, [[5, 9, 40], [8]], 12, repeats=2)
     found = of_timings(questions, timings, str, "float32")
     assert [[lane.name for lane in one.lanes] for one in found] == [["target alone", "near, K = 1", "near, K = 3"]] * 2
     for one in found:

@@ -12,9 +12,9 @@ import pytest
 
 from doubledraft.evaluation.interleave import BASELINE, CONTROL, SPECULATIVE, orders, summarize
 from doubledraft.evaluation.runs import check_comparable, load
-from doubledraft.evaluation.time_arms import run, time_in_turns
+from doubledraft.evaluation.time_arms import arms, run, time_in_turns
 from doubledraft.inference.energy import Counter, EnergyMeter
-from doubledraft.inference.job import Asked, Job
+from doubledraft.inference.job import EncodedQuestion, Job
 from doubledraft.records import Generation, Question, read_records
 from doubledraft.summaries import json_file
 from doubledraft.summaries.cell_metrics import AttemptMetrics
@@ -44,6 +44,16 @@ def native(tiny_model, tiny_draft, tmp_path_factory) -> tuple[dict[str, Job], Ti
     folder = tmp_path_factory.mktemp("native")
     asked = jobs(folder, tiny_model, tiny_draft, engine="native", concurrency=1)
     return asked, timed(folder, asked)
+
+
+def test_the_baseline_is_the_same_job_without_the_draft(tmp_path):
+    job = jobs(tmp_path, tmp_path, tmp_path)[SPECULATIVE]
+    made = arms(job, ["b.jsonl", "s.jsonl"], ["b.json", "s.json"])
+    assert [(mode, one.mode, one.draft, one.out, one.run_out) for mode, one in made.items()] == [
+        (BASELINE, BASELINE, "", "b.jsonl", "b.json"),
+        (SPECULATIVE, SPECULATIVE, str(tmp_path), "s.jsonl", "s.json"),
+    ]
+    assert list(arms(job, ["b.jsonl"], ["b.json"])) == [BASELINE], "one file of each kind: the target alone"
 
 
 @pytest.mark.slow
@@ -114,7 +124,7 @@ class Scripted:
         assert name == (BASELINE if self._now[1] == CONTROL else self._now[1])
         return self
 
-    def call(self, method: str, batch: list[Asked]) -> tuple[list[Generation], float]:
+    def call(self, method: str, batch: list[EncodedQuestion]) -> tuple[list[Generation], float]:
         """Answer with two tokens."""
         assert method == "answer"
         made = {"token_ids": [1, 2], "text": "", "finish_reason": "stop", "batch": 0, "batch_seconds": 0.0}
@@ -124,7 +134,7 @@ class Scripted:
 BLOCKS = 4
 READINGS = count()
 COUNTED = EnergyMeter([Counter("a joule at each reading", lambda: float(next(READINGS)))], None)
-QUESTIONS = [Asked(f"q{number}", [1]) for number in range(8)]
+QUESTIONS = [EncodedQuestion(f"q{number}", [1]) for number in range(8)]
 
 
 def attempts(folder: Path, seconds: Callable[[int, str], float], retimes: int = 2) -> list[AttemptMetrics]:

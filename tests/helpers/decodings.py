@@ -1,5 +1,7 @@
 """MADE-UP decoding records, small enough to know by heart: what the viewer shows of them is counted in tests."""
 
+from dataclasses import replace
+
 from doubledraft.evaluation.decodings import record
 from doubledraft.summaries.decoding_record import DecodingRecord, Lane, LaneStep
 from doubledraft.summaries.draft_audit import AuditedAnswer
@@ -54,9 +56,10 @@ def records() -> list[DecodingRecord]:
     """Return three questions: the same answer twice, another answer by rounding, and no steps reported."""
     other = [0, 9, 2, 3, 4, 5, 6, 4, 8]
     differs = drafted(other, first_difference=1, margin=0.0004, verdict="tie")
+    first = record("q0", "What is 4 * 6?", [alone(), drafted()], TEXTS.get, audit("q0"))
     silent = drafted(steps=None, seconds=None, first_token_seconds=None)
     return [
-        record("q0", "What is 4 * 6?", [alone(), drafted()], TEXTS.get, audit("q0"), {"another": ANSWER}),
+        replace(first, other_drafts={"another": ANSWER}),
         record("q1", "And six fours?", [alone(), differs], TEXTS.get, audit("q1")),
         record("q2", "Say it <b>once</b> more.", [alone(), silent], TEXTS.get),
     ]

@@ -20,7 +20,7 @@ def check_distribution(job: Job, engine: Host | Local) -> list[Generation]:
     from scipy.stats import chisquare
 
     tokenizer = load_tokenizer(job.model)
-    [prompt] = {tuple(question.token_ids) for question in generate.ask(job, tokenizer)}
+    [prompt] = {tuple(question.token_ids) for question in generate.encode_questions(job, tokenizer)}
     generate.answer(job, engine)
     rows = read_records(job.out, Generation)
     assert len(rows) == job.samples

@@ -60,7 +60,7 @@ def measured(
     `baseline_of` makes answers that stand for the baseline's from those of the job; none of them, nothing is compared.
     """
     generate.answer(job, engine)
-    asked, rows = generate.ask(job, load_tokenizer(job.model)), read_records(job.out, Generation)
+    asked, rows = generate.encode_questions(job, load_tokenizer(job.model)), read_records(job.out, Generation)
     generate.write(job, engine, *measure.measure(job, engine, asked, rows, baseline_of(rows)))
 
 

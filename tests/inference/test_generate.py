@@ -71,7 +71,7 @@ def greedy(folder: Path, asked: dict) -> list[list[int]]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     model, answers = AutoModelForCausalLM.from_pretrained(folder), []
-    for question in generate.ask(Job(**asked), AutoTokenizer.from_pretrained(folder)):
+    for question in generate.encode_questions(Job(**asked), AutoTokenizer.from_pretrained(folder)):
         prompt = torch.tensor([question.token_ids])
         mask = torch.ones_like(prompt)
         output = model.generate(prompt, attention_mask=mask, max_new_tokens=TOKENS, do_sample=False)
@@ -191,11 +191,11 @@ def test_a_chat_template_is_told_of_thinking_where_the_job_says_so_and_it_can_be
 
     def asked(thinking: bool | None) -> str:
         job = small_job(tmp_path, tmp_path, "untrained", questions=1, thinking=thinking)
-        return tokenizer.decode(generate.ask(job, tokenizer)[0].token_ids)
+        return tokenizer.decode(generate.encode_questions(job, tokenizer)[0].token_ids)
 
     assert asked(None) == asked(True) and asked(False) == asked(True) + "<think></think>"
     with pytest.raises(JobError, match=r"untrained\.thinking.*has no switch for thinking"):
-        generate.ask(small_job(tmp_path, tmp_path, "untrained", thinking=True), build_tokenizer())
+        generate.encode_questions(small_job(tmp_path, tmp_path, "untrained", thinking=True), build_tokenizer())
 
 
 def test_a_prompt_without_room_for_its_answer_is_refused(tiny_model, tmp_path, monkeypatch):

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 import pytest
 
 from doubledraft.inference.host import Host, Local
-from doubledraft.inference.job import Asked
+from doubledraft.inference.job import EncodedQuestion
 from doubledraft.inference.native_engine import NativeEngine
 from tests.helpers.small_job import small_job, uses_no_core
 
-ASKED = [Asked("one", [5, 6, 7]), Asked("two", [8, 9])]
+ASKED = [EncodedQuestion("one", [5, 6, 7]), EncodedQuestion("two", [8, 9])]
 
 
 @pytest.fixture(scope="module")

@@ -63,7 +63,7 @@ def test_speculation_gives_the_tokens_of_greedy_decoding_elsewhere(made, name, t
     folder = {"drafted": tiny_model, "ngram": repeating_model}[name]
     model, rows = AutoModelForCausalLM.from_pretrained(folder), made[name].rows
     assert sum(row.drafted for row in rows) > sum(row.accepted for row in rows) > 0, "vacuous"
-    asked = generate.ask(Job(**made[name].info.job), AutoTokenizer.from_pretrained(folder))
+    asked = generate.encode_questions(Job(**made[name].info.job), AutoTokenizer.from_pretrained(folder))
     for question, row in zip(asked, rows, strict=True):
         ids = torch.tensor([question.token_ids])
         output = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=TOKENS, do_sample=False)

@@ -9,7 +9,7 @@ import pytest
 
 from doubledraft.engine.decode import decode, speculative_decode
 from doubledraft.engine.load import create_backend
-from doubledraft.inference.teacher_forcing import force, simulated_steps, simulated_tokens_per_step
+from doubledraft.inference.teacher_forcing import GivenAnswer, force, simulated_steps, simulated_tokens_per_step
 from doubledraft.models.folder import DRAFT_VOCABULARY, ModelError
 from doubledraft.models.prune import prune
 from doubledraft.records import read_records, write_records
@@ -37,7 +37,7 @@ def backends(models):
 @pytest.fixture(scope="module")
 def answers(backends):
     ids, _ = decode(backends[0], PROMPTS, TOKENS)
-    return [(f"q{at}", prompt, answer) for at, (prompt, answer) in enumerate(zip(PROMPTS, ids, strict=True))]
+    return [GivenAnswer(f"q{at}", prompt, answer) for at, (prompt, answer) in enumerate(zip(PROMPTS, ids, strict=True))]
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +93,7 @@ def test_probabilities_are_those_of_the_models(audited, answers, models):
 def test_a_draft_with_fewer_rows_gives_nothing_to_the_tokens_it_lacks(models, answers, tmp_path):
     padded = build_model(tmp_path / "padded", rows=400, seed=3)
     draft = build_model(tmp_path / "draft", layers=1)
-    [one] = force(padded, draft, [("q", [5, 9], [10, 399, 11])])
+    [one] = force(padded, draft, [GivenAnswer("q", [5, 9], [10, 399, 11])])
     assert one.q[1] == 0 and one.p[1] > 0
     assert all(math.isfinite(value) for value in one.overlap)
 
@@ -116,7 +116,7 @@ def test_damaged_weights_are_named(models, tmp_path):
     model.save_pretrained(tmp_path)
     AutoTokenizer.from_pretrained(models[1]).save_pretrained(tmp_path)
     with pytest.raises(ModelError, match=rf"{tmp_path}: logits are NaN or infinite in the answer to 'q'"):
-        force(models[0], tmp_path, [("q", [5], [6, 7])])
+        force(models[0], tmp_path, [GivenAnswer("q", [5], [6, 7])])
 
 
 def test_batches_by_memory_change_nothing(models, answers, audited, monkeypatch):

@@ -8,7 +8,7 @@ import pytest
 
 from doubledraft.inference import vllm_engine
 from doubledraft.inference.host import Host
-from doubledraft.inference.job import HEADS, Asked, JobError
+from doubledraft.inference.job import HEADS, EncodedQuestion, JobError
 from tests.helpers.small_job import small_job
 
 
@@ -56,4 +56,4 @@ def test_a_target_that_computes_nan_is_an_error_and_no_answer(tiny_model, tmp_pa
         Host(small_job(tmp_path, folder, "baseline")) as host,
         pytest.raises(RuntimeError, match="NaNs detected in logits"),
     ):
-        host.call("answer", [Asked("q", [5, 9, 40])])
+        host.call("answer", [EncodedQuestion("q", [5, 9, 40])])

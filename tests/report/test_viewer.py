@@ -5,6 +5,7 @@ Needs Chromium; without it the tests are skipped, and say so.
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -182,7 +183,8 @@ def test_bars_count_places_and_classes(page):
 @in_browser
 def test_hostile_tokens_are_shown_and_nothing_runs(chromium, tmp_path):
     texts = TEXTS | HOSTILE
-    one = record(HOSTILE[0], HOSTILE[1] + "\u202e", [alone(), drafted()], texts.get, audit("q"), {HOSTILE[6]: ANSWER})
+    one = record(HOSTILE[0], HOSTILE[1] + "\u202e", [alone(), drafted()], texts.get, audit("q"))
+    one = replace(one, other_drafts={HOSTILE[6]: ANSWER})
     viewer.write([one], HOSTILE[0], [HOSTILE[1]], tmp_path / "hostile.html")
     chromium.events.clear()
     chromium.open((tmp_path / "hostile.html").as_uri())

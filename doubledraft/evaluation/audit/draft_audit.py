@@ -18,7 +18,7 @@ from doubledraft.evaluation.audit.replay import acceptance
 from doubledraft.evaluation.grade import share, style
 from doubledraft.evaluation.runs import ComparisonError
 from doubledraft.grading import grader
-from doubledraft.inference.teacher_forcing import Answer, answer_alone, force_drafts, ready, simulated_steps
+from doubledraft.inference.teacher_forcing import GivenAnswer, answer_alone, force_drafts, ready, simulated_steps
 from doubledraft.inference.tokenizing import prompt_ids, stop_ids
 from doubledraft.log import log
 from doubledraft.models.inspect import load_tokenizer
@@ -74,7 +74,7 @@ def audit(
     allowed = of_draft(draft[1])
     [audited] = force_drafts(big, [(small, allowed)], answers)
     alone = _alone(small, tokenizer, answers, max_tokens, ends, allowed)
-    own = [(id, ids, row.token_ids) for (id, ids, _), row in zip(answers, alone, strict=True)]
+    own = [one._replace(token_ids=row.token_ids) for one, row in zip(answers, alone, strict=True)]
     [read_back] = force_drafts(big, [(small, allowed)], own)
     found = acceptance(audited, tokenizer, ends, seed)
     served = against_served(audited, read_records(generations, Generation), info)
@@ -100,7 +100,7 @@ def _report(found: DraftAcceptance, served: AgainstServed | None) -> None:
 
 def read_answers(
     generations: str | Path, asked: Sequence[Question], prompt: str | Path, tokenizer: "PreTrainedTokenizerBase"
-) -> list[Answer]:
+) -> list[GivenAnswer]:
     """Return the answers of a file with the token ids of their prompts.
 
     Raise ComparisonError for an answer to no question, and where a prompt has another length than the engine read: the
@@ -117,20 +117,20 @@ def read_answers(
                 f"{generations}: the prompt of {row.id!r} had {row.prompt_tokens} tokens, and with {prompt} and this "
                 f"chat template it has {len(ids)}: make the answers again"
             )
-        answers.append((row.id, ids, row.token_ids))
+        answers.append(GivenAnswer(row.id, ids, row.token_ids))
     return answers
 
 
 def _alone(
     draft: "PreTrainedModel",
     tokenizer: "PreTrainedTokenizerBase",
-    answers: Sequence[Answer],
+    answers: Sequence[GivenAnswer],
     max_tokens: int,
     ends: Collection[int],
     allowed: Sequence[int] | None,
 ) -> list[Generation]:
     """Return what the draft writes alone after the prompts of `answers`."""
-    prompts_of = [prompt for _, prompt, _ in answers]
+    prompts_of = [answer.prompt for answer in answers]
     written = [
         ids
         for at in range(0, len(answers), TOGETHER)

@@ -17,7 +17,7 @@ from doubledraft.summaries.draft_audit import AuditedAnswer, AuditedClass, Draft
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-Step = tuple[int, int]  # tokens that were drafted, and accepted of them
+DraftedAccepted = tuple[int, int]  # tokens of a step
 
 
 def acceptance(
@@ -60,7 +60,7 @@ def simulate(audited: Sequence[AuditedAnswer], length: int, seed: int) -> Simula
     )
 
 
-def _steps(answer: AuditedAnswer, length: int) -> list[Step]:
+def _steps(answer: AuditedAnswer, length: int) -> list[DraftedAccepted]:
     at, steps = 1, []  # the prompt's pass emits the first token
     for accepted in simulated_steps(answer.agreed, length):
         steps.append((min(length, len(answer.token_ids) - at), accepted))
@@ -68,7 +68,7 @@ def _steps(answer: AuditedAnswer, length: int) -> list[Step]:
     return steps
 
 
-def _accepted(steps: Sequence[Step], place: int, *, given: int) -> float | None:
+def _accepted(steps: Sequence[DraftedAccepted], place: int, *, given: int) -> float | None:
     """Return the share of steps that accepted `place` tokens, of those that drafted so many and accepted `given`."""
     judged = [accepted >= place for drafted, accepted in steps if drafted >= place and accepted >= given]
     return sum(judged) / len(judged) if judged else None

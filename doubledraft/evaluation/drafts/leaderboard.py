@@ -7,7 +7,6 @@ the table has that as a result like any other. How far seeds are apart stands be
 """
 
 import base64
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -20,6 +19,7 @@ from doubledraft.files import whole_file
 from doubledraft.records import RecordError, read_records
 from doubledraft.stats import Interval, ratio_interval, side
 from doubledraft.summaries import json_file
+from doubledraft.summaries.table import write_csv
 from doubledraft.summaries.training_summary import TrainingSummary
 
 
@@ -86,7 +86,7 @@ def compare(
     first = next(iter(read))
     board = [_row(name, seeds, None if name == first else read[first], seed) for name, seeds in read.items()]
     board.sort(key=lambda row: -row.tokens_per_step.value)
-    _write_csv(csv_out, board)
+    write_csv(csv_out, [{"recipe": row.recipe, "verdict": row.verdict, **_cells(row)} for row in board])
     others = [row for row in board if row.against_first]
     dots_figure(
         [_dot(row, cell) for row in others],
@@ -138,16 +138,8 @@ def _sums(seeds: Sequence[_Seed], field: str) -> list[float]:
     return [sum(getattr(row, field) for row in rows) for rows in zip(*(one.rows for one in seeds), strict=True)]
 
 
-def _write_csv(path: str | Path, board: Sequence[Standing]) -> None:
-    """Write a line per recipe; an interval takes three columns, empty where it is undefined."""
-    lines = [{"recipe": row.recipe, "verdict": row.verdict, **_cells(row)} for row in board]
-    with whole_file(path) as file:
-        table = csv.DictWriter(file, list(lines[0]), lineterminator="\n")
-        table.writeheader()
-        table.writerows(lines)
-
-
 def _cells(row: Standing) -> dict[str, object]:
+    """Return the figures of a recipe by column; an interval takes three columns, empty where it is undefined."""
     cells: dict[str, object] = {}
     for field in fields(row)[1:]:
         value = getattr(row, field.name)

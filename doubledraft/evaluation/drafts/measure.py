@@ -15,7 +15,7 @@ from doubledraft.engine.draft_length import by_setting
 from doubledraft.engine.draft_vocabulary import learn_from_files
 from doubledraft.engine.load import create_backend
 from doubledraft.engine.proposers import DraftModel
-from doubledraft.evaluation.arms import Arm, Timing, measure, plain
+from doubledraft.evaluation.arms import Arm, Timing, plain, time_in_turns
 from doubledraft.evaluation.interleave import BASELINE
 from doubledraft.inference.tokenizing import prompt_ids, stop_ids
 from doubledraft.models import merge
@@ -74,7 +74,7 @@ def measure_recipe(
         arms = [Arm(FIXED, proposer, by_setting(draft_length))]
         if timed:
             arms = [plain(), *arms, Arm(ADAPTIVE, proposer, by_setting("adaptive"))]
-        timings = measure(model, arms, ids, max_tokens, stop_ids=stop_ids(target, tokenizer))
+        timings = time_in_turns(model, arms, ids, max_tokens, stop_ids=stop_ids(target, tokenizer))
     write_records(out, [_row(question.id, index, timings) for index, question in enumerate(asked)])
 
 

@@ -17,7 +17,7 @@ from doubledraft.evaluation.acceptance import per_token_acceptance
 from doubledraft.evaluation.audit.replay import acceptance
 from doubledraft.evaluation.load.costs import acceptance_needed, best_length, off_from, speculative_config, speedup
 from doubledraft.inference.load_pair import Pair
-from doubledraft.inference.teacher_forcing import Answer, force
+from doubledraft.inference.teacher_forcing import GivenAnswer, force
 from doubledraft.log import Progress
 from doubledraft.summaries.advice import Advice, LoadAdvice, LoadCosts
 from doubledraft.summaries.draft_audit import DraftAcceptance
@@ -27,6 +27,7 @@ LOADS = (1, 2, 4, 8, 16)  # requests in flight
 TIMED_LENGTHS = (2, 8)  # draft lengths whose steps are timed
 TURNS, STEPS = 3, 3  # of each draft length, plain steps included; steps of a turn that are counted
 ANSWERED_TOGETHER = 8
+SEED = 17  # of the bootstrap
 STEADY = 0.15  # relative change of the same pass within a load up to which the machine counts as steady
 
 
@@ -38,7 +39,6 @@ def advise(
     max_tokens: int,
     notes: Sequence[str] = (),
     price_per_hour: float | None = None,
-    seed: int = 17,
 ) -> Advice:
     """Advise on a pair with a draft model, from its answers to prompts of token ids.
 
@@ -47,7 +47,7 @@ def advise(
     began = time.perf_counter()
     answers = own_answers(pair, prompts, max_tokens)
     audited = force(*map(local_folder, (pair.target.name, draft_folder)), answers)
-    found = acceptance(audited, pair.tokenizer, pair.stop_ids, seed)
+    found = acceptance(audited, pair.tokenizer, pair.stop_ids, SEED)
     mean_tokens = found.tokens / found.n
     costs = _costs_by_load(pair, prompts, mean_tokens)
     loads = [_at_load(one, found, price_per_hour) for one in costs]
@@ -69,14 +69,15 @@ def advise(
     )
 
 
-def own_answers(pair: Pair, prompts: Sequence[Sequence[int]], max_tokens: int) -> list[Answer]:
+def own_answers(pair: Pair, prompts: Sequence[Sequence[int]], max_tokens: int) -> list[GivenAnswer]:
     """Return the target's own greedy answers to prompts."""
     progress, answers = Progress("the target's own answers", len(prompts), "questions"), []
     for start in range(0, len(prompts), ANSWERED_TOGETHER):
         batch = prompts[start : start + ANSWERED_TOGETHER]
         ids, _ = decode(pair.target, batch, max_tokens, stop_ids=pair.stop_ids)
         answers += [
-            (f"question {start + at}", prompt, own) for at, (prompt, own) in enumerate(zip(batch, ids, strict=True))
+            GivenAnswer(f"question {start + at}", prompt, own)
+            for at, (prompt, own) in enumerate(zip(batch, ids, strict=True))
         ]
         progress.show(len(answers))
     return answers

@@ -14,6 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from doubledraft.evaluation.acceptance import expected_tokens
 from doubledraft.summaries.advice import LoadCosts
 
+HALVINGS = 20  # of the range of an acceptance that is searched for
+
 
 def speedup(costs: LoadCosts, length: int, tokens_per_step: float) -> float:
     """Return the predicted speedup of drafts of `length` tokens; 1 for 0. The prompt's pass counts as a step."""
@@ -57,12 +59,12 @@ def acceptance_needed(costs: LoadCosts, lengths: Sequence[int]) -> float | None:
     return least(pays)
 
 
-def least(holds: Callable[[float], bool], halvings: int = 20) -> float | None:
-    """Return the least value from 0 to 1 from which on a property holds, to 2^-`halvings`; None if it never does."""
+def least(holds: Callable[[float], bool]) -> float | None:
+    """Return the least value from 0 to 1 from which on a property holds, to 2^-HALVINGS; None if it never does."""
     if not holds(1.0):
         return None
     low, high = 0.0, 1.0
-    for _ in range(halvings):
+    for _ in range(HALVINGS):
         middle = (low + high) / 2
         low, high = (low, middle) if holds(middle) else (middle, high)
     return high

@@ -9,14 +9,15 @@ The prediction takes the tokens per step of the point itself, and step times of 
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from statistics import mean, median
 
 from doubledraft.evaluation.interleave import orders
 from doubledraft.evaluation.load.costs import off_from, speculative_config, speedup
 from doubledraft.inference import generate
 from doubledraft.inference.host import Host
-from doubledraft.inference.job import Asked, Job, JobError, without_draft
-from doubledraft.inference.residency import Engines, choose, open_engines
+from doubledraft.inference.job import EncodedQuestion, Job, JobError, without_draft
+from doubledraft.inference.residency import Engines, open_engines
 from doubledraft.log import log
 from doubledraft.models.inspect import load_tokenizer
 from doubledraft.plotting import COLOURS, INK, canvas, note
@@ -57,20 +58,15 @@ def run(
     engine is the native one. Raise JobError for jobs that cannot be run.
     """
     jobs = arms(job, lengths, max(loads))
-    asked = generate.ask(max(jobs.values(), key=lambda one: one.longest_draft), load_tokenizer(job.model))
-    chosen = choose(jobs) if residency == "auto" else residency
-
-    def warm_up(job: Job, engine: Host) -> None:
-        generate.warm_up(job, engine, asked)
-
-    with open_engines(jobs, chosen, warm_up) as engines:
+    asked = generate.encode_questions(max(jobs.values(), key=lambda one: one.longest_draft), load_tokenizer(job.model))
+    with open_engines(jobs, residency, partial(generate.warm_up, asked=asked)) as engines:
         answered = time_in_turns(engines, asked, loads, blocks, job.seed)
         costs = [measure_costs(engines, asked, answered, load) for load in loads]
     points = [_point(answered, at_load, arm, job.seed) for at_load in costs for arm in jobs]
     best = {load: _best(points, load) for load in loads}
     grid = LoadGrid(
         engine=job.engine,
-        residency=chosen,
+        residency=engines.residency,
         blocks=blocks,
         points=points,
         costs=costs,
@@ -94,7 +90,7 @@ def arms(job: Job, lengths: Sequence[int | str], most: int) -> dict[str, Job]:
 
 
 def time_in_turns(
-    engines: Engines, asked: Sequence[Asked], loads: Sequence[int], blocks: int, seed: int
+    engines: Engines, asked: Sequence[EncodedQuestion], loads: Sequence[int], blocks: int, seed: int
 ) -> list[Answered]:
     """Let every arm answer every block at every load."""
     found = []
@@ -106,14 +102,14 @@ def time_in_turns(
     return found
 
 
-def _batches(asked: Sequence[Asked], load: int, block: int) -> list[list[Asked]]:
+def _batches(asked: Sequence[EncodedQuestion], load: int, block: int) -> list[list[EncodedQuestion]]:
     """Return the batches of a block at a load: other questions in each block, from the first again after the last."""
     count = max(1, FEWEST_ANSWERS // load)
     first = block * count * load
     return [[asked[(first + at * load + place) % len(asked)] for place in range(load)] for at in range(count)]
 
 
-def _answer(engine: Host, arm: str, load: int, block: int, batches: Sequence[Sequence[Asked]]) -> Answered:
+def _answer(engine: Host, arm: str, load: int, block: int, batches: Sequence[Sequence[EncodedQuestion]]) -> Answered:
     rows, seconds = [], 0.0
     for batch in batches:
         answers, took = engine.call("answer", batch)
@@ -121,13 +117,18 @@ def _answer(engine: Host, arm: str, load: int, block: int, batches: Sequence[Seq
     return Answered(arm, load, block, seconds, rows)
 
 
-def measure_costs(engines: Engines, asked: Sequence[Asked], answered: Sequence[Answered], load: int) -> LoadCosts:
+def measure_costs(
+    engines: Engines, asked: Sequence[EncodedQuestion], answered: Sequence[Answered], load: int
+) -> LoadCosts:
     """Return what a step costs at a load, plain and with the shortest and the longest draft of fixed length."""
     fixed = sorted(int(arm) for arm in engines.jobs if arm not in (PLAIN, ADAPTIVE))
     timed = {arm: engines.turn(arm).call("step_seconds", _batches(asked, load, 0))[0] for arm in _ends(fixed)}
     parts = [timed[PLAIN]["target"], *(timed[arm][part] for arm in _ends(fixed)[1:] for part in ("draft", "verify"))]
     if None in parts:
-        raise JobError(f"with {load} requests in flight no step could be timed: the answers are too short")
+        raise JobError(
+            f"with {load} requests in flight no step could be timed: the answers are too short; lower "
+            "load_grid.lengths, or raise max_tokens of the type"
+        )
     own = [one for one in answered if one.load == load]
     ends = [str(length) for length in (fixed[0], fixed[-1])]
     return LoadCosts(

@@ -31,7 +31,7 @@ def run(job: Job, *, rates: Sequence[float], out: str, figure: str) -> None:
     where vLLM fails.
     """
     tokenizer = load_tokenizer(job.model)
-    prompts = [tokenizer.decode(asked.token_ids) for asked in generate.ask(job, tokenizer)]
+    prompts = [tokenizer.decode(asked.token_ids) for asked in generate.encode_questions(job, tokenizer)]
     if machine.device() != "cpu":
         job = replace(job, gpu_memory_utilization=job.gpu_memory_utilization / 2)  # both servers are there at once
     with ExitStack() as servers:

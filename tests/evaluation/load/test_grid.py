@@ -6,7 +6,7 @@ import pytest
 
 from doubledraft.evaluation.load import grid
 from doubledraft.inference.host import Local
-from doubledraft.inference.job import Asked
+from doubledraft.inference.job import EncodedQuestion
 from doubledraft.inference.native_engine import NativeEngine
 from doubledraft.inference.residency import Engines
 from doubledraft.stats import Interval
@@ -19,6 +19,8 @@ LENGTHS, LOADS = [0, 1, 3, "adaptive"], [1, 2]
 
 class Here(Engines):
     """Engines in this process."""
+
+    residency = "both"
 
     def turn(self, name: str) -> Local:
         if name not in self._hosts:
@@ -85,7 +87,7 @@ def test_vllm_has_no_adaptive_length(made, tmp_path, tiny_model, tiny_draft):
 
 
 def test_blocks_take_other_questions_until_they_begin_again():
-    asked = [Asked(f"q{at}", [at]) for at in range(6)]
+    asked = [EncodedQuestion(f"q{at}", [at]) for at in range(6)]
     ids = [[question.id for batch in grid._batches(asked, 2, block) for question in batch] for block in range(2)]
     assert ids == [["q0", "q1", "q2", "q3"], ["q4", "q5", "q0", "q1"]]
     assert len(grid._batches(asked, 1, 0)) == 4 and len(grid._batches(asked, 16, 0)) == 1
