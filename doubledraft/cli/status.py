@@ -21,7 +21,9 @@ TAIL = 8192  # bytes at the end of a log that are searched for its last line
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this subcommand."""
-    parser.add_argument("--directory", type=Path, default=Path(), help="the study's folder; default: the working one")
+    parser.add_argument(
+        "--directory", type=Path, default=Path(), metavar="FOLDER", help="the study's folder; default: the working one"
+    )
 
 
 def run(options: argparse.Namespace) -> None:

@@ -54,7 +54,7 @@ def build(
     rows, missing = _current(tables.read_rows(metrics, list(expected)), expected, missing)
     compared = comparisons.compared_cells(rows)
     gains = [comparisons.gain(*cells) for cells in compared]
-    write_csv(table, [tables.columns(row, _comparisons(row, rows, gains)) for row in rows])
+    write_csv(table, [tables.csv_row(row, _comparisons(row, rows, gains)) for row in rows])
     beside = [
         drafts.training_rows({_cell(path): tables.read(Path(path), RunFile) for path in distilled}),
         answers.correct_answers(rows, price),

@@ -142,7 +142,7 @@ def fewer_questions(rows: Iterable[Row]) -> list[tuple[str, str, int, int]]:
     return [fact for fact in dict.fromkeys(found) if fact[3] < fact[2]]
 
 
-def columns(row: Row, compared: Quantities) -> dict[str, object]:
+def csv_row(row: Row, compared: Quantities) -> dict[str, object]:
     """Return a row of table.csv; `compared` holds the quantities that compare the row with other cells."""
     metrics, made = row.metrics, row.metrics.provenance
     flat: dict[str, object] = {
@@ -157,7 +157,7 @@ def columns(row: Row, compared: Quantities) -> dict[str, object]:
     if metrics.speculation:
         flat |= {f"speculative_{name}": value for name, value in _answer_columns(metrics.speculative).items()}
         flat |= _speculation_columns(metrics)
-    return flat | _spread(compared) | {
+    return flat | _interval_columns(compared) | {
         "seed": made.seed,
         "config_hash": made.config_hash,
         "commit": made.commit,
@@ -179,7 +179,7 @@ def _answer_columns(answers: RunMetrics) -> dict[str, object]:
         "words_per_step": answers.words_per_step,
         "latency_p50": latency and latency.p50,
     }
-    return _spread(quantities) | {
+    return _interval_columns(quantities) | {
         "latency_p90": latency and latency.p90,
         "latency_p99": latency and latency.p99,
         "tokens_median": tokens.median,
@@ -206,7 +206,7 @@ def _speculation_columns(metrics: CellMetrics) -> dict[str, object]:
         "identical_rate": metrics.lossless.identical_rate,
     }
     positions = {f"accepted_at_{place}": share for place, share in enumerate(spec.per_position_acceptance, start=1)}
-    return _spread(quantities) | {
+    return _interval_columns(quantities) | {
         "acceptance_definition": spec.acceptance_definition,
         "agreement_definition": spec.agreement_definition,
         "method": spec.method,
@@ -223,11 +223,11 @@ def _speculation_columns(metrics: CellMetrics) -> dict[str, object]:
         "attempts": timing and 1 + len(timing.earlier),
         "bytes_per_second": bandwidth.target and bandwidth.target.bytes_per_second,
         "read_bytes_per_second": bandwidth.read_bytes_per_second,
-        **_spread(positions),
+        **_interval_columns(positions),
     }
 
 
-def _spread(quantities: Mapping[str, Interval | None]) -> dict[str, float | int | None]:
+def _interval_columns(quantities: Mapping[str, Interval | None]) -> dict[str, float | int | None]:
     """Return the four columns of each quantity; None in all where it is undefined."""
     parts = {"": "value", "_low": "low", "_high": "high", "_n": "n"}
     return {f"{name}{end}": getattr(one, part, None) for name, one in quantities.items() for end, part in parts.items()}

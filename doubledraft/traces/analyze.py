@@ -88,9 +88,9 @@ def _describe(traces: Sequence[Trace], rule: Rule | None, tokens: Mapping[str, i
         "scenario": traces[0].scenario,
         "teacher": traces[0].teacher,
         "n": len(traces),
-        "tokens": _spread(list(tokens.values()), seed),
-        "steps": _spread([form.steps for form in forms], seed),
-        "words_per_step": _spread([words for form in forms for words in form.words_per_step], seed),
+        "tokens": _quantiles(list(tokens.values()), seed),
+        "steps": _quantiles([form.steps for form in forms], seed),
+        "words_per_step": _quantiles([words for form in forms for words in form.words_per_step], seed),
         "rule": asdict(rule) if rule else None,
         "compliant": as_json(wilson(sum(bool(form.compliant) for form in forms), len(forms))) if rule else None,
         "numeric_density": as_json(wilson(sum(map(has_equation, steps)), len(steps))),
@@ -98,7 +98,7 @@ def _describe(traces: Sequence[Trace], rule: Rule | None, tokens: Mapping[str, i
     }
 
 
-def _spread(values: Sequence[int], seed: int) -> dict | None:
+def _quantiles(values: Sequence[int], seed: int) -> dict | None:
     """Return the mean with its interval, and the 5, 25, 50, 75 and 95 % quantiles."""
     import numpy as np
 

@@ -93,7 +93,7 @@ def lengths_figure(sets: Sequence[Mapping], path: str | Path) -> None:
             axes, ("tokens", "steps"), ("tokens per trace", "steps per trace"), strict=True
         ):
             for row, entry in enumerate(sets):
-                _spread(side, row, entry[quantity], palette[entry["type"]])
+                _draw_quantiles(side, row, entry[quantity], palette[entry["type"]])
             side.margins(x=0.06)
             side.set_xlim(left=0)
             side.set_xlabel(label)
@@ -102,12 +102,12 @@ def lengths_figure(sets: Sequence[Mapping], path: str | Path) -> None:
         note(figure, f"Dot: median; thick: middle half; thin: 5 to 95 %; {_n(sets)}")
 
 
-def _spread(axes: "Axes", row: int, spread: Mapping | None, colour: str) -> None:
-    if spread is None:
+def _draw_quantiles(axes: "Axes", row: int, found: Mapping | None, colour: str) -> None:
+    if found is None:
         return
-    axes.plot([spread["p5"], spread["p95"]], [row, row], color=colour, linewidth=1.2)
-    axes.plot([spread["p25"], spread["p75"]], [row, row], color=colour, linewidth=5, solid_capstyle="butt", alpha=0.55)
-    axes.plot(spread["p50"], row, "o", color=colour, markersize=6)
+    axes.plot([found["p5"], found["p95"]], [row, row], color=colour, linewidth=1.2)
+    axes.plot([found["p25"], found["p75"]], [row, row], color=colour, linewidth=5, solid_capstyle="butt", alpha=0.55)
+    axes.plot(found["p50"], row, "o", color=colour, markersize=6)
 
 
 def paired_figure(pairs: Sequence[Mapping], path: str | Path) -> None:
