@@ -92,11 +92,11 @@ def distillation_trainer(
             with self.accelerator.autocast():
                 draft, tokens = label_logits(model, padded(batch, model.device), prefix, kept)
             target = teacher.logits(batch, keep=known.issuperset(tuple(ids) for ids, _ in batch))
-            place = places(batch, draft.device)
+            position = positions(batch, draft.device)
             if kept is not None:
                 counted = torch.isin(label_tokens(batch, draft.device), kept)
-                target, place = target[counted][:, kept], place[counted]
-            return mean_loss(draft.float(), target, tokens, place, loss, weights)
+                target, position = target[counted][:, kept], position[counted]
+            return mean_loss(draft.float(), target, tokens, position, loss, weights)
 
     trainer = DraftTrainer(
         model=model,
@@ -110,16 +110,16 @@ def distillation_trainer(
     return trainer
 
 
-def mean_loss(draft, target, tokens, place, loss: str, weights: str):
+def mean_loss(draft, target, tokens, position, loss: str, weights: str):
     """Return the mean over tokens of a loss, each with its weight; 0 where a small draft vocabulary leaves none."""
     found = losses.LOSSES[loss](draft, target)
     if not len(found):
         return found.sum()
-    weight = losses.weights(weights, draft, target, tokens, place)
+    weight = losses.weights(weights, draft, target, tokens, position)
     return (found if weight is None else found * weight).mean()
 
 
-def places(rows: Sequence[Row], device):
+def positions(rows: Sequence[Row], device):
     """Return for each label of the rows its index in the answer."""
     import torch
 

@@ -5,7 +5,7 @@ drafted token is accepted where argmax q = argmax p; in sampling with the chance
 2023, arXiv:2211.17192), so 1 - alpha is the total variation between them.
 
 Every loss takes draft and target logits [tokens, vocabulary] and returns [tokens], in nats where it is a logarithm.
-Weights take the target's probability of each token of the text, and its place in the answer, and return [tokens].
+Weights take the target's probability of each token of the text, and its position in the answer, and return [tokens].
 """
 
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
-BLOCK = 6  # tokens of a step with 5 drafted ones; weights by place in a draft start anew with every block
+BLOCK = 6  # tokens of a step with 5 drafted ones; weights by position in a draft start anew with every block
 DECAY = 4  # tokens after which `decay` has fallen to 1/e: DeepSpec's exp(-i / 4)
 KEPT = 0.4  # share of the tokens that `top` keeps: AdaSPEC, arXiv:2510.19779
 HYBRID = 3  # lk_hybrid: how fast the divergence gives way to the variation as acceptance grows
@@ -84,24 +84,24 @@ def _divergence(log_a: "Tensor", log_b: "Tensor") -> "Tensor":
     return (log_a.exp() * (log_a - log_b)).sum(-1)
 
 
-def cat(sure: "Tensor", place: "Tensor") -> "Tensor":
+def cat(sure: "Tensor", position: "Tensor") -> "Tensor":
     """Return the chance that the target itself would have said the tokens before this one in its block: PARD-2.
 
-    `sure` [tokens] is the target's probability of each token, `place` [tokens] its index in the answer.
+    `sure` [tokens] is the target's probability of each token, `position` [tokens] its index in the answer.
     """
     import torch
 
     weights, reached = [], torch.ones(())
-    for chance, index in zip(sure, place.tolist(), strict=True):
+    for chance, index in zip(sure, position.tolist(), strict=True):
         reached = torch.ones_like(chance) if index % BLOCK == 0 else reached
         weights.append(reached)
         reached = reached * chance
     return torch.stack(weights)
 
 
-def decay(place: "Tensor") -> "Tensor":
-    """Return exp(-i / 4), i the place in the block: a late token counts only where all before it were accepted."""
-    return (-(place % BLOCK) / DECAY).exp()
+def decay(position: "Tensor") -> "Tensor":
+    """Return exp(-i / 4), i the position in the block: a late token counts only where all before it were accepted."""
+    return (-(position % BLOCK) / DECAY).exp()
 
 
 def top(draft_loss: "Tensor", target_loss: "Tensor") -> "Tensor":
@@ -119,7 +119,7 @@ def top(draft_loss: "Tensor", target_loss: "Tensor") -> "Tensor":
     return torch.zeros_like(excess).index_fill_(0, kept, 1.0)
 
 
-def weights(kind: str, draft: "Tensor", target: "Tensor", tokens: "Tensor", place: "Tensor") -> "Tensor | None":
+def weights(kind: str, draft: "Tensor", target: "Tensor", tokens: "Tensor", position: "Tensor") -> "Tensor | None":
     """Return the weight of each token's loss, mean 1, without gradient; None where all count alike.
 
     `kind` is none, cat, decay or top; `tokens` [tokens] are the text's token ids.
@@ -134,5 +134,5 @@ def weights(kind: str, draft: "Tensor", target: "Tensor", tokens: "Tensor", plac
         if kind == "top":
             found = top(cross_entropy(draft, tokens, reduction="none"), lost)
         else:
-            found = decay(place) if kind == "decay" else cat((-lost).exp(), place)
+            found = decay(position) if kind == "decay" else cat((-lost).exp(), position)
         return found / found.mean()

@@ -6,7 +6,7 @@ import torch
 from doubledraft.engine.draft_vocabulary import learn
 from doubledraft.models.inspect import load_model, load_tokenizer
 from doubledraft.summaries.training_summary import TrainingSettings
-from doubledraft.training.knowledge_distillation import Teacher, collated, distillation_trainer, mean_loss, places
+from doubledraft.training.knowledge_distillation import Teacher, collated, distillation_trainer, mean_loss, positions
 from doubledraft.training.label_logits import padded
 from doubledraft.training.rows import IGNORED, encode_all
 from doubledraft.training.trainer import arguments_for
@@ -38,7 +38,7 @@ def test_a_batch_has_its_prompts_padded_on_the_left():
     batch = collated([{"input_ids": ids, "labels": labels} for ids, labels in SHORT], pad=0)
     assert batch["prompts"].tolist() == [[0, 3, 4], [3, 4, 7]]
     assert batch["prompt_attention_mask"].tolist() == [[0, 1, 1], [1, 1, 1]]
-    assert places(SHORT, "cpu").tolist() == [0, 1, 0, 1]
+    assert positions(SHORT, "cpu").tolist() == [0, 1, 0, 1]
 
 
 def test_weights_shift_the_loss_to_their_tokens():

@@ -58,10 +58,10 @@ def test_a_draft_that_is_the_target_loses_nothing(name):
 
 
 def test_weights_by_place_start_anew_with_every_block():
-    place = torch.arange(8)
+    position = torch.arange(8)
     sure = torch.tensor([0.5, 0.5, 1.0, 0.1, 1.0, 1.0, 0.2, 0.3])
-    assert losses.cat(sure, place).tolist() == pytest.approx([1, 0.5, 0.25, 0.25, 0.025, 0.025, 1, 0.2])
-    assert losses.decay(place)[[0, 4, 6]].tolist() == pytest.approx([1, math.exp(-1), 1])
+    assert losses.cat(sure, position).tolist() == pytest.approx([1, 0.5, 0.25, 0.25, 0.025, 0.025, 1, 0.2])
+    assert losses.decay(position)[[0, 4, 6]].tolist() == pytest.approx([1, math.exp(-1), 1])
 
 
 def test_top_keeps_what_the_draft_has_still_to_learn():

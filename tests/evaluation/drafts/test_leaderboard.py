@@ -157,6 +157,7 @@ def test_tiny_drafts_are_trained_measured_and_compared(cell, tmp_path):
             checkpoints=folder / "checkpoints",
             minutes=0.01,
             learn_from={"questions": 8, "keep": "finished"},
+            draft_vocabulary=vocabulary,
             **settings,
         )
         measure_recipe(
