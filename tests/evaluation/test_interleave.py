@@ -17,6 +17,7 @@ from doubledraft.evaluation.interleave import (
     WIDEST,
     blocks_of,
     holds,
+    is_steady,
     orders,
     summarize,
 )
@@ -204,8 +205,16 @@ def coverage(found: list[tuple[Interval, Interval]]) -> tuple[float, float]:
 
 @pytest.mark.parametrize("machine", MACHINES)
 def test_the_interval_of_turns_holds_the_truth_as_often_as_it_says(machine):
-    speedup, _ = coverage(in_turns(machine, seed=12))
-    assert 0.90 <= speedup <= 0.99
+    found = in_turns(machine, seed=12)
+    assert 0.90 <= coverage(found)[0] <= 0.99
+    assert 0.90 <= coverage([pair for pair in found if is_steady(pair[1])])[0] <= 0.99
+
+
+def test_most_cells_of_a_machine_that_jumps_are_not_steady_and_hardly_any_of_a_steady_one():
+    jumped, undisturbed = (
+        sum(is_steady(control) for _, control in in_turns(machine, 12)) for machine in (jumps, steady)
+    )
+    assert jumped < CELLS / 2 and undisturbed > 0.9 * CELLS
 
 
 @pytest.mark.parametrize("machine", MACHINES[1:])
