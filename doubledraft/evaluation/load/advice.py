@@ -167,7 +167,7 @@ def verdict(loads: Sequence[LoadAdvice], alpha: float) -> str:
     if len(paying) == len(loads):
         return f"Worth it: {gain}, and it pays at every load up to {paying[-1]}."
     if paying != [one.costs.load for one in loads[: len(paying)]]:
-        return f"Worth it at some loads: {gain}; it pays at {', '.join(map(str, paying))} requests in flight alone."
+        return f"Worth it at some loads: {gain}; it pays only with {', '.join(map(str, paying))} in flight."
     return f"Worth it at low load: {gain}, and it no longer pays beyond {max(paying)} in flight."
 
 

@@ -81,7 +81,7 @@ def test_the_best_recipe_is_first_and_a_difference_that_was_not_found_is_said(tm
     assert float(rows[0]["acceptance_rate"]) == pytest.approx((360 - 88) / 440, abs=1e-3)
     assert (float(rows[0]["speedup"]), rows[1]["speedup"]) == (2.0, ""), "one is timed, the other is not"
     page = (tmp_path / "board.html").read_text()
-    assert "no difference shown" in page and "1,234" in page
+    assert "no difference shown" in page and "1,234" in page and "lowest to highest" not in page
     assert not re.findall(r'(?:src|href)="(?!data:)', page), "the page needs no other file"
 
 
@@ -94,6 +94,7 @@ def test_seeds_of_a_recipe_make_one_line_with_how_far_they_are_apart(tmp_path):
     assert (plain["recipe"], plain["seeds"]) == ("plain", "2")
     assert (float(plain["lowest_seed"]), float(plain["highest_seed"])) == (2.0, 3.0)
     assert float(other["against_first"]) == 2.0
+    assert "lowest to highest of 2 seeds" in (tmp_path / "board.html").read_text()
 
 
 def test_recipes_that_answered_other_questions_are_not_compared(tmp_path):
