@@ -11,6 +11,7 @@ from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
 from doubledraft import api_keys, escaping, provenance
+from doubledraft.engine import compiler
 from doubledraft.traces.teacher import ask
 from doubledraft.traces.teacher import settings as teacher_settings
 from doubledraft.workflow import config as study
@@ -489,6 +490,16 @@ onstart:
             ask.key(teacher_settings.read_settings(config["teacher"]))
         except api_keys.MissingKey as error:
             raise WorkflowError(str(error)) from None
+    compiled = GPUS == 0 and DRAFTING.get("int8_draft")
+    if (
+        compiled
+        and not compiler.find()
+        and any(job.rule.name == "time_arms" for job in workflow.dag.needrun_jobs())
+    ):
+        raise WorkflowError(  # now, not after the trainings
+            "config key benchmark.int8_draft needs a C++ compiler, and none is found: install g++, set CXX to one, or set "
+            "the key to false"
+        )
     logs = [job.log[0] for job in workflow.dag.needrun_jobs() if job.log]
     if logs and (message := times.forecast(logs, "results", config["models"]["target"] in DEFAULT_MODELS)):
         logger.info(escaping.visible(message))

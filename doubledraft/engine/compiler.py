@@ -20,17 +20,25 @@ CPUINFO = Path("/proc/cpuinfo")
 FLAGS = ("-std=gnu++17", "-O3", "-march=native", "-fopenmp", "-shared", "-fPIC")
 
 
+def find() -> list[str] | None:
+    """Return the command of this machine's C++ compiler, the one that CXX names first; None where there is none."""
+    named = shlex.split(os.environ.get("CXX", ""))
+    if named and shutil.which(named[0]):
+        return named
+    return next(([name] for name in ("c++", "g++", "clang++") if shutil.which(name)), None)
+
+
 def load(source: Path) -> ctypes.CDLL | None:
     """Return the library of a C++ source, compiled first where the cache has none for this processor.
 
     None, after a warning, where it cannot be had: callers then use torch, which is slower.
     """
-    command = _compiler()
+    command = find()
     if command is None:
         log.warning("torch runs instead of %s, and slower: no C++ compiler found; install g++ or set CXX", source.name)
         return None
     try:
-        return _loaded(source, command)
+        return _loaded(source, [*command, *FLAGS])
     except (OSError, RuntimeError) as error:  # the home folder: read-only, noexec, unknown; no libgomp
         log.warning("torch runs instead of %s, and slower: %s", source.name, error)
         return None
@@ -47,12 +55,6 @@ def _loaded(source: Path, command: list[str]) -> ctypes.CDLL | None:
             return None
         log.info("compiled %s in %.1f s, once for this processor", source.name, time.perf_counter() - began)
     return ctypes.CDLL(str(path))
-
-
-def _compiler() -> list[str] | None:
-    named = shlex.split(os.environ.get("CXX", ""))
-    found = named if named and shutil.which(named[0]) else list(filter(shutil.which, ("c++", "g++", "clang++")))[:1]
-    return [*found, *FLAGS] if found else None
 
 
 def _cached(source: Path, command: list[str]) -> Path:

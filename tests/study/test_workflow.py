@@ -1,7 +1,11 @@
 """The workflow: its dry runs, and what it makes again when something changes."""
 
 import json
+import os
 import re
+import shutil
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -268,6 +272,19 @@ def test_pair_that_does_not_fit_stops_before_a_training_that_could_start_at_once
     outcome = snakemake("--config", *another, folder=grid)
     assert outcome.code != 0 and "Error in rule check_pair" in outcome.text
     assert "rule train_target:" not in outcome.text
+
+
+def test_a_missing_compiler_stops_a_run_before_its_first_job_and_no_dry_run(tmp_path):
+    for name in ("bash", "which"):
+        (tmp_path / name).symlink_to(shutil.which(name))
+    bare = {name: value for name, value in os.environ.items() if name != "CXX"} | {"PATH": str(tmp_path)}
+    target = ["--directory", tmp_path / "study", "results/cod_hard/metrics.json"]
+    command = [sys.executable, "-m", "snakemake", "--cores", "1", *target]
+    planned = subprocess.run([*command, "-n"], cwd=ROOT, env=bare, capture_output=True, text=True, check=False)
+    assert planned.returncode == 0, planned.stderr
+    outcome = subprocess.run(command, cwd=ROOT, env=bare, capture_output=True, text=True, check=False)
+    assert outcome.returncode != 0 and "benchmark.int8_draft needs a C++ compiler" in outcome.stderr
+    assert "Traceback" not in outcome.stderr and not (tmp_path / "study/results/study.json").exists()
 
 
 def test_failed_cell_stops_no_other_and_the_report_is_made_of_the_rest(grid):
