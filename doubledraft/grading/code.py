@@ -2,7 +2,8 @@ r"""Grades programs by running their tests, in the format of HumanEval (Chen et 
 
 A task is the head of a function, and tests that call it. The program is the answer's first fenced block, or else the
 answer; where it does not define the function itself, it is the function's body and follows the head. A body ends where
-a new statement begins at the margin, as in the original evaluation.
+a new statement begins at the margin, as in the original evaluation. What stands before the head, imports and functions
+that tests may call, is part of every program.
 
 Each program has a process of its own (doubledraft.grading.program), isolated as doubledraft.sandbox describes. One that
 hangs, forks, or fills memory or disk costs its own row only. pass@1 is the share of tasks whose one greedy answer
@@ -29,7 +30,7 @@ WALL_SECONDS = 20.0  # of one program, on a busy machine
 MEMORY_BYTES = 1 << 29  # of address space
 FENCE = re.compile(r"```[A-Za-z0-9+]*[ \t]*\n(.*?)(?:\n```|\Z)", re.DOTALL)
 MARGIN = re.compile(r"\n(?=[^\s)\]}])")  # a statement at the margin ends the body of a function
-IMPORTS = re.compile(r"^(?:import|from)\s.*$", re.MULTILINE)
+FUTURE = re.compile(r"^from __future__ import .*\n", re.MULTILINE)  # Python wants it before all else
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +65,12 @@ def source_of(task: CodeTask, answer: str) -> str:
     """Return the program that an answer stands for: its own function, or the task's head with the answer as body."""
     fenced = FENCE.search(answer)
     text = fenced[1] if fenced else answer
-    if re.search(rf"^(?:async )?def {re.escape(task.entry_point)}\b", text, re.MULTILINE):
-        return "\n".join([*IMPORTS.findall(task.prompt), text])
-    return task.prompt + MARGIN.split(text, maxsplit=1)[0]
+    head = re.compile(rf"^(?:async )?def {re.escape(task.entry_point)}\b", re.MULTILINE)
+    if not head.search(text):
+        return task.prompt + MARGIN.split(text, maxsplit=1)[0]
+    there = head.search(task.prompt)
+    before = task.prompt[: there.start()] if there else ""
+    return "".join([*FUTURE.findall(text), before, FUTURE.sub("", text)])
 
 
 def run(source: str, *, cpu_seconds: int = CPU_SECONDS, wall_seconds: float = WALL_SECONDS) -> str | None:
@@ -76,7 +80,7 @@ def run(source: str, *, cpu_seconds: int = CPU_SECONDS, wall_seconds: float = WA
     with TemporaryFile() as reply:
         try:
             status = subprocess.run(
-                [sys.executable, "-S", "-m", runner.__name__],
+                [sys.executable, "-P", "-S", "-m", runner.__name__],  # -P: a random.py of this folder is not ours
                 input=json.dumps(job).encode(),
                 stdout=reply,
                 stderr=subprocess.DEVNULL,

@@ -1,12 +1,12 @@
 """The process that runs one program of a model, isolated: reads the job from standard input, writes one line of JSON.
 
-Started as `python -S -m doubledraft.grading.program`, with an empty environment. Modules of MODULES are imported before
-the process is isolated; others cannot be, since no file can be opened then. Standard output is a file that may grow to
-REPLY_BYTES, and what the program prints is dropped.
+Started as `python -P -S -m doubledraft.grading.program`, with an empty environment. Modules of MODULES are imported
+before the process is isolated; others cannot be, since no file can be opened then. Standard output is a file that may
+grow to REPLY_BYTES, and what the program prints is dropped.
 
 The verdict carries a word that the parent made up, so a program that ends early, or prints what a verdict looks like,
-has not passed. Program and tests share a process: a program that searches the interpreter's frames for that word could
-pass itself, and nobody else.
+has not passed. Program and tests share a process: a program that reaches into the interpreter, its frames or what
+writes the verdict, could pass itself, and nobody else.
 """
 
 import importlib
@@ -20,9 +20,9 @@ from doubledraft.sandbox import UnconfinedError, isolate
 REPLY_BYTES = 4096
 LONGEST_REASON = 200  # characters
 MODULES = """
-abc array base64 binascii bisect calendar cmath collections collections.abc contextlib copy dataclasses datetime decimal
-difflib enum fractions functools hashlib heapq hmac itertools json keyword math numbers operator pprint queue random re
-secrets statistics string struct sys textwrap time types typing unicodedata uuid zlib
+__future__ _strptime abc array base64 binascii bisect calendar cmath collections collections.abc contextlib copy
+dataclasses datetime decimal difflib enum fractions functools hashlib heapq hmac itertools json keyword math numbers
+operator pprint queue random re secrets statistics string struct sys textwrap time types typing unicodedata uuid zlib
 """  # of the standard library, without those that are for files, networks and processes
 
 

@@ -29,6 +29,9 @@ HOSTILE = {  # what a program tries, and how its row ends
     "environment": ("import os\nassert 'HOME' not in os.environ\nopen('/proc/self/environ').read()", "PermissionError"),
     "environment of the parent": ("import os\nopen(f'/proc/{os.getppid()}/environ').read()", "PermissionError"),
     "killing the parent": ("import os\nos.kill({parent}, 9)", "PermissionError"),
+    "killing the parent's group": ("import os\nos.killpg(os.getpgid({parent}), 9)", "PermissionError"),
+    "a session of its own": ("import os\nos.setsid()", "PermissionError"),
+    "a link out": ("import os\nos.symlink('{folder}/secret', '{folder}/link')", "PermissionError"),
     "another program": ("import os\nos.execv('/bin/sh', ['sh'])", "PermissionError"),
     "system calls by number": (
         "import ctypes\nlibc = ctypes.CDLL(None, use_errno=True)\nassert libc.syscall(57) == -1\n"
@@ -77,9 +80,19 @@ def test_an_answer_is_right_if_its_program_passes_the_tests(answer, right):
     assert (row.reason is None) == right
 
 
-def test_a_program_that_needs_a_module_of_the_prompt_has_it():
-    task = CodeTask("import math\n\n\ndef root(x):\n", "root", "def check(candidate):\n    assert candidate(9) == 3\n")
-    assert run(source_of(task, "def root(x):\n    return math.isqrt(x)") + f"\n{task.test}\ncheck(root)") is None
+def test_a_program_has_what_stands_in_the_prompt_before_its_function():
+    before = "from math import (\n    isqrt,\n)\n\n\ndef twice(x):\n    return 2 * x\n\n\n"
+    test = "def check(candidate):\n    assert candidate(twice(8)) == 4\n"
+    task = CodeTask(f"{before}def root(x):\n", "root", test)
+    answer = "from __future__ import annotations\nimport os\n\ndef root(x: int) -> int:\n    return isqrt(x)\n"
+    for said in (answer, f"```python\n{answer}```", "    return isqrt(x)\n"):
+        assert run(f"{source_of(task, said)}\n{test}\ncheck(root)") is None
+
+
+def test_a_module_that_a_date_needs_is_there_and_one_of_the_folder_is_not_taken(tmp_path, monkeypatch):
+    (tmp_path / "random.py").write_text("raise SystemExit('not ours')")
+    monkeypatch.chdir(tmp_path)
+    assert run("import random, datetime\nassert datetime.datetime.strptime('3 5 2000', '%d %m %Y').month == 5") is None
 
 
 @pytest.mark.parametrize(
