@@ -74,7 +74,9 @@ def _of_file(row: Row) -> Callable[[Row, str], Iterator[DomainPrompt]]:
 
 def row_prompts(row: Row, where: str) -> Iterator[DomainPrompt]:
     """Yield the prompt of a row; its gold is `answer`, or what follows `####` there; `group` is what it shares."""
-    group, answer = row.get("group"), str(row.get("answer") or "")
+    group, answer = row.get("group"), ""
+    if row.get("answer") not in (None, ""):
+        answer = sources.text(row, "answer", where, str | int | float)
     asked = sources.asked_text(row, TEXT_FIELDS, where)
     yield DomainPrompt(asked, None if group is None else str(group), extract_strict(answer) or answer)
 

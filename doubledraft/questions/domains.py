@@ -23,6 +23,7 @@ from doubledraft.summaries.domain_manifest import DomainManifest, SplitCounts
 
 SPLITS = ("train", "validation", "test")
 MOST_GROUPS = 5  # test and validation get at most one group of so many
+UNGRADABLE = "gold answer that cannot be graded"
 COMPARED = 4  # prompts read for each that is wanted: more only cost time
 
 
@@ -47,6 +48,8 @@ def split_domain(
                 f"config key domains.sets.{domain}: {wanted[split]} {split} prompts asked for, but the source "
                 f"({spec['source']}) has {len(rows)} in groups of that split ({len(prompts)} prompts in {len(groups)} "
                 f"groups, left out: {dict(left_out) or 'none'}); lower `{split}` or widen the source"
+                + (": test and validation get at most a fifth of the groups each" if split != "train" else "")
+                + ("; leave out a field `answer` that is no final answer" if UNGRADABLE in left_out else "")
             )
         write_records(out[split], [_question(row, domain, split, at) for at, row in enumerate(rows, start=1)])
     counts = {
@@ -126,7 +129,7 @@ def _gradable(prompts: Sequence[DomainPrompt], left_out: Counter[str]) -> list[D
         for prompt in prompts:
             if prompt.answer and (reason := golds.fault(grader, prompt.answer)):
                 log.info("%.80r is left out: gold answer %.80r: %s", prompt.text, prompt.answer, reason)
-                left_out["gold answer that cannot be graded"] += 1
+                left_out[UNGRADABLE] += 1
             else:
                 kept.append(prompt)
     return kept

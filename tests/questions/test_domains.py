@@ -107,6 +107,19 @@ def test_more_prompts_than_there_are_name_the_key_and_both_counts(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("fields", "advice"),
+    [
+        (lambda at: {"group": "ab"[at % 2]}, "in 2 groups, .* at most a fifth of the groups each$"),
+        (lambda at: {"answer": f"if x: {{{at}"}, "leave out a field `answer` that is no final answer$"),
+    ],
+)
+def test_prompts_that_give_too_few_for_a_split_say_why(fields, advice, tmp_path):
+    rows = [{"prompt": f"Tell me about the number {at} {'very ' * at}much"} | fields(at) for at in range(1, 40)]
+    with pytest.raises(ValueError, match=advice):
+        splits(tmp_path, own_file(tmp_path, rows))
+
+
+@pytest.mark.parametrize(
     ("row", "text"),
     [
         ({"question": "How far?"}, "How far?"),
@@ -122,6 +135,16 @@ def test_question_files_in_use_are_read_by_their_first_turn(row, text):
 def test_a_row_without_a_text_is_refused_by_its_place():
     with pytest.raises(RecordError, match=r"own\.jsonl:7: expected a text in one of question, prompt"):
         list(row_prompts({"text": "?"}, "own.jsonl:7"))
+
+
+@pytest.mark.parametrize(("answer", "gold"), [(0, "0"), ("", ""), (None, ""), ([1, 2], None), ("half \ud83d", None)])
+def test_an_answer_is_text_or_a_number_or_the_row_is_refused_by_its_place(answer, gold):
+    row = {"prompt": "How many?", "answer": answer}
+    if gold is None:
+        with pytest.raises(RecordError, match=r"own\.jsonl:7: field 'answer' "):
+            list(row_prompts(row, "own.jsonl:7"))
+    else:
+        assert [prompt.answer for prompt in row_prompts(row, "own.jsonl:7")] == [gold]
 
 
 def test_data_sets_of_code_give_functions_without_bodies_by_repository():
