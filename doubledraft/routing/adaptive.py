@@ -21,6 +21,7 @@ from doubledraft.engine.sampling import Sampling
 from doubledraft.inference.teacher_forcing import simulated_tokens_per_step
 from doubledraft.models.folder import ModelError
 from doubledraft.models.inspect import load_tokenizer
+from doubledraft.records import RecordError
 from doubledraft.routing.features import SentenceEncoder, ngrams
 from doubledraft.routing.hedge import Hedge, agreed
 from doubledraft.routing.router import Router, load
@@ -57,11 +58,23 @@ class AdaptiveRouter:
     def from_config(cls, folder: str | Path, name: str | None = None) -> Self:
         """Load a router that a study has trained from its folder, `results/routing/router`: the chosen one, or `name`.
 
-        Raise RecordError where the folder's files do not fit.
+        Raise RecordError where it is no such folder, or its files do not fit; ModelError where a model that the router
+        needs is gone.
         """
-        routers = json_file.read(Path(folder) / ROUTERS, RoutersFile)
+        file = Path(folder) / ROUTERS
+        if not file.is_file():
+            raise RecordError(
+                f"{folder}: expected the folder of a study's routers, with {ROUTERS} in it, as the target "
+                "results/routing/router makes it"
+            )
+        routers = json_file.read(file, RoutersFile)
+        if (name or routers.chosen) not in routers.tokens_per_second:
+            raise RecordError(f"{file}: no router {name!r}: expected {' or '.join(routers.tokens_per_second)}")
         router = load(Path(folder) / (name or routers.chosen))
-        return cls(router, load_tokenizer(routers.target) if router.config.features != "hidden" else None)
+        try:
+            return cls(router, load_tokenizer(routers.target) if router.config.features != "hidden" else None)
+        except ModelError as error:
+            raise ModelError(f"{file}: a model that the router reads prompts with is gone: {error}") from None
 
     @property
     def drafts(self) -> list[str]:
@@ -107,6 +120,11 @@ class AdaptiveRouter:
         else:
             text = self._tokenizer.decode(prompt, skip_special_tokens=True)
             features = self._encoder(text) if self._encoder else ngrams(text)
+        if len(features) != self._router.inputs:
+            raise ModelError(
+                f"the router {self._router.config.name} takes {self._router.inputs} features of a prompt, found "
+                f"{len(features)}: it was trained for another target"
+            )
         return dict(zip(self.drafts, self._router.scores(features[None])[0].tolist(), strict=True))
 
     def choose(self, scores: Mapping[str, float]) -> str:

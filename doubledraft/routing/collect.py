@@ -62,7 +62,7 @@ def collect(
     tokenizer = load_tokenizer(target)
     model = create_backend(target, dtype, machine.device())
     asked = [question for path in prompts for question in read_records(path, Question)]
-    ids = {question.id: prompt_tokens(tokenizer, question) for question in asked}
+    ids = prompt_tokens(tokenizer, model, asked, max_tokens)
     proposers = {PLAIN: NoDraft(), **{Path(folder).parent.name: load_draft(folder, model) for folder in drafts}}
     settings = [list(proposers), max_tokens, draft_length, turns, dtype, seed, model.kernel]
     weights = [file for folder in (target, *drafts) for file in weight_files(Path(folder))]

@@ -84,7 +84,7 @@ def compare(
     decoding = {"max_new_tokens": max_tokens, "draft_length": draft_length, "stop_ids": stop_ids(target, tokenizer)}
     found, seed = [], settings["seed"]
     for domain, asked in questions.items():
-        ids = {question.id: prompt_tokens(tokenizer, question) for question in asked}
+        ids = prompt_tokens(tokenizer, model, asked, max_tokens)
         mine = [row for row in done if row.id.partition("|")[0] in ids]
         rows = answer_all(model, loaded.arms(domain), ids, mine, progress, turns, seed, decoding)
         found += _on_domain(domain, asked, rows, seed)

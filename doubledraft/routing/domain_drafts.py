@@ -5,17 +5,18 @@ decodes with the drafts later. The generic draft, the control, is trained on as 
 domains it takes every n-th answer of each.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from doubledraft import machine, prompts
+from doubledraft.engine.backend import Backend
 from doubledraft.engine.decode import decode
 from doubledraft.engine.draft_vocabulary import learn_from_files
 from doubledraft.engine.load import create_backend
 from doubledraft.inference import resume
 from doubledraft.inference.tokenizing import prompt_ids, stop_ids
 from doubledraft.log import log
-from doubledraft.models.folder import weight_files
+from doubledraft.models.folder import ModelError, weight_files
 from doubledraft.models.inspect import load_tokenizer
 from doubledraft.models.merge import CHECKED_PROMPTS, merge
 from doubledraft.records import Generation, Question, read_records, write_records
@@ -41,7 +42,7 @@ def answer(
     machine.use_own_cores()
     tokenizer = load_tokenizer(model)
     target, ends = create_backend(model, dtype, machine.device()), stop_ids(model, tokenizer)
-    asked = {question.id: prompt_tokens(tokenizer, question) for question in read_records(questions, Question)}
+    asked = prompt_tokens(tokenizer, target, read_records(questions, Question), max_tokens)
     work = resume.key([questions, *weight_files(Path(model))], [max_tokens, dtype, target.kernel, concurrency])
     rows = {row.id: row for row in resume.resume(progress, work)}
     waiting = sorted(asked.keys() - rows.keys(), key=lambda id: (len(asked[id]), id))  # like lengths: little padding
@@ -59,9 +60,22 @@ def answer(
     resume.remove(progress)
 
 
-def prompt_tokens(tokenizer, question: Question) -> list[int]:
-    """Return the token ids of a domain's prompt: the user's only message, in the chat template."""
-    return prompt_ids(tokenizer, prompts.messages(None, question.question, few_shot=False))
+def prompt_tokens(tokenizer, target: Backend, asked: Iterable[Question], max_tokens: int) -> dict[str, list[int]]:
+    """Return the token ids of domains' prompts by id: each the user's only message, in the chat template.
+
+    Raise ModelError naming one that does not fit into the target with its answer.
+    """
+    found = {}
+    for question in asked:
+        ids = prompt_ids(tokenizer, prompts.messages(None, question.question, few_shot=False))
+        if len(ids) + max_tokens > target.max_positions:
+            raise ModelError(
+                f"prompt {question.id} has {len(ids)} tokens, and {max_tokens} (domains.max_tokens) more do not fit "
+                f"into the {target.max_positions} positions of {target.name}: leave it out of its source, where it "
+                f"begins with {question.question!r:.60}"
+            )
+        found[question.id] = ids
+    return found
 
 
 def train_draft(

@@ -14,6 +14,8 @@ from zlib import crc32
 
 import numpy as np
 
+from doubledraft.models.folder import ModelError
+
 if TYPE_CHECKING:
     import torch
 
@@ -42,11 +44,19 @@ class SentenceEncoder:
     """A sentence encoder by its name on the hub or its folder: the mean of its last hidden states, of length 1."""
 
     def __init__(self, name_or_path: str | Path, device: str = "cpu") -> None:
-        """Load the model; weights are safetensors only, and no code of the model's own runs."""
+        """Load the model; weights are safetensors only, and no code of the model's own runs.
+
+        Raise ModelError where it cannot be loaded.
+        """
         from transformers import AutoModel, AutoTokenizer
 
-        self._tokenizer = AutoTokenizer.from_pretrained(name_or_path, trust_remote_code=False)
-        model = AutoModel.from_pretrained(name_or_path, trust_remote_code=False, use_safetensors=True)
+        try:
+            self._tokenizer = AutoTokenizer.from_pretrained(name_or_path, trust_remote_code=False)
+            model = AutoModel.from_pretrained(name_or_path, trust_remote_code=False, use_safetensors=True)
+        except (OSError, ValueError) as error:
+            raise ModelError(
+                f"sentence encoder {name_or_path}: cannot be loaded from a folder or the hub: {error}"
+            ) from None
         self._model = model.to(device).eval()
 
     def __call__(self, text: str) -> np.ndarray:

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from doubledraft.files import whole_directory
+from doubledraft.records import RecordError
 from doubledraft.routing.features import unit
 from doubledraft.summaries import json_file
 from doubledraft.summaries.router_file import RouterFile
@@ -33,6 +34,11 @@ class Router:
     config: RouterFile
     weights: dict[str, np.ndarray]  # what `fit` learnt, by name
 
+    @property
+    def inputs(self) -> int:
+        """How many features of a prompt it takes."""
+        return len(self.weights["mean"])
+
     def scores(self, features: np.ndarray) -> np.ndarray:
         """Return a score for every draft, [prompts, drafts], from features [prompts, size]; the largest is chosen."""
         inputs = unit((features - self.weights["mean"]) / self.weights["scale"])
@@ -48,10 +54,20 @@ class Router:
 
 
 def load(folder: str | Path) -> Router:
-    """Load a router from its folder; raise RecordError where its config does not fit."""
+    """Load a router from its folder; raise RecordError where its files cannot be read, or do not fit each other."""
+    from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
-    return Router(json_file.read(Path(folder) / CONFIG, RouterFile), load_file(Path(folder) / WEIGHTS))
+    try:
+        router = Router(json_file.read(Path(folder) / CONFIG, RouterFile), load_file(Path(folder) / WEIGHTS))
+        scores = router.scores(np.zeros((1, router.inputs), dtype=np.float32))
+    except (OSError, SafetensorError) as error:
+        raise RecordError(f"{folder}: no router can be read from it: {error}: make it again") from None
+    except KeyError as error:
+        raise RecordError(f"{folder}: {WEIGHTS} or the kind in {CONFIG} is another router's: {error}") from None
+    if scores.shape != (1, len(router.config.drafts)):
+        raise RecordError(f"{folder}: {CONFIG} has {len(router.config.drafts)} drafts, {WEIGHTS} {scores.shape[1]}")
+    return router
 
 
 def fit(config: RouterFile, features: np.ndarray, advantage: np.ndarray) -> Router:

@@ -12,12 +12,15 @@ from doubledraft.engine.load import create_backend
 from doubledraft.inference import resume
 from doubledraft.inference.teacher_forcing import simulated_tokens_per_step
 from doubledraft.models.folder import ModelError
-from doubledraft.records import Generation, Question, write_records
+from doubledraft.records import Generation, Question, RecordError, write_records
 from doubledraft.routing import matrix as matrices
 from doubledraft.routing import train
 from doubledraft.routing.adaptive import AdaptiveRouter, OnlineRouter
 from doubledraft.routing.collect import collect, hidden_states, read_hidden
 from doubledraft.routing.hedge import Hedge, agreed
+from doubledraft.routing.router import fit
+from doubledraft.summaries import json_file
+from doubledraft.summaries.router_file import RouterFile
 from tests.helpers.running import ROOT
 
 PROMPT = [5, 9, 40, 77, 30, 31]
@@ -148,6 +151,31 @@ def test_a_draft_that_is_missing_is_named(study, models):
     router = AdaptiveRouter.from_config(study / "results/routing/router")
     with pytest.raises(ModelError, match="expected a draft 'chat' too"):
         router.route_and_decode(target, {"code": drafts["code"], "generic": drafts["generic"]}, PROMPT, MAX_TOKENS)
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "message"),
+    [
+        ("config/router_train.yaml", None, "expected the folder of a study's routers, with routers.json in it"),
+        ("results/routing/router/knn", None, "expected the folder of a study's routers"),
+        ("results/routing/router", "forest", "no router 'forest': expected knn or centroid"),
+    ],
+)
+def test_what_is_no_folder_of_routers_is_refused_in_a_line(path, name, message, study):
+    with pytest.raises(RecordError, match=message):
+        AdaptiveRouter.from_config(study / path, name)
+
+
+def test_a_router_of_another_target_or_whose_target_is_gone_is_named(study, models, tmp_path):
+    target, drafts = models
+    folder = shutil.copytree(study / "results/routing/router", tmp_path / "router")
+    config = json_file.read(folder / "knn/router.json", RouterFile)
+    fit(config, torch.ones(4, 32).numpy(), torch.ones(4, 3).numpy()).save(folder / "knn")
+    with pytest.raises(ModelError, match="knn takes 32 features of a prompt, found 64: it was trained for another"):
+        AdaptiveRouter.from_config(folder, "knn").route_and_decode(target, drafts, PROMPT, MAX_TOKENS)
+    (folder / "routers.json").write_text((folder / "routers.json").read_text().replace("smollm2", "gone"))
+    with pytest.raises(ModelError, match=r"routers\.json: a model that the router reads prompts with is gone: .*gone-"):
+        AdaptiveRouter.from_config(folder, "centroid")
 
 
 def test_agreement_on_the_emitted_text_gives_the_tokens_per_step_of_real_decoding(models):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from doubledraft.records import RecordError
-from doubledraft.routing.router import FIT, fit, load
+from doubledraft.routing.router import CONFIG, FIT, WEIGHTS, fit, load
 from doubledraft.summaries.router_file import RouterFile
 
 DRAFTS = ["code", "chat", "never", "reasoning"]
@@ -62,3 +62,26 @@ def test_a_description_that_does_not_fit_is_refused_by_name(tmp_path, seen):
     file.write_text(file.read_text().replace('"kind"', '"sort"'))
     with pytest.raises(RecordError, match=r"router\.json: RouterFile has no field 'sort'"):
         load(tmp_path / "knn")
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda folder: (folder / WEIGHTS).unlink(), "no router can be read from it: No such file"),
+        (lambda folder: (folder / WEIGHTS).write_bytes((folder / WEIGHTS).read_bytes()[:-8]), "incomplete metadata"),
+        (lambda folder: edit(folder, '"knn"', '"mlp"'), "is another router's: 'in_weight'"),
+        (lambda folder: edit(folder, '"code",', '"code", "mail",'), "has 5 drafts, router.safetensors 4"),
+    ],
+)
+def test_files_that_are_damaged_or_of_two_routers_are_refused(damage, message, tmp_path, seen):
+    fit(facts("knn"), *seen).save(tmp_path / "knn")
+    damage(tmp_path / "knn")
+    with pytest.raises(RecordError, match=f"^{tmp_path}/knn: .*{message}"):
+        load(tmp_path / "knn")
+
+
+def edit(folder, old: str, new: str) -> None:
+    """Put other words into a router's description."""
+    text = (folder / CONFIG).read_text()
+    assert old in text
+    (folder / CONFIG).write_text(text.replace(old, new))
