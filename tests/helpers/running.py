@@ -5,6 +5,7 @@ temporary files and rerun reasons are Snakemake's own, while a whole grid takes 
 process forked from a server that has imported Snakemake once, since the import takes longer than most dry runs.
 """
 
+import atexit
 import multiprocessing
 import os
 import re
@@ -54,26 +55,32 @@ class Outcome:
         return {value for block in chosen for value in re.findall(rf"wildcards: .*?\b{wildcard}=([^,\s]+)", block)}
 
 
-def snakemake(*arguments: str, folder: Path) -> Outcome:
-    """Run `snakemake` with these arguments in a folder."""
+def snakemake(*arguments: str, folder: Path, environment: dict[str, str] | None = None) -> Outcome:
+    """Run `snakemake` with these arguments in a folder, with the variables of this process where none are given."""
     with tempfile.NamedTemporaryFile() as output:
-        process = _server.Process(target=_main, args=(arguments, str(folder), output.name))
+        variables = dict(os.environ if environment is None else environment)
+        process = _server.Process(target=_main, args=(arguments, str(folder), output.name, variables))
         process.start()
         process.join()
         return Outcome(process.exitcode, Path(output.name).read_text())
 
 
-def _main(arguments: tuple[str, ...], folder: str, output: str) -> None:
+def _main(arguments: tuple[str, ...], folder: str, output: str, variables: dict[str, str]) -> None:
     file = os.open(output, os.O_WRONLY)
     os.dup2(file, 1)
     os.dup2(file, 2)
+    os.environ.clear()
+    os.environ.update(variables)
     os.chdir(folder)
     sys.argv = ["snakemake", *arguments]
     for name in [name for name in sys.modules if name.partition(".")[0] == "doubledraft"]:
         del sys.modules[name]  # the copy has its own
     from snakemake.cli import main
 
-    main(list(arguments))
+    try:
+        main(list(arguments))
+    finally:
+        atexit._run_exitfuncs()  # a forked process ends without them, and the lock of a run is let go by one
 
 
 def copy_workflow(folder: Path) -> Path:

@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -15,10 +14,16 @@ import pytest
 
 from doubledraft.workflow import locks
 from tests.helpers import miniature
-from tests.helpers.faults import ROOT, Run, differences, ended, fill, half_written, run, small_disk
+from tests.helpers.faults import Run, differences, ended, fill, half_written, small_disk
+from tests.helpers.running import ROOT, Outcome, snakemake
 
 pytestmark = pytest.mark.slow
 TRAIN, LAST = "data/questions/apples/train.jsonl", "data/questions/apples/manifest.json"
+
+
+def run(folder: Path, *arguments: str) -> Outcome:
+    """Run Snakemake in a folder to its end, undisturbed."""
+    return snakemake("--directory", str(folder), "--cores", "1", *arguments, folder=ROOT)
 
 
 @pytest.fixture(scope="module")
@@ -140,10 +145,9 @@ def test_folder_that_cannot_be_written_is_named_before_anything_starts(asked, tm
 
 def test_folder_of_another_study_stays_as_it_is(asked, uninterrupted, tmp_path):
     folder = shutil.copytree(uninterrupted, tmp_path / "copy")
-    command = [sys.executable, "-m", "snakemake", "--directory", folder, "--cores", "1"]
-    other = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    said = " ".join((other.stdout + other.stderr).split())
-    assert other.returncode != 0 and "'miniature' made what is here" in said and "'default'" in said
+    other = run(folder)
+    said = " ".join(other.text.split())
+    assert other.code != 0 and "'miniature' made what is here" in said and "'default'" in said
     assert "--directory" in said and differences(folder, uninterrupted) == []
     for record in ("results/study.json", "data/study.json"):
         (folder / record).unlink()

@@ -3,8 +3,6 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -18,7 +16,7 @@ from doubledraft.traces.draft_rule import Rule
 from doubledraft.traces.teacher import oracle
 from tests.helpers.gemini_server import GeminiServer, answer, lines
 from tests.helpers.openai_server import Fault, Server
-from tests.helpers.running import ROOT, copy_workflow, put_stand_ins, snakemake
+from tests.helpers.running import ROOT, Outcome, copy_workflow, put_stand_ins, snakemake
 
 pytestmark = pytest.mark.slow
 RULE = Rule(min_steps=3, max_steps=5, max_words=5)
@@ -115,26 +113,24 @@ def test_answering_anew_needs_no_chain_of_thought(tmp_path):
 # the key
 
 
-def run(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+def run(folder: Path, *arguments: str, **variables: str) -> Outcome:
     """Run the command line with no key in the environment but those given."""
     known = {name for names in VARIABLES.values() for name in names}
     environment = {name: value for name, value in os.environ.items() if name not in known} | variables
-    command = [sys.executable, "-m", "snakemake", "--directory", folder, "--configfile", folder / "paid.yaml"]
-    return subprocess.run(
-        [*command, "--cores", "1", *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
-    )
+    study = ("--directory", str(folder), "--configfile", str(folder / "paid.yaml"), "--cores", "1")
+    return snakemake(*study, *arguments, folder=ROOT, environment=environment)
 
 
 def test_a_missing_key_stops_a_run_before_its_first_job_and_no_dry_run(tmp_path):
     configured(tmp_path, name="gemini", base_url=None)
     outcome = run(tmp_path, *TARGETS)
-    assert outcome.returncode != 0
-    assert "gemini needs a key: set GOOGLE_API_KEY or GEMINI_API_KEY" in outcome.stderr
-    assert "Traceback" not in outcome.stderr and not (tmp_path / "results/study.json").exists()
+    assert outcome.code != 0
+    assert "gemini needs a key: set GOOGLE_API_KEY or GEMINI_API_KEY" in outcome.text
+    assert "Traceback" not in outcome.text and not (tmp_path / "results/study.json").exists()
     study = ("--configfile", str(tmp_path / "paid.yaml"), "--directory", str(tmp_path))
     assert snakemake("-n", *study, "--", *TARGETS, folder=ROOT).code == 0
     estimates = run(tmp_path, "data/cot/easy/estimate.json", "data/cod/easy/estimate.json")
-    assert estimates.returncode == 0, estimates.stderr
+    assert estimates.code == 0, estimates.text
     found = json.loads((tmp_path / "data/cot/easy/estimate.json").read_text())
     assert (found["requests"], found["usd_budget"], found["allowed"]) == (COUNT, 1, True)
     assert 0 < found["usd_low"] < found["usd_first_round"] < found["usd_high"]
@@ -165,7 +161,7 @@ def test_openai_teacher_writes_condenses_and_is_paid_once_whatever_fails(tmp_pat
     with Server(good_teacher, [Fault(429), Fault(500), Fault(kind="length"), Fault(kind="reset")]) as server:
         configured(tmp_path, tiny_model, base_url=server.url)
         outcome = run(tmp_path, *audits, OPENAI_API_KEY=KEY)
-        assert outcome.returncode == 0, outcome.stderr[-4000:]
+        assert outcome.code == 0, outcome.text[-4000:]
         for type in ("cot", "cod"):
             assert len(read_records(tmp_path / f"data/{type}/easy/traces.jsonl", Trace)) == COUNT
         asked = json.loads((tmp_path / "data/cot/easy/asked.json").read_text())
@@ -173,7 +169,7 @@ def test_openai_teacher_writes_condenses_and_is_paid_once_whatever_fails(tmp_pat
         count = len(server.asked)
         assert count == 2 * COUNT + 1 + 3  # one was cut, three failed
         again = run(tmp_path, *TARGETS, "--forcerun", "write_cot", OPENAI_API_KEY=KEY)
-        assert again.returncode == 0, again.stderr[-4000:]
+        assert again.code == 0, again.text[-4000:]
         assert len(server.asked) == count, "all of it is in the ledger"
     for path in audits:
         audit = json.loads((tmp_path / path).read_text())
@@ -181,7 +177,7 @@ def test_openai_teacher_writes_condenses_and_is_paid_once_whatever_fails(tmp_pat
         assert audit["provenance"]["seed"] == 17 and audit["provenance"]["settings"]["teacher"]["name"] == "openai"
         assert audit["asked"]["usd"] > 0 and audit["asked"]["rounds"][0]["asked"] == COUNT
     assert audit["compliant"]["value"] == 1
-    assert KEY not in outcome.stderr + outcome.stdout and KEY.encode() not in everything_written(tmp_path)
+    assert KEY not in outcome.text and KEY.encode() not in everything_written(tmp_path)
 
 
 def test_gemini_teacher_writes_and_condenses_in_one_job_each(tmp_path):
@@ -201,8 +197,8 @@ def test_gemini_teacher_writes_and_condenses_in_one_job_each(tmp_path):
         configured(tmp_path, name="gemini", base_url=server.url)
         (tmp_path / ".env").write_text(f"GEMINI_API_KEY={KEY}\n")
         outcome = run(tmp_path, *TARGETS)
-        assert outcome.returncode == 0, outcome.stderr[-4000:]
+        assert outcome.code == 0, outcome.text[-4000:]
         assert len(server.jobs) == 2 and len(server.asked) == 2 * COUNT
     kept = read_records(tmp_path / "data/cod/easy/traces.jsonl", Trace)
     assert len(kept) == COUNT and {trace.teacher for trace in kept} == {"gemini tiny"}
-    assert KEY not in outcome.stderr + outcome.stdout and KEY.encode() not in everything_written(tmp_path)
+    assert KEY not in outcome.text and KEY.encode() not in everything_written(tmp_path)

@@ -4,9 +4,8 @@ import json
 import os
 import re
 import shutil
-import subprocess
-import sys
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -278,13 +277,11 @@ def test_a_missing_compiler_stops_a_run_before_its_first_job_and_no_dry_run(tmp_
     for name in ("bash", "which"):
         (tmp_path / name).symlink_to(shutil.which(name))
     bare = {name: value for name, value in os.environ.items() if name != "CXX"} | {"PATH": str(tmp_path)}
-    target = ["--directory", tmp_path / "study", "results/cod_hard/metrics.json"]
-    command = [sys.executable, "-m", "snakemake", "--cores", "1", *target]
-    planned = subprocess.run([*command, "-n"], cwd=ROOT, env=bare, capture_output=True, text=True, check=False)
-    assert planned.returncode == 0, planned.stderr
-    outcome = subprocess.run(command, cwd=ROOT, env=bare, capture_output=True, text=True, check=False)
-    assert outcome.returncode != 0 and "benchmark.int8_draft needs a C++ compiler" in outcome.stderr
-    assert "Traceback" not in outcome.stderr and not (tmp_path / "study/results/study.json").exists()
+    run = partial(snakemake, "--cores", "1", "--directory", str(tmp_path / "study"), folder=ROOT, environment=bare)
+    assert run("-n", "results/cod_hard/metrics.json").code == 0
+    outcome = run("results/cod_hard/metrics.json")
+    assert outcome.code != 0 and "benchmark.int8_draft needs a C++ compiler" in outcome.text
+    assert "Traceback" not in outcome.text and not (tmp_path / "study/results/study.json").exists()
 
 
 def test_failed_cell_stops_no_other_and_the_report_is_made_of_the_rest(grid):
