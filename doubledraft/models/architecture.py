@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from doubledraft.models.folder import ModelError
+from doubledraft.models.folder import ModelError, read_config
 
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3")  # values of `model_type` in config.json
 FIXED_ROTARY = ("default", "linear", "llama3", "yarn")  # kinds whose frequencies do not change with the length
@@ -13,13 +13,17 @@ def supported_config(folder: str | Path):
 
     Raise ModelError where it asks for something that the forward pass of `engine.backend.Backend` does not do.
     """
+    from huggingface_hub.errors import StrictDataclassError
     from transformers import AutoConfig
 
-    config = AutoConfig.from_pretrained(folder)
-    if config.model_type not in FAMILIES:
-        raise ModelError(
-            f"{folder}: the native engine runs {', '.join(FAMILIES)}, not model_type {config.model_type!r}"
-        )
+    kind = read_config(folder).get("model_type")
+    if kind not in FAMILIES:  # also one that transformers has never heard of
+        raise ModelError(f"{folder}: the native engine runs {', '.join(FAMILIES)}, not model_type {kind!r}")
+    try:
+        config = AutoConfig.from_pretrained(folder)
+    except (ValueError, KeyError, TypeError, StrictDataclassError) as error:
+        reason = " ".join(str(error).split())
+        raise ModelError(f"{folder}: config.json is not one of {kind}: {reason:.300}; fetch the model again") from None
     expected = {
         "hidden_act": (config.hidden_act, ("silu",)),
         "rope_type": (config.rope_parameters["rope_type"], FIXED_ROTARY),

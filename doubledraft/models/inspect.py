@@ -2,20 +2,23 @@
 
 transformers fills what a checkpoint lacks with random numbers and warns; vLLM reads every weight file that it finds.
 So before a model is used, one set of weights is found in its folder, and transformers itself reports which tensors of
-the architecture are missing or have another shape. The report comes from a load onto the meta device, which takes
-seconds whatever the size. Pre-quantised models are exempt: only their quantiser knows their tensors.
+the architecture are missing or have another shape, and which are none of its. The report comes from a load onto the
+meta device, which takes seconds whatever the size. Pre-quantised models are exempt: only their quantiser knows their
+tensors.
 """
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from doubledraft.models.folder import ModelError, read_config
+from doubledraft.models.folder import ModelError, read_config, weight_files
 from doubledraft.models.safety import refuse_unsafe
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 SHOWN = 3  # names of tensors in a message
+HEAD_AND_EMBEDDING = ("lm_head.weight", "embed_tokens.weight")  # one matrix where a model ties them
 SCALED_IN_CONFIG = ("llama3", "longrope", "su", "mrope", "default")  # max_position_embeddings holds the scaled length
 
 
@@ -27,15 +30,17 @@ def inspect(folder: str | Path) -> None:
 
 
 def load_model(folder: str | Path, **options: object) -> "PreTrainedModel":
-    """Load a checked folder as transformers does; raise ModelError where a tensor is missing or of another shape."""
+    """Load a checked folder as transformers does; raise ModelError where its tensors are not those of the model."""
+    from huggingface_hub.errors import StrictDataclassError
     from transformers import AutoModelForCausalLM
 
+    logging.getLogger("transformers.modeling_utils").addFilter(_is_no_table)
     try:
         model, found = AutoModelForCausalLM.from_pretrained(
             folder, output_loading_info=True, ignore_mismatched_sizes=True, **{"dtype": "auto"} | options
         )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        reason = str(error).strip().split("\n")[0]
+    except (ValueError, KeyError, TypeError, AttributeError, StrictDataclassError) as error:
+        reason = " ".join(str(error).split())
         raise ModelError(f"{folder}: transformers cannot build a causal language model of it: {reason:.300}") from None
     if missing := sorted(found["missing_keys"]):
         raise ModelError(
@@ -45,7 +50,35 @@ def load_model(folder: str | Path, **options: object) -> "PreTrainedModel":
     if mismatched := sorted(found["mismatched_keys"]):
         shapes = [f"{name} is {list(stored)}, expected {list(wanted)}" for name, stored, wanted in mismatched]
         raise ModelError(f"{folder}: the weights do not fit config.json: {_some(shapes)}; fetch the model again")
+    if unexpected := sorted(found["unexpected_keys"]):
+        raise ModelError(
+            f"{folder}: the weights hold {len(unexpected)} tensors that the model of config.json has not, and would be "
+            f"run without: {_some(unexpected)}; correct config.json, or take another checkpoint"
+        )
+    if getattr(model.config, "tie_word_embeddings", False):
+        _refuse_second_head(Path(folder))
     return model
+
+
+def _is_no_table(record: logging.LogRecord) -> bool:
+    """Drop transformers' table of tensors that do not fit: a refusal says the same in a line."""
+    return "LOAD REPORT" not in record.getMessage()
+
+
+def _refuse_second_head(folder: Path) -> None:
+    """Refuse a head beside the embedding that it is tied to: transformers would take it, and vLLM the embedding."""
+    import torch
+    from safetensors import safe_open
+
+    found = []
+    for file in weight_files(folder):
+        with safe_open(file, framework="pt") as tensors:
+            found += [tensors.get_tensor(name) for name in tensors.keys() if name.endswith(HEAD_AND_EMBEDDING)]  # noqa: SIM118
+    if len(found) == 2 and not torch.equal(*found):
+        raise ModelError(
+            f"{folder}: config.json ties the head to the embedding, but the weights hold two different matrices, and "
+            "engines would differ; set tie_word_embeddings to false in config.json, or remove lm_head.weight"
+        )
 
 
 def load_tokenizer(folder: str | Path) -> "PreTrainedTokenizerBase":
@@ -55,8 +88,10 @@ def load_tokenizer(folder: str | Path) -> "PreTrainedTokenizerBase":
     try:
         return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        reason = str(error).strip().split("\n")[0]
-        raise ModelError(f"{folder}: no tokenizer can be loaded from it: {reason:.300}") from None
+        reason = " ".join(str(error).split())
+        raise ModelError(
+            f"{folder}: no tokenizer can be loaded from it; copy the tokenizer files of its model there: {reason:.300}"
+        ) from None
 
 
 def refuse_tokens_without_row(folder: str | Path, tokenizer: "PreTrainedTokenizerBase") -> None:

@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, GenerationConfig
 
 from doubledraft.models import fetch, merge, prune
+from doubledraft.models.architecture import supported_config
 from doubledraft.models.folder import ModelError, weight_files
 from doubledraft.models.inspect import end_ids, inspect, load_model, positions
 from tests.helpers.tiny_models import build_adapter, build_model
@@ -77,6 +78,24 @@ def test_a_prefix_on_all_names_and_a_wrong_shape_are_refused(copy):
         inspect(copy)
 
 
+def test_a_tensor_that_the_model_would_run_without_is_refused_in_one_line(copy, caplog):
+    change(copy, lambda weights: weights | {"model.layers.0.self_attn.q_proj.bias": torch.ones(64)})
+    with pytest.raises(ModelError, match=r"hold 1 tensors that the model of config\.json has not.*q_proj\.bias"):
+        inspect(copy)
+    assert "LOAD REPORT" not in caplog.text
+    set_keys(copy / "config.json", attention_bias=True)
+    with pytest.raises(ModelError, match=r"the weights lack 7 tensors"):
+        inspect(copy)
+
+
+def test_a_head_beside_the_embedding_that_it_is_tied_to_is_refused_until_the_config_unties_it(copy):
+    set_keys(copy / "config.json", tie_word_embeddings=True)
+    with pytest.raises(ModelError, match=r"two different matrices.*set tie_word_embeddings to false in config\.json"):
+        inspect(copy)
+    change(copy, lambda weights: weights | {"lm_head.weight": weights["model.embed_tokens.weight"]})
+    inspect(copy)
+
+
 def test_names_without_the_models_prefix_are_read_as_transformers_reads_them(copy, tiny_model):
     change(copy, lambda weights: {name.removeprefix("model."): tensor for name, tensor in weights.items()})
     inspect(copy)
@@ -87,6 +106,12 @@ def test_a_config_that_transformers_cannot_build_is_told_in_one_line(copy):
     set_keys(copy / "config.json", model_type="no_such_kind")
     with pytest.raises(ModelError, match="transformers cannot build a causal language model of it: .*no_such_kind"):
         inspect(copy)
+    with pytest.raises(ModelError, match="the native engine runs llama, .*, not model_type 'no_such_kind'"):
+        supported_config(copy)
+    set_keys(copy / "config.json", model_type="llama", hidden_size=65)
+    for use in (inspect, supported_config):
+        with pytest.raises(ModelError, match=r"copy: .*The hidden size \(65\) is not a multiple"):
+            use(copy)
 
 
 def test_shards_are_one_set_and_counted_once(sharded, tiny_model, tmp_path):
