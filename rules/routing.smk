@@ -122,6 +122,7 @@ rule collect_matrix:
         target=f"data/models/{config['models']['target']}",
         drafts=collect("results/domains/{draft}/best", draft=DRAFTS),
         prompts=ROUTED_PROMPTS,
+        learnt=collect("data/domains/{domain}/train.jsonl", domain=DOMAINS),
     output:
         matrix="results/routing/matrix.csv",
         hidden="results/routing/hidden.safetensors",

@@ -11,6 +11,7 @@ if __name__ == "__main__":
         target=snakemake.input.target,
         drafts=snakemake.input.drafts,
         prompts=snakemake.input.prompts,
+        learnt=snakemake.input.learnt,
         matrix=snakemake.output.matrix,
         hidden=snakemake.output.hidden,
         progress=snakemake.params.progress,

@@ -6,7 +6,7 @@ killed continues there.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +26,7 @@ from doubledraft.inference.tokenizing import stop_ids
 from doubledraft.log import Progress
 from doubledraft.models.folder import weight_files
 from doubledraft.models.inspect import load_tokenizer
+from doubledraft.questions.overlap import normalise
 from doubledraft.records import Generation, Question, read_records
 from doubledraft.routing.domain_drafts import prompt_tokens
 from doubledraft.routing.hedge import agreed
@@ -43,6 +44,7 @@ def collect(
     target: str | Path,
     drafts: Sequence[str | Path],
     prompts: Sequence[str | Path],
+    learnt: Sequence[str | Path],
     matrix: str | Path,
     hidden: str | Path,
     progress: str | Path,
@@ -54,10 +56,12 @@ def collect(
 ) -> None:
     """Write the matrix, a row for every answer, and the target's hidden state of every prompt.
 
-    `drafts` are folders `{name}/best`, `prompts` files of questions.
+    `drafts` are folders `{name}/best`, `prompts` files of questions, `learnt` those that drafts were trained on. Raise
+    ValueError where two domains share a prompt.
     """
     from safetensors.torch import save_file
 
+    _refuse_shared([*learnt, *prompts])
     machine.use_own_cores()
     tokenizer = load_tokenizer(target)
     model = create_backend(target, dtype, machine.device())
@@ -78,6 +82,19 @@ def collect(
     ]
     write_csv(matrix, [asdict(row) for row in found])
     resume.remove(progress)
+
+
+def _refuse_shared(files: Iterable[str | Path]) -> None:
+    """Raise ValueError where two domains share a prompt, of which one may learn what the other is scored on."""
+    first: dict[str, Question] = {}
+    asked = [question for path in files for question in read_records(path, Question)]
+    pairs = [(first.setdefault(normalise(question.question), question), question) for question in asked]
+    if shared := [(one, other) for one, other in pairs if one.scenario != other.scenario]:
+        one, other = shared[0]
+        raise ValueError(
+            f"config key domains.sets: {one.id} and {other.id} are one prompt, {one.question!r:.60}, and {len(shared)} "
+            "prompts are of two domains: leave them out of one of the sources"
+        )
 
 
 Key = tuple[str, str, int]  # prompt, draft, turn

@@ -11,11 +11,12 @@ SOURCE_KEYS = {  # keys of a domain by source: needed, allowed
     "hub": ({"name"}, {"revision"}),
 }
 RESERVED = ("generic", "none")  # the draft of all domains, and the target without a draft
+WAYS = ("random", "hedge", "oracle")  # to choose a draft, which the page has beside the routers
 
 
 def problems(config: dict) -> Iterator[str]:
     """Yield what is wrong with the section's keys together."""
-    section = config["domains"]
+    section, same = config["domains"], {}
     for name, entry in section["sets"].items():
         key, source = f"config key domains.sets.{name}", entry["source"]
         needed, allowed = SOURCE_KEYS[source]
@@ -25,9 +26,15 @@ def problems(config: dict) -> Iterator[str]:
             yield f"{key}.{missing} is missing: source {source} needs it"
         for surplus in sorted(entry.keys() - needed - allowed - COMMON_KEYS):
             yield f"{key}.{surplus} is not used by source {source}: remove it; if inherited, set it to null"
+        if (first := same.setdefault((source, entry.get("path"), entry.get("name")), name)) != name:
+            yield f"{key}: its prompts come from where those of {first} do, and would be learnt there and tested here"
     if section["train"]["start"] != "base":
         yield "config key domains.train.start is 'merged', but the target of domains is not trained: expected base"
+    if not section["routers"]:
+        yield "config key domains.routers is empty: expected a router"
     for name, entry in section["routers"].items():
+        if name in WAYS:
+            yield f"config key domains.routers.{name}: the name {name!r} stands for another way to choose on the page"
         if entry["features"] == "embedding" and not section["embedding"]:
             yield (
                 f"config key domains.routers.{name}.features is 'embedding', but domains.embedding is null: "

@@ -2,6 +2,8 @@
 
 import re
 import shutil
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -64,12 +66,13 @@ def asked(folder: Path) -> list[Path]:
     return [folder / f"{domain}_{split}.jsonl" for split in ("validation", "test") for domain in ("code", "chat")]
 
 
-def gather(folder: Path) -> None:
+def gather(folder: Path, learnt: Sequence[Path] = ()) -> None:
     """Collect the matrix of a study's folder."""
     collect(
         target=folder / "data/models/smollm2-135m",
         drafts=[folder / f"results/domains/{name}/best" for name in ("code", "chat", "generic")],
         prompts=asked(folder),
+        learnt=learnt,
         matrix=folder / "matrix.csv",
         hidden=folder / "hidden.safetensors",
         progress=folder / "progress/matrix.jsonl",
@@ -117,6 +120,13 @@ def test_a_collection_that_was_killed_goes_on_where_it_was(study, tmp_path, monk
     gather(folder)
     again = {row.id for rows in kept for row in rows} & {row.id for row in appended}
     assert not again and len(appended) == (12 - 3) * 4 * 2
+
+
+def test_a_prompt_that_one_domain_learns_and_another_is_scored_on_is_named(study, tmp_path):
+    twin = replace(_question("code", "test", 1), id="chat-train-7", scenario="chat", split="train")
+    write_records(tmp_path / "train.jsonl", [twin])
+    with pytest.raises(ValueError, match=r"chat-train-7 and code-test-1 are one prompt, 'def f 1 test', and 1 prompts"):
+        gather(study, [tmp_path / "train.jsonl"])
 
 
 def test_the_answer_is_the_target_s_and_the_draft_the_one_with_the_best_score(study, models):
