@@ -59,6 +59,10 @@ def check_target(path: str, config: dict) -> None:
             f"{path}: vLLM would let the draft propose tokens that it did not learn to choose among: add --config "
             "benchmark='{engine: vllm, draft_vocabulary: null}', which trains a draft for all tokens"
         )
+    if path.startswith("results/drafts/") and not config["drafts"]["recipes"]:
+        raise StudyError(f"{path}: config key drafts.recipes is empty: add --configfile config/drafts.yaml")
+    if path.startswith("results/routing/") and not config["domains"]["sets"]:
+        raise StudyError(f"{path}: config key domains.sets is empty: expected a domain")
     known = {
         "types": list(config["types"]),
         "scenarios": list(config["scenarios"]),

@@ -47,3 +47,13 @@ def test_a_path_with_a_domain_that_is_not_there_names_those_that_are(path):
     study.check_target("results/domains/generic/best", config)
     with pytest.raises(study.StudyError, match="domains.sets has no 'nope': expected one of code, chat, reasoning"):
         study.check_target(path.format("nope"), config)
+
+
+def test_a_page_on_no_domain_or_no_recipe_is_refused_before_anything_runs():
+    without = study.check_config(changed("domains/sets", dict.fromkeys(("code", "chat", "reasoning"))), SCHEMA)
+    for path, key in (
+        ("results/routing/report.html", "domains.sets is empty: expected a domain"),
+        ("results/drafts/cod_hard/leaderboard.html", "drafts.recipes is empty: add --configfile config/drafts.yaml"),
+    ):
+        with pytest.raises(study.StudyError, match=f"^{path}: config key {key}"):
+            study.check_target(path, without)

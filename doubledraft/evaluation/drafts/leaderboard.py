@@ -46,7 +46,7 @@ class Standing:
         """What the comparison with the first recipe shows."""
         ratio = self.against_first
         if ratio is None or ratio.low is None:
-            return "reference" if ratio is None else "one question"
+            return "reference" if ratio is None else "too few questions"
         return {1: "more", 0: "no difference shown", -1: "fewer"}[side(ratio, 1)]
 
 

@@ -93,7 +93,7 @@ def test_seeds_of_a_recipe_make_one_line_with_how_far_they_are_apart(tmp_path):
     other, plain = board(tmp_path, recipes)
     assert (plain["recipe"], plain["seeds"]) == ("plain", "2")
     assert (float(plain["lowest_seed"]), float(plain["highest_seed"])) == (2.0, 3.0)
-    assert float(other["against_first"]) == 2.0
+    assert float(other["against_first"]) == 2.0 and other["verdict"] == "too few questions"
     assert "lowest to highest of 2 seeds" in (tmp_path / "board.html").read_text()
 
 
