@@ -1,10 +1,10 @@
 """Data sets as they are put to a model: known ones by name, and files of rows with a `question`, a `prompt` or `turns`.
 
 By name: `humaneval`, `gsm8k` and `math`, from the hub at a pinned commit. As a file, JSON lines or parquet: GSM8K
-(`question`, and `answer` that ends with `#### gold`), the format of HumanEval (`task_id`, `prompt`, `entry_point`,
-`test`), the question files of MT-Bench and Spec-Bench (`question_id`, `turns`, of which the first counts), this study's
-own questions, and other rows. The gold answer is what follows the last `####` of `answer`, or all
-of it.
+(`question`, and `answer` that ends with `#### gold`), MATH (`problem`, `solution`), the format of HumanEval (`task_id`,
+`prompt`, `entry_point`, `test`), the question files of MT-Bench and Spec-Bench (`question_id`, `turns`, of which the
+first counts), this study's own questions, and other rows. The gold answer is what follows the last `####` of `answer`,
+or all of it; without `answer`, the last box of `solution`.
 
 What can be judged depends on the rows: those with `entry_point` and `test` ask for programs, which are run; those with
 `answer` have a gold answer. Of others, such as chats, nothing but speed is measured.
@@ -23,7 +23,7 @@ from doubledraft.questions.files import Table
 from doubledraft.questions.sources import text
 from doubledraft.records import Question, RecordError
 
-TEXT_FIELDS = ("question", "prompt", "turns")
+TEXT_FIELDS = ("question", "prompt", "problem", "turns")
 NAME_FIELDS = ("id", "task_id", "question_id")
 ON_HUB = ("humaneval", "gsm8k", "math")
 CODE_FIELDS = ("entry_point", "test")
@@ -68,9 +68,9 @@ def _from_table(name: str, table: Table, limit: int | None) -> DataSet:
     """Make a data set of rows; what they hold decides how answers are judged."""
     rows = table.rows[:limit]
     judged = JudgedBy.nothing
-    if any(row.keys() >= set(CODE_FIELDS) for _, row in rows):
+    if any(None not in map(row.get, CODE_FIELDS) for _, row in rows):
         judged = JudgedBy.programs
-    elif any(row.get("answer", "") != "" for _, row in rows):  # an empty one in every row: the study's own chats
+    elif any(_answer(row) not in (None, "") for _, row in rows):  # an empty one in every row: the study's own chats
         judged = JudgedBy.answers
     questions = _questions(name, rows, graded=judged is JudgedBy.answers)
     tasks = {}
@@ -93,9 +93,16 @@ def _questions(name: str, rows: list[tuple[str, dict[str, object]]], graded: boo
     return list(questions.values())
 
 
+def _answer(row: Mapping[str, object]) -> object:
+    """Return the field `answer` of a row, or where it has none the last box of `solution`, as MATH has it."""
+    if row.get("answer") is None and (boxed := sources.boxes(str(row.get("solution")))):
+        return boxed[-1]
+    return row.get("answer")
+
+
 def _gold(grader: Grader, row: Mapping[str, object], where: str) -> str:
     try:
-        answer = text(row, "answer", where, str | int | float)
+        answer = text({"answer": _answer(row)}, "answer", where, str | int | float)
     except RecordError as error:
         raise RecordError(f"{error}; where no row has one, speed alone is measured") from None
     gold = extract_strict(answer) or answer.strip()

@@ -55,6 +55,17 @@ def test_of_chats_only_speed_is_measured_and_a_gold_that_is_missing_in_one_row_i
         read_data_set(path)
 
 
+def test_a_local_copy_of_math_is_judged_by_the_last_box_and_answers_that_are_null_by_nothing(tmp_path):
+    rows = [
+        {"problem": "Add 2 and 3.", "level": "Level 1", "type": "Algebra", "solution": r"It is $\boxed{5}$."},
+        {"problem": "Add 2 and 4.", "solution": "Six.", "answer": "6"},  # MATH-500
+    ]
+    data = read_data_set(write(tmp_path / "math.jsonl", *rows))
+    assert data.judged is JudgedBy.answers and [question.answer for question in data.questions] == ["5", "6"]
+    rows = [{"prompt": "Hi", "answer": None, "entry_point": None, "test": None}]
+    assert read_data_set(write(tmp_path / "nulls.jsonl", *rows)).judged is JudgedBy.nothing
+
+
 def test_question_files_of_spec_bench_and_mt_bench_are_read_by_their_first_turn(tmp_path):
     rows = [{"question_id": at, "category": "writing", "turns": [f"Write {at}.", "Shorten it."]} for at in (81, 82)]
     data = read_data_set(write(tmp_path / "question.jsonl", *rows))
@@ -81,7 +92,7 @@ def test_a_data_set_of_the_hub_that_cannot_be_fetched_is_named(monkeypatch):
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ({"text": "What?"}, ":2: expected a text in one of question, prompt, turns, found none"),
+        ({"text": "What?"}, ":2: expected a text in one of question, prompt, problem, turns, found none"),
         ({"question": " "}, ":2: field 'question' should be text that is not empty, found ' '"),
         ({"question": 7}, ":2: field 'question' should be text that is not empty, found 7"),
         ({"prompt": "", "id": "two"}, ":2: field 'prompt' should be text"),
