@@ -149,6 +149,8 @@ def write(found: Advice, questions: Sequence[Question], options: argparse.Namesp
         page.write(_page(found))
     if found.speculative_config:
         write_json(folder / "speculative_config.json", found.speculative_config)
+    else:
+        (folder / "speculative_config.json").unlink(missing_ok=True)  # that of an earlier advice
     write_records(folder / "questions.jsonl", questions)
     with whole_file(folder / "benchmark.yaml") as file:
         file.write(

@@ -14,7 +14,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from doubledraft.files import NO_ROOM
+from doubledraft.files import NO_ROOM, NOT_OURS
 
 COMMANDS = (
     *("generate", "demo", "advise", "benchmark", "profile", "evaluate"),
@@ -31,8 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sys.stderr.write(f"doubledraft: {reason}\n")
         return REFUSED
     called = [name for name in arguments[:1] if name in COMMANDS]
-    options = _parser(called or COMMANDS).parse_args(arguments)
     try:
+        options = _parser(called or COMMANDS).parse_args(arguments)
         options.run(options)
         sys.stdout.flush()
     except KeyboardInterrupt:
@@ -44,9 +44,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"doubledraft {options.command}: {refusal}\n")
         return REFUSED
     except OSError as error:
-        if error.errno not in NO_ROOM:
+        if error.errno in NO_ROOM:
+            _drop_output()
+        elif error.errno not in NOT_OURS:
             raise
-        _drop_output()
         notes = "; ".join([str(error), *getattr(error, "__notes__", [])])
         sys.stderr.write(f"doubledraft {options.command}: {notes}\n")
         return REFUSED

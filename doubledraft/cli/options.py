@@ -158,7 +158,9 @@ def add_sampling(parser: argparse.ArgumentParser) -> None:
 
 
 def as_sampling(options: argparse.Namespace) -> Sampling:
-    """Return the sampling that the options ask for; raise OptionError where a value is out of range."""
+    """Return the sampling that the options ask for; raise OptionError where a value is out of range, or ignored."""
+    if options.temperature == 0 and (options.top_k is not None or options.top_p != 1):
+        raise OptionError("--top-p and --top-k limit what is drawn, which takes a --temperature above 0")
     try:
         return Sampling(options.temperature, options.top_k, options.top_p)
     except ValueError as error:
@@ -210,14 +212,21 @@ def standard_input() -> str:
         raise OptionError(f"--prompt -: standard input is not {error.encoding} text: {error.reason}") from None
 
 
-def refuse_unwritable(folder: str) -> None:
-    """Make the folder of --out, and raise OptionError where no file can be written into it."""
+def refuse_unwritable(folder: str | Path, option: str = "--out") -> None:
+    """Make the folder of an option, and raise OptionError where no file can be written into it."""
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
         with TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise OptionError(f"--out {folder}: no file can be written there: {error.strerror}") from None
+        raise OptionError(f"{option} {folder}: no file can be written there: {error.strerror}") from None
+
+
+def refuse_unwritable_file(file: str | Path, option: str) -> None:
+    """Make the folder of an option's file, and raise OptionError where that file cannot be written into it."""
+    if Path(file).is_dir():
+        raise OptionError(f"{option} {file}: this is a folder: name a file")
+    refuse_unwritable(Path(file).parent, option)
 
 
 def load(options: argparse.Namespace) -> Pair:

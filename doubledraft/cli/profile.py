@@ -8,7 +8,6 @@ weights, of the memory's read bandwidth. `--trace` also writes single kernels, f
 import argparse
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 
 from doubledraft import provenance
 from doubledraft.cli import options as shared
@@ -50,8 +49,9 @@ def run(options: argparse.Namespace) -> None:
     options = shared.filled(options)
     if options.trace and options.trace.endswith(".gz"):
         raise OptionError(f"--trace {options.trace}: traces are not compressed, so leave .gz out")
-    if options.out:
-        shared.refuse_unwritable(Path(options.out).parent)
+    for option in ("out", "trace"):
+        if file := getattr(options, option):
+            shared.refuse_unwritable_file(file, f"--{option}")
     texts = _questions(options)
     pair = shared.load(options)
     asked = pair.token_ids(texts, options.prompt_file, few_shot=options.few_shot)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from doubledraft.cli.text_table import columns
 from doubledraft.escaping import visible
+from doubledraft.inference.load_pair import OptionError
 from doubledraft.log import duration
 from doubledraft.workflow import failures, locks, times
 
@@ -28,6 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Print the table of what ended, and below it what runs, or failed."""
+    if not options.directory.is_dir():
+        raise OptionError(f"--directory {options.directory}: no such folder: name that of the study")
     results = options.directory / "results"
     logs = sorted(results.glob("**/logs/*.log"))
     timed = times.read(results)

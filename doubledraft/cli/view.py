@@ -48,7 +48,10 @@ def run(options: argparse.Namespace) -> None:
         others = {name: read_records(audit, AuditedAnswer) for name, audit in options.also}
     except OSError as error:
         raise RecordError(f"{error.filename}: cannot be read: {error.strerror}") from None
+    if not found:
+        raise RecordError(f"{path}: no answers in it: benchmark the cell again")
     out = options.out or path.with_suffix(".html")
+    shared.refuse_unwritable_file(out, "--out")
     records = with_other_drafts(found, others, text_of)
     viewer.write(records, options.title or path.absolute().parent.name, [path.name], out)
     sys.stdout.write(f"{out}\n")

@@ -50,6 +50,8 @@ def local_folder(name_or_path: str | Path) -> Path:
     """Return the folder of a model, fetched from the hub where it is none; raise ModelError where that fails."""
     if Path(name_or_path).is_dir():
         return Path(name_or_path)
+    if Path(name_or_path).exists():
+        raise ModelError(f"{name_or_path}: a file: expected a folder with config.json, a tokenizer and safetensors")
     import httpx
     from huggingface_hub import snapshot_download
 

@@ -1,11 +1,13 @@
 """Advice on a pair: figures that hang together, files that can be used; a pair that cannot work is refused."""
 
+import argparse
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 
-from doubledraft.cli import main
+from doubledraft.cli import advise, main
 from doubledraft.evaluation import experiments
 from doubledraft.summaries import json_file
 from doubledraft.summaries.advice import Advice
@@ -49,6 +51,10 @@ def test_the_files_serve_and_measure_the_pair(advised, tiny_model, tiny_draft):
     assert advice.verdict in page and "<script" not in page
     if advice.speculative_config:
         assert json.loads((folder / "speculative_config.json").read_text()) == advice.speculative_config
+    (folder / "speculative_config.json").write_text("{}")  # of an earlier advice, that drafting pays
+    options = argparse.Namespace(prompt_file=None, max_tokens=24, draft_int8=True)
+    advise.write(replace(advice, speculative_config=None), [], options, folder)
+    assert not (folder / "speculative_config.json").exists()
 
 
 def refused(capsys, *arguments: object) -> str:

@@ -74,6 +74,21 @@ def test_examples_without_a_prompt_file_are_refused_before_any_model_is_loaded(c
     assert "--few-shot needs the examples of a prompt file" in capsys.readouterr().err
 
 
+def test_a_page_that_cannot_be_served_is_refused_before_any_model_is_loaded(capsys, monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        for port, reason in ((taken.getsockname()[1], "Address already in use"), (99999, "port must be 0-65535")):
+            assert main.main(["demo", "--model", "nowhere", "--port", str(port)]) == main.REFUSED
+            assert f"--port {port}: cannot listen there" in (said := capsys.readouterr().err) and reason in said
+    monkeypatch.setattr(demo, "find_spec", lambda name: None)
+    assert main.main(["demo", "--model", "nowhere"]) == main.REFUSED
+    assert "the page needs Gradio" in capsys.readouterr().err
+
+
+def test_drafts_are_named_by_their_folders_also_the_working_one(models, tiny_draft, monkeypatch):
+    monkeypatch.chdir(tiny_draft)
+    assert list(demo._drafts(models.plain, ["."])) == [tiny_draft.name, demo.NGRAM]
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: the demo was not opened in a browser")
 def test_in_a_browser_both_answers_come_and_nothing_else_is_asked_for(models, tmp_path):

@@ -132,6 +132,7 @@ def test_a_folder_that_is_not_there_is_refused_by_name(folder, capsys, monkeypat
         (("--ngram", "--draft-vocabulary", "said.jsonl"), "--draft-vocabulary needs a draft model"),
         (("--draft-int8",), "--draft-int8 needs a draft model"),
         (("--few-shot",), "--few-shot needs the examples of a prompt file"),
+        (("--top-p", 0.9), "--top-p and --top-k limit what is drawn, which takes a --temperature above 0"),
     ],
     ids=str,
 )
@@ -144,6 +145,9 @@ def test_an_option_that_would_be_ignored_is_refused_before_a_model_is_loaded(arg
 def test_a_folder_that_is_no_model_is_refused_by_name(tmp_path, capsys):
     status, _, err = generate(capsys, tmp_path)
     assert status == 2 and "a model needs config.json" in err
+    (tmp_path / "model.gguf").write_bytes(b"GGUF")
+    status, _, err = generate(capsys, tmp_path / "model.gguf")
+    assert status == 2 and "model.gguf: a file: expected a folder with config.json" in err
 
 
 def test_draws_repeat_with_their_seed_and_a_bad_temperature_is_refused(tiny_model, tiny_draft, capsys):

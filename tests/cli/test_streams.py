@@ -7,6 +7,7 @@ from contextlib import redirect_stdout
 
 import pytest
 
+from doubledraft.cli import generate
 from doubledraft.cli import main as command_line
 from tests.helpers.commands import run
 
@@ -68,6 +69,26 @@ def test_a_place_that_cannot_be_written_is_told_before_the_work(capsys, tmp_path
     for out in (tmp_path / "file" / "below", "/proc/nowhere/below"):
         status, _, err = run(capsys, command, "--model", "/nowhere", *data, "--out", out)
         assert status == 2 and "no file can be written there" in one_line(err)
+
+
+@pytest.mark.parametrize("option", ["--out", "--trace"])
+def test_a_folder_in_place_of_a_file_is_told_before_the_work(capsys, tmp_path, option):
+    status, _, err = run(capsys, "profile", "--model", "/nowhere", option, tmp_path)
+    assert status == 2 and one_line(err) == f"doubledraft profile: {option} {tmp_path}: this is a folder: name a file"
+
+
+def test_what_may_not_be_read_or_written_and_an_early_ctrl_c_are_no_traceback(capsys, monkeypatch):
+    def stopped(names: object) -> None:
+        raise KeyboardInterrupt
+
+    def forbidden(options: object) -> None:
+        raise PermissionError(13, "Permission denied", "model/config.json")
+
+    monkeypatch.setattr(generate, "run", forbidden)
+    status, _, err = run(capsys, *ASK, "--model", "m")
+    assert status == 2 and one_line(err) == "doubledraft generate: [Errno 13] Permission denied: 'model/config.json'"
+    monkeypatch.setattr(command_line, "_parser", stopped)
+    assert run(capsys, *ASK, "--model", "m") == (command_line.STOPPED, "", "\n")
 
 
 @pytest.mark.parametrize(

@@ -29,5 +29,8 @@ def test_what_is_no_record_is_refused_by_name(tmp_path, capsys):
     assert main(["view", str(tmp_path / "nothing.jsonl")]) == REFUSED
     (tmp_path / "other.jsonl").write_text('{"id": "q0"}\n')
     assert main(["view", str(tmp_path / "other.jsonl")]) == REFUSED
+    (tmp_path / "empty.jsonl").write_text("")
+    assert main(["view", str(tmp_path / "empty.jsonl")]) == REFUSED and not (tmp_path / "empty.html").exists()
     said = capsys.readouterr().err
+    assert "empty.jsonl: no answers in it" in said
     assert "nothing.jsonl: cannot be read" in said and "other.jsonl:1: field 'prompt' of DecodingRecord" in said

@@ -93,3 +93,5 @@ def test_status_shows_what_ended_what_failed_and_what_runs(study, capsys):
 def test_a_folder_without_a_study_says_so(tmp_path, capsys):
     status, out, _ = run(capsys, "status", "--directory", tmp_path)
     assert status == 0 and out == f"{tmp_path}/results: no job has run here\n"
+    status, _, err = run(capsys, "status", "--directory", tmp_path / "nowhere")
+    assert status == 2 and "nowhere: no such folder: name that of the study" in err
