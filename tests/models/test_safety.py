@@ -139,7 +139,7 @@ TEMPLATES = {  # case: (template, what the refusal says)
         "{{ ''.__class__.__mro__[1].__subclasses__() }}",
         "asks for what a template may not have: .*'__class__'.* is unsafe",
     ),
-    "escape by a filter": ("{{ ''|attr('__class__')|attr('__mro__') }}", "leaves out what was said last"),
+    "escape by a filter": ("{{ ''|attr('__class__')|attr('__mro__') }}", "leaves out what the user says"),
     "escape by a format": ("{{ '{0.__class__.__init__.__globals__}'.format(messages) }}", "asks for what|fails"),
     "import through a global": ("{{ cycler.__init__.__globals__.os.system('touch code-ran') }}", "asks for what"),
     "file by an include": ("{% include '/etc/passwd' %}", "fails: TypeError: no loader"),
@@ -154,12 +154,16 @@ TEMPLATES = {  # case: (template, what the refusal says)
         "{% set n = namespace(x='ab') %}{% for a in range(60) %}{% set n.x = n.x ~ n.x %}{% endfor %}{{ n.x }}",
         "takes more than 512 MiB",
     ),
-    "text of 1 MB": ("{{ messages[-1].content }}{{ 'a' * 1000000 }}", "writes more than 100,000 characters"),
+    "text of 1 MB": (CHATML + "{{ 'a' * 1000000 }}", "writes more than 100,000 characters"),
     "macro that calls itself": ("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "fails: RecursionError"),
     "template that is broken": ("{% if %}", "does not render"),
     "template that refuses a system message": (
         "{% if messages[0].role == 'system' %}{{ raise_exception('no system role') }}{% endif %}",
         "does not render a system message, .*: no system role",
+    ),
+    "template that drops the system message": (
+        CHATML.replace("for message in messages", "for message in messages if message.role != 'system'"),
+        "leaves out what the system says",
     ),
     "template of 300,000 characters": ("{# " + "x" * 300_000 + " #}", "at most 200,000 characters"),
 }
@@ -241,6 +245,23 @@ def test_a_template_has_the_special_tokens_that_transformers_gives_it(copy, case
     messages = [{"role": "user", "content": "4 + 6?"}]
     asked = {"add_generation_prompt": True, "tokenize": False}
     assert chat_template.render(tokenizer, messages, prompt=True) == tokenizer.apply_chat_template(messages, **asked)
+
+
+@pytest.mark.parametrize(
+    ("template", "reason"),
+    [
+        ("{{ raise_exception('no system role') }}", "does not render a system message and a user message: no system"),
+        ("{% if %}", "does not render a system message and a user message: Expected an expression"),
+        ([{"name": "tool_use", "template": CHATML}], "multiple chat templates with no default"),
+        ("{{ messages[-1].content }}", "leaves out the system message, so its instructions would be lost"),
+    ],
+)
+def test_messages_that_a_template_cannot_or_does_not_render_are_told_in_one_line(copy, tmp_path, template, reason):
+    (copy / "chat_template.jinja").unlink()
+    with_keys("tokenizer_config.json", chat_template=template)(copy, tmp_path)
+    with pytest.raises(ModelError, match=f"copy: its chat template .*{reason}") as refusal:
+        chat_template.render(AutoTokenizer.from_pretrained(copy), chat_template.ASKED, prompt=True)
+    assert "\n" not in str(refusal.value)
 
 
 @pytest.mark.slow
