@@ -11,6 +11,7 @@ from pathlib import Path
 
 from doubledraft import api_keys
 from doubledraft.log import log
+from doubledraft.machine import limit_hub_waits
 from doubledraft.models.folder import TOKENIZER
 from doubledraft.models.safety import read_settings, refuse_unsafe_adapter
 
@@ -69,6 +70,7 @@ def push(uploads: list[Upload], repository: str, *, public: bool) -> str:
     for upload in uploads:
         if isinstance(upload.content, bytes) and token.encode() in upload.content:
             raise HubError(f"{upload.name}: contains the hub's token; make the file again without it")
+    limit_hub_waits()
     api = HfApi(token=str(token))
     operations = [CommitOperationAdd(upload.name, upload.content) for upload in uploads]
     try:
@@ -80,6 +82,8 @@ def push(uploads: list[Upload], repository: str, *, public: bool) -> str:
         raise
     except (HfHubHTTPError, httpx.HTTPError, ValueError, OSError, RuntimeError) as error:
         reason = api_keys.redact(" ".join(str(error).split()))[:300]
+        if isinstance(error, httpx.TimeoutException):
+            reason += "; push again, with HF_HUB_DOWNLOAD_TIMEOUT, the seconds of silence it waits, set to more than 10"
         raise HubError(f"could not upload to {repository}: {reason}") from None  # its request carries the token
     log.info("uploaded %d files to %s", len(uploads), repository)
     return str(commit.commit_url)

@@ -53,7 +53,7 @@ def condense_lines(lines: list[str], rule: Rule) -> list[str]:
         steps = _expanded(lines, steps, rule)
     steps = _shortened([step for step in steps if step], rule)
     if not rule.min_steps <= len(steps) <= rule.max_steps:
-        raise NotCondensable(f"{len(steps)} drafts where the rule asks for {rule.min_steps} to {rule.max_steps}")
+        raise NotCondensable(f"{len(steps)} steps where the rule asks for {rule.min_steps} to {rule.max_steps}")
     return [str(step) for step in steps]
 
 
@@ -191,7 +191,7 @@ def _shortened(steps: list[ShortStep], rule: Rule) -> list[ShortStep]:
         merged = [_merged(one, other, rule.max_words) for one, other in zip(steps, steps[1:], strict=False)]
         index = next((index for index, step in enumerate(merged) if step), None)
         if index is None:
-            raise NotCondensable(f"{len(steps)} drafts, none of which merge, where the rule allows {rule.max_steps}")
+            raise NotCondensable(f"{len(steps)} steps, none of which merge, where the rule allows {rule.max_steps}")
         steps = [*steps[:index], merged[index], *steps[index + 2 :]]
     return steps
 

@@ -5,6 +5,7 @@ The hub's own client talks to a server on loopback (tests/helpers/hub_server.py)
 
 import json
 import pickle
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -95,6 +96,15 @@ def test_a_token_that_the_hub_refuses_is_told_in_a_line_without_it(push):
         status, out, err = push(address, token="hf_AnotherSentinel0000")
     assert status == 2 and "could not upload to me/draft" in err and "401" in err
     assert "hf_AnotherSentinel0000" not in out + err and "Traceback" not in err
+
+
+def test_a_hub_that_says_nothing_is_not_waited_for_without_limit(push, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.2)  # seconds, in place of 10
+    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)  # between its tries
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        status, _, err = push(f"http://127.0.0.1:{silent.getsockname()[1]}")
+    assert status == 2 and "could not upload to me/draft: " in err
+    assert "timed out; push again, with HF_HUB_DOWNLOAD_TIMEOUT" in err
 
 
 def test_a_repository_that_is_public_is_not_uploaded_to_unless_asked(push):

@@ -111,7 +111,7 @@ def test_lines_without_equation_go_before_anything_is_merged():
 def test_too_few_drafts_are_helped_out_by_the_same_lines():
     two = ["The 3 bags hold 5 figs each, so 3 * 5 = 15 figs.", "First 15 + 2 = 17, then 17 - 1 = 16 figs."]
     assert condense_lines(two, RULE) == ["3 * 5 = 15 figs", "15 + 2 = 17", "17 - 1 = 16 figs"]
-    with pytest.raises(NotCondensable, match="2 drafts where the rule asks for 3 to 5"):
+    with pytest.raises(NotCondensable, match="2 steps where the rule asks for 3 to 5"):
         condense_lines(["3 * 5 = 15", "15 + 2 = 17"], RULE)
 
 

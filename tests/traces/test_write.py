@@ -124,7 +124,7 @@ def test_oracle_and_rule_write_every_question_into_one_of_two_files_and_ask_nobo
 
 def test_a_result_without_rows_is_refused(folder):
     write_records(folder / "cot_traces.jsonl", [trace("5 + 10 = 15\n#### 15")])
-    with pytest.raises(write.TooFewTraces, match="1 1 drafts where the rule asks for 3 to 5"):
+    with pytest.raises(write.TooFewTraces, match="1 1 steps where the rule asks for 3 to 5"):
         summarize(folder, "rule")
     assert not any(path.exists() for path in files(folder, "cod").values())
 
