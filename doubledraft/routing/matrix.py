@@ -5,6 +5,7 @@ the answers, seconds are scaled to the mean number, which leaves each answer's t
 """
 
 import csv
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Self
@@ -71,7 +72,10 @@ ARRAYS = ("domains", "splits", "groups", "tokens", "seconds", "plain", "steps", 
 
 
 def read(path: str | Path) -> DraftMatrix:
-    """Read a matrix; raise RecordError where an answer is missing, so that an oracle would choose among fewer."""
+    """Read a matrix; raise RecordError where an answer is missing, so that an oracle would choose among fewer.
+
+    Also where a row is cut, or took no tokens, steps or seconds.
+    """
     rows = _rows(path)
     prompts = list(dict.fromkeys(row.prompt for row in rows))
     names = list(dict.fromkeys(row.draft for row in rows))
@@ -107,7 +111,21 @@ def _rows(path: str | Path) -> list[MatrixRow]:
         table = csv.DictReader(file)
         if unlike := set(kinds) ^ set(table.fieldnames or ()):
             raise RecordError(f"{path}:1: column {sorted(unlike)[0]!r} is missing or unknown: collect the matrix again")
-        return [MatrixRow(**{name: _value(row[name], kinds[name]) for name in kinds}) for row in table]
+        rows = [_row(row, kinds, f"{path}:{table.line_num}") for row in table]
+    if PLAIN not in {row.draft for row in rows}:
+        raise RecordError(f"{path}: no answers of the target alone: collect the matrix again")
+    return rows
+
+
+def _row(row: Mapping[str, str | None], kinds: Mapping[str, object], where: str) -> MatrixRow:
+    try:
+        found = MatrixRow(**{name: _value(row[name], kind) for name, kind in kinds.items()})
+    except (TypeError, ValueError) as error:
+        raise RecordError(f"{where}: not a row of answers: {error}: collect the matrix again") from None
+    if not (found.tokens > 0 and found.steps > 0 and 0 < found.seconds < float("inf")):
+        said = f"{found.tokens} tokens, {found.steps} steps in {found.seconds} s"
+        raise RecordError(f"{where}: {said} cannot be an answer: collect the matrix again")
+    return found
 
 
 def _value(text: str, kind: object) -> object:

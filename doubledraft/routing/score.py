@@ -63,7 +63,7 @@ def score(
     gain = next(arm.gain for arm in arms if arm.name == trained.chosen)
     found = RoutingScore(
         conclusion=conclusion(trained.chosen, trained.best_single, gain),
-        one_draft_is_enough=side(gain, 0) <= 0,
+        one_draft_is_enough=None if gain.low is None else side(gain, 0) <= 0,
         best_single=trained.best_single,
         router=trained.chosen,
         test_prompts=len(test.prompts),

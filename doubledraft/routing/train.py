@@ -87,8 +87,8 @@ def cross_validated(config: RouterFile, features: np.ndarray, matrix: DraftMatri
         held_out = folds == fold
         if held_out.all():
             raise ValueError(
-                f"config key domains.sets: all validation prompts are of the group {matrix.groups[0]!r}, so no router "
-                "can be judged; raise `validation`, or take sources with more groups"
+                f"config key domains.sets: all validation prompts are of the group {str(matrix.groups[0])!r}, so no "
+                "router can be judged; raise `validation`, or take sources with more groups"
             )
         router = fit(config, features[~held_out], matrix.take(~held_out).advantage)
         chosen = router.scores(features[held_out]).argmax(1)

@@ -65,7 +65,7 @@ class RoutingScore:
     """Drafts by domain, every way to choose among them, and the controls."""
 
     conclusion: str  # in a sentence
-    one_draft_is_enough: bool
+    one_draft_is_enough: bool | None  # null where too few groups leave it undecided
     best_single: str  # chosen on validation prompts
     router: str  # chosen there too
     test_prompts: int

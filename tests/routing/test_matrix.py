@@ -49,6 +49,21 @@ def test_a_matrix_with_a_hole_is_refused(path):
         matrices.read(path)
 
 
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda rows: [rows[0] | {"seconds": "nan"}], ":2: 40 tokens, 40 steps in nan s cannot be an answer"),
+        (lambda rows: [rows[0], rows[1] | {"seconds": "0.0"}], ":3: .* in 0.0 s cannot be an answer"),
+        (lambda rows: [rows[0] | {"steps": ""}], ":2: not a row of answers: invalid literal for int"),
+        (lambda rows: [row for row in rows if row["draft"] != "none"], ": no answers of the target alone"),
+    ],
+)
+def test_rows_that_cannot_be_answers_are_refused_by_their_line(damage, message, path):
+    rewrite(path, damage)
+    with pytest.raises(RecordError, match=f"^{path}{message}"):
+        matrices.read(path)
+
+
 def test_a_file_of_other_columns_is_refused(path):
     rewrite(path, lambda rows: [{key: row[key] for key in row if key != "steps"} for row in rows])
     with pytest.raises(RecordError, match="column 'steps' is missing"):

@@ -166,6 +166,12 @@ def test_routers_of_a_study_are_read_by_their_names(tmp_path):
     assert set(facts.tokens_per_second) == set(ROUTERS) and facts.chosen in ROUTERS
 
 
+def test_too_few_groups_leave_it_undecided(tmp_path):
+    found, html = scored_files(tmp_path, made_matrix.build(tmp_path, own=1.5, prompts=2), ROUTERS)
+    assert found.groups == 3 and found.one_draft_is_enough is None
+    assert found.conclusion.startswith("Undecided: ") and "too few for an interval" in html
+
+
 def test_an_interval_below_0_is_no_gain():
     said = score.conclusion("mlp", "generic", Interval(-0.04, -0.06, -0.01, 20))
     assert said.startswith("One draft is enough: the router mlp is slower")
