@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 
 from doubledraft import provenance
+from doubledraft.cli import options as shared
 from doubledraft.cli import profile
 from doubledraft.cli.text_table import columns
 from doubledraft.engine.backend import Backend, Texts
@@ -72,6 +73,8 @@ def run(options: argparse.Namespace) -> None:
     names = experiments.chosen(config, options.experiments)
     sets = {name: read_data_set(entry["file"], limit=entry["limit"]) for name, entry in config["data"].items()}
     pair = load_pair(config["target"], dtype=config["dtype"], device=config["device"])
+    if config["out"]:
+        shared.refuse_unwritable(config["out"], "config key out")
     prompts = {name: _prompts(pair, sets[name], entry) for name, entry in config["data"].items()}
     proposer = _proposers(config, pair)
     arms = experiments.arms(config, names, proposer)

@@ -247,6 +247,13 @@ def test_a_prompt_that_does_not_fit_is_refused_before_anything_is_measured(tiny_
     assert status == 2 and "has 1024 positions" in err
 
 
+def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_measured(tiny_model, tmp_path, capsys):
+    (tmp_path / "file").write_text("mine")
+    path = write(tmp_path, target=str(tiny_model), out=f"{tmp_path}/file")
+    status, out, err = run(capsys, "benchmark", "--config", path)
+    assert status == 2 and out == "" and f"config key out {tmp_path}/file: no file can be written there" in err
+
+
 def test_the_shipped_file_can_be_read_and_names_what_the_default_study_makes():
     config = experiments.read_config(ROOT / "benchmarks" / "default_study.yaml")
     assert all((ROOT / entry["prompt_file"]).exists() for entry in config["data"].values())
