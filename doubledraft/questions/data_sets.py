@@ -10,6 +10,8 @@ What can be judged depends on the rows: those with `entry_point` and `test` ask 
 `answer` have a gold answer. Of others, such as chats, nothing but speed is measured.
 """
 
+import ast
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -76,8 +78,22 @@ def _from_table(name: str, table: Table, limit: int | None) -> DataSet:
     tasks = {}
     if judged is JudgedBy.programs:
         for question, (where, row) in zip(questions, rows, strict=True):
-            tasks[question.id] = CodeTask(question.question, *(text(row, field, where) for field in CODE_FIELDS))
+            tasks[question.id] = _task(question, row, where)
     return DataSet(name, questions, judged, tasks)
+
+
+def _task(question: Question, row: Mapping[str, object], where: str) -> CodeTask:
+    """Return the task of a row; raise RecordError for tests that no program could pass."""
+    entry_point, test = (text(row, field, where) for field in CODE_FIELDS)
+    if not entry_point.isidentifier():
+        raise RecordError(f"{where}: field 'entry_point' should be the name of a function, found {entry_point!r:.80}")
+    try:
+        ast.parse(test)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise RecordError(f"{where}: field 'test' should be Python: {error}") from None
+    if not re.search(r"^(?:def check\b|check\s*=)", test, re.MULTILINE):
+        raise RecordError(f"{where}: field 'test' should define `check(candidate)`, found {test!r:.80}")
+    return CodeTask(question.question, entry_point, test)
 
 
 def _questions(name: str, rows: list[tuple[str, dict[str, object]]], graded: bool) -> list[Question]:

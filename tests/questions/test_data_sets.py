@@ -48,6 +48,20 @@ def test_human_eval_is_read_by_task_with_its_tests(tmp_path):
         read_data_set(path)
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("test", "assert add(2, 3) == 5", r"should define `check\(candidate\)`, found 'assert add"),
+        ("test", "def check(candidate:", "should be Python: "),
+        ("entry_point", "solution.add", "should be the name of a function, found 'solution.add'"),
+    ],
+)
+def test_tests_that_no_program_could_pass_are_refused_by_their_line(field, value, message, tmp_path):
+    path = write(tmp_path / "own.jsonl", HUMAN_EVAL, HUMAN_EVAL | {"task_id": "own/1", field: value})
+    with pytest.raises(RecordError, match=rf"own\.jsonl:2: field '{field}' {message}"):
+        read_data_set(path)
+
+
 def test_of_chats_only_speed_is_measured_and_a_gold_that_is_missing_in_one_row_is_an_error(tmp_path):
     assert read_data_set(write(tmp_path / "chat.jsonl", {"prompt": "Hi"})).judged is JudgedBy.nothing
     path = write(tmp_path / "half.jsonl", GSM8K, {"question": "What?"})
