@@ -130,6 +130,8 @@ def answer_all(
         new = []
         for turn, order in enumerate(orders(list(proposers), turns, seed + at)):
             for name in order:
+                if (prompt, name, turn) in rows:  # a kill left some rows of this prompt
+                    continue
                 _, metrics = speculative_decode(target, proposers[name], [tokens], **decoding)
                 row = metrics.answers[0].as_generation(f"{prompt}|{name}|{turn}")
                 new.append(replace(row, batch_seconds=metrics.seconds))

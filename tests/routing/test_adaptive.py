@@ -122,6 +122,24 @@ def test_a_collection_that_was_killed_goes_on_where_it_was(study, tmp_path, monk
     assert not again and len(appended) == (12 - 3) * 4 * 2
 
 
+def test_a_kill_within_the_rows_of_a_prompt_leaves_none_twice(study, tmp_path, monkeypatch):
+    folder, append = shutil.copytree(study, tmp_path / "study"), resume.append
+
+    def torn(path, rows):
+        append(path, rows)
+        lines = path.read_bytes().splitlines(keepends=True)
+        path.write_bytes(b"".join(lines[:-2]) + lines[-2][:40])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(resume, "append", torn)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            gather(folder)
+    monkeypatch.undo()
+    gather(folder)
+    assert len(matrices.read(folder / "matrix.csv").prompts) == 12
+
+
 def test_a_prompt_that_one_domain_learns_and_another_is_scored_on_is_named(study, tmp_path):
     twin = replace(_question("code", "test", 1), id="chat-train-7", scenario="chat", split="train")
     write_records(tmp_path / "train.jsonl", [twin])
