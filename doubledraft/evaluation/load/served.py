@@ -49,6 +49,8 @@ def run(job: Job, *, rates: Sequence[float], out: str, figure: str) -> None:
 
 def _point(arm: str, rate: float, measured: dict[str, object]) -> ServedPoint:
     n = measured["completed"]
+    if not n:
+        raise RuntimeError(f"{arm}, {rate} requests per second: no request was answered; the log above says why")
     tail = n >= FEWEST[90]
     return ServedPoint(
         arm=arm,

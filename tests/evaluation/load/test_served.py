@@ -31,6 +31,22 @@ def test_both_arms_are_measured_at_every_rate(tiny_model, tiny_draft, tmp_path):
     assert (tmp_path / "served.png").stat().st_size > 5000
 
 
+def test_a_rate_at_which_nothing_is_answered_has_no_latency_of_0(tiny_model, tiny_draft, tmp_path, monkeypatch):
+    class Refusing:
+        def __init__(self, *_) -> None: ...
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_) -> None: ...
+        def bench(self, *_) -> dict:
+            return {"completed": 0, "failed": 4, "median_ttft_ms": 0.0}
+
+    monkeypatch.setattr(served, "Server", Refusing)
+    with pytest.raises(RuntimeError, match="alone, 4.0 requests per second: no request was answered"):
+        served.run(job(tmp_path, tiny_model, tiny_draft), rates=[4.0], out=str(tmp_path / "served.json"), figure="")
+    assert not (tmp_path / "served.json").exists()
+
+
 @pytest.mark.slow
 def test_vllm_reads_the_options_as_they_are_meant(tiny_model, tiny_draft, tmp_path):
     from vllm.benchmarks.serve import add_cli_args
