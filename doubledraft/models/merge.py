@@ -31,6 +31,7 @@ from doubledraft.records import Question, read_records
 
 if TYPE_CHECKING:
     import torch
+    from peft import PeftModel
     from transformers import PreTrainedModel
 
 ADAPTER = "adapter_model.safetensors"
@@ -64,14 +65,13 @@ def merge(
     from base + adapter, where the adapter changes a matrix that the model uses twice, or where the disk is too small.
     """
     import torch
-    from peft import PeftModel
 
     use_own_cores()
     model = _load_base(base, adapter)
     require_space(Path(out).parent, model.num_parameters() * ITEM_BYTES[dtype], str(out))
     tokenizer = load_tokenizer(base)
     inputs = [_encoded(tokenizer, messages) for messages in prompts]
-    model = PeftModel.from_pretrained(model, adapter).eval()
+    model = _with_adapter(model, base, adapter).eval()
     expected = _logits(model, inputs)
     model = model.merge_and_unload()
     exact = _compare(expected, _logits(model, inputs))
@@ -103,9 +103,8 @@ def merge(
 def merged(base: str | Path, adapter: str | Path, *, dtype: str) -> "PreTrainedModel":
     """Return base + adapter as a plain model of `dtype` in memory: the weights that `merge` writes, not compared."""
     import torch
-    from peft import PeftModel
 
-    model = PeftModel.from_pretrained(_load_base(base, adapter), adapter)
+    model = _with_adapter(_load_base(base, adapter), base, adapter)
     return model.merge_and_unload().to(getattr(torch, dtype))
 
 
@@ -118,6 +117,27 @@ def _load_base(base: str | Path, adapter: str | Path) -> "PreTrainedModel":
     model = load_model(base, dtype=torch.float32)
     if model.config.tie_word_embeddings:
         _refuse_tied(base, adapter)
+    return model
+
+
+def _with_adapter(model: "PreTrainedModel", base: str | Path, adapter: str | Path) -> "PeftModel":
+    """Put an adapter on its base; raise ModelError where its tensors are not those that its config asks for.
+
+    PEFT only warns of a missing tensor, which then changes nothing, or is random.
+    """
+    from peft import PeftModel
+
+    try:
+        model = PeftModel.from_pretrained(model, adapter)
+        found = model.load_adapter(adapter, "default")  # once more, since this one tells what did not fit
+    except (RuntimeError, ValueError, TypeError) as error:
+        reason = " ".join(str(error).split())
+        raise ModelError(f"{adapter}: does not fit {base}: {reason:.300}; give the model it was trained on") from None
+    if others := sorted({*found.missing_keys, *found.unexpected_keys}):
+        raise ModelError(
+            f"{adapter}: {ADAPTER} and what adapter_config.json asks for in {base} differ in {len(others)} tensors, "
+            f"first {others[0]}; give the model it was trained on, or train it again"
+        )
     return model
 
 

@@ -68,6 +68,31 @@ def test_logits_that_are_not_numbers_are_an_error(tiny_model, adapter, tmp_path)
         run(tiny_model, broken, tmp_path / "out")
 
 
+def test_an_adapter_whose_tensors_are_not_all_those_of_its_config_is_refused(tiny_model, adapter, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    broken = shutil.copytree(adapter, tmp_path / "broken")
+    weights, config = load_file(adapter / "adapter_model.safetensors"), (adapter / "adapter_config.json").read_text()
+    kept = {name: tensor for name, tensor in weights.items() if "layers.1" not in name}
+    more = weights | {name.replace("layers.1", "layers.9"): tensor.clone() for name, tensor in weights.items()}
+    for tensors, first in ((kept, r"layers\.1\.mlp\.down_proj"), (more, r"layers\.9\.mlp\.down_proj")):
+        save_file(tensors, broken / "adapter_model.safetensors")
+        for use in (
+            lambda: run(tiny_model, broken, tmp_path / "out"),
+            lambda: merge.merged(tiny_model, broken, dtype="float32"),
+        ):
+            with pytest.raises(
+                ModelError, match=f"what adapter_config.json asks for in .* differ in 4 tensors, first .*{first}"
+            ):
+                use()
+    shutil.copy(adapter / "adapter_model.safetensors", broken)
+    (broken / "adapter_config.json").write_text(config.replace('"r": 4', '"r": 8'))
+    with pytest.raises(
+        ModelError, match="broken: does not fit .*size mismatch for .*; give the model it was trained on"
+    ):
+        run(tiny_model, broken, tmp_path / "out")
+
+
 def test_too_small_a_disk_is_told_before_the_merge(tiny_model, adapter, tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(10, 10, 0))
     with pytest.raises(ModelError, match="needs .* GiB in .* only 0.00 GiB are free"):
