@@ -8,6 +8,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from doubledraft.cli import options as shared
 from doubledraft.report import card
 
 
@@ -39,5 +40,6 @@ def fill_in(options: argparse.Namespace) -> None:
 def run(options: argparse.Namespace) -> None:
     """Write the card and print its path."""
     fill_in(options)
+    shared.refuse_unwritable_file(options.card, "--card")
     card.write(options.adapter, options.metrics, options.card, license=options.license)
     sys.stdout.write(f"{options.card}\n")

@@ -14,9 +14,24 @@ from doubledraft.report import card, hub
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this subcommand."""
     add_adapter(parser)
-    parser.add_argument("--repo", required=True, metavar="OWNER/NAME", help="repository on the hub; created if missing")
+    said = "repository on the hub; created if missing"
+    parser.add_argument("--repo", required=True, type=repository, metavar="OWNER/NAME", help=said)
     parser.add_argument("--public", action="store_true", help="make the repository public; default: private")
     parser.add_argument("--dry-run", action="store_true", help="list the files and send nothing")
+
+
+def repository(text: str) -> str:
+    """Parse the name of a repository on the hub."""
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    try:
+        validate_repo_id(text)
+    except HFValidationError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    if "/" not in text:
+        raise argparse.ArgumentTypeError(f"expected OWNER/NAME, found {text!r}")
+    return text
 
 
 def run(options: argparse.Namespace) -> None:

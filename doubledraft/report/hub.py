@@ -47,7 +47,7 @@ def plan(adapter: str | Path, card: str | Path, base: str | None) -> list[Upload
     for file in sorted(adapter.rglob("*")):
         if file.name not in LEFT_OUT and str(file.relative_to(adapter)) not in NAMES:
             raise HubError(f"{file}: only {', '.join(NAMES)} are uploaded; move it out of the folder")
-    if not card.exists() or not card.read_text(encoding="utf-8").startswith("---\n"):
+    if not card.is_file() or not card.read_bytes().startswith(b"---\n"):
         raise HubError(f"{card}: expected the adapter's card; write it with `doubledraft card`")
     uploads = [Upload(CARD, card.read_bytes())]
     for name in NAMES:

@@ -160,6 +160,8 @@ def test_the_command_writes_beside_the_adapter_and_says_where(tmp_path, capsys):
     status, out, _ = run(capsys, "card", adapter)
     assert (status, out) == (0, f"{tmp_path / 'cod_easy/draft_adapter.md'}\n")
     assert (tmp_path / "cod_easy/draft_adapter.md").read_text().startswith("---\n")
+    status, _, err = run(capsys, "card", adapter, "--card", tmp_path)
+    assert status == 2 and err == f"doubledraft card: --card {tmp_path}: this is a folder: name a file\n"
     adapter.with_name("metrics.json").unlink()
     status, _, err = run(capsys, "card", adapter)
     assert status == 2 and "metrics.json is not there" in err and err.count("\n") == 1

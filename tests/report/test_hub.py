@@ -83,6 +83,12 @@ def test_a_dry_run_lists_files_and_sizes_and_needs_neither_token_nor_network(ada
     assert listed.keys() == {"README.md", "adapter_config.json", "adapter_model.safetensors", "training.json"}
 
 
+@pytest.mark.parametrize("name", ["", "draft", "me/my draft", "me/draft/x", "https://huggingface.co/me/draft"])
+def test_a_name_that_no_repository_has_is_refused_also_by_a_dry_run(adapter, capsys, name):
+    status, out, err = run(capsys, "push", adapter, f"--repo={name}", "--dry-run")
+    assert (status, out) == (2, "") and "argument --repo: " in err
+
+
 def test_without_a_token_nothing_is_sent_and_the_variable_is_named(push):
     shelf = Shelf(TOKEN)
     with serve({}, COMMIT, shelf) as address:
@@ -151,9 +157,12 @@ def test_a_link_to_a_file_elsewhere_is_not_followed(adapter, tmp_path):
 
 
 def test_an_adapter_without_a_card_is_told_how_to_get_one(adapter):
-    adapter.with_name("draft_adapter.md").unlink()
-    with pytest.raises(HubError, match=r"draft_adapter\.md: expected the adapter's card.*doubledraft card"):
-        hub.plan(adapter, adapter.with_name("draft_adapter.md"), None)
+    card_file = adapter.with_name("draft_adapter.md")
+    card_file.write_bytes(b"\xff\xfe")
+    for spoil in (lambda: None, card_file.unlink, card_file.mkdir):
+        spoil()
+        with pytest.raises(HubError, match=r"draft_adapter\.md: expected the adapter's card.*doubledraft card"):
+            hub.plan(adapter, card_file, None)
 
 
 def test_paths_of_this_machine_stay_here(adapter):
