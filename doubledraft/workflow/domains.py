@@ -26,6 +26,8 @@ def problems(config: dict) -> Iterator[str]:
             yield f"{key}.{missing} is missing: source {source} needs it"
         for surplus in sorted(entry.keys() - needed - allowed - COMMON_KEYS):
             yield f"{key}.{surplus} is not used by source {source}: remove it; if inherited, set it to null"
+        if entry["train"] < (fewest := 2 * section["train"]["held_out"]):
+            yield f"{key}.train is {entry['train']}: expected at least twice domains.train.held_out, {fewest}"
         if (first := same.setdefault((source, entry.get("path"), entry.get("name")), name)) != name:
             yield f"{key}: its prompts come from where those of {first} do, and would be learnt there and tested here"
     if section["train"]["start"] != "base":
