@@ -22,7 +22,7 @@ COUNTS = {"train": 8, "validation": 2, "test": 2}
         ("domains/sets/more", {"source": "stdlib", **COUNTS}, "its prompts come from where those of code do"),
         ("domains/routers/hedge", {"kind": "knn", "features": "hidden"}, "'hedge' stands for another way to choose"),
         ("domains/routers", dict.fromkeys(("centroid", "knn", "mlp")), "domains.routers is empty: expected a router"),
-        ("domains/sets/chat/train", 7, "domains.sets.chat.train is 7: expected at least twice domains.train.held_out, 8"),
+        ("domains/sets/chat/train", 7, "chat.train is 7: expected at least twice domains.train.held_out, 8"),
         ("domains/train/start", "merged", "the target of domains is not trained: expected base"),
         ("domains/routers/mlp/features", "embedding", "domains.embedding is null: expected the name of a sentence"),
         ("domains/routers/mlp/kind", "forest", "domains.routers.mlp.kind is 'forest': expected one of centroid or knn"),
