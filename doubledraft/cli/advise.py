@@ -22,7 +22,7 @@ from doubledraft.evaluation.load.advice import advise
 from doubledraft.files import whole_file, write_json
 from doubledraft.inference.load_pair import load_pair, quiet_libraries
 from doubledraft.log import progress_shown
-from doubledraft.models.check_pair import check_pair
+from doubledraft.models.check_pair import check_tokens, vocabulary_sizes
 from doubledraft.models.inspect import inspect, load_tokenizer
 from doubledraft.number_text import quantity_text
 from doubledraft.questions.data_sets import read_data_set
@@ -74,7 +74,7 @@ def run(options: argparse.Namespace) -> None:
     folders = [local_folder(name) for name in (options.target, options.draft)]
     for folder in folders:
         inspect(folder)
-    check_pair(*folders)
+    check_tokens(*folders)
     questions = _questions(options)
     how = {"dtype": options.dtype, "device": options.device, "int8_draft": options.draft_int8}
     pair = load_pair(options.target, options.draft, **how)
@@ -101,13 +101,19 @@ def _questions(options: argparse.Namespace) -> list[Question]:
 
 def _notes(target: Path, draft: Path) -> list[str]:
     """Return what makes a pair that can run less good than it could be."""
+    notes, sizes = [], vocabulary_sizes(target, draft)
+    if sizes[0] != sizes[1]:
+        notes.append(f"The models have {sizes[0]} and {sizes[1]} rows for the same tokens: vLLM serves only a pair of "
+                     "one size, to which `pad_vocabulary_to` of a study brings them.")  # fmt: skip
     templates = [load_tokenizer(folder).chat_template for folder in (target, draft)]
     if templates[0] is None:
-        return ["The target has no chat template, so questions are put to it as plain text: this may be a base model."]
-    if templates[0] != templates[1]:
-        return ["The draft's chat template is another than the target's, which engines use for both: it may have been "
-                "trained on prompts that it will not see."]  # fmt: skip
-    return []
+        notes.append(
+            "The target has no chat template, so questions are put to it as plain text: this may be a base model."
+        )
+    elif templates[0] != templates[1]:
+        notes.append("The draft's chat template is another than the target's, which engines use for both: it may have "
+                     "been trained on prompts that it will not see.")  # fmt: skip
+    return notes
 
 
 def text(found: Advice) -> str:

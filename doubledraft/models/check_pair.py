@@ -10,30 +10,43 @@ from doubledraft.models.inspect import load_tokenizer, positions, refuse_tokens_
 
 
 def check_pair(target: str | Path, draft: str | Path, *, max_model_len: int | None = None) -> dict[str, object]:
-    """Check that a draft may propose token ids to a target: same vocabulary size and same token for every id.
+    """Check that a draft may propose token ids to a target in any engine: as `check_tokens`, and of one size.
 
-    vLLM's draft_model method compares only the sizes and uses the target's tokenizer for both, so a wrong pair would
-    run and propose nonsense. Raise ModelError naming both folders and the first difference, or the model whose
-    positions do not reach `max_model_len` tokens (prompt and answer).
+    Raise ModelError naming both folders and the first difference, or the model whose positions do not reach
+    `max_model_len` tokens (prompt and answer).
     """
     for folder in (target, draft):
         if max_model_len and (reach := positions(folder)) and max_model_len > reach:
             raise ModelError(f"benchmark.max_model_len is {max_model_len}, but {folder} has only {reach} positions")
+    tokens, sizes = check_tokens(target, draft), vocabulary_sizes(target, draft)
+    if sizes[0] != sizes[1]:
+        raise ModelError(
+            f"target {target} and draft {draft} share a tokenizer but pad it to {sizes[0]} and {sizes[1]} rows, and "
+            f"vLLM's draft_model needs equal sizes; set `pad_vocabulary_to: {max(sizes)}` on the smaller one in "
+            "models.sources"
+        )
+    return {"target": str(target), "draft": str(draft), "vocabulary": sizes[0], "tokens": tokens, "same": True}
+
+
+def check_tokens(target: str | Path, draft: str | Path) -> int:
+    """Return how many tokens target and draft have; raise ModelError unless each has the same id in both, and a row.
+
+    vLLM's draft_model method uses the target's tokenizer for both, so a wrong pair would run and propose nonsense.
+    """
     pair = f"target {target} and draft {draft}"
-    sizes = [read_config(folder)["vocab_size"] for folder in (target, draft)]
     (tokens, special), (draft_tokens, draft_special) = _vocabulary(target), _vocabulary(draft)
     refuse_other_tokens(pair, tokens, draft_tokens)
     for name in sorted(special.keys() | draft_special.keys()):
         if special.get(name) != draft_special.get(name):
             raise ModelError(f"{pair} differ in {name}: {special.get(name)!r} and {draft_special.get(name)!r}")
-    if sizes[0] != sizes[1]:
-        raise ModelError(
-            f"{pair} share a tokenizer but pad it to {sizes[0]} and {sizes[1]} rows, and vLLM's draft_model needs "
-            f"equal sizes; set `pad_vocabulary_to: {max(sizes)}` on the smaller one in models.sources"
-        )
     for folder in (target, draft):
         refuse_tokens_without_row(folder, load_tokenizer(folder))
-    return {"target": str(target), "draft": str(draft), "vocabulary": sizes[0], "tokens": len(tokens), "same": True}
+    return len(tokens)
+
+
+def vocabulary_sizes(*folders: str | Path) -> list[int]:
+    """Return the rows of each model's embedding, padding included."""
+    return [read_config(folder)["vocab_size"] for folder in folders]
 
 
 def refuse_other_tokens(pair: str, tokens: Mapping[str, int], draft_tokens: Mapping[str, int]) -> None:
