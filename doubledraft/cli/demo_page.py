@@ -14,6 +14,7 @@ from doubledraft.cli.generate import in_one_line
 from doubledraft.engine.decoding_metrics import Metrics
 from doubledraft.engine.draft_length import LONGEST_DRAFT
 from doubledraft.engine.kv_cache import CacheFull
+from doubledraft.engine.proposers import NGram
 from doubledraft.engine.sampling import Sampling
 from doubledraft.evaluation.decodings import token_text
 from doubledraft.inference.load_pair import OptionError, Pair
@@ -86,6 +87,8 @@ class Demo:
             raise OptionError(f"the prompt has {len(prompt)} characters: at most {MOST_CHARACTERS}")
         if draft not in self.drafting:
             raise OptionError(f"no draft {draft!r:.40}: choose one of {', '.join(self.drafting)}")
+        if adaptive and isinstance(self.drafting[draft].proposer, NGram):
+            raise OptionError("adaptive K needs the confidence of a draft model, and n-grams have none")
         if not 1 <= length <= LONGEST_DRAFT or not 1 <= max_tokens <= MOST_TOKENS:
             raise OptionError(f"expected K from 1 to {LONGEST_DRAFT}, and 1 to {MOST_TOKENS} tokens")
         return {"draft_length": "adaptive" if adaptive else int(length), "sampling": Sampling(temperature)}

@@ -60,6 +60,7 @@ def test_both_lanes_stream_and_end_on_the_answer_that_each_has_alone(models):
         ({"prompt": "  "}, "the prompt is empty"),
         ({"draft": "/etc"}, "choose one of near"),
         ({"length": 99}, "expected K from 1"),
+        ({"draft": demo.NGRAM, "adaptive": True}, "adaptive K needs the confidence of a draft model"),
         ({"max_tokens": 10**6}, "and 1 to 512 tokens"),
         ({"temperature": -1}, "temperature should be 0"),
     ],
