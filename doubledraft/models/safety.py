@@ -31,6 +31,7 @@ PICKLES = {  # load by running code, or may
 VOCABULARIES = {"tokenizer.json", "vocab.json"}  # read by the tokenizers library in Rust; large, and no settings
 MAX_JSON = 16 << 20  # bytes of a file of settings; the largest in use has some 2 MB
 MAX_HEADER = 16 << 20  # bytes of a safetensors header; a shard of 1,000 tensors has some 100 kB
+LFS_POINTER = b"version https://git-lfs.github.com/spec/"  # in place of a file that `git clone` did not fetch
 PLAIN_LORA = {  # keys of adapter_config.json that may be set; any other would change what is computed, or how
     "base_model_name_or_path",
     "bias",
@@ -102,7 +103,10 @@ def check_header(file: Path) -> None:
     from safetensors import SafetensorError, safe_open
 
     with open(file, "rb") as stream:
-        length = int.from_bytes(stream.read(8), "little")
+        start = stream.read(len(LFS_POINTER))
+    if start == LFS_POINTER:
+        raise ModelError(f"{file}: a Git LFS pointer, not the weights: fetch them with `git lfs pull`")
+    length = int.from_bytes(start[:8], "little")
     if length > MAX_HEADER:
         raise ModelError(
             f"{file}: not a whole safetensors file: its header should have at most {MAX_HEADER:,} bytes, and claims "
