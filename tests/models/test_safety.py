@@ -117,7 +117,7 @@ MODELS = {  # case: (what is done to a good model folder, what the refusal says)
     ),
     "Git LFS pointer for weights": (
         weights(lambda content: b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"),
-        "not a whole safetensors file",
+        r"model\.safetensors: a Git LFS pointer, not the weights: fetch them with `git lfs pull`",
     ),
     "index that leads out of the folder": (index(w="../other/model.safetensors"), "should be a safetensors file in"),
     "index with an absolute path": (index(w="/etc/model.safetensors"), "should be a safetensors file in the same"),
@@ -132,10 +132,6 @@ MODELS = {  # case: (what is done to a good model folder, what the refusal says)
     "settings of 17 MB": (with_text("config.json", " " * (17 << 20)), r"config\.json: expected at most 16,777,216"),
     "settings nested 100,000 deep": (with_text("config.json", "[" * 100_000), r"config\.json: not JSON"),
     "settings that are a list": (with_text("config.json", "[]"), r"config\.json: expected a JSON object, found list"),
-    "weights that Git LFS has yet to fetch": (
-        with_text("model.safetensors", "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"),
-        r"model\.safetensors: a Git LFS pointer, not the weights: fetch them with `git lfs pull`",
-    ),
     "no weights": (lambda folder, marker: (folder / "model.safetensors").unlink(), "safetensors format"),
 }
 TEMPLATES = {  # case: (template, what the refusal says)
