@@ -6,7 +6,7 @@ last adapter off by subtraction would do without, and leave its rounding behind 
 arXiv:2106.09685.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,6 +51,7 @@ class SharedDraft:
                     factors, base = wanted.get((index, part)), own[matrix][rows]
                     live[matrix][rows].copy_((factors[0] @ factors[1]).add_(base) if factors else base)
         self.name = name
+        self.draft.read_beginning([])  # what was read with other weights
 
     @property
     def adapter_bytes(self) -> int:
@@ -103,6 +104,9 @@ class _Adapted(DraftModel):
     def __init__(self, shared: SharedDraft, name: str) -> None:
         super().__init__(shared.draft)
         self._shared, self._name = shared, name
+
+    def read_beginning(self, ids: Sequence[int]) -> None:
+        """Do nothing: what was read with one adapter is not what another one reads."""
 
     def start(self, target: Backend, prompts: Texts, *state: object) -> None:
         """Put the adapter into the weights, and read the prompts."""

@@ -67,6 +67,7 @@ class Backend:
         self.epsilon = config.rms_norm_eps
         self.rotary_frequencies = model.model.rotary_emb.inv_freq
         self.rotary_scale = model.model.rotary_emb.attention_scaling
+        self._beginning: list[int] = []
         if allowed_tokens is not None:
             _check_allowed(allowed_tokens, self.vocabulary, name)
             allowed_tokens = torch.tensor(allowed_tokens, device=self.device)
@@ -105,6 +106,24 @@ class Backend:
         """Make an empty cache of `batch` rows of `capacity` positions."""
         return KVCache(self.layers, batch, capacity, self.key_heads, self.head_dim, self.dtype, self.device)
 
+    def read_beginning(self, ids: Sequence[int]) -> None:
+        """Read the tokens that prompts begin with, so that `prefill` reads only what follows them; none forgets them.
+
+        A prompt that begins otherwise is read whole. Other weights need it anew.
+        """
+        self._beginning = list(ids)
+        if ids:
+            self._beginning_cache = self.new_cache(1, len(ids))
+            self.read_prompts(self.tensor([self._beginning]), self._beginning_cache)
+
+    def begin(self, prompts: Texts, cache: KVCache) -> int:
+        """Fill an empty cache with what all prompts begin with; return how many tokens those are."""
+        count = len(self._beginning)
+        if not count or any(len(text) <= count or list(text[:count]) != self._beginning for text in prompts):
+            return 0
+        cache.begin_as(self._beginning_cache)
+        return count
+
     def tensor(self, values: Sequence) -> "torch.Tensor":
         """Copy values of the host to the device, without waiting for what runs there."""
         import torch
@@ -127,6 +146,10 @@ class Backend:
                 hidden = hidden + self._gated(block, hidden)
             cache.advance(ids.shape[1])
             return self._normed(hidden, self.norm)
+
+    def read_prompts(self, ids: "torch.Tensor", cache: KVCache) -> "torch.Tensor":
+        """Read [batch, tokens] ids of prompts, as `forward` does."""
+        return self.forward(ids, cache)
 
     def logits(self, hidden: "torch.Tensor") -> "torch.Tensor":
         """Return the logits [..., vocabulary or allowed tokens] of the token that follows each hidden state."""
@@ -204,8 +227,8 @@ def prefill(model: Backend, prompts: Texts, cache) -> "torch.Tensor":
     """Read prompts of any lengths into an empty cache; return the hidden state [batch, size] at the end of each."""
     import torch
 
-    lengths = list(map(len, prompts))
-    padded = [[*prompt, *[0] * (max(lengths) - len(prompt))] for prompt in prompts]
-    hidden = model.forward(torch.tensor(padded, device=model.device), cache)
+    known, lengths = model.begin(prompts, cache), list(map(len, prompts))
+    padded = [[*prompt[known:], *[0] * (max(lengths) - len(prompt))] for prompt in prompts]
+    hidden = model.read_prompts(torch.tensor(padded, device=model.device), cache)
     cache.trim(lengths)
-    return hidden[torch.arange(len(prompts)), torch.tensor(lengths) - 1]
+    return hidden[torch.arange(len(prompts)), torch.tensor(lengths) - known - 1]

@@ -113,6 +113,10 @@ class GraphedBackend(Backend):
             return super().forward(ids, cache)
         return self._replay(("forward",), super().forward, ids, cache, ids.shape[1])
 
+    def read_prompts(self, ids: "torch.Tensor", cache: KVCache) -> "torch.Tensor":
+        """Read [batch, tokens] ids of prompts without a graph, which every length would need anew."""
+        return super().forward(ids, cache)
+
     def greedy_draft(self, ids: "torch.Tensor", cache: KVCache, count: int, vocabulary: int) -> "torch.Tensor":
         """Read [batch, n] ids and continue greedily with tokens below `vocabulary`; return [batch, count] of them."""
 

@@ -74,6 +74,12 @@ class KVCache:
         self.lengths += tokens
         self.longest += tokens
 
+    def begin_as(self, other: "KVCache") -> None:
+        """Begin every row with all positions of another cache, which has one row."""
+        for own, others in ((self.keys, other.keys), (self.values, other.values)):
+            own[:, :, : other.longest] = others[:, :, : other.longest]
+        self.trim([other.longest] * len(self.lengths))
+
     def trim(self, lengths: Sequence[int]) -> None:
         """Set the length of each row, which drops what lies beyond."""
         import torch

@@ -37,6 +37,9 @@ def empty(rows: int, target: Backend) -> Proposal:
 class Proposer(Protocol):
     """Proposes tokens to a target."""
 
+    def read_beginning(self, ids: Sequence[int]) -> None:
+        """Read once the tokens that prompts begin with; see `Backend.read_beginning`."""
+
     def start(self, target: Backend, prompts: Texts, capacity: int, hidden: "torch.Tensor | None" = None) -> None:
         """Read prompts, whose texts will not grow beyond `capacity` tokens; drop all earlier ones.
 
@@ -56,6 +59,9 @@ class Proposer(Protocol):
 
 class NoDraft:
     """Proposes nothing: plain decoding."""
+
+    def read_beginning(self, ids: Sequence[int]) -> None:
+        """Do nothing: no prompt is read."""
 
     def start(self, target: Backend, prompts: Texts, capacity: int, hidden: "torch.Tensor | None" = None) -> None:
         """Keep the target, whose device proposals are made on."""
@@ -78,6 +84,9 @@ class NGram:
         if not 1 <= fewest <= most:
             raise ValueError(f"expected 1 <= fewest <= most, found {fewest} and {most}")
         self.fewest, self.most = fewest, most
+
+    def read_beginning(self, ids: Sequence[int]) -> None:
+        """Do nothing: no prompt is read."""
 
     def start(self, target: Backend, prompts: Texts, capacity: int, hidden: "torch.Tensor | None" = None) -> None:
         """Keep the target, whose device proposals are made on."""
@@ -120,6 +129,10 @@ class DraftModel:
         self._cache = self.draft.new_cache(len(prompts), capacity)
         self._warn(prefill(self.draft, list(map(self._known, prompts)), self._cache))
         self._read = list(map(len, prompts))  # tokens of each text that are valid in the cache
+
+    def read_beginning(self, ids: Sequence[int]) -> None:
+        """Read once the tokens that prompts begin with; see `Backend.read_beginning`."""
+        self.draft.read_beginning(self._known(ids))
 
     def propose(
         self,

@@ -16,6 +16,7 @@ from doubledraft.engine.decoding_metrics import Answer, Metrics
 from doubledraft.engine.draft_length import DraftLength, FixedLength
 from doubledraft.engine.proposers import NoDraft, Proposer
 from doubledraft.evaluation.interleave import BASELINE
+from doubledraft.inference.tokenizing import shared_beginning
 from doubledraft.records import Generation
 
 Answered = TypeVar("Answered")
@@ -69,12 +70,18 @@ def time_in_turns(
     repeats: int = 1,
     warmup: int = 1,
 ) -> list[Timing]:
-    """Answer every prompt by every arm of our engine, greedily, in turns as `take_turns` has them."""
+    """Answer every prompt by every arm of our engine, greedily, in turns as `take_turns` has them.
+
+    What all prompts begin with is read once, before.
+    """
 
     def answering(arm: Arm) -> Callable[[Sequence[int]], Metrics]:
         settings = {"draft_length": arm.draft_length, "stop_ids": stop_ids}
         return lambda prompt: speculative_decode(target, arm.proposer, [prompt], max_new_tokens, **settings)[1]
 
+    beginning = shared_beginning(prompts)
+    for reader in (target, *(arm.proposer for arm in arms)):
+        reader.read_beginning(beginning)
     turns = take_turns({arm.name: answering(arm) for arm in arms}, prompts, repeats=repeats, warmup=warmup)
     return [Timing(*turn) for turn in turns]
 

@@ -19,6 +19,7 @@ from doubledraft import __version__, prompts, provenance
 from doubledraft.inference import environment, resume
 from doubledraft.inference.host import Host, Local
 from doubledraft.inference.job import EncodedQuestion, Job, JobError
+from doubledraft.inference.tokenizing import shared_beginning
 from doubledraft.log import Progress
 from doubledraft.models import chat_template
 from doubledraft.models.folder import merged_from
@@ -36,6 +37,7 @@ UNMEASURED = {  # fields of the run file of anything but a timed run
     "token_classes": None,
     "draft_vocabulary": None,
     "draft_dtype": None,
+    "shared_prompt_tokens": None,
 }
 
 
@@ -121,7 +123,8 @@ def _timed(job: Job, engine: Host | Local, asked: list[EncodedQuestion], first: 
 
 
 def warm_up(job: Job, engine: Host | Local, asked: Sequence[EncodedQuestion]) -> None:
-    """Answer the first questions once, so that code is compiled and memory is touched before the clock counts."""
+    """Do what needs no clock: read what all prompts begin with, and answer the first questions to touch memory."""
+    engine.call("read_beginning", shared_beginning([question.token_ids for question in asked]))
     for batch in batches(asked[: job.warmup], job.concurrency):
         engine.call("answer", batch)
 

@@ -26,6 +26,9 @@ class Engine(Protocol):
     def __init__(self, job: Job) -> None:
         """Load the models of a job."""
 
+    def read_beginning(self, ids: Sequence[int]) -> int:
+        """Read once the tokens that all prompts begin with; return how many no prompt's own pass reads any more."""
+
     def answer(self, asked: Sequence[EncodedQuestion]) -> list[Generation]:
         """Answer prompts together, in order; `text`, `batch` and `batch_seconds` are left to the caller."""
 

@@ -20,7 +20,7 @@ from doubledraft.engine.draft_vocabulary import learn_from_files, of_draft
 from doubledraft.engine.load import create_backend, local_folder
 from doubledraft.engine.proposers import DraftModel, NoDraft, Proposer, check_vocabulary
 from doubledraft.engine.sampling import Sampling
-from doubledraft.inference.tokenizing import prompt_ids, stop_ids
+from doubledraft.inference.tokenizing import prompt_ids, shared_beginning, stop_ids
 from doubledraft.models.folder import ModelError
 from doubledraft.models.inspect import load_tokenizer
 
@@ -73,6 +73,12 @@ class Pair:
         if not all(ids):
             raise ModelError(f"{self.target.name}: its chat template renders nothing: use another model")
         return ids
+
+    def read_beginning(self, prompts: Sequence[Sequence[int]]) -> None:
+        """Read once what all of these prompts of token ids begin with: of each, the rest is left to read."""
+        beginning = shared_beginning(prompts)
+        self.target.read_beginning(beginning)
+        self.proposer.read_beginning(beginning)
 
     def text(self, token_ids: Sequence[int]) -> str:
         """Return the text of an answer."""

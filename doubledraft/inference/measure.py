@@ -12,6 +12,7 @@ from doubledraft.inference import generate
 from doubledraft.inference.bandwidth import bytes_per_pass, read_bandwidth
 from doubledraft.inference.host import Host, Local
 from doubledraft.inference.job import EncodedQuestion, Job
+from doubledraft.inference.tokenizing import shared_beginning
 from doubledraft.log import log
 from doubledraft.records import Generation, first_mismatch
 from doubledraft.summaries.run_file import PassBytes, StepSeconds, TokenCounts
@@ -27,6 +28,7 @@ def measure(
     baseline: Sequence[Generation] | None = None,
 ) -> tuple[list[Generation], dict[str, object]]:
     """Return the rows, with the gaps where they first differ from the baseline's, and the costs in the run file."""
+    beginning = shared_beginning([question.token_ids for question in asked])
     costs, _ = engine.call("step_seconds", generate.batches(asked, job.concurrency)[:CLOCKED_BATCHES])
     log.info("seconds per step: %s", ", ".join(f"{name} {value:.4f}" for name, value in costs.items() if value))
     if baseline and not job.temperature:  # sampled answers differ because they are drawn
@@ -45,6 +47,7 @@ def measure(
         "token_classes": classes and {name: TokenCounts(**count) for name, count in classes.items()},
         "draft_vocabulary": draft_vocabulary,
         "draft_dtype": draft_dtype,
+        "shared_prompt_tokens": engine.call("read_beginning", beginning)[0],
     }
 
 

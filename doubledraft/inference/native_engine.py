@@ -60,6 +60,12 @@ class NativeEngine:
         """Return the type of the draft model's weights; None without a draft model."""
         return self._draft and self._draft.weights_dtype
 
+    def read_beginning(self, ids: Sequence[int]) -> int:
+        """Keep the keys and values of what all prompts begin with, in target and draft; return how many tokens."""
+        self._target.read_beginning(ids)
+        self._proposer.read_beginning(ids)
+        return len(ids)
+
     def answer(self, asked: Sequence[EncodedQuestion]) -> list[Generation]:
         """Answer together, as one batch."""
         metrics = self._decode(asked)

@@ -1,5 +1,6 @@
 """Text to token ids and back: prompts, end tokens, and text that streams token by token."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +26,17 @@ def stop_ids(folder: str | Path, tokenizer: "PreTrainedTokenizerBase") -> set[in
     """Return the tokens that end an answer, as in vLLM: the tokenizer's own and those that the model's config names."""
     own = set() if tokenizer.eos_token_id is None else {tokenizer.eos_token_id}
     return end_ids(folder) | own
+
+
+def shared_beginning(prompts: Sequence[Sequence[int]]) -> list[int]:
+    """Return the token ids that all prompts begin with, such as an instruction; none where there is only one prompt.
+
+    They are fewer than any prompt has: a model has to read a token to name the next one.
+    """
+    distinct = set(map(tuple, prompts))
+    if len(distinct) < 2:
+        return []
+    return list(os.path.commonprefix(list(distinct)))[: min(map(len, distinct)) - 1]
 
 
 class Pieces:

@@ -64,6 +64,10 @@ class VllmEngine:
         """Return the type of the draft's weights; None without a draft model or head."""
         return self._job.dtype if self._job.draft else None
 
+    def read_beginning(self, ids: Sequence[int]) -> int:
+        """Return 0: vLLM would keep whole prompts too, and read none of those that are answered a second time."""
+        return 0
+
     def answer(self, asked: Sequence[EncodedQuestion]) -> list[Generation]:
         """Answer together, `job.concurrency` in flight."""
         sampling = {"temperature": self._job.temperature, "max_tokens": self._job.max_tokens}

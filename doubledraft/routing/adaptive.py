@@ -25,6 +25,7 @@ from doubledraft.records import RecordError
 from doubledraft.routing.features import SentenceEncoder, ngrams
 from doubledraft.routing.hedge import Hedge, agreed
 from doubledraft.routing.router import Router, load
+from doubledraft.routing.self_prompt import around_user
 from doubledraft.routing.train import ROUTERS
 from doubledraft.summaries import json_file
 from doubledraft.summaries.router_file import RoutersFile
@@ -52,6 +53,7 @@ class AdaptiveRouter:
     def __init__(self, router: Router, tokenizer: "PreTrainedTokenizerBase | None" = None) -> None:
         """Take a router; the tokenizer turns prompts into text for one that reads text."""
         self._router, self._tokenizer = router, tokenizer
+        self._around = around_user(tokenizer) if tokenizer else ("", "")
         self._encoder = router.config.embedding and SentenceEncoder(router.config.embedding)
 
     @classmethod
@@ -118,7 +120,7 @@ class AdaptiveRouter:
         if self._router.config.features == "hidden":
             features = hidden.float().cpu().numpy()
         else:
-            text = self._tokenizer.decode(prompt, skip_special_tokens=True)
+            text = self._asked(prompt)
             features = self._encoder(text) if self._encoder else ngrams(text)
         if len(features) != self._router.inputs:
             raise ModelError(
@@ -126,6 +128,13 @@ class AdaptiveRouter:
                 f"{len(features)}: it was trained for another target"
             )
         return dict(zip(self.drafts, self._router.scores(features[None])[0].tolist(), strict=True))
+
+    def _asked(self, prompt: Sequence[int]) -> str:
+        """Return the text of a prompt; of a user's only message what the user wrote, from which routers learn."""
+        text, (before, after) = self._tokenizer.decode(prompt), self._around
+        if text.startswith(before) and text.endswith(after):
+            return text[len(before) : len(text) - len(after)]
+        return self._tokenizer.decode(prompt, skip_special_tokens=True)
 
     def choose(self, scores: Mapping[str, float]) -> str:
         """Return the name of the draft to take."""
@@ -187,6 +196,11 @@ class Routed:
 
     def __init__(self, router: AdaptiveRouter, drafts: Mapping[str, DraftModel]) -> None:
         self._router, self._drafts = router, drafts
+
+    def read_beginning(self, ids: Sequence[int]) -> None:
+        """Read once, in every draft, the tokens that prompts begin with."""
+        for draft in self._drafts.values():
+            draft.read_beginning(ids)
 
     def start(self, target: Backend, prompts: Texts, capacity: int, hidden: "torch.Tensor") -> None:
         """Choose, and let the chosen draft read the prompt."""

@@ -51,6 +51,7 @@ class EngineRun:
     samples: int = 1  # answers to each question
     draft_vocabulary: int | None = None  # tokens that the draft model may propose; null for all
     draft_dtype: str | None = None  # of the draft model's weights as passes read them; null where none was timed
+    shared_prompt_tokens: int | None = None  # that all prompts begin with, read once; null where none was timed
     draft_adapter: str | None = None  # sha256 of the adapter that was merged into the draft model; null where none was
 
 

@@ -106,6 +106,38 @@ def test_rows_of_different_lengths_do_not_see_each_other(pair):
         assert torch.allclose(row, prefill(ours, [text], ours.new_cache(1, 20))[0], atol=1e-4)
 
 
+@pytest.fixture
+def beginning(pair) -> list[int]:
+    """Return what the model has read once; it is forgotten after the test."""
+    ours, _ = pair
+    ours.read_beginning(TEXT[:4])
+    yield TEXT[:4]
+    ours.read_beginning([])
+
+
+def passes(model, prompts: list[list[int]], monkeypatch) -> list[int]:
+    """Return how many tokens of a row each pass over prompts reads."""
+    read, forward = [], model.forward
+    monkeypatch.setattr(model, "forward", lambda ids, cache: read.append(ids.shape[1]) or forward(ids, cache))
+    prefill(model, prompts, model.new_cache(len(prompts), 20))
+    return read
+
+
+def test_what_prompts_begin_with_is_read_once_and_changes_no_answer(pair, beginning, monkeypatch):
+    ours, theirs = pair
+    with torch.no_grad():
+        expected = [theirs(torch.tensor([text])).logits[0, -1] for text in (TEXT, TEXT[:5])]
+    found = ours.logits(prefill(ours, [TEXT, TEXT[:5]], ours.new_cache(2, 20)))
+    assert torch.allclose(found, torch.stack(expected), atol=2e-4)
+    assert passes(ours, [TEXT, TEXT[:5]], monkeypatch) == [len(TEXT) - 4]
+
+
+@pytest.mark.parametrize("other", [[90, *TEXT[1:]], TEXT[:4], TEXT[:2]])
+def test_prompts_that_begin_otherwise_or_end_there_are_read_whole(pair, beginning, other, monkeypatch):
+    ours, _ = pair
+    assert passes(ours, [TEXT, other], monkeypatch) == [len(TEXT)]
+
+
 def test_what_a_trimmed_cache_forgot_is_not_seen(pair):
     ours, _ = pair
     clean, used = ours.new_cache(1, 20), ours.new_cache(1, 20)

@@ -58,6 +58,15 @@ def test_a_row_of_a_batch_has_the_same_states_to_the_bit_as_alone(model):
         assert torch.equal(row, prefill(model, [text], model.new_cache(1, 24))[0])
 
 
+def test_a_prompt_whose_beginning_was_read_before_has_the_same_states_to_the_bit(model):
+    texts = [TEXT, TEXT[:9]]
+    whole = prefill(model, texts, model.new_cache(2, 24))
+    model.read_beginning(TEXT[:7])
+    begun = prefill(model, texts, model.new_cache(2, 24))
+    model.read_beginning([])
+    assert torch.equal(begun, whole)
+
+
 @pytest.mark.parametrize("length", [1, 3, 5, 8, 12])
 def test_greedy_speculation_is_exact_in_bfloat16_too(tiny_model, tiny_draft, length: int):
     target, draft = (create_backend(folder, "bfloat16", "cpu") for folder in (tiny_model, tiny_draft))

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from doubledraft.engine.backend import Backend
+from doubledraft.engine.cuda_graphs import captures
 from doubledraft.engine.decode import decode, speculative_decode
 from doubledraft.engine.draft_length import AdaptiveLength
 from doubledraft.engine.kv_cache import CacheFull
@@ -60,6 +61,16 @@ def test_a_cache_is_reused_with_its_graphs_once_its_run_is_over(pair):
     again = target.new_cache(1, 40)
     assert again.keys.data_ptr() == place and again.lengths.tolist() == [0] and again.longest == 0
     assert [len(kept.graphs) for kept in target._pool] == [1, 0]
+
+
+def test_prompts_are_read_without_a_graph_with_a_beginning_or_without(pair, plain):
+    target, _ = pair
+    before = captures()
+    for beginning in ([], PROMPTS[0][:2]):
+        target.read_beginning(beginning)
+        assert decode(target, PROMPTS[:1], 1)[0] == [plain[0][:1]]
+    target.read_beginning([])
+    assert captures() == before
 
 
 def test_a_draft_that_answers_again_takes_the_cache_of_its_first_answer(pair):

@@ -76,6 +76,7 @@ def test_both_modes_may_be_compared_and_scored_as_vllm_s_are(made):
     check_comparable(plain, drafted)
     assert [row.token_ids for row in plain.rows] == [row.token_ids for row in drafted.rows]
     assert [row.id for row in drafted.rows] == IDS and drafted.rows[0].text
+    assert plain.info.shared_prompt_tokens == drafted.info.shared_prompt_tokens > 10
     found = speculation.speculation_metrics(drafted, seed=17)
     assert 0 <= found.self_check.excess <= found.self_check.trimmable
     assert found.acceptance_definition == f"accepted/drafted, prefix count, native {__version__}"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from doubledraft.inference.tokenizing import Pieces, prompt_ids, stop_ids
+from doubledraft.inference.tokenizing import Pieces, prompt_ids, shared_beginning, stop_ids
 from tests.helpers.tiny_models import build_tokenizer
 
 TEXT = "Nina has 4 boxes: 4 * 6 = 24 → “vingt-quatre”, 二十四, 👩‍🔬!\n#### 24"
@@ -49,3 +49,19 @@ def test_an_answer_ends_at_the_tokens_of_tokenizer_and_config(tokenizer, tmp_pat
     assert stop_ids(tmp_path, tokenizer) == {2, 207}
     (tmp_path / "generation_config.json").write_text('{"eos_token_id": [0, 2]}')
     assert stop_ids(tmp_path, tokenizer) == {0, 2}
+
+
+@pytest.mark.parametrize(
+    ("prompts", "shared"),
+    [
+        ([[1, 2, 3], [1, 2, 4, 5]], [1, 2]),
+        ([[1, 2, 3], [1, 2]], [1]),
+        ([[1, 2, 3], [2, 3]], []),
+        ([[1], [1, 2]], []),
+        ([[1, 2, 3], [1, 2, 3]], []),
+        ([[1, 2, 3]], []),
+        ([], []),
+    ],
+)
+def test_what_several_prompts_begin_with_leaves_of_each_a_token_to_read(prompts, shared):
+    assert shared_beginning(prompts) == shared

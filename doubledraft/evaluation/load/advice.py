@@ -45,6 +45,7 @@ def advise(
     Raise ModelError where a model computes NaN or infinity.
     """
     began = time.perf_counter()
+    pair.read_beginning(prompts)
     answers = own_answers(pair, prompts, max_tokens)
     audited = force(*map(local_folder, (pair.target.name, draft_folder)), answers)
     found = acceptance(audited, pair.tokenizer, pair.stop_ids, SEED)
