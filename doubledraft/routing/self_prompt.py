@@ -64,6 +64,14 @@ def user_header(tokenizer, model: str | Path) -> str:
     return header
 
 
+def around_user(tokenizer) -> tuple[str, str]:
+    """Return what the chat template writes before and after the user's only message; both empty without a template."""
+    if tokenizer.chat_template is None:
+        return "", ""
+    before, _, after = chat_template.render(tokenizer, [{"role": "user", "content": MARK}], prompt=True).partition(MARK)
+    return before, after
+
+
 def usable(text: str) -> bool:
     """Return whether a text may stand as a prompt: some words, and nothing that does not print."""
     return len(text.split()) >= FEWEST_WORDS and visible(text) == text and text.isascii()

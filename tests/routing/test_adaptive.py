@@ -13,14 +13,17 @@ from doubledraft.engine.decode import decode, speculative_decode
 from doubledraft.engine.load import create_backend
 from doubledraft.inference import resume
 from doubledraft.inference.teacher_forcing import simulated_tokens_per_step
+from doubledraft.inference.tokenizing import prompt_ids
 from doubledraft.models.folder import ModelError
+from doubledraft.models.inspect import load_tokenizer
 from doubledraft.records import Generation, Question, RecordError, write_records
 from doubledraft.routing import matrix as matrices
 from doubledraft.routing import train
 from doubledraft.routing.adaptive import AdaptiveRouter, OnlineRouter
 from doubledraft.routing.collect import collect, hidden_states, read_hidden
+from doubledraft.routing.features import ngrams
 from doubledraft.routing.hedge import Hedge, agreed
-from doubledraft.routing.router import fit
+from doubledraft.routing.router import fit, load
 from doubledraft.summaries import json_file
 from doubledraft.summaries.router_file import RouterFile
 from tests.helpers.running import ROOT
@@ -158,6 +161,17 @@ def test_the_answer_is_the_target_s_and_the_draft_the_one_with_the_best_score(st
         f"knn (knn on hidden): {found.draft} "
     )
     assert 0 < found.router_seconds < found.metrics.seconds
+
+
+def test_a_router_reads_of_a_prompt_what_it_learnt_from_whatever_the_template_writes_around_it(study):
+    folder, tokenizer = study / "results/routing/router", load_tokenizer(study / "data/models/smollm2-135m")
+    router, text = AdaptiveRouter.from_config(folder, "centroid"), "def f(x):\n    return <|x| + 1"
+    [scores] = load(folder / "centroid").scores(ngrams(text)[None])
+    system, message = {"role": "system", "content": "Solve."}, {"role": "user", "content": text}
+    found = router.scores(prompt_ids(tokenizer, [message]), torch.zeros(1))
+    assert list(found.values()) == pytest.approx(scores.tolist())
+    instructed = router.scores(prompt_ids(tokenizer, [system, message]), torch.zeros(1))
+    assert instructed != found and instructed.keys() == found.keys()
 
 
 def test_routing_costs_no_pass_of_the_target_and_only_the_chosen_draft_reads_the_prompt(study, models, monkeypatch):
