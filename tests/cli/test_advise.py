@@ -11,6 +11,7 @@ from doubledraft.cli import advise, main
 from doubledraft.evaluation import experiments
 from doubledraft.summaries import json_file
 from doubledraft.summaries.advice import Advice
+from tests.helpers.commands import run
 from tests.helpers.tiny_models import build_model, build_tokenizer
 
 QUICK = ["--num-samples", "3", "--max-tokens", "24", "--dtype", "float32", "--draft-int8"]
@@ -100,3 +101,11 @@ def test_a_price_of_nothing_is_refused(tiny_model, capsys):
     with pytest.raises(SystemExit):
         main.main(["advise", "a", "b", "--price-per-hour", "0"])
     assert "expected a number above 0, found '0'" in capsys.readouterr().err
+
+
+def test_a_prompt_without_room_to_time_steps_is_refused_before_it_is_answered(tiny_model, tiny_draft, tmp_path, capsys):
+    file = tmp_path / "long.jsonl"
+    file.write_text(json.dumps({"question": "z" * 900, "answer": "4"}) + "\n")  # a token a letter, of 1024
+    asked = ["advise", str(tiny_model), str(tiny_draft), "--data", str(file), "--max-tokens", "4", "--device", "cpu"]
+    status, _, err = run(capsys, *asked)
+    assert status == 2 and "has 1024 positions" in err and "own answers" not in err

@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from statistics import median
 
-from doubledraft.engine.decode import decode, stream
+from doubledraft.engine.decode import checked_prompts, decode, stream
 from doubledraft.engine.draft_length import FixedLength
 from doubledraft.engine.load import local_folder
 from doubledraft.evaluation.acceptance import per_token_acceptance
@@ -45,6 +45,7 @@ def advise(
     Raise ModelError where a model computes NaN or infinity.
     """
     began = time.perf_counter()
+    checked_prompts(pair.target, prompts, max(max_tokens, _most_tokens()))
     pair.read_beginning(prompts)
     answers = own_answers(pair, prompts, max_tokens)
     audited = force(*map(local_folder, (pair.target.name, draft_folder)), answers)
