@@ -24,9 +24,15 @@ LOG, PROGRESS, REPLY = "log", "progress", "reply"  # kinds of messages from the 
 
 
 def import_path() -> dict[str, str]:
-    """Return the environment variable by which a child process imports this library, wherever it is started."""
+    """Return the environment variables by which a child process imports this library, wherever it is started.
+
+    Nothing is imported from the folder that it is started in: a `random.py` there is not Python's.
+    """
     root = str(Path(__file__).parents[1])
-    return {"PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))}
+    return {
+        "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")])),
+        "PYTHONSAFEPATH": "1",
+    }
 
 
 class Child:

@@ -1,6 +1,9 @@
 """A module in a process of its own, which answers over a pipe."""
 
 import logging
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -105,3 +108,9 @@ def test_the_end_of_the_child_is_an_error_with_its_last_message(child, end, repo
     child.send(end)
     with pytest.raises(RuntimeError, match=reported):
         child.receive()
+
+
+def test_a_child_imports_the_library_and_nothing_of_the_folder_that_it_is_started_in(tmp_path):
+    (tmp_path / "random.py").write_text("raise SystemExit('not this one')\n")
+    command = [sys.executable, "-c", "import random, doubledraft"]
+    subprocess.run(command, cwd=tmp_path, env=os.environ | process.import_path(), check=True)

@@ -80,7 +80,7 @@ def run(source: str, *, cpu_seconds: int = CPU_SECONDS, wall_seconds: float = WA
     with TemporaryFile() as reply:
         try:
             status = subprocess.run(
-                [sys.executable, "-P", "-S", "-m", runner.__name__],  # -P: a random.py of this folder is not ours
+                [sys.executable, "-S", "-m", runner.__name__],
                 input=json.dumps(job).encode(),
                 stdout=reply,
                 stderr=subprocess.DEVNULL,
