@@ -46,7 +46,7 @@ def _record(answer: object, where: str, text_of: Callable[[int], str] | None) ->
         raise RecordError(f"{where}: expected an object with `choices`; {ASK}")
     choice, metrics = answer["choices"][0], answer.get("metrics") or {}
     ids, drafting = choice.get("token_ids"), metrics.get("speculative_decoding") or {}
-    if not ids or "per_step_accepted" not in drafting:
+    if not ids or drafting.get("per_step_accepted") is None:  # null below the level `detailed`
         lacks = "`metrics.speculative_decoding.per_step_accepted`" if ids else "`choices[0].token_ids`"
         raise RecordError(f"{where} has no {lacks}; {ASK}")
     first, total = metrics.get("time_to_first_token_ms"), metrics.get("generation_time_ms")

@@ -247,9 +247,10 @@ def test_answers_of_vllms_server_are_read_in_any_form(form, tmp_path):
     assert lane.seconds == 0.1 and found[0].texts["4"] == " 24"
 
 
-def test_an_answer_of_vllm_that_lacks_something_is_refused_with_what_to_ask_for(tmp_path):
+@pytest.mark.parametrize("metrics", [{}, {"speculative_decoding": {"num_spec_tokens": 3, "per_step_accepted": None}}])
+def test_an_answer_of_vllm_that_lacks_something_is_refused_with_what_to_ask_for(metrics, tmp_path):
     path = tmp_path / "answers.json"
-    path.write_text(json.dumps(vllm_answer(metrics={})))
+    path.write_text(json.dumps(vllm_answer(metrics=metrics)))
     with pytest.raises(RecordError, match=r"answer 1 has no `metrics.speculative_decoding.per_step_accepted`; ask"):
         vllm_answers.read(path)
     path.write_text(json.dumps(vllm_answer(choices=[{"message": {}}])))
