@@ -80,6 +80,10 @@ def _expected(error: object) -> str:
         "enum": "one of {}",
         "pattern": "a name like {}",
         "type": "{}",
+        "minItems": "at least {} of them",
+        "minProperties": "at least {} of them",
+        "minContains": "at least {} numbers among them",
+        "uniqueItems": "each of them once",
     }
     value = error.validator_value
     value = " or ".join(str(item) for item in value) if isinstance(value, list) else value
