@@ -1,6 +1,6 @@
 """The process that runs one program of a model, isolated: reads the job from standard input, writes one line of JSON.
 
-Started as `python -P -S -m doubledraft.grading.program`, with an empty environment. Modules of MODULES are imported
+Started as `python -S -m doubledraft.grading.program`, with an empty environment. Modules of MODULES are imported
 before the process is isolated; others cannot be, since no file can be opened then. Standard output is a file that may
 grow to REPLY_BYTES, and what the program prints is dropped.
 
