@@ -77,7 +77,7 @@ def test_an_answer_that_is_marked_in_no_clear_way_is_refused(write, row):
 
 @pytest.mark.parametrize("value", ["NaN", "true", "1e999", "-1e999", "null", "[1]"])
 def test_an_answer_that_is_no_text_and_no_finite_number_is_refused_by_line(write, value):
-    path = write('{"question": "1 + 1?", "answer": ' + value + "}")
+    path = write('{"question": "1 + 1?", "answer": ' + value + '}\n{"question": "1 + 2?", "answer": "3"}')
     for read in (lambda: read_own("test", "s", path), lambda: read_data_set(path)):
         with pytest.raises(RecordError, match=r"rows\.jsonl:1: "):
             read()
