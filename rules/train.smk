@@ -128,8 +128,7 @@ rule merge_target:
         "../scripts/merge_target.py"
 
 
-rule merge_draft:
-    """Merge the draft's adapter into its base model."""
+use rule merge_target as merge_draft with:
     input:
         model=f"data/models/{config['models']['draft']}",
         adapter="results/{type}_{scenario}/draft_adapter",
@@ -139,12 +138,6 @@ rule merge_draft:
         merged=temp(directory("results/{type}_{scenario}/draft_merged")),
     log:
         "results/{type}_{scenario}/logs/merge_draft.log",
-    threads: ALL_CORES
-    params:
-        dtype=config["models"]["dtype"],
-        code=code("models.merge.merge_from_files", packages=MERGING),
-    script:
-        "../scripts/merge_draft.py"
 
 
 rule draw_loss:

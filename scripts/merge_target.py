@@ -1,4 +1,4 @@
-"""Merge the target's adapter into its base model."""
+"""Merge an adapter, of a target or a draft, into its base model."""
 
 from doubledraft.models import merge
 from doubledraft.workflow.jobs import log_to

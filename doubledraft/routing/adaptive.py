@@ -5,6 +5,7 @@ hidden state costs no pass; its time is in the metrics. Only the chosen draft re
 """
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -47,8 +48,61 @@ class RoutedAnswer:
     router_seconds: float
 
 
-class AdaptiveRouter:
-    """Chooses a draft for every prompt."""
+class PromptRouter(ABC):
+    """Chooses one of several drafts for every prompt, and decodes with it."""
+
+    @property
+    @abstractmethod
+    def drafts(self) -> list[str]:
+        """Names of the drafts that it chooses among."""
+
+    @abstractmethod
+    def scores(self, prompt: Sequence[int], hidden: "torch.Tensor") -> dict[str, float]:
+        """Return the score of every draft for a prompt, whose hidden state of the target is `hidden` [size]."""
+
+    @abstractmethod
+    def choose(self, scores: Mapping[str, float]) -> str:
+        """Return the name of the draft to take."""
+
+    @abstractmethod
+    def reason(self, scores: Mapping[str, float]) -> str:
+        """Return why a draft was chosen, in a line."""
+
+    def route_and_decode(
+        self,
+        target: Backend,
+        drafts: Mapping[str, Backend | DraftModel],
+        input_ids: Sequence[int],
+        max_new_tokens: int = 256,
+        *,
+        draft_length: int | DraftLength = 3,
+        stop_ids: Collection[int] = (),
+        sampling: Sampling = GREEDY,
+        generator: "torch.Generator | None" = None,
+    ) -> RoutedAnswer:
+        """Answer one prompt of token ids with the draft chosen for it; settings are those of `speculative_decode`.
+
+        Raise ModelError where `drafts` lacks one that the router chooses among.
+        """
+        if missing := [name for name in self.drafts if name not in drafts]:
+            raise ModelError(f"the router chooses among {', '.join(self.drafts)}: expected a draft {missing[0]!r} too")
+        models = {name: DraftModel(draft) if isinstance(draft, Backend) else draft for name, draft in drafts.items()}
+        routed = Routed(self, models)
+        [answer], metrics = speculative_decode(
+            target,
+            routed,
+            [input_ids],
+            max_new_tokens,
+            draft_length=draft_length,
+            stop_ids=stop_ids,
+            sampling=sampling,
+            generator=generator,
+        )
+        return RoutedAnswer(answer, metrics, routed.name, self.reason(routed.scores), routed.scores, routed.seconds)
+
+
+class AdaptiveRouter(PromptRouter):
+    """Chooses by a router that was trained on a matrix of drafts and prompts."""
 
     def __init__(self, router: Router, tokenizer: "PreTrainedTokenizerBase | None" = None) -> None:
         """Take a router; the tokenizer turns prompts into text for one that reads text."""
@@ -83,38 +137,6 @@ class AdaptiveRouter:
         """Names of the drafts that it chooses among."""
         return list(self._router.config.drafts)
 
-    def route_and_decode(
-        self,
-        target: Backend,
-        drafts: Mapping[str, Backend | DraftModel],
-        input_ids: Sequence[int],
-        max_new_tokens: int = 256,
-        *,
-        draft_length: int | DraftLength = 3,
-        stop_ids: Collection[int] = (),
-        sampling: Sampling = GREEDY,
-        generator: "torch.Generator | None" = None,
-    ) -> RoutedAnswer:
-        """Answer one prompt of token ids with the draft chosen for it; settings are those of `speculative_decode`.
-
-        Raise ModelError where `drafts` lacks one that the router chooses among.
-        """
-        if missing := [name for name in self.drafts if name not in drafts]:
-            raise ModelError(f"the router chooses among {', '.join(self.drafts)}: expected a draft {missing[0]!r} too")
-        models = {name: DraftModel(draft) if isinstance(draft, Backend) else draft for name, draft in drafts.items()}
-        routed = Routed(self, models)
-        [answer], metrics = speculative_decode(
-            target,
-            routed,
-            [input_ids],
-            max_new_tokens,
-            draft_length=draft_length,
-            stop_ids=stop_ids,
-            sampling=sampling,
-            generator=generator,
-        )
-        return RoutedAnswer(answer, metrics, routed.name, self._reason(routed.scores), routed.scores, routed.seconds)
-
     def scores(self, prompt: Sequence[int], hidden: "torch.Tensor") -> dict[str, float]:
         """Return the score of every draft for a prompt, whose hidden state of the target is `hidden` [size]."""
         if self._router.config.features == "hidden":
@@ -140,14 +162,15 @@ class AdaptiveRouter:
         """Return the name of the draft to take."""
         return max(scores, key=scores.get)
 
-    def _reason(self, scores: Mapping[str, float]) -> str:
+    def reason(self, scores: Mapping[str, float]) -> str:
+        """Return the scores, the best first, and what gave them."""
         ordered = sorted(scores, key=scores.get, reverse=True)
         config = self._router.config
         said = ", ".join(f"{name} {scores[name]:+.3f}" for name in ordered)
         return f"{config.name} ({config.kind} on {config.features}): {said}"
 
 
-class OnlineRouter(AdaptiveRouter):
+class OnlineRouter(PromptRouter):
     """Learns from every answer instead of a matrix: each draft reads it and is scored by its tokens per step."""
 
     def __init__(self, drafts: Sequence[str], *, seed: int = 0) -> None:
@@ -186,7 +209,8 @@ class OnlineRouter(AdaptiveRouter):
         """Return a draft that is drawn by these probabilities."""
         return self._drafts[self._draws.choice(len(self._drafts), p=list(scores.values()))]
 
-    def _reason(self, scores: Mapping[str, float]) -> str:
+    def reason(self, scores: Mapping[str, float]) -> str:
+        """Return the probabilities that the draft was drawn by."""
         shares = ", ".join(f"{name} {share:.0%}" for name, share in scores.items())
         return f"hedge (drawn after {self._hedge.rounds} answers): {shares}"
 
@@ -194,7 +218,7 @@ class OnlineRouter(AdaptiveRouter):
 class Routed:
     """A proposer that becomes one of several when the target has read the prompt."""
 
-    def __init__(self, router: AdaptiveRouter, drafts: Mapping[str, DraftModel]) -> None:
+    def __init__(self, router: PromptRouter, drafts: Mapping[str, DraftModel]) -> None:
         self._router, self._drafts = router, drafts
 
     def read_beginning(self, ids: Sequence[int]) -> None:
