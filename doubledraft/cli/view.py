@@ -40,7 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Write the page, and its path to standard output."""
-    path = Path(options.file)
+    path, names = Path(options.file), [name for name, _ in options.also]
+    if repeated := [name for name in names if names.count(name) > 1]:
+        raise RecordError(f"--also: the name {repeated[0]!r} stands twice: give every draft a name of its own")
     text_of = token_text(load_tokenizer(options.tokenizer)) if options.tokenizer else None
     try:
         served = vllm_answers.is_answers(path)

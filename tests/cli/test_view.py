@@ -34,3 +34,11 @@ def test_what_is_no_record_is_refused_by_name(tmp_path, capsys):
     said = capsys.readouterr().err
     assert "empty.jsonl: no answers in it" in said
     assert "nothing.jsonl: cannot be read" in said and "other.jsonl:1: field 'prompt' of DecodingRecord" in said
+
+
+def test_two_drafts_of_one_name_are_refused(tmp_path, capsys):
+    file, other = tmp_path / "decoding.jsonl", tmp_path / "audit.jsonl"
+    write_records(file, decodings.records())
+    write_records(other, [decodings.audit("q0")])
+    assert main(["view", str(file), *["--also", "better", str(other)] * 2]) == REFUSED
+    assert "--also: the name 'better' stands twice" in capsys.readouterr().err
