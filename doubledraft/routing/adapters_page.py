@@ -27,21 +27,21 @@ def write(path: str | Path, out: str | Path) -> None:
 
 def conclusion(score: AdapterScore) -> str:
     """Return in a sentence what the largest adapter keeps of the own drafts' tokens per step, and what it saves."""
-    own, largest = (next(size for size in score.sizes if size.draft == name) for name in (OWN, score.sizes[-1].draft))
+    draft, largest = (next(size for size in score.sizes if size.draft == name) for name in (OWN, score.sizes[-1].draft))
     rows = [row for row in score.domains if row.draft == largest.draft]
     sides = {row.domain: side(row.against_own, 1) for row in rows}
-    kept = ", ".join(f"{row.domain} {number_text.quantity_text(row.against_own)}" for row in rows)
-    said = (
-        f"Tokens per step with an {largest.draft}, over those of the domain's own draft: {kept}. Its file is "
-        f"{own.file_bytes / largest.file_bytes:.0f} times smaller, and all drafts together hold "
-        f"{megabytes(largest.memory_bytes)} in place of {megabytes(own.memory_bytes)}."
+    ratios = ", ".join(f"{row.domain} {number_text.quantity_text(row.against_own)}" for row in rows)
+    text = (
+        f"Tokens per step with an {largest.draft}, over those of the domain's own draft: {ratios}. Its file is "
+        f"{draft.file_bytes / largest.file_bytes:.0f} times smaller, and all drafts together hold "
+        f"{megabytes(largest.memory_bytes)} in place of {megabytes(draft.memory_bytes)}."
     )
-    for verdict, found in {"loses": -1, "gains": 1}.items():
-        if domains := [domain for domain, its_side in sides.items() if its_side == found]:
-            said += f" It {verdict} tokens per step for {' and '.join(domains)}."
+    for verdict, sign in {"loses": -1, "gains": 1}.items():
+        if domains := [domain for domain, its_side in sides.items() if its_side == sign]:
+            text += f" It {verdict} tokens per step for {' and '.join(domains)}."
     if not any(sides.values()):
-        said += " No interval excludes that both emit the same."
-    return said
+        text += " No interval excludes that both emit the same."
+    return text
 
 
 def megabytes(count: int) -> str:

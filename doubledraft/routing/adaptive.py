@@ -1,7 +1,7 @@
-"""A router in Python: choose a draft for a prompt by what the target reads of it, and decode.
+"""Routers in Python: choose one of several drafts for a prompt, and decode with it.
 
-The choice falls between the target's pass over the prompt and the first draft, so a router that looks at the target's
-hidden state costs no pass; its time is in the metrics. Only the chosen draft reads the prompt.
+The draft is chosen after the target's pass over the prompt, so a router that reads the target's hidden state needs no
+pass of its own; its time is in the metrics. Only the chosen draft reads the prompt.
 """
 
 import time
@@ -166,8 +166,8 @@ class AdaptiveRouter(PromptRouter):
         """Return the scores, the best first, and what gave them."""
         ordered = sorted(scores, key=scores.get, reverse=True)
         config = self._router.config
-        said = ", ".join(f"{name} {scores[name]:+.3f}" for name in ordered)
-        return f"{config.name} ({config.kind} on {config.features}): {said}"
+        ranking = ", ".join(f"{name} {scores[name]:+.3f}" for name in ordered)
+        return f"{config.name} ({config.kind} on {config.features}): {ranking}"
 
 
 class OnlineRouter(PromptRouter):
@@ -194,12 +194,12 @@ class OnlineRouter(PromptRouter):
     ) -> RoutedAnswer:
         """Answer one prompt greedily, then learn from the answer; the seconds of both are the router's."""
         options = {"draft_length": draft_length, "stop_ids": stop_ids}
-        found = super().route_and_decode(target, drafts, input_ids, max_new_tokens, **options)
+        answer = super().route_and_decode(target, drafts, input_ids, max_new_tokens, **options)
         began = time.perf_counter()
         models = [draft if isinstance(draft, Backend) else draft.draft for draft in map(drafts.get, self._drafts)]
-        right = [agreed(model, input_ids, found.token_ids) for model in models]
-        self._hedge.learn([simulated_tokens_per_step(each, draft_length) / (draft_length + 1) for each in right])
-        return replace(found, router_seconds=found.router_seconds + time.perf_counter() - began)
+        matches = [agreed(model, input_ids, answer.token_ids) for model in models]
+        self._hedge.learn([simulated_tokens_per_step(flags, draft_length) / (draft_length + 1) for flags in matches])
+        return replace(answer, router_seconds=answer.router_seconds + time.perf_counter() - began)
 
     def scores(self, prompt: Sequence[int], hidden: "torch.Tensor") -> dict[str, float]:
         """Return the probability of every draft, whatever the prompt."""
@@ -216,7 +216,7 @@ class OnlineRouter(PromptRouter):
 
 
 class Routed:
-    """A proposer that becomes one of several when the target has read the prompt."""
+    """A proposer that chooses one of several drafts once the target has read the prompt, and proposes what it does."""
 
     def __init__(self, router: PromptRouter, drafts: Mapping[str, DraftModel]) -> None:
         self._router, self._drafts = router, drafts

@@ -1,8 +1,8 @@
 """Every draft answers every prompt of the validation and test splits, and so does the target alone: the whole matrix.
 
-All drafts are loaded at once and take turns at each prompt. Their order is drawn anew and mirrored in the next turn, so
-a machine that slows down slows all of them. Rows are appended to a progress file prompt by prompt, so a run that was
-killed continues there.
+All drafts are loaded at once and take turns at each prompt. Their order is random for each prompt and reversed in
+the next turn, so a machine that slows down slows all of them. Rows are appended to a progress file prompt by prompt, so
+a run that was killed continues there.
 """
 
 import time
@@ -65,8 +65,8 @@ def collect(
     machine.use_own_cores()
     tokenizer = load_tokenizer(target)
     model = create_backend(target, dtype, machine.device())
-    asked = [question for path in prompts for question in read_records(path, Question)]
-    ids = prompt_tokens(tokenizer, model, asked, max_tokens)
+    questions = [question for path in prompts for question in read_records(path, Question)]
+    ids = prompt_tokens(tokenizer, model, questions, max_tokens)
     proposers = {PLAIN: NoDraft(), **{Path(folder).parent.name: load_draft(folder, model) for folder in drafts}}
     settings = [list(proposers), max_tokens, draft_length, turns, dtype, seed, model.kernel]
     weights = [file for folder in (target, *drafts) for file in weight_files(Path(folder))]
@@ -74,26 +74,28 @@ def collect(
     decoding = {"max_new_tokens": max_tokens, "draft_length": draft_length, "stop_ids": stop_ids(target, tokenizer)}
     rows = answer_all(model, proposers, ids, done, progress, turns, seed, decoding)
     states = hidden_states(model, list(ids.values()))
-    scoring = _time_scoring(proposers, ids, rows, [question.id for question in asked if question.split == "test"])
+    scoring = _time_scoring(proposers, ids, rows, [question.id for question in questions if question.split == "test"])
     with whole_path(hidden) as partial:
         save_file({HIDDEN: states}, partial)
-    found = [
-        _row(question, rows[key], key, scoring) for question in asked for key in _keys(question.id, proposers, turns)
+    matrix_rows = [
+        _row(question, rows[key], key, scoring)
+        for question in questions
+        for key in _keys(question.id, proposers, turns)
     ]
-    write_csv(matrix, [asdict(row) for row in found])
+    write_csv(matrix, [asdict(row) for row in matrix_rows])
     resume.remove(progress)
 
 
 def _refuse_shared(files: Iterable[str | Path]) -> None:
-    """Raise ValueError where two domains share a prompt, of which one may learn what the other is scored on."""
+    """Raise ValueError where two domains share a prompt: one may train on what the other is scored on."""
     first: dict[str, Question] = {}
-    asked = [question for path in files for question in read_records(path, Question)]
-    pairs = [(first.setdefault(normalise(question.question), question), question) for question in asked]
-    if shared := [(one, other) for one, other in pairs if one.scenario != other.scenario]:
-        one, other = shared[0]
+    questions = [question for path in files for question in read_records(path, Question)]
+    pairs = [(first.setdefault(normalise(question.question), question), question) for question in questions]
+    if shared := [(earlier, later) for earlier, later in pairs if earlier.scenario != later.scenario]:
+        earlier, later = shared[0]
         raise ValueError(
-            f"config key domains.sets: {one.id} and {other.id} are one prompt, {one.question!r:.60}, and {len(shared)} "
-            "prompts are of two domains: leave them out of one of the sources"
+            f"config key domains.sets: {earlier.id} and {later.id} are one prompt, {earlier.question!r:.60}, and "
+            f"{len(shared)} prompts are of two domains: leave them out of one of the sources"
         )
 
 
@@ -123,7 +125,7 @@ def answer_all(
     first = next(iter(ids.values()))
     for proposer in proposers.values():  # code is compiled and memory touched before the clock counts
         speculative_decode(target, proposer, [first], **decoding)
-    shown = Progress(f"collecting answers of {len(proposers)} drafts", len(ids), "prompts")
+    progress_log = Progress(f"collecting answers of {len(proposers)} drafts", len(ids), "prompts")
     for at, (prompt, tokens) in enumerate(ids.items()):
         if all(key in rows for key in _keys(prompt, proposers, turns)):
             continue
@@ -137,7 +139,7 @@ def answer_all(
                 new.append(replace(row, batch_seconds=metrics.seconds))
         resume.append(progress, new)
         rows |= {_key(row.id): row for row in new}
-        shown.show(at + 1)
+        progress_log.show(at + 1)
     return rows
 
 
@@ -158,14 +160,14 @@ def _time_scoring(
     proposers: Mapping[str, Proposer], ids: Mapping[str, list[int]], rows: Mapping[Key, Generation], prompts: list[str]
 ) -> dict[Key, float]:
     """Return the seconds that a draft takes to read an answer of each prompt, by which `hedge` scores it."""
-    found = {}
+    seconds = {}
     for prompt in prompts:
         for name, proposer in proposers.items():
             if isinstance(proposer, DraftModel):
                 began = time.perf_counter()
                 agreed(proposer.draft, ids[prompt], rows[prompt, PLAIN, 0].token_ids)
-                found[prompt, name, 0] = time.perf_counter() - began
-    return found
+                seconds[prompt, name, 0] = time.perf_counter() - began
+    return seconds
 
 
 def _row(question: Question, row: Generation, key: Key, scoring: Mapping[Key, float]) -> MatrixRow:

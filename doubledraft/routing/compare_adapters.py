@@ -1,7 +1,7 @@
 """A LoRA adapter for every domain over the generic draft, against a draft for every domain: size, memory, acceptance.
 
 All ways to draft take turns at each test prompt of a domain, as when the matrix is collected; the adapter is put into
-the shared draft's weights before every answer, inside the clock.
+the shared draft's weights before every answer; the time for this counts.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,7 +31,7 @@ from doubledraft.summaries.adapter_score import AdaptedDomain, AdapterScore, Ada
 from doubledraft.summaries.provenance import recorded
 
 OWN, SHARED = "own draft", "generic draft"
-SWITCHES = 5  # times that every adapter is put in to time it
+SWITCHES = 5  # timed switches to every adapter
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +82,14 @@ def compare(
     work = resume.key([*weights, *prompts.values()], [max_tokens, draft_length, turns, dtype, model.kernel])
     done = resume.resume(progress, work)
     decoding = {"max_new_tokens": max_tokens, "draft_length": draft_length, "stop_ids": stop_ids(target, tokenizer)}
-    found, seed = [], settings["seed"]
-    for domain, asked in questions.items():
-        ids = prompt_tokens(tokenizer, model, asked, max_tokens)
-        mine = [row for row in done if row.id.partition("|")[0] in ids]
-        rows = answer_all(model, loaded.arms(domain), ids, mine, progress, turns, seed, decoding)
-        found += _on_domain(domain, asked, rows, seed)
+    domains, seed = [], settings["seed"]
+    for domain, domain_questions in questions.items():
+        ids = prompt_tokens(tokenizer, model, domain_questions, max_tokens)
+        domain_rows = [row for row in done if row.id.partition("|")[0] in ids]
+        rows = answer_all(model, loaded.arms(domain), ids, domain_rows, progress, turns, seed, decoding)
+        domains += _on_domain(domain, domain_questions, rows, seed)
     score = AdapterScore(
-        domains=found,
+        domains=domains,
         sizes=_sizes(loaded, drafts, generic, adapters),
         test_prompts=sum(map(len, questions.values())),
         draft_length=draft_length,
@@ -101,19 +101,19 @@ def compare(
 
 
 def _on_domain(
-    domain: str, asked: Sequence[Question], rows: Mapping[tuple, Generation], seed: int
+    domain: str, prompts: Sequence[Question], rows: Mapping[tuple, Generation], seed: int
 ) -> list[AdaptedDomain]:
     """Return what each way to draft was worth on a domain, from the rows by prompt, arm and turn."""
-    groups = [question.subject for question in asked]
+    groups = [prompt.subject for prompt in prompts]
     sums: dict[str, dict[str, list[float]]] = {}
     for name in dict.fromkeys(arm for _, arm, _ in rows):
-        own = [[row for (id, arm, _), row in rows.items() if (id, arm) == (each.id, name)] for each in asked]
+        answers = [[row for (id, arm, _), row in rows.items() if (id, arm) == (prompt.id, name)] for prompt in prompts]
         values = {
-            "tokens": [sum(len(row.token_ids) for row in each) for each in own],
-            "steps": [sum(row.steps for row in each) for each in own],
-            "seconds": [sum(row.batch_seconds for row in each) for each in own],
+            "tokens": [sum(len(row.token_ids) for row in turns) for turns in answers],
+            "steps": [sum(row.steps for row in turns) for turns in answers],
+            "seconds": [sum(row.batch_seconds for row in turns) for turns in answers],
         }
-        sums[name] = {key: totals(groups, each) for key, each in values.items()}
+        sums[name] = {key: totals(groups, numbers) for key, numbers in values.items()}
 
     def ratio(above: tuple[str, str], below: tuple[str, str]) -> Interval:
         return ratio_interval(sums[above[0]][above[1]], sums[below[0]][below[1]], seed)
@@ -139,16 +139,16 @@ def _sizes(
     adapters: Mapping[int, Mapping[str, str | Path]],
 ) -> list[AdapterSize]:
     """Return what each way to draft takes on disk for a domain, and in memory for all of them."""
-    own = sum(_held(draft.draft) for draft in loaded.own.values())
-    found = [
-        _size(OWN, _on_disk(next(iter(drafts.values()))), own),
+    own_memory = sum(_held(draft.draft) for draft in loaded.own.values())
+    sizes = [
+        _size(OWN, _on_disk(next(iter(drafts.values()))), own_memory),
         _size(SHARED, _on_disk(generic), _held(loaded.generic.draft)),
     ]
     for rank, shared in loaded.shared.items():
         memory = _held(shared.draft) + shared.copied_bytes + shared.adapter_bytes
         [size, *_] = (Path(folder, ADAPTER).stat().st_size for folder in adapters[rank].values())
-        found.append(_size(arm_name(rank), size, memory, _time_switches(shared, list(adapters[rank]))))
-    return found
+        sizes.append(_size(arm_name(rank), size, memory, _time_switches(shared, list(adapters[rank]))))
+    return sizes
 
 
 def _size(name: str, disk: int, memory: int, switches: Sequence[float] = ()) -> AdapterSize:
@@ -172,14 +172,14 @@ def _held(draft: Backend) -> int:
 
 
 def _time_switches(shared: SharedDraft, names: Sequence[str]) -> list[float]:
-    """Return the seconds of putting each adapter in after another one, in turns; a first round is not timed."""
-    found = []
+    """Return the seconds of each switch from one adapter to the next; a first round warms up and is not timed."""
+    seconds = []
     for turn in range(1 + SWITCHES):
         for name in names:
             if shared.name == name:  # the only one
                 shared.use(None)
             began = clock.now(shared.draft.device)
             shared.use(name)
-            taken = clock.seconds(began, clock.now(shared.draft.device))
-            found += [taken] if turn else []
-    return found
+            elapsed = clock.seconds(began, clock.now(shared.draft.device))
+            seconds += [elapsed] if turn else []
+    return seconds

@@ -42,21 +42,21 @@ def answer(
     machine.use_own_cores()
     tokenizer = load_tokenizer(model)
     target, ends = create_backend(model, dtype, machine.device()), stop_ids(model, tokenizer)
-    asked = prompt_tokens(tokenizer, target, read_records(questions, Question), max_tokens)
+    tokens = prompt_tokens(tokenizer, target, read_records(questions, Question), max_tokens)
     work = resume.key([questions, *weight_files(Path(model))], [max_tokens, dtype, target.kernel, concurrency])
     rows = {row.id: row for row in resume.resume(progress, work)}
-    waiting = sorted(asked.keys() - rows.keys(), key=lambda id: (len(asked[id]), id))  # like lengths: little padding
+    waiting = sorted(tokens.keys() - rows.keys(), key=lambda id: (len(tokens[id]), id))  # similar lengths: less padding
     for start in range(0, len(waiting), concurrency):
         batch = waiting[start : start + concurrency]
-        _, metrics = decode(target, [asked[id] for id in batch], max_tokens, stop_ids=ends)
+        _, metrics = decode(target, [tokens[id] for id in batch], max_tokens, stop_ids=ends)
         done = [
             answer.as_generation(id, text=tokenizer.decode(answer.token_ids, skip_special_tokens=True))
             for id, answer in zip(batch, metrics.answers, strict=True)
         ]
         resume.append(progress, done)
         rows |= {row.id: row for row in done}
-        log.info("%d of %d answered, %.1f tokens/s", len(rows), len(asked), metrics.tokens_per_second)
-    write_records(out, [rows[id] for id in asked])
+        log.info("%d of %d answered, %.1f tokens/s", len(rows), len(tokens), metrics.tokens_per_second)
+    write_records(out, [rows[id] for id in tokens])
     resume.remove(progress)
 
 
@@ -65,7 +65,7 @@ def prompt_tokens(tokenizer, target: Backend, asked: Iterable[Question], max_tok
 
     Raise ModelError naming one that does not fit into the target with its answer.
     """
-    found = {}
+    tokens = {}
     for question in asked:
         ids = prompt_ids(tokenizer, prompts.messages(None, question.question, few_shot=False))
         if len(ids) + max_tokens > target.max_positions:
@@ -74,8 +74,8 @@ def prompt_tokens(tokenizer, target: Backend, asked: Iterable[Question], max_tok
                 f"into the {target.max_positions} positions of {target.name}: leave it out of its source, where it "
                 f"begins with {question.question!r:.60}"
             )
-        found[question.id] = ids
-    return found
+        tokens[question.id] = ids
+    return tokens
 
 
 def train_draft(
@@ -95,9 +95,9 @@ def train_draft(
     `training.finetune.train`, which keeps the checkpoint of the most tokens per step on held-out prompts.
     """
     rows = []
-    for file, asked in zip(answers, questions, strict=True):
-        taken = read_records(file, Generation)[:: len(answers)]
-        rows += rows_from_generations(taken, read_records(asked, Question), None)
+    for answer_file, question_file in zip(answers, questions, strict=True):
+        generations = read_records(answer_file, Generation)[:: len(answers)]
+        rows += rows_from_generations(generations, read_records(question_file, Question), None)
     inputs = Inputs(base=base, rows=rows, target=target, allowed_tokens=learn_from_files(vocabulary))
     finetune.train(inputs, out, run=DraftRun, **settings)
 
@@ -106,6 +106,6 @@ def merge_draft(
     *, base: str | Path, adapter: str | Path, questions: Sequence[str | Path], out: str | Path, dtype: str
 ) -> None:
     """Merge a draft's adapter into its base model, checked on the first questions."""
-    asked = [question for file in questions for question in read_records(file, Question)[:CHECKED_PROMPTS]]
-    messages = [prompts.messages(None, question.question, few_shot=False) for question in asked[:CHECKED_PROMPTS]]
+    checked = [question for file in questions for question in read_records(file, Question)[:CHECKED_PROMPTS]]
+    messages = [prompts.messages(None, question.question, few_shot=False) for question in checked[:CHECKED_PROMPTS]]
     merge(base, adapter, out, dtype=dtype, prompts=messages)

@@ -27,12 +27,12 @@ LONGEST_EMBEDDED = 384  # tokens, those that all-mpnet-base-v2 was made for
 
 def ngrams(text: str) -> np.ndarray:
     """Return hashed character n-grams of a text, [BUCKETS], of length 1."""
-    text, found = f" {text[:LONGEST].casefold()} ", np.zeros(BUCKETS, dtype=np.float32)
+    text, counts = f" {text[:LONGEST].casefold()} ", np.zeros(BUCKETS, dtype=np.float32)
     for size in NGRAM_SIZES:
         for start in range(len(text) - size + 1):
             hashed = crc32(text[start : start + size].encode())
-            found[hashed % BUCKETS] += 1 if hashed >> 31 else -1
-    return unit(np.sign(found) * np.log1p(np.abs(found)))
+            counts[hashed % BUCKETS] += 1 if hashed >> 31 else -1
+    return unit(np.sign(counts) * np.log1p(np.abs(counts)))
 
 
 def unit(vector: np.ndarray) -> np.ndarray:

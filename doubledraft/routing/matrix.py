@@ -1,7 +1,7 @@
 """The matrix of drafts by prompts as arrays, from the file with a row for every answer.
 
-All drafts emit the target's text, so a prompt has one number of tokens; where rounding breaks a tie otherwise in one of
-the answers, seconds are scaled to the mean number, which leaves each answer's tokens per second as it was.
+All drafts emit the target's text, so a prompt has one number of tokens; where rounding breaks a tie differently in one
+of the answers, seconds and steps are scaled to the mean number, which leaves each answer's tokens per second unchanged.
 """
 
 import csv
@@ -72,24 +72,24 @@ ARRAYS = ("domains", "splits", "groups", "tokens", "seconds", "plain", "steps", 
 
 
 def read(path: str | Path) -> DraftMatrix:
-    """Read a matrix; raise RecordError where an answer is missing, so that an oracle would choose among fewer.
+    """Read a matrix; raise RecordError where an answer is missing: the oracle would choose among fewer drafts.
 
-    Also where a row is cut, or took no tokens, steps or seconds.
+    Also where a row is cut, or has no tokens, steps or seconds.
     """
     rows = _rows(path)
     prompts = list(dict.fromkeys(row.prompt for row in rows))
     names = list(dict.fromkeys(row.draft for row in rows))
     turns = 1 + max(row.turn for row in rows)
-    found = {(row.prompt, row.draft, row.turn): row for row in rows}
-    wanted = [(prompt, draft, turn) for prompt in prompts for draft in names for turn in range(turns)]
-    if missing := [key for key in wanted if key not in found]:
+    by_key = {(row.prompt, row.draft, row.turn): row for row in rows}
+    keys = [(prompt, draft, turn) for prompt in prompts for draft in names for turn in range(turns)]
+    if missing := [key for key in keys if key not in by_key]:
         raise RecordError(f"{path}: {len(missing)} answers are missing, first {missing[0]}: collect the matrix again")
     shape = (len(prompts), len(names), turns)
 
     def grid(name: str) -> np.ndarray:
-        return np.array([getattr(found[key], name) or 0 for key in wanted], dtype=float).reshape(shape)
+        return np.array([getattr(by_key[key], name) or 0 for key in keys], dtype=float).reshape(shape)
 
-    tokens, first = grid("tokens"), [found[prompt, names[0], 0] for prompt in prompts]
+    tokens, first = grid("tokens"), [by_key[prompt, names[0], 0] for prompt in prompts]
     mean = tokens.mean((1, 2))
     seconds, steps = (grid(name) / tokens * mean[:, None, None] for name in ("seconds", "steps"))
     at = [place for place, name in enumerate(names) if name != PLAIN]
@@ -119,13 +119,13 @@ def _rows(path: str | Path) -> list[MatrixRow]:
 
 def _row(row: Mapping[str, str | None], kinds: Mapping[str, object], where: str) -> MatrixRow:
     try:
-        found = MatrixRow(**{name: _value(row[name], kind) for name, kind in kinds.items()})
+        answer = MatrixRow(**{name: _value(row[name], kind) for name, kind in kinds.items()})
     except (TypeError, ValueError) as error:
         raise RecordError(f"{where}: not a row of answers: {error}: collect the matrix again") from None
-    if not (found.tokens > 0 and found.steps > 0 and 0 < found.seconds < float("inf")):
-        said = f"{found.tokens} tokens, {found.steps} steps in {found.seconds} s"
-        raise RecordError(f"{where}: {said} cannot be an answer: collect the matrix again")
-    return found
+    if not (answer.tokens > 0 and answer.steps > 0 and 0 < answer.seconds < float("inf")):
+        values = f"{answer.tokens} tokens, {answer.steps} steps in {answer.seconds} s"
+        raise RecordError(f"{where}: {values} cannot be an answer: collect the matrix again")
+    return answer
 
 
 def _value(text: str, kind: object) -> object:

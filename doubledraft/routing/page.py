@@ -53,19 +53,19 @@ def answers(score: RoutingScore) -> list[str]:
 
 
 def _against_plain(speedup: Interval) -> str:
-    said = f"are {number_text.quantity_text(speedup)} times as fast as the target's alone"
-    return said + {1: "", 0: ": it may gain or lose", -1: ": drafting does not pay here"}[side(speedup, 1)]
+    text = f"are {number_text.quantity_text(speedup)} times as fast as the target's alone"
+    return text + {1: "", 0: ": it may gain or lose", -1: ": drafting does not pay here"}[side(speedup, 1)]
 
 
 def _against_generic(score: RoutingScore) -> str:
     """Return the ratio of every domain, with a note where its interval holds 1 or has no ends."""
-    found = []
+    parts = []
     for row in score.own:
         ratio = row.tokens_per_step
-        found.append(
+        parts.append(
             f"{row.domain} {number_text.quantity_text(ratio)}{'' if side(ratio, 1) else ', no difference shown'}"
         )
-    return "; ".join(found)
+    return "; ".join(parts)
 
 
 def percent(value: float) -> str:

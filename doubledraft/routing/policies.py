@@ -1,8 +1,8 @@
 """Policies: ways to choose a draft for every prompt, replayed from the matrix with the seconds that choosing takes.
 
 The seconds of a policy are those of the drafts that it chooses, and its own time added. Random and hedge are
-expectations over their draws. The oracle foresees the passes of the target that each draft takes, and not the clock: an
-oracle that chose by the times that it is scored by would gain by their noise.
+expectations over their draws. The oracle knows how many passes of the target each draft takes, and not the measured
+times: an oracle that chose by the times that it is scored by would gain from their noise.
 """
 
 import time
@@ -78,12 +78,12 @@ def time_router(router: Router, texts: Sequence[str], features: np.ndarray) -> n
     """Return the seconds that a router takes for each prompt, one at a time; hidden states cost nothing."""
     kind, encoder = router.config.features, router.config.embedding and SentenceEncoder(router.config.embedding)
     router.scores(features[:1])
-    found = []
+    medians = []
     for text, row in zip(texts, features, strict=True):
         times = []
         for _ in range(TIMED):
             began = time.perf_counter()
             router.scores(of_texts(kind, [text], row[None], encoder)).argmax(1)
             times.append(time.perf_counter() - began)
-        found.append(np.median(times))
-    return np.array(found)
+        medians.append(np.median(times))
+    return np.array(medians)

@@ -1,4 +1,4 @@
-"""Every way to choose a draft, scored on test prompts in tokens per second: what a router gains, and what it cannot.
+"""Every way to choose a draft, scored on test prompts in tokens per second, beside an oracle.
 
 The matrix has every draft on every prompt, so a policy is replayed exactly (`policies`). Test prompts share no group
 with what drafts or routers learnt from. Intervals are paired bootstraps over groups.
@@ -47,21 +47,21 @@ def score(
     out: str | Path,
 ) -> None:
     """Write score.json from the matrix, the hidden states, the files of prompts and the folder of routers."""
-    whole, trained = matrices.read(matrix), json_file.read(Path(routers_folder) / ROUTERS, RoutersFile)
+    full_matrix, trained = matrices.read(matrix), json_file.read(Path(routers_folder) / ROUTERS, RoutersFile)
     loaded = [routers.load(Path(routers_folder) / name) for name in trained.tokens_per_second]
-    texts = texts_of(prompts, whole.prompts)
+    texts = texts_of(prompts, full_matrix.prompts)
     features = features_of([router.config for router in loaded], texts, read_hidden(hidden))
     learners = [(router.config, features[router.config.features]) for router in loaded]
-    at_test, seed = whole.splits == "test", settings["seed"]
-    test = whole.take(at_test)
+    at_test, seed = full_matrix.splits == "test", settings["seed"]
+    test = full_matrix.take(at_test)
     single, oracle = policies.always(test, trained.best_single, "best single"), policies.oracle(test)
     others = [policies.always(test, draft, f"only {draft}") for draft in test.drafts if draft != trained.best_single]
-    asked = [text for text, at in zip(texts, at_test, strict=True) if at]
-    routed = [_routed(router, asked, features[router.config.features][at_test]) for router in loaded]
-    every = [policies.at_random(test), single, *others, policies.by_label(test), *routed, policies.online(test, seed)]
-    arms = [_arm(policy, single, oracle, test, seed) for policy in (*every, oracle)]
+    test_texts = [text for text, at in zip(texts, at_test, strict=True) if at]
+    routed = [_routed(router, test_texts, features[router.config.features][at_test]) for router in loaded]
+    methods = [policies.at_random(test), single, *others, policies.by_label(test), *routed, policies.online(test, seed)]
+    arms = [_arm(policy, single, oracle, test, seed) for policy in (*methods, oracle)]
     gain = next(arm.gain for arm in arms if arm.name == trained.chosen)
-    found = RoutingScore(
+    routing_score = RoutingScore(
         conclusion=conclusion(trained.chosen, trained.best_single, gain),
         one_draft_is_enough=None if gain.low is None else side(gain, 0) <= 0,
         best_single=trained.best_single,
@@ -75,11 +75,11 @@ def score(
         drafts=_on_domains(test, seed),
         own=_own_drafts(test, seed),
         arms=arms,
-        left_out=_left_out(whole, learners, seed),
-        shuffled=[_shuffled(config, rows, whole, single, seed) for config, rows in learners],
+        left_out=_left_out(full_matrix, learners, seed),
+        shuffled=[_shuffled(config, rows, full_matrix, single, seed) for config, rows in learners],
         provenance=recorded(settings),
     )
-    json_file.write(out, found)
+    json_file.write(out, routing_score)
 
 
 def _steadiness(matrix: DraftMatrix, seed: int) -> Interval | None:
@@ -123,12 +123,12 @@ def _less_one(ratio: Interval) -> Interval:
 
 def _on_domains(matrix: DraftMatrix, seed: int) -> list[DraftOnDomain]:
     """Return what every draft is worth on every domain."""
-    found = []
+    rows = []
     for domain in dict.fromkeys(matrix.domains.tolist()):
         part = matrix.take(matrix.domains == domain)
         for at, draft in enumerate(matrix.drafts):
             seconds = part.seconds[:, at].mean(1)
-            found.append(
+            rows.append(
                 DraftOnDomain(
                     draft=draft,
                     domain=domain,
@@ -137,51 +137,51 @@ def _on_domains(matrix: DraftMatrix, seed: int) -> list[DraftOnDomain]:
                     speedup=grouped_ratio(part, part.plain.mean(1), seconds, seed),
                 )
             )
-    return found
+    return rows
 
 
 def _own_drafts(matrix: DraftMatrix, seed: int) -> list[OwnDraft]:
     """Return what each domain's own draft is worth against the generic one."""
-    found, generic = [], matrix.drafts.index(GENERIC)
+    rows, generic = [], matrix.drafts.index(GENERIC)
     for domain in dict.fromkeys(matrix.domains.tolist()):
         part, own = matrix.take(matrix.domains == domain), matrix.drafts.index(domain)
         seconds = part.seconds.mean(2)
-        found.append(
+        rows.append(
             OwnDraft(
                 domain=domain,
                 tokens_per_step=grouped_ratio(part, part.steps[:, generic], part.steps[:, own], seed),
                 speed=grouped_ratio(part, seconds[:, generic], seconds[:, own], seed),
             )
         )
-    return found
+    return rows
 
 
-def _left_out(whole: DraftMatrix, learners: Sequence[tuple[RouterFile, np.ndarray]], seed: int) -> list[LeftOutDomain]:
+def _left_out(matrix: DraftMatrix, learners: Sequence[tuple[RouterFile, np.ndarray]], seed: int) -> list[LeftOutDomain]:
     """Train every router without one domain and try it there, against the draft that was best for the others.
 
     `learners` are configs of routers with their features of all prompts.
     """
-    domains = list(dict.fromkeys(whole.domains.tolist()))
-    found = []
+    domains = list(dict.fromkeys(matrix.domains.tolist()))
+    rows = []
     for domain in domains if len(domains) > 1 else []:
-        there = whole.domains == domain
-        at_others, at_test = (whole.splits == "validation") & ~there, (whole.splits == "test") & there
-        others, test = whole.take(at_others), whole.take(at_test)
+        in_domain = matrix.domains == domain
+        at_others, at_test = (matrix.splits == "validation") & ~in_domain, (matrix.splits == "test") & in_domain
+        others, test = matrix.take(at_others), matrix.take(at_test)
         single = policies.always(test, best_single(others), "best single").seconds(test)
         for config, features in learners:
             router = routers.fit(config, features[at_others], others.advantage)
             policy = policies.by_scores(config.name, router.scores(features[at_test]))
             gain = _less_one(grouped_ratio(test, single, policy.seconds(test), seed))
-            found.append(LeftOutDomain(domain=domain, router=config.name, gain=gain))
-    return found
+            rows.append(LeftOutDomain(domain=domain, router=config.name, gain=gain))
+    return rows
 
 
 def _shuffled(
-    config: RouterFile, features: np.ndarray, whole: DraftMatrix, single: Policy, seed: int
+    config: RouterFile, features: np.ndarray, matrix: DraftMatrix, single: Policy, seed: int
 ) -> ShuffledControl:
     """Train a router on the advantages of other prompts, SHUFFLES times, and score it on the test prompts."""
-    at_validation, at_test = (whole.splits == split for split in ("validation", "test"))
-    advantage, test = whole.take(at_validation).advantage, whole.take(at_test)
+    at_validation, at_test = (matrix.splits == split for split in ("validation", "test"))
+    advantage, test = matrix.take(at_validation).advantage, matrix.take(at_test)
     generator, gains = np.random.default_rng(seed), []
     for _ in range(SHUFFLES):
         router = routers.fit(config, features[at_validation], generator.permutation(advantage))
@@ -192,17 +192,17 @@ def _shuffled(
 
 def conclusion(router: str, single: str, gain: Interval) -> str:
     """Return what the gain of a router over the best single draft says, in a sentence."""
-    said = f"{signed(gain.value)} %"
+    gain_text = f"{signed(gain.value)} %"
     if gain.low is None:
         few = f"{gain.n} group{'' if gain.n == 1 else 's'} of prompts, too few for an interval"
-        return f"Undecided: the router {router} against the draft {single} alone: {said}, from {few}."
-    said = f"{said}, 95 % interval {signed(gain.low)} to {signed(gain.high)} %, n = {gain.n} groups"
+        return f"Undecided: the router {router} against the draft {single} alone: {gain_text}, from {few}."
+    gain_text = f"{gain_text}, 95 % interval {signed(gain.low)} to {signed(gain.high)} %, n = {gain.n} groups"
     verdict = {
         1: f"Choosing by the prompt beats one draft: the router {router} is faster than",
         0: f"One draft is enough: the router {router} is not shown to be faster than",
         -1: f"One draft is enough: the router {router} is slower than",
     }[side(gain, 0)]
-    return f"{verdict} the draft {single} alone ({said})."
+    return f"{verdict} the draft {single} alone ({gain_text})."
 
 
 def signed(share: float) -> str:

@@ -56,10 +56,8 @@ def write(model: str | Path, count: int, out: str | Path, *, seed: int, dtype: s
 
 def user_header(tokenizer, model: str | Path) -> str:
     """Return what the chat template writes before the user's text; raise ModelError where it shows no text."""
-    header, found, _ = chat_template.render(tokenizer, [{"role": "user", "content": MARK}], prompt=False).partition(
-        MARK
-    )
-    if not (found and header):
+    header, mark, _ = chat_template.render(tokenizer, [{"role": "user", "content": MARK}], prompt=False).partition(MARK)
+    if not (mark and header):
         raise ModelError(f"{model}: its chat template has no header for the user's turn, so it cannot write prompts")
     return header
 

@@ -1,7 +1,7 @@
 """The routers of a study, learnt on validation prompts, which no draft was trained on; one of them is chosen.
 
-Routers stand in the config from the simplest on. Each is judged by cross-validation over groups, and the first is taken
-that the next one does not beat by a hundredth, so that nothing complicated is used where something simple does.
+The config lists routers from the simplest to the most complex. Each is judged by cross-validation over groups, and the
+first that its successor does not beat by 1 % is chosen, so that a complex router is used only where it is faster.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,7 +21,7 @@ from doubledraft.summaries import json_file
 from doubledraft.summaries.router_file import RouterFile, RoutersFile
 
 FOLDS = 5
-WORTH = 1.01  # times faster that the next router has to be
+WORTH = 1.01  # speed of the next router, relative to this one, from which it is preferred
 ROUTERS = "routers.json"
 
 
@@ -37,20 +37,20 @@ def train(
     out: str | Path,
 ) -> None:
     """Write all routers of the config into a folder, each into one of its name, and which is chosen."""
-    whole = matrices.read(matrix)
+    full_matrix = matrices.read(matrix)
     configs = {
         name: RouterFile(
             name=name,
             **entry,
-            drafts=whole.drafts,
+            drafts=full_matrix.drafts,
             seed=seed,
             embedding=embedding if entry["features"] == "embedding" else None,
         )
         for name, entry in routers.items()
     }
-    features = features_of(configs.values(), texts_of(prompts, whole.prompts), read_hidden(hidden))
-    at = whole.splits == "validation"
-    validation, features = whole.take(at), {kind: rows[at] for kind, rows in features.items()}
+    features = features_of(configs.values(), texts_of(prompts, full_matrix.prompts), read_hidden(hidden))
+    at = full_matrix.splits == "validation"
+    validation, features = full_matrix.take(at), {kind: rows[at] for kind, rows in features.items()}
     speeds = {name: cross_validated(config, features[config.features], validation) for name, config in configs.items()}
     trained = RoutersFile(
         chosen=simplest(speeds), tokens_per_second=speeds, best_single=best_single(validation), target=str(target)
@@ -97,7 +97,7 @@ def cross_validated(config: RouterFile, features: np.ndarray, matrix: DraftMatri
 
 
 def simplest(speeds: Mapping[str, float]) -> str:
-    """Return the first router, of those from the simplest on, that the next one does not beat by WORTH."""
+    """Return the first router, in order of complexity, that the next one does not beat by the factor WORTH."""
     names = list(speeds)
     for name, following in zip(names, names[1:], strict=False):
         if speeds[following] <= WORTH * speeds[name]:

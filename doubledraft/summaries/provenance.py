@@ -63,5 +63,5 @@ def recorded(settings: Mapping[str, object] | None = None) -> Provenance:
 
 
 def of_cell(measured: Provenance, **more: object) -> CellProvenance:
-    """Return the provenance of a cell whose first run was measured as said, with more fields or other values."""
+    """Return the provenance of a cell: that of its first run, `measured`, with fields added or replaced by `more`."""
     return CellProvenance(**{field.name: getattr(measured, field.name) for field in fields(Provenance)} | more)

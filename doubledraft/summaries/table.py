@@ -8,7 +8,7 @@ from doubledraft.files import whole_file
 
 
 def write_csv(path: str | Path, rows: Sequence[Mapping[str, object]]) -> None:
-    """Write rows with the columns of all of them, whole or not at all.
+    """Write rows with the union of their columns; an interrupted write leaves no file.
 
     None and what a row lacks are empty cells; text that a spreadsheet would run as a formula is quoted.
     """
