@@ -89,7 +89,7 @@ def _judged(
     theirs, drafted = published.read(), tables.drafted(rows)
     sections = [
         overview.styles(gains, changes),
-        overview.accuracy_tests([test for one in judged for test in one.tests], margin),
+        overview.accuracy_tests([test for hypothesis in judged for test in hypothesis.tests], margin),
         speed.speed(drafted),
         drafts.drafts(drafted),
         lossless.differences(drafted),
@@ -114,8 +114,8 @@ def _sentences(rows: Sequence[Row], changes: Sequence[comparisons.DraftChange], 
         return ["Nothing is measured yet, so there is nothing to conclude."]
     types = dict.fromkeys(change.type for change in changes) or [None]
     pooled = [comparisons.over_all([change for change in changes if change.type == type]) for type in types]
-    found = [hypotheses.drafts_sentence(change, theirs["rows"]) for change in pooled]
-    return [*hypotheses.serving(rows), *found, *filter(None, [hypotheses.cut(rows)])]
+    draft_sentences = [hypotheses.drafts_sentence(change, theirs["rows"]) for change in pooled]
+    return [*hypotheses.serving(rows), *draft_sentences, *filter(None, [hypotheses.cut(rows)])]
 
 
 def _cell(path: str | Path) -> str:
@@ -140,8 +140,8 @@ def _current(
 
 def costs(asked: Sequence[str | Path]) -> list[tuple[str, dict]]:
     """Return (type and scenario, what was asked and paid) of every trace set that a paid teacher wrote."""
-    found = [(" ".join(path.parts[-3:-1]), json.loads(path.read_text(encoding="utf-8"))) for path in map(Path, asked)]
-    return [(name, entry) for name, entry in found if entry["rounds"]]
+    entries = [(" ".join(path.parts[-3:-1]), json.loads(path.read_text(encoding="utf-8"))) for path in map(Path, asked)]
+    return [(name, entry) for name, entry in entries if entry["rounds"]]
 
 
 def _comparisons(row: Row, rows: Sequence[Row], gains: Sequence[comparisons.Gain]) -> Quantities:
@@ -162,20 +162,20 @@ def _comparisons(row: Row, rows: Sequence[Row], gains: Sequence[comparisons.Gain
 def made_by(rows: Sequence[Row]) -> list[tuple[str, list[tuple[str, list[str]]]]]:
     """Return (what, [(value, cells that have it)]): one value where all cells agree, else each with its cells."""
     facts: dict[str, dict[str, list[str]]] = {}
-    for cell, made in {row.cell: row.metrics.provenance for row in rows}.items():
-        for what, value in _facts(made):
+    for cell, provenance in {row.cell: row.metrics.provenance for row in rows}.items():
+        for what, value in _facts(provenance):
             facts.setdefault(what, {}).setdefault(value, []).append(cell)
     return [(what, list(values.items())) for what, values in facts.items()]
 
 
-def _facts(made: CellProvenance) -> list[tuple[str, str]]:
+def _facts(provenance: CellProvenance) -> list[tuple[str, str]]:
     facts = {
-        "doubledraft": made.doubledraft,
-        "commit": made.commit,
-        "Python": made.python,
-        "seed": made.seed,
-        "libraries": ", ".join(f"{name} {version}" for name, version in made.libraries.items()),
-        "hardware": made.hardware,
-        "measured": made.time[:10],
+        "doubledraft": provenance.doubledraft,
+        "commit": provenance.commit,
+        "Python": provenance.python,
+        "seed": provenance.seed,
+        "libraries": ", ".join(f"{name} {version}" for name, version in provenance.libraries.items()),
+        "hardware": provenance.hardware,
+        "measured": provenance.time[:10],
     }
     return [(name, str(value)) for name, value in facts.items() if value not in (None, "")]

@@ -110,10 +110,10 @@ def _check(training: TrainingSummary, measured: CellMetrics, adapter: Path, metr
         "base": settings["draft"][0]["model"],
     }
     for key, value in expected.items():
-        found = Path(trained.base).name if key == "base" else getattr(trained, key)
-        if found != value:
+        actual = Path(trained.base).name if key == "base" else getattr(trained, key)
+        if actual != value:
             raise CardError(
-                f"{metrics}: measured with {key} = {value!r}, but {adapter} was trained with {found!r}; "
+                f"{metrics}: measured with {key} = {value!r}, but {adapter} was trained with {actual!r}; "
                 "benchmark the cell again"
             )
     digest, merged = sha256(adapter / ADAPTER), [run.draft_adapter for run in _speculative(measured)]
@@ -130,14 +130,14 @@ def _speculative(measured: CellMetrics) -> list[RunProvenance]:
 
 def _page(training: TrainingSummary, measured: CellMetrics, distilled: Path) -> dict[str, object]:
     """Return what the template shows, but for the measured quantities."""
-    made = measured.provenance
+    provenance = measured.provenance
     return {
         "metrics": measured,
         "digest": _speculative(measured)[0].draft_adapter,
-        "questions": made.settings["scenario"],
-        "hardware": str(made.hardware),
-        "bases": made.settings["draft"],
-        "target": made.settings["target"],
+        "questions": provenance.settings["scenario"],
+        "hardware": str(provenance.hardware),
+        "bases": provenance.settings["draft"],
+        "target": provenance.settings["target"],
         "training": training,
         "trained_on": str(training.provenance.hardware),
         "distilled": tables.read(distilled, RunFile) if distilled.exists() else None,
@@ -158,14 +158,14 @@ def _quantities(measured: CellMetrics) -> tuple[list[CardQuantity], list[str]]:
         "tokens per answer": drafted.tokens.mean,
     }
     exact = {"acceptance rate": f"{DEFINITIONS['acceptance rate']} ({spec.acceptance_definition})"}
-    found = []
+    rows = []
     for name, interval in intervals.items():
         if interval is not None:
             share = name in SHARES
             text = number_text.share_text(interval) if share else number_text.number_text(interval)
             definition = exact.get(name, DEFINITIONS[name])
-            found.append(CardQuantity(name, definition, text, number_text.range_text(interval, share), interval.value))
-    return found, [name for name, interval in intervals.items() if interval is None]
+            rows.append(CardQuantity(name, definition, text, number_text.range_text(interval, share), interval.value))
+    return rows, [name for name, interval in intervals.items() if interval is None]
 
 
 def _metadata(page: dict, license: str | None) -> str:
@@ -178,12 +178,12 @@ def _metadata(page: dict, license: str | None) -> str:
             task_type="text-generation",
             dataset_type=page["questions"]["source"],
             dataset_name=page["metrics"].scenario,
-            metric_type=one.name.replace(",", "").replace(" ", "_"),
-            metric_name=f"{one.name} ({one.definition}; {spec.engine}, {drafting_text(spec)}; "
-            f"{page['hardware']}; 95 % interval {one.interval})",
-            metric_value=one.value,
+            metric_type=quantity.name.replace(",", "").replace(" ", "_"),
+            metric_name=f"{quantity.name} ({quantity.definition}; {spec.engine}, {drafting_text(spec)}; "
+            f"{page['hardware']}; 95 % interval {quantity.interval})",
+            metric_value=quantity.value,
         )
-        for one in page["measured"]
+        for quantity in page["measured"]
     ]
     return ModelCardData(
         base_model=_repository(page["bases"]),

@@ -1,7 +1,7 @@
 """What compares cells of one scenario: the gain of both ideas at once, and how one type's drafts differ from another's.
 
 Runs over the same questions in the same batches are paired and resampled together; accuracies are paired by question.
-Cells that were measured unlike are not compared, and the log says in what they differ.
+Cells that were measured under different conditions are not compared, and the log says in what they differ.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -79,8 +79,8 @@ def _ratio(above: Sequence[float], below: Sequence[float]) -> float:
 def compared_cells(rows: Sequence[Row]) -> list[tuple[Row, Row]]:
     """Return (CoT, other trained type) of every scenario where both were timed with a draft and measured alike."""
     timed = {(row.scenario, row.type): row for row in drafted(rows)}
-    found = [(timed.get((scenario, "cot")), row) for (scenario, type), row in timed.items() if type != "cot"]
-    return [(cot, short) for cot, short in found if cot and _comparable(cot, short)]
+    pairs = [(timed.get((scenario, "cot")), row) for (scenario, type), row in timed.items() if type != "cot"]
+    return [(cot, short) for cot, short in pairs if cot and _comparable(cot, short)]
 
 
 def _comparable(cot: Row, short: Row) -> bool:
@@ -93,8 +93,8 @@ def _comparable(cot: Row, short: Row) -> bool:
 
 def _conditions(row: Row) -> dict[str, object]:
     """Return what must be equal where the times of two cells are compared."""
-    made = row.metrics.provenance
-    run = made.runs[0]
+    provenance = row.metrics.provenance
+    run = provenance.runs[0]
     return {
         "questions_hash": row.metrics.questions_hash,
         "n": row.answers.n,
@@ -104,8 +104,8 @@ def _conditions(row: Row) -> dict[str, object]:
         "engine": run.engine,
         "kernel": run.kernel,
         "dtype": run.dtype,
-        "target": made.settings.get("target"),
-        "hardware": made.hardware,
+        "target": provenance.settings.get("target"),
+        "hardware": provenance.hardware,
     }
 
 
@@ -136,10 +136,10 @@ def _seed(row: Row) -> int:
     return row.metrics.provenance.seed
 
 
-def _paired_rows(wanted: Sequence[tuple[Row, str]]) -> list[Rows] | None:
+def _paired_rows(sources: Sequence[tuple[Row, str]]) -> list[Rows] | None:
     """Read the generations beside metrics files, which alone can be paired; None where they are gone."""
-    cells = " and ".join(dict.fromkeys(row.cell for row, _ in wanted))
-    paths = [row.path.with_name(f"{run}.jsonl") for row, run in wanted]
+    cells = " and ".join(dict.fromkeys(row.cell for row, _ in sources))
+    paths = [row.path.with_name(f"{run}.jsonl") for row, run in sources]
     if not all(path.exists() for path in paths):
         log.warning(
             "%s: ratios between them have no interval, since there are no generations beside the metrics", cells
@@ -219,7 +219,7 @@ def lift(row: Row, rows: Sequence[Row]) -> PairedAccuracy | None:
     best = max(untrained, key=lambda other: other.answers.accuracy.lenient.value, default=None)
     if best is None:
         return None
-    before, after = (paired_accuracy.verdicts(each, each.run, "lenient") for each in (best, row))
+    before, after = (paired_accuracy.verdicts(side, side.run, "lenient") for side in (best, row))
     return paired_accuracy.paired(row, f"trained − untrained ({best.asked}), lenient", before, after)
 
 

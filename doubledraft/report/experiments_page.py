@@ -68,13 +68,13 @@ def _text(share: bool) -> Callable[[Interval | None], str]:
 
 def _section(name: str, report: Mapping) -> dict:
     """Return an experiment's heading and, for every data set, the results of its arms."""
-    title, said = TITLES[name]
+    title, description = TITLES[name]
     arms = report["experiments"][name]
     by_arm = {data: {row["arm"]: row for row in results} for data, results in report["data"].items()}
     rows = [(data, results[arm]) for data, results in by_arm.items() for arm in arms]
     return {
         "title": title,
-        "said": said,
+        "said": description,
         "routed": report["routed"] if name == ROUTING else None,
         "rows": [(data, row, name == SPECIALIZED and row["arm"] == _own_arm(report, data)) for data, row in rows],
     }
@@ -96,8 +96,8 @@ def _answer(report: Mapping) -> list[str]:
             continue
         best = max(drafted, key=lambda row: row["speedup"]["value"])
         speedup = _interval(best["speedup"])
-        said = f"On {data} the fastest of {len(drafted)} arms is {best['arm']}, at {number_text.quantity_text(speedup)}"
-        sentences.append(f"{said} times the speed of plain decoding{_doubt(speedup)}.")
+        text = f"On {data} the fastest of {len(drafted)} arms is {best['arm']}, at {number_text.quantity_text(speedup)}"
+        sentences.append(f"{text} times the speed of plain decoding{_doubt(speedup)}.")
     return sentences
 
 
@@ -134,16 +134,16 @@ def _bounds(interval: Mapping) -> dict:
 
 def _draw_lengths(report: Mapping, path: Path) -> None:
     """Draw the speedup of the ablation's draft against K, a line a data set; an adaptive length has no K."""
-    asked = report["config"][ABLATION]
-    lengths = sorted(length for length in asked["lengths"] if length != "adaptive")
+    ablation = report["config"][ABLATION]
+    lengths = sorted(length for length in ablation["lengths"] if length != "adaptive")
     with canvas(path, 3.2) as (figure, axes):
         for (data, rows), colour in zip(report["data"].items(), _colours(len(report["data"])), strict=True):
             by_arm = {row["arm"]: row["speedup"] for row in rows}
-            found = [by_arm[arm_name(asked["draft"], length)] for length in lengths]
-            values = [interval["value"] for interval in found]
+            speedups = [by_arm[arm_name(ablation["draft"], length)] for length in lengths]
+            values = [interval["value"] for interval in speedups]
             axes.plot(lengths, values, marker="o", markersize=5, color=colour, label=data)
-            if all(interval["low"] is not None for interval in found):
-                ends = [[interval[end] for interval in found] for end in ("low", "high")]
+            if all(interval["low"] is not None for interval in speedups):
+                ends = [[interval[end] for interval in speedups] for end in ("low", "high")]
                 axes.fill_between(lengths, *ends, color=colour, alpha=0.15, linewidth=0)
         axes.axhline(1, color="#1c1c1e", linewidth=0.9, linestyle=(0, (4, 3)))
         axes.set(xlabel="tokens drafted per step (K)", ylabel="speedup (times)")

@@ -1,8 +1,8 @@
-"""The study's three hypotheses, judged from the rows that there are.
+"""The study's three hypotheses, judged from the rows that exist.
 
-Accuracies are paired by question and pooled over the cells, and so judged with the n of the whole study; cells that go
-against the whole are named. Equality is never concluded from a test that finds no difference: it takes a test that
-finds the difference to be within the margin. What is missing for a judgement is said.
+Accuracies are paired by question and pooled over the cells, and so judged with the n of the whole study; cells that
+contradict the pooled result are named. Equality is never concluded from a test that finds no difference: it takes a
+test that finds the difference to be within the margin. Where data for a verdict are missing, the figures name them.
 """
 
 from collections.abc import Sequence
@@ -42,19 +42,19 @@ def judge(rows: Sequence[Row], gains: Sequence[Gain], margin: float) -> list[Hyp
 
 def _training(rows: Sequence[Row], margin: float) -> Hypothesis:
     """Judge by the pooled change of lenient accuracy against the better untrained prompt of each scenario."""
-    found = [pair for row in rows if row.trained and (pair := comparisons.lift(row, rows))]
-    pool = paired_accuracy.pooled(found, margin)
+    pairs = [pair for row in rows if row.trained and (pair := comparisons.lift(row, rows))]
+    pool = paired_accuracy.pooled(pairs, margin)
     if pool is None:
         needed = "Not measured yet: it takes a trained and an untrained cell of one scenario with their samples.csv."
         return Hypothesis(TRAINING, UNDECIDED, [needed])
-    tests = paired_accuracy.tested(found, margin)
+    tests = paired_accuracy.tested(pairs, margin)
     gained, lost = (paired_accuracy.beyond_chance(tests, sign) for sign in (1, -1))
     figures = [
         f"Against the better untrained prompt, lenient accuracy changes by {points_text(pool.difference)} over "
         f"{_cells(pool.cells)}; beyond chance it rises in {len(gained)} and falls in {len(lost)} of them."
     ]
     figures += _against(lost, pool.difference.value > 0)
-    compared = {pair.cell for pair in found}
+    compared = {pair.cell for pair in pairs}
     figures += _not_compared(
         [row.cell for row in rows if row.trained and row.cell not in compared], "an untrained cell"
     )
@@ -70,8 +70,8 @@ def _speculation(rows: Sequence[Row], margin: float) -> Hypothesis:
         )
     steady = [row for row in drafted if not is_unsteady(row)]
     speedup = geometric_mean([row.metrics.speedup for row in steady])
-    found = [pair for row in drafted if (pair := comparisons.with_draft(row))]
-    tests, pool = paired_accuracy.tested(found, margin), paired_accuracy.pooled(found, margin)
+    pairs = [pair for row in drafted if (pair := comparisons.with_draft(row))]
+    tests, pool = paired_accuracy.tested(pairs, margin), paired_accuracy.pooled(pairs, margin)
     figures = _time(steady, drafted, speedup)
     if pool is None:
         return Hypothesis(
@@ -89,7 +89,7 @@ def _speculation(rows: Sequence[Row], margin: float) -> Hypothesis:
 
 
 def _time(steady: Sequence[Row], drafted: Sequence[Row], speedup: Interval | None) -> list[str]:
-    """Return in a sentence what the speedup is; None where no steady cell was timed."""
+    """Return in a sentence what the speedup is; `speedup` is None where no steady cell was timed."""
     unsteady = [row.cell for row in drafted if row not in steady]
     left_out = f" Left out, as the machine was not steady: {names(unsteady)}." if unsteady else ""
     if speedup is None:
@@ -107,9 +107,9 @@ def _time(steady: Sequence[Row], drafted: Sequence[Row], speedup: Interval | Non
 def serving(rows: Sequence[Row]) -> list[str]:
     """Return in a sentence which cells are faster with their draft, and which without it; none where none was timed."""
     drafted = [row for row in tables.drafted(rows) if not is_unsteady(row)]
-    found = {verdict: [row for row in drafted if _verdict(row.metrics.speedup, 1) == verdict] for verdict in ADVICE}
-    said = [f"{ADVICE[verdict]}: {names(map(_cost, cells))}." for verdict, cells in found.items() if cells]
-    return [" ".join(["By wall time, as timed:", *said])] if said else []
+    groups = {verdict: [row for row in drafted if _verdict(row.metrics.speedup, 1) == verdict] for verdict in ADVICE}
+    sentences = [f"{ADVICE[verdict]}: {names(map(_cost, cells))}." for verdict, cells in groups.items() if cells]
+    return [" ".join(["By wall time, as timed:", *sentences])] if sentences else []
 
 
 def _cost(row: Row) -> str:
@@ -130,8 +130,8 @@ def _drafting(rows: Sequence[Row], gains: Sequence[Gain], margin: float) -> Hypo
         return Hypothesis(DRAFTING, UNDECIDED, [needed])
     tokens = _tokens(compared)
     figures = [f"The answers take {quantity_text(tokens)} times as many tokens as chain of thought's."]
-    found = [gain.accuracy for gain in compared if gain.accuracy]
-    tests, pool = paired_accuracy.tested(found, margin), paired_accuracy.pooled(found, margin)
+    pairs = [gain.accuracy for gain in compared if gain.accuracy]
+    tests, pool = paired_accuracy.tested(pairs, margin), paired_accuracy.pooled(pairs, margin)
     if pool is None:
         return Hypothesis(DRAFTING, UNDECIDED, [*figures, "Which answers are right is not recorded in samples.csv."])
     figures.append(
@@ -163,21 +163,21 @@ def _verdict(interval: Interval, nothing: float) -> str:
     return {1: SUPPORTED, 0: UNDECIDED, -1: CONTRADICTED}[side(interval, nothing)]
 
 
-def _test(pool: PooledAccuracy, margin: float, p_value: float, claim: str, found: str) -> str:
-    """Return what a test against the margin found, and whether there were enough answers for it."""
+def _test(pool: PooledAccuracy, margin: float, p_value: float, claim: str, outcome: str) -> str:
+    """Return the result of a test against the margin, and how many answers it takes where there were too few."""
     needed = paired_accuracy.fewest_for(margin)
     few = f": {pool.difference.n} answers are too few, it takes {needed} where none differs" * (
         pool.difference.n < needed
     )
-    return f"{claim} is {'' if p_value < LEVEL else 'not '}{found} ({p_text(p_value)}){few}."
+    return f"{claim} is {'' if p_value < LEVEL else 'not '}{outcome} ({p_text(p_value)}){few}."
 
 
 def _against(cells: Sequence[str], others: bool) -> list[str]:
     return [f"Against the whole, it is otherwise beyond chance on {names(cells)}."] if cells and others else []
 
 
-def _not_compared(cells: Sequence[str], wanted: str) -> list[str]:
-    return [f"Not compared, since that takes {wanted}: {names(cells)}."] if cells else []
+def _not_compared(cells: Sequence[str], needed: str) -> list[str]:
+    return [f"Not compared, since that takes {needed}: {names(cells)}."] if cells else []
 
 
 def _cells(count: int, what: str = "cell") -> str:
@@ -199,14 +199,14 @@ def drafts_sentence(change: DraftChange | None, published: Sequence[dict]) -> st
     accepted = change.acceptance_change
     theirs = {type: [row["acceptance_rate"] for row in published if row["type"] == type] for type in ("cod", "cot")}
     spans = " against ".join(f"{100 * min(values):.0f}–{100 * max(values):.0f} %" for values in theirs.values())
-    said = (
+    finding = (
         "as in the published study"
         if side(accepted, 0) > 0
         else "where the published study has them accepted more often"
     )
     style = NAMES.get(change.type, change.type)
     return (
-        f"Drafted tokens are accepted {_how_often(accepted)} in {style} than in chain of thought, {said} ({spans}): "
+        f"Drafted tokens are accepted {_how_often(accepted)} in {style} than in chain of thought, {finding} ({spans}): "
         f"{share_text(rate)} against {share_text(cot_rate)}, "
         f"{points_text(accepted)}. A step emits {number_text(tokens)} against {number_text(cot_tokens)} tokens, a "
         f"difference of {quantity_text(change.tokens_per_step_change)}, and the speedup is "
@@ -220,5 +220,5 @@ def _how_often(change: Interval) -> str:
 
 def cut(rows: Sequence[Row]) -> str:
     """Return a warning of the rows whose accuracy measures the token cap; empty where there is none."""
-    found = [f"{row.label} ({share_text(row.answers.truncated)})" for row in rows if row.answers.truncation_warning]
-    return f"Do not trust the accuracy of {names(found)}: that many answers were cut at the token cap." if found else ""
+    cells = [f"{row.label} ({share_text(row.answers.truncated)})" for row in rows if row.answers.truncation_warning]
+    return f"Do not trust the accuracy of {names(cells)}: that many answers were cut at the token cap." if cells else ""

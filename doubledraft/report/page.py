@@ -1,4 +1,4 @@
-"""Parts of a page: sections with tables and sentences, which both templates show in their own way, and figures."""
+"""Parts of a page: sections with tables and sentences, which the Markdown and HTML templates lay out, and figures."""
 
 import re
 from collections.abc import Sequence
@@ -57,7 +57,7 @@ class Section:
 
 
 def text(value: object, small: str = "", **how: bool) -> TableCell:
-    """Return a cell of text; what is None is not measured."""
+    """Return a cell of text; None stands for a value that was not measured."""
     return TableCell(text=MISSING if value is None else str(value), small=small, **how)
 
 

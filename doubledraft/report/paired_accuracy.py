@@ -29,29 +29,29 @@ class PairedAccuracy:
     """Verdicts of one run against those of another, on the same questions."""
 
     cell: str
-    what: str  # is compared
+    what: str  # name of the comparison
     scenario: str
-    changes: list[int]  # of each answer: 1 right now alone, -1 right before alone, 0 alike
-    questions: int  # fewer where each was answered several times: all of the first answers come first
+    changes: list[int]  # of each answer: 1 right only in the new run, -1 only in the old one, 0 the same
+    questions: int  # fewer than answers where each has several: the first answers to all come first
 
     @property
     def lost(self) -> int:
-        """Answers that were right before alone."""
+        """Answers that are right only in the old run."""
         return self.changes.count(-1)
 
     @property
     def gained(self) -> int:
-        """Answers that are right now alone."""
+        """Answers that are right only in the new run."""
         return self.changes.count(1)
 
     @property
     def difference(self) -> Interval:
-        """Accuracy now - before."""
+        """Accuracy of the new run - of the old one."""
         return paired_difference(*self.counts)
 
     @property
     def counts(self) -> tuple[float, float, float]:
-        """Lost, gained and all answers, as many as if they were independent: those to one question are not."""
+        """Lost, gained and all answers, as effective counts, since answers to one question are not independent."""
         return _independent([self])
 
 
@@ -84,8 +84,8 @@ def verdicts(row: Row, run: str, reading: str = "strict") -> list[bool] | None:
         log.warning("%s has no samples.csv beside its metrics, so its answers cannot be paired", row.cell)
         return None
     with open(path, encoding="utf-8", newline="") as file:
-        found = [line.get(column) for line in csv.DictReader(file)]
-    return None if None in found or len(found) != row.answers.n else [verdict == "equal" for verdict in found]
+        values = [line.get(column) for line in csv.DictReader(file)]
+    return None if None in values or len(values) != row.answers.n else [verdict == "equal" for verdict in values]
 
 
 def paired(row: Row, what: str, before: Sequence[bool] | None, after: Sequence[bool] | None) -> PairedAccuracy | None:
@@ -116,9 +116,9 @@ def pooled(pairs: Sequence[PairedAccuracy], margin: float) -> PooledAccuracy | N
     if not pairs:
         return None
     counts = _independent(pairs)
-    found = paired_difference(*counts)
+    difference = paired_difference(*counts)
     return PooledAccuracy(
-        Interval(found.value, found.low, found.high, sum(len(pair.changes) for pair in pairs)),
+        Interval(difference.value, difference.low, difference.high, sum(len(pair.changes) for pair in pairs)),
         cells=len(pairs),
         lost=sum(pair.lost for pair in pairs),
         gained=sum(pair.gained for pair in pairs),

@@ -31,7 +31,7 @@ class Row:
     cell: str
     scenario: str
     type: str  # of a trained cell, or of the prompt of an untrained one
-    thinking: str = ""  # of an untrained cell that was told: "thinking enabled" or "thinking disabled"
+    thinking: str = ""  # of an untrained cell whose prompt sets it: "thinking enabled" or "thinking disabled"
     trained: bool
     run: str  # of the answers: "baseline", or how an untrained model was asked
     answers: RunMetrics  # of the run without speculation
@@ -73,14 +73,14 @@ def read_rows(metrics: Iterable[str | Path], expected: Sequence[str]) -> list[Ro
     """
     cells: dict[str, tuple[Path, CellMetrics]] = {}
     for path in map(Path, metrics):
-        found = read(path, CellMetrics)
-        if found.cell in cells:
-            raise ReportError(f"{path}: cell {found.cell!r} was already read from {cells[found.cell][0]}")
-        if found.cell not in expected:
+        summary = read(path, CellMetrics)
+        if summary.cell in cells:
+            raise ReportError(f"{path}: cell {summary.cell!r} was already read from {cells[summary.cell][0]}")
+        if summary.cell not in expected:
             raise ReportError(
-                f"{path}: cell {found.cell!r} is not of this study, which has {', '.join(expected)}; leave it out"
+                f"{path}: cell {summary.cell!r} is not of this study, which has {', '.join(expected)}; leave it out"
             )
-        cells[found.cell] = (path, found)
+        cells[summary.cell] = (path, summary)
     rows = [row for cell in expected if cell in cells for row in _rows(*cells[cell])]
     return sorted(rows, key=lambda row: [cell.partition("_")[2] for cell in expected].index(row.scenario))
 
@@ -104,9 +104,9 @@ def _rows(path: Path, metrics: CellMetrics) -> list[Row]:
     named = {name: name.partition("_") for name in metrics.prompts}  # no type has an underscore in its name
     return [
         Row(
-            type=type, thinking=told.replace("_", " "), trained=False, run=name, answers=metrics.prompts[name], **common
+            type=type, thinking=mode.replace("_", " "), trained=False, run=name, answers=metrics.prompts[name], **common
         )
-        for name, (type, _, told) in named.items()
+        for name, (type, _, mode) in named.items()
     ]
 
 
@@ -121,30 +121,30 @@ class Breakdown:
 
 
 def breakdowns(rows: Iterable[Row]) -> list[Breakdown]:
-    """Break the accuracy of rows down by what their questions differ in; nothing where all groups are small."""
-    found = []
+    """Break the accuracy of rows down by level and subject of their questions; nothing where all groups are small."""
+    parts = []
     for row in rows:
         for by, groups in row.answers.accuracy_by.items():
             shares = [(value, group.strict) for value, group in groups.items()]
-            shown = [(value, share) for value, share in shares if share and share.n >= SMALL]
-            if shown and len(groups) > 1:
-                found.append(Breakdown(row, by, shown, len(groups) - len(shown)))
-    return found
+            large = [(value, share) for value, share in shares if share and share.n >= SMALL]
+            if large and len(groups) > 1:
+                parts.append(Breakdown(row, by, large, len(groups) - len(large)))
+    return parts
 
 
 def fewer_questions(rows: Iterable[Row]) -> list[tuple[str, str, int, int]]:
     """Return (scenario, split, asked, got) where a scenario has fewer questions than its config asks for."""
-    found = [
+    facts = [
         (row.scenario, split, counts.asked, counts.got)
         for row in rows
         for split, counts in row.metrics.questions.items()
     ]
-    return [fact for fact in dict.fromkeys(found) if fact[3] < fact[2]]
+    return [fact for fact in dict.fromkeys(facts) if fact[3] < fact[2]]
 
 
 def csv_row(row: Row, compared: Quantities) -> dict[str, object]:
     """Return a row of table.csv; `compared` holds the quantities that compare the row with other cells."""
-    metrics, made = row.metrics, row.metrics.provenance
+    metrics, provenance = row.metrics, row.metrics.provenance
     flat: dict[str, object] = {
         "cell": row.cell,
         "scenario": row.scenario,
@@ -158,10 +158,10 @@ def csv_row(row: Row, compared: Quantities) -> dict[str, object]:
         flat |= {f"speculative_{name}": value for name, value in _answer_columns(metrics.speculative).items()}
         flat |= _speculation_columns(metrics)
     return flat | _interval_columns(compared) | {
-        "seed": made.seed,
-        "config_hash": made.config_hash,
-        "commit": made.commit,
-        "time": made.time,
+        "seed": provenance.seed,
+        "config_hash": provenance.config_hash,
+        "commit": provenance.commit,
+        "time": provenance.time,
     }  # fmt: skip
 
 
@@ -230,4 +230,8 @@ def _speculation_columns(metrics: CellMetrics) -> dict[str, object]:
 def _interval_columns(quantities: Mapping[str, Interval | None]) -> dict[str, float | int | None]:
     """Return the four columns of each quantity; None in all where it is undefined."""
     parts = {"": "value", "_low": "low", "_high": "high", "_n": "n"}
-    return {f"{name}{end}": getattr(one, part, None) for name, one in quantities.items() for end, part in parts.items()}
+    return {
+        f"{name}{end}": getattr(interval, part, None)
+        for name, interval in quantities.items()
+        for end, part in parts.items()
+    }

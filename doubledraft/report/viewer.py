@@ -29,8 +29,8 @@ def write_cell(*, cell: str, runs: Sequence[str], records: str, page: str, **pat
     rows = decodings.of_cell(runs=runs, **paths)
     write_records(records, rows)
     run = json_file.read(runs[0], RunFile)
-    made = [f"{run.engine} {run.version}", run.dtype, f"{run.concurrency} in flight", str(run.provenance.hardware)]
-    write(rows, cell, made, page)
+    facts = [f"{run.engine} {run.version}", run.dtype, f"{run.concurrency} in flight", str(run.provenance.hardware)]
+    write(rows, cell, facts, page)
 
 
 def write(records: Sequence[DecodingRecord], title: str, facts: Sequence[str], out: str | Path) -> None:

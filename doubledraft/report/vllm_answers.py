@@ -34,11 +34,11 @@ def read(path: Path, text_of: Callable[[int], str] | None = None) -> list[Decodi
 def _answers(path: Path) -> list[dict]:
     text = path.read_bytes()
     try:
-        whole = json.loads(text)
+        value = json.loads(text)
     except ValueError:
         lines = [line for line in text.split(b"\n") if line.strip()]
         return [parse_object(line, f"{path}:{number}") for number, line in enumerate(lines, 1)]
-    return whole if isinstance(whole, list) else [whole]
+    return value if isinstance(value, list) else [value]
 
 
 def _record(answer: object, where: str, text_of: Callable[[int], str] | None) -> DecodingRecord:
@@ -57,8 +57,8 @@ def _record(answer: object, where: str, text_of: Callable[[int], str] | None) ->
         seconds=None if total is None else ((first or 0) + total) / 1000,
         first_token_seconds=None if first is None else first / 1000,
     )
-    known = _texts(choice, ids)
-    texts = text_of or (lambda token: known.get(token, f"#{token} "))
+    by_id = _texts(choice, ids)
+    texts = text_of or (lambda token: by_id.get(token, f"#{token} "))
     prompt = answer.get("prompt") or "The server's answer does not repeat its prompt."
     return record(str(answer.get("id") or where), prompt, [lane], texts)
 
@@ -67,8 +67,8 @@ def _steps(ids: list[int], drafting: Mapping[str, list[int]], where: str) -> lis
     steps, at = [LaneStep(emitted=1)], 1
     for accepted, proposed in zip(drafting["per_step_accepted"], drafting["per_step_drafted"], strict=True):
         emitted = min(accepted + 1, len(ids) - at)
-        kept = ids[at : at + min(accepted, emitted)]
-        steps.append(LaneStep(emitted=emitted, proposed=proposed, accepted=accepted, drafted=kept))
+        accepted_ids = ids[at : at + min(accepted, emitted)]
+        steps.append(LaneStep(emitted=emitted, proposed=proposed, accepted=accepted, drafted=accepted_ids))
         at += emitted
     if at != len(ids):
         raise RecordError(f"{where}: its steps emit {at} tokens, but it has {len(ids)}; was it asked for n > 1?")

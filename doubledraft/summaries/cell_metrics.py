@@ -227,8 +227,8 @@ class GapAtDifference:
 class VerdictChanges:
     """Answers that are right in one run only."""
 
-    lost: int  # right without the draft alone
-    gained: int  # right with the draft alone
+    lost: int  # right only without the draft
+    gained: int  # right only with the draft
     p_value: float | None  # of McNemar's exact test; null where no verdict changed
     difference: Interval  # strict accuracy with the draft - without it, paired by question
 

@@ -11,7 +11,7 @@ from doubledraft.summaries.cell_metrics import CostPerCorrect, RunMetrics
 
 def answers(rows: Sequence[Row]) -> Section:
     """Return accuracy, truncation, length and form of the answers without the draft."""
-    by = breakdowns(rows)
+    parts = breakdowns(rows)
     return Section(
         id="answers",
         title="Answers, without speculation",
@@ -25,7 +25,7 @@ def answers(rows: Sequence[Row]) -> Section:
             table(
                 "Strict accuracy by level and subject",
                 ["cell", "by", "accuracy, strict"],
-                [[_named(one.row), text(one.by), text(groups(one.groups, one.small))] for one in by],
+                [[_named(part.row), text(part.by), text(groups(part.groups, part.small))] for part in parts],
             ),
         ],
         alarms=[
@@ -36,7 +36,7 @@ def answers(rows: Sequence[Row]) -> Section:
         * any(row.answers.truncation_warning for row in rows),
         notes=[
             f"Lenient accuracy by group, and groups of fewer than {SMALL} questions, are in each cell’s metrics.json."
-            if by
+            if parts
             else f"Accuracy by level and subject, in groups of fewer than {SMALL} questions here, is in each cell’s "
             "metrics.json."
         ],
@@ -47,28 +47,28 @@ def _named(row: Row) -> TableCell:
     return text(row.cell) if row.trained else text(row.label)
 
 
-def _answer(found: RunMetrics) -> list[TableCell]:
-    alarm = found.truncation_warning
+def _answer(run: RunMetrics) -> list[TableCell]:
+    alarm = run.truncation_warning
     return [
-        quantity(found.accuracy.strict, True, alarm=alarm),
-        quantity(found.accuracy.lenient, True, alarm=alarm),
-        quantity(found.truncated, True, alarm=alarm),
-        text(found.unparsable, f"of {found.n}"),
-        quantity(found.tokens.mean),
-        quantity(found.compliance, True) if found.compliance else text("no rule"),
+        quantity(run.accuracy.strict, True, alarm=alarm),
+        quantity(run.accuracy.lenient, True, alarm=alarm),
+        quantity(run.truncated, True, alarm=alarm),
+        text(run.unparsable, f"of {run.n}"),
+        quantity(run.tokens.mean),
+        quantity(run.compliance, True) if run.compliance else text("no rule"),
     ]
 
 
 def correct_answers(rows: Sequence[Row], price: float | None) -> Section:
     """Return what a correct answer costs; `price` is that of the machine, per hour."""
-    found = [
+    costs = [
         (row, run, cost)
         for row in rows
         for run, cost in (row.metrics.cost or {}).items()
         if row.trained or run == row.run
     ]
-    reasons = dict.fromkeys(cost.energy_reason for _, _, cost in found if cost.energy_reason)
-    sources = dict.fromkeys(cost.energy_source for _, _, cost in found if cost.energy_source)
+    reasons = dict.fromkeys(cost.energy_reason for _, _, cost in costs if cost.energy_reason)
+    sources = dict.fromkeys(cost.energy_source for _, _, cost in costs if cost.energy_source)
     return Section(
         id="cost",
         title="What a correct answer costs",
@@ -86,7 +86,7 @@ def correct_answers(rows: Sequence[Row], price: float | None) -> Section:
                         _money(cost, price),
                         text(None if cost.joules is None else number_text(cost.joules)),
                     ]
-                    for row, run, cost in found
+                    for row, run, cost in costs
                 ],
             )
         ],
@@ -120,8 +120,8 @@ def teacher(costs: Sequence[tuple[str, dict]]) -> Section:
                 [
                     [
                         text(name),
-                        text(sum(one["kept"] for one in cost["rounds"])),
-                        text(sum(one["asked"] for one in cost["rounds"])),
+                        text(sum(entry["kept"] for entry in cost["rounds"])),
+                        text(sum(entry["asked"] for entry in cost["rounds"])),
                         text(f"{cost['input_tokens']} + {cost['output_tokens']}"),
                         text(f"{cost['usd']:.4f}"),
                         text("–" if cost["usd_per_kept"] is None else f"{cost['usd_per_kept']:.6f}"),

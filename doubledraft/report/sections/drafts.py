@@ -54,10 +54,10 @@ def _disagreement(row: Row) -> str | None:
 
 
 def _served(drafted: Sequence[Row]) -> PageTable:
-    """Return acceptance in the timed run, with what only some engines tell where one did."""
-    told = any(row.metrics.speculation.order_independent_agreement for row in drafted)
+    """Return acceptance in the timed run, and agreement where the engine recorded it, which only some do."""
+    has_agreement = any(row.metrics.speculation.order_independent_agreement for row in drafted)
     columns = ["cell", "acceptance rate", "tokens per step"]
-    if told:
+    if has_agreement:
         columns += ["order-independent agreement", "acceptance rate, agreement by class of token"]
     return table(
         "Acceptance in the timed run",
@@ -68,9 +68,9 @@ def _served(drafted: Sequence[Row]) -> PageTable:
 
 def _acceptance(spec: SpeculationMetrics) -> list[TableCell]:
     classes = [
-        f"{name} {share_text(found.acceptance_rate)}, {share_text(found.order_independent_agreement)} "
-        f"(n {found.drafted})"
-        for name, found in (spec.token_classes or {}).items()
+        f"{name} {share_text(metrics.acceptance_rate)}, {share_text(metrics.order_independent_agreement)} "
+        f"(n {metrics.drafted})"
+        for name, metrics in (spec.token_classes or {}).items()
     ]
     return [
         quantity(spec.acceptance_rate, True),
@@ -111,7 +111,7 @@ def _replayed(drafted: Sequence[Row]) -> PageTable:
         "Tokens per step at other K, replayed along the answers",
         ["cell", *(f"K = {length}" for length in REPLAYED)],
         [
-            [text(cell), *[quantity(one.tokens_per_step) for one in lengths if one.draft_length in REPLAYED]]
+            [text(cell), *[quantity(replay.tokens_per_step) for replay in lengths if replay.draft_length in REPLAYED]]
             for cell, lengths in audits.items()
             if lengths
         ],
@@ -120,8 +120,8 @@ def _replayed(drafted: Sequence[Row]) -> PageTable:
 
 def _classes(drafted: Sequence[Row]) -> PageTable:
     """Return the agreement of each class of token, of which those with most tokens matter most."""
-    found = {row.cell: row.metrics.draft_audit.token_classes for row in drafted if row.metrics.draft_audit}
-    names = dict.fromkeys(name for classes in found.values() for name in classes)
+    by_cell = {row.cell: row.metrics.draft_audit.token_classes for row in drafted if row.metrics.draft_audit}
+    names = dict.fromkeys(name for classes in by_cell.values() for name in classes)
     return table(
         "Agreement by class of token; n counts tokens",
         ["cell", *names],
@@ -130,25 +130,25 @@ def _classes(drafted: Sequence[Row]) -> PageTable:
                 text(cell),
                 *[quantity(classes[name].agreement, True) if name in classes else text(None) for name in names],
             ]
-            for cell, classes in found.items()
+            for cell, classes in by_cell.items()
         ],
     )
 
 
 def _acceptance_by(row: Row) -> list[list[TableCell]]:
-    found = []
+    lines = []
     for by, rates in (row.metrics.acceptance_by or {}).items():
-        shown = {value: rate for value, rate in rates.items() if rate and rate.n >= SMALL}
-        if shown and len(rates) > 1:
-            found.append([text(row.cell), text(by), text(groups(shown.items(), len(rates) - len(shown)))])
-    return found
+        large = {value: rate for value, rate in rates.items() if rate and rate.n >= SMALL}
+        if large and len(rates) > 1:
+            lines.append([text(row.cell), text(by), text(groups(large.items(), len(rates) - len(large)))])
+    return lines
 
 
 def matrix(paths: Sequence[str | Path]) -> Section:
     """Return the agreement of every trained target with every draft of the study, where it was measured."""
     lines = [line for path in paths for line in _lines(path)]
     names, targets = (list(dict.fromkeys(line[key] for line in lines)) for key in ("draft", "target"))
-    found = {(line["target"], line["draft"]): line for line in lines}
+    by_pair = {(line["target"], line["draft"]): line for line in lines}
     return Section(
         id="matrix",
         title="Every target with every draft",
@@ -158,7 +158,7 @@ def matrix(paths: Sequence[str | Path]) -> Section:
                 "Order-independent agreement of each target (row) with each draft (column)",
                 ["target", *names],
                 [
-                    [text(target), *[_agreement(found.get((target, name)), target == name) for name in names]]
+                    [text(target), *[_agreement(by_pair.get((target, name)), target == name) for name in names]]
                     for target in targets
                 ],
             )

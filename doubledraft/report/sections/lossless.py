@@ -37,16 +37,16 @@ def differences(drafted: Sequence[Row]) -> Section:
 
 
 def _difference(row: Row) -> list[TableCell]:
-    found, verdicts = row.metrics.lossless, row.metrics.lossless.verdicts
-    first, gap = found.first_difference, found.top2_gap
-    none = text(None if found.different is None else "none")
+    metrics, verdicts = row.metrics.lossless, row.metrics.lossless.verdicts
+    first, gap = metrics.first_difference, metrics.top2_gap
+    none = text(None if metrics.different is None else "none")
     return [
-        quantity(found.identical_rate, True),
-        text(found.different),
+        quantity(metrics.identical_rate, True),
+        text(metrics.different),
         text(f"median {first.median:g}", f"earliest {first.min}") if first else none,
         text(f"median {gap.median:.2g}", f"largest {gap.max:.2g}, n {gap.n}") if gap else none,
-        text(found.ties, f"gap ≤ {found.tie_gap:g}"),
-        text(found.bugs, alarm=bool(found.bugs)),
+        text(metrics.ties, f"gap ≤ {metrics.tie_gap:g}"),
+        text(metrics.bugs, alarm=bool(metrics.bugs)),
         text(f"{verdicts.lost}, {verdicts.gained}", p_text(verdicts.p_value)),
         points(verdicts.difference),
     ]

@@ -14,7 +14,7 @@ from doubledraft.summaries.cross_check import CheckedEngine, CrossCheck
 
 def main_table(rows: Sequence[Row]) -> Section:
     """Return the table of the first screen: a row for each trained cell."""
-    shown = [row for row in rows if row.trained]
+    trained = [row for row in rows if row.trained]
     return Section(
         id="cells",
         title="",
@@ -23,10 +23,10 @@ def main_table(rows: Sequence[Row]) -> Section:
                 "Accuracy, tokens, speedup and acceptance of each trained cell",
                 ["cell", "accuracy", "with the draft", "tokens per answer", "speedup", "best K", "acceptance rate",
                  "tokens per step", "same answers"],
-                [_main_row(row) for row in shown],
+                [_main_row(row) for row in trained],
             )
         ],
-        alarms=[unsteady_warning(row) for row in shown if is_unsteady(row)],
+        alarms=[unsteady_warning(row) for row in trained if is_unsteady(row)],
     )  # fmt: skip
 
 

@@ -23,7 +23,7 @@ def beside_ours(published: Mapping, rows: Sequence[Row], gains: Sequence[Gain]) 
     ours = {(row.type, row.scenario): row for row in rows if row.trained}
     combined = {(gain.type, gain.scenario): gain.combined for gain in gains}
     scenarios = "; ".join(
-        f"{name} is {one['questions']} (n {one['n']})" for name, one in published["scenarios"].items()
+        f"{name} is {scenario['questions']} (n {scenario['n']})" for name, scenario in published["scenarios"].items()
     )
     cells = [(row, ours.get((row["type"], row["scenario"]))) for row in published["rows"]]
     return Section(

@@ -9,7 +9,7 @@ from doubledraft.report.tables import Row
 from doubledraft.stats import Percentiles
 from doubledraft.summaries.cell_metrics import RunMetrics, StepReading
 
-APART = 0.1  # relative difference of measured and predicted speedup beyond which they part
+APART = 0.1  # relative difference of measured and predicted speedup above which a warning is shown
 
 
 def speed(drafted: Sequence[Row]) -> Section:
@@ -139,13 +139,13 @@ def _throughput(run: RunMetrics) -> TableCell:
     )
 
 
-def _median(found: Percentiles | None) -> TableCell:
-    if found is None:
+def _median(times: Percentiles | None) -> TableCell:
+    if times is None:
         return text(None)
     tail = [
-        f"p{at} {number_text(value, ' s')}" for at, value in ((90, found.p90), (99, found.p99)) if value is not None
+        f"p{at} {number_text(value, ' s')}" for at, value in ((90, times.p90), (99, times.p99)) if value is not None
     ]
-    return text(number_text(found.p50, " s"), ", ".join([range_text(found.p50), *tail]))
+    return text(number_text(times.p50, " s"), ", ".join([range_text(times.p50), *tail]))
 
 
 def _reading(step: StepReading | None) -> TableCell:
@@ -187,6 +187,6 @@ def _prediction_notes(drafted: Sequence[Row]) -> list[str]:
 
 def _percentile_notes(drafted: Sequence[Row]) -> list[str]:
     """Return why percentiles are missing, once for each reason."""
-    found = [run.latency for row in drafted for run in _runs(row) if run.latency]
-    reasons = dict.fromkeys(latency.reason for latency in found if latency.reason)
+    latencies = [run.latency for row in drafted for run in _runs(row) if run.latency]
+    reasons = dict.fromkeys(latency.reason for latency in latencies if latency.reason)
     return [f"Times are medians. {reason[0].upper()}{reason[1:]}." for reason in reasons]
