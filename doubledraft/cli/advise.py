@@ -78,9 +78,9 @@ def run(options: argparse.Namespace) -> None:
     questions = _questions(options)
     how = {"dtype": options.dtype, "device": options.device, "int8_draft": options.draft_int8}
     pair = load_pair(options.target, options.draft, **how)
-    prompts = pair.token_ids([one.question for one in questions], options.prompt_file, few_shot=options.few_shot)
+    prompts = pair.token_ids([record.question for record in questions], options.prompt_file, few_shot=options.few_shot)
     with progress_shown():
-        found = advise(
+        advice = advise(
             pair,
             options.draft,
             prompts,
@@ -89,8 +89,8 @@ def run(options: argparse.Namespace) -> None:
             price_per_hour=options.price_per_hour,
         )
     if options.out:
-        write(found, questions, options, Path(options.out))
-    sys.stdout.write(json.dumps(asdict(found), indent=2) + "\n" if options.json else text(found))
+        write(advice, questions, options, Path(options.out))
+    sys.stdout.write(json.dumps(asdict(advice), indent=2) + "\n" if options.json else text(advice))
 
 
 def _questions(options: argparse.Namespace) -> list[Question]:
@@ -120,14 +120,14 @@ def text(found: Advice) -> str:
     """Return the advice for a terminal."""
     rows = [
         [
-            str(one.costs.load),
-            str(one.best_draft_length),
-            f"{one.best_speedup:.2f}",
-            "none pays" if one.acceptance_needed is None else f"{one.acceptance_needed:.2f}",
-            f"{one.tokens_per_second:.0f}",
-            *(f"{one.speedups[key]:.2f}" for key in SHOWN),
+            str(load.costs.load),
+            str(load.best_draft_length),
+            f"{load.best_speedup:.2f}",
+            "none pays" if load.acceptance_needed is None else f"{load.acceptance_needed:.2f}",
+            f"{load.tokens_per_second:.0f}",
+            *(f"{load.speedups[key]:.2f}" for key in SHOWN),
         ]
-        for one in found.loads
+        for load in found.loads
     ]
     audit = found.acceptance
     facts = [
@@ -139,12 +139,12 @@ def text(found: Advice) -> str:
     return f"{found.verdict}\n\n{columns(HEADER, rows)}\n" + "\n".join([*facts, *_prices(found)]) + "\n"
 
 
-def _prices(found: Advice) -> list[str]:
+def _prices(advice: Advice) -> list[str]:
     return [
-        f"{one.costs.load} in flight: {one.usd_per_million_tokens:.2f} USD per million tokens alone, "
-        f"{one.usd_per_million_tokens_drafted:.2f} at the best K"
-        for one in found.loads
-        if one.usd_per_million_tokens is not None
+        f"{load.costs.load} in flight: {load.usd_per_million_tokens:.2f} USD per million tokens alone, "
+        f"{load.usd_per_million_tokens_drafted:.2f} at the best K"
+        for load in advice.loads
+        if load.usd_per_million_tokens is not None
     ]
 
 
@@ -165,26 +165,26 @@ def write(found: Advice, questions: Sequence[Question], options: argparse.Namesp
         yaml.safe_dump(_benchmark(found, options, folder), file, sort_keys=False)
 
 
-def _page(found: Advice) -> str:
-    config = found.speculative_config and json.dumps(found.speculative_config)
-    values = {"advice": found, "shown": SHOWN, "config": config}
+def _page(advice: Advice) -> str:
+    config = advice.speculative_config and json.dumps(advice.speculative_config)
+    values = {"advice": advice, "shown": SHOWN, "config": config}
     return pages.render("advice.html.j2", values, quantity=quantity_text, two=lambda value: f"{value:.2f}")
 
 
-def _benchmark(found: Advice, options: argparse.Namespace, folder: Path) -> dict[str, object]:
+def _benchmark(advice: Advice, options: argparse.Namespace, folder: Path) -> dict[str, object]:
     """Return the config of `doubledraft benchmark` that measures the pair at the best K and around it."""
-    best = found.loads[0].best_draft_length or 2
+    best = advice.loads[0].best_draft_length or 2
     data = {"file": str(folder / "questions.jsonl"), "max_tokens": options.max_tokens}
     if options.prompt_file:
         data |= {"prompt_file": options.prompt_file, "few_shot": options.few_shot}
     return {
-        "target": found.target,
-        "drafts": {"draft": found.draft},
+        "target": advice.target,
+        "drafts": {"draft": advice.draft},
         "draft_length": best,
         "ablation_K": {"draft": "draft", "lengths": sorted({1, 2, 4, 8, best})},
         "data": {"advice": data},
         "repeats": 3,
-        "dtype": found.dtype,
+        "dtype": advice.dtype,
         "int8": options.draft_int8,
         "out": str(folder / "benchmark"),
     }

@@ -80,24 +80,24 @@ def run(options: argparse.Namespace) -> None:
     arms = experiments.arms(config, names, proposer)
     results, rows, decoded = _measure(config, pair, list(_distinct(arms).values()), sets, prompts)
     report = {
-        "experiments": {name: [arm.name for arm in own] for name, own in arms.items()},
-        "data": {name: [asdict(row) for row in own] for name, own in results.items()},
+        "experiments": {name: [arm.name for arm in group] for name, group in arms.items()},
+        "data": {name: [asdict(row) for row in per_arm] for name, per_arm in results.items()},
         "routed": _routed(proposer(experiments.ROUTING), prompts) if experiments.ROUTING in names else None,
         "judged": {name: data.judged for name, data in sets.items()},
         "profile": _profile(config, pair, arms, prompts),
         "config": config,
         "provenance": provenance.provenance(),
     }
-    shown = table(results, sets) + (f"\n{profile.table(report['profile'])}" if report["profile"] else "")
+    text = table(results, sets) + (f"\n{profile.table(report['profile'])}" if report["profile"] else "")
     if config["out"]:  # before standard output, which may be a closed pipe
-        _write(Path(config["out"]), report, rows, shown, decoded)
-    sys.stdout.write(shown)
+        _write(Path(config["out"]), report, rows, text, decoded)
+    sys.stdout.write(text)
 
 
 def _prompts(pair: Pair, data: DataSet, entry: Mapping) -> list[list[int]]:
     texts = [question.question for question in data.questions]
-    asked = pair.token_ids(texts, entry["prompt_file"], few_shot=entry["few_shot"])
-    return checked_prompts(pair.target, asked, entry["max_tokens"])
+    ids = pair.token_ids(texts, entry["prompt_file"], few_shot=entry["few_shot"])
+    return checked_prompts(pair.target, ids, entry["max_tokens"])
 
 
 def _proposers(config: Mapping, pair: Pair) -> Callable[[str], Proposer]:
@@ -135,11 +135,11 @@ class _Remembering(Routed):
 
 def _routed(proposer: _Remembering, prompts: Mapping[str, list]) -> dict[str, dict[str, int]]:
     """Return how many prompts of each data set went to each draft."""
-    return {name: dict(Counter(proposer.chosen[tuple(prompt)] for prompt in asked)) for name, asked in prompts.items()}
+    return {name: dict(Counter(proposer.chosen[tuple(prompt)] for prompt in texts)) for name, texts in prompts.items()}
 
 
 def _distinct(arms: Mapping[str, Sequence[Arm]]) -> dict[str, Arm]:
-    return {arm.name: arm for own in arms.values() for arm in own}
+    return {arm.name: arm for group in arms.values() for arm in group}
 
 
 def _measure(
@@ -172,7 +172,7 @@ def _profile(
     """Return where the time of a step goes, plain and with the first arm that drafts; None where none is asked for."""
     if config["profile"] is None:
         return None
-    drafting = [arm for name, own in arms.items() if name != BASELINE for arm in own][:1]
+    drafting = [arm for name, group in arms.items() if name != BASELINE for arm in group][:1]
     [first, *_] = prompts.values()
     return step_profile.profile(
         pair.target,
@@ -184,12 +184,12 @@ def _profile(
 
 
 def _write(
-    folder: Path, report: dict, samples: list[dict], shown: str, decoded: Mapping[str, list[DecodingRecord]]
+    folder: Path, report: dict, samples: list[dict], text: str, decoded: Mapping[str, list[DecodingRecord]]
 ) -> None:
     write_json(folder / "results.json", report)
     write_csv(folder / "samples.csv", samples)
     with whole_file(folder / "table.txt") as file:
-        file.write(shown)
+        file.write(text)
     experiments_page.write(folder, report)
     for name, records in decoded.items():
         write_records(folder / "decodings" / f"{name}.jsonl", records)

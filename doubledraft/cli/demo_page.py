@@ -72,11 +72,11 @@ class Demo:
                 ids, max_tokens, **settings
             ),
         }
-        text_of, shown = token_text(self.plain.tokenizer), -SHOWN_EVERY
+        text_of, last_shown = token_text(self.plain.tokenizer), -SHOWN_EVERY
         for metrics in race(lanes):
-            if time.monotonic() - shown >= SHOWN_EVERY:
+            if time.monotonic() - last_shown >= SHOWN_EVERY:
                 yield tuple(_lane(name, metrics.get(name), text_of) for name in lanes)
-                shown = time.monotonic()
+                last_shown = time.monotonic()
         alone, drafted = (_lane(name, metrics[name], text_of) for name in lanes)
         drafted["facts"] += f" · {_compared(*map(metrics.get, lanes), settings['sampling'].greedy)}"
         yield alone, drafted
@@ -99,10 +99,10 @@ def race(lanes: Mapping[str, Iterator[Metrics]]) -> Iterator[dict[str, Metrics]]
     running, metrics = dict(lanes), {}
     while running:
         behind = min(running, key=lambda name: metrics[name].seconds if name in metrics else 0.0)
-        if (found := next(running[behind], None)) is None:
+        if (latest := next(running[behind], None)) is None:
             del running[behind]
         else:
-            metrics[behind] = found
+            metrics[behind] = latest
             yield metrics
 
 
@@ -122,8 +122,8 @@ def _lane(name: str, metrics: Metrics | None, text_of) -> dict[str, object]:
     [answer] = metrics.answers
     steps = [{"emitted": 1, "proposed": 0, "accepted": 0, "drafted": []}]
     steps += [
-        {"emitted": one.emitted, "proposed": len(one.drafted), "accepted": one.accepted, "drafted": one.drafted}
-        for one in answer.steps
+        {"emitted": step.emitted, "proposed": len(step.drafted), "accepted": step.accepted, "drafted": step.drafted}
+        for step in answer.steps
     ]
     named = {*answer.token_ids, *(token for step in answer.steps for token in step.drafted)}
     texts = {str(token): text_of(token) for token in named}

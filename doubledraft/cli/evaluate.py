@@ -25,8 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this subcommand."""
     shared.add_models(parser)
     shared.add_data_set(parser, "; needed without --config")
-    said = "the first N questions of the data set; default: all"
-    parser.add_argument("--limit", "--num-samples", type=shared.at_least_one, metavar="N", help=said)
+    help_text = "the first N questions of the data set; default: all"
+    parser.add_argument("--limit", "--num-samples", type=shared.at_least_one, metavar="N", help=help_text)
     shared.add_prompt_file(parser)
     shared.add_max_tokens(parser, 256, shared.at_least_one)
     shared.add_draft_length(parser)

@@ -36,13 +36,13 @@ def run(options: argparse.Namespace) -> None:
     pair = shared.load(options)
     [prompt] = pair.token_ids([question], options.prompt_file, few_shot=options.few_shot)
     settings = {"draft_length": options.draft_length, "sampling": sampling, "seed": options.seed}
-    pieces, shown, coloured = Pieces(pair.tokenizer), 0, _has_colours()
+    pieces, printed, coloured = Pieces(pair.tokenizer), 0, _has_colours()
     for metrics in pair.stream(prompt, options.max_tokens, **settings):
         [answer] = metrics.answers
         accepted = answer.steps[-1].accepted if answer.steps else 0
-        for position, token in enumerate(answer.token_ids[shown:]):
+        for position, token in enumerate(answer.token_ids[printed:]):
             _show(pieces.add(token), coloured and position < accepted)
-        shown = len(answer.token_ids)
+        printed = len(answer.token_ids)
     _show(pieces.rest(), False)
     _show("\n", False)
     legend = f"{ACCEPTED}accepted from the draft{PLAIN} · " if coloured and metrics.accepted else ""
@@ -51,8 +51,8 @@ def run(options: argparse.Namespace) -> None:
 
 def _show(text: str, coloured: bool) -> None:
     """Write text of a model; a character that takes several tokens has the colour of the last."""
-    shown = visible(text)
-    sys.stdout.write(f"{ACCEPTED}{shown}{PLAIN}" if coloured and shown else shown)
+    escaped = visible(text)
+    sys.stdout.write(f"{ACCEPTED}{escaped}{PLAIN}" if coloured and escaped else escaped)
     sys.stdout.flush()
 
 

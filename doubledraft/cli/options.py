@@ -21,8 +21,8 @@ def add_models(parser: argparse.ArgumentParser) -> None:
     """Add the options for the models and how they are computed."""
     add_target(parser)
     drafting = parser.add_mutually_exclusive_group()
-    said = "the draft model: a folder, or a name on the hub; default: the target alone"
-    drafting.add_argument("--draft", type=not_empty, metavar="FOLDER", help=said)
+    help_text = "the draft model: a folder, or a name on the hub; default: the target alone"
+    drafting.add_argument("--draft", type=not_empty, metavar="FOLDER", help=help_text)
     drafting.add_argument("--ngram", action="store_true", help="draft by n-gram lookup in the text so far")
     parser.add_argument(
         "--draft-vocabulary",
@@ -36,14 +36,14 @@ def add_models(parser: argparse.ArgumentParser) -> None:
 
 def add_target(parser: argparse.ArgumentParser) -> None:
     """Add the option for the target."""
-    said = "the target: a folder, or a name on the hub"
-    parser.add_argument("--model", required=True, type=not_empty, metavar="FOLDER", help=said)
+    help_text = "the target: a folder, or a name on the hub"
+    parser.add_argument("--model", required=True, type=not_empty, metavar="FOLDER", help=help_text)
 
 
 def add_int8(parser: argparse.ArgumentParser) -> None:
     """Add the option for 8-bit weights of the draft."""
-    said = "round the draft's weights to 8 bits (CPU): faster, the same answer"
-    parser.add_argument("--draft-int8", action="store_true", help=said)
+    help_text = "round the draft's weights to 8 bits (CPU): faster, the same answer"
+    parser.add_argument("--draft-int8", action="store_true", help=help_text)
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:
@@ -61,26 +61,26 @@ def add_prompt_file(parser: argparse.ArgumentParser) -> None:
 
 def add_data_set(parser: argparse.ArgumentParser, without: str) -> None:
     """Add the option for questions; `without` says what is asked where it is not given."""
-    said = f"humaneval, gsm8k or math, from the hub; or a file of JSON lines or parquet{without}"
-    parser.add_argument("--dataset", "--data", metavar="NAME", help=said)
+    help_text = f"humaneval, gsm8k or math, from the hub; or a file of JSON lines or parquet{without}"
+    parser.add_argument("--dataset", "--data", metavar="NAME", help=help_text)
 
 
 def add_num_samples(parser: argparse.ArgumentParser, default: int) -> None:
     """Add the option for the number of questions."""
-    said = f"the first N questions of the data set; default: {default}"
-    parser.add_argument("--num-samples", "--limit", type=at_least_one, default=default, metavar="N", help=said)
+    help_text = f"the first N questions of the data set; default: {default}"
+    parser.add_argument("--num-samples", "--limit", type=at_least_one, default=default, metavar="N", help=help_text)
 
 
 def add_max_tokens(parser: argparse.ArgumentParser, default: int, parse: Callable[[str], int]) -> None:
     """Add the option for the cap on the tokens of an answer."""
-    said = f"cap on the tokens of an answer; default: {default}"
-    parser.add_argument("--max-tokens", type=parse, default=default, metavar="N", help=said)
+    help_text = f"cap on the tokens of an answer; default: {default}"
+    parser.add_argument("--max-tokens", type=parse, default=default, metavar="N", help=help_text)
 
 
 def add_draft_length(parser: argparse.ArgumentParser) -> None:
     """Add the option for the tokens drafted per step."""
-    said = f"tokens drafted per step, 1 to {LONGEST_DRAFT}, or `adaptive`; default: 5"
-    parser.add_argument("--draft-length", "--K", type=draft_length, default=5, metavar="K", help=said)
+    help_text = f"tokens drafted per step, 1 to {LONGEST_DRAFT}, or `adaptive`; default: 5"
+    parser.add_argument("--draft-length", "--K", type=draft_length, default=5, metavar="K", help=help_text)
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:
@@ -91,12 +91,14 @@ def add_config(parser: argparse.ArgumentParser) -> None:
             defaults[action.dest] = action.default
             action.default, action.required = argparse.SUPPRESS, False  # so that only what was given is in the options
     parser.set_defaults(defaults=defaults)
-    said = "a file of `doubledraft benchmark`, which fills in what is not given; --dataset then names one of its sets"
-    parser.add_argument("--config", metavar="YAML", help=said)
+    help_text = (
+        "a file of `doubledraft benchmark`, which fills in what is not given; --dataset then names one of its sets"
+    )
+    parser.add_argument("--config", metavar="YAML", help=help_text)
 
 
 def filled(options: argparse.Namespace) -> argparse.Namespace:
-    """Return the options with what is missing: from the data set `dataset` of --config, then the usual defaults.
+    """Return the options, missing ones filled in from the data set `dataset` of --config, then from their defaults.
 
     Raise OptionError where there is no target, or no such data set.
     """
@@ -151,8 +153,8 @@ def draft_length(text: str) -> int | str:
 def add_sampling(parser: argparse.ArgumentParser) -> None:
     """Add the options for sampling."""
     parser.add_argument("--temperature", type=float, default=0.0, metavar="T", help="default: 0, which is greedy")
-    said = "draw from the nucleus of this probability; default: 1"
-    parser.add_argument("--top-p", type=float, default=1.0, metavar="P", help=said)
+    help_text = "draw from the nucleus of this probability; default: 1"
+    parser.add_argument("--top-p", type=float, default=1.0, metavar="P", help=help_text)
     parser.add_argument("--top-k", type=int, metavar="K", help="draw from the k most probable tokens; default: all")
     parser.add_argument("--seed", type=seed, default=0, metavar="N", help="of the draws; default: 0")
 

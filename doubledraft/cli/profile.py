@@ -54,16 +54,16 @@ def run(options: argparse.Namespace) -> None:
             shared.refuse_unwritable_file(file, f"--{option}")
     texts = _questions(options)
     pair = shared.load(options)
-    asked = pair.token_ids(texts, options.prompt_file, few_shot=options.few_shot)
-    prompts = checked_prompts(pair.target, asked, options.max_tokens)
+    ids = pair.token_ids(texts, options.prompt_file, few_shot=options.few_shot)
+    prompts = checked_prompts(pair.target, ids, options.max_tokens)
     drafted = shared.speculative_arm(pair, options)
     arms = [plain(), drafted] if drafted else [plain()]
-    found = profile(pair.target, arms, prompts, options.max_tokens, options.repeats)
+    timings = profile(pair.target, arms, prompts, options.max_tokens, options.repeats)
     if options.out:  # before a trace, which may fail, and standard output, which may be a closed pipe
-        write_json(options.out, found | {"options": shared.as_json(options), "provenance": provenance.provenance()})
+        write_json(options.out, timings | {"options": shared.as_json(options), "provenance": provenance.provenance()})
     if options.trace:
         trace(pair.target, arms[-1], prompts[0], options.trace)
-    sys.stdout.write(table(found))
+    sys.stdout.write(table(timings))
 
 
 def _questions(options: argparse.Namespace) -> list[str]:

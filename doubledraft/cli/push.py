@@ -14,8 +14,8 @@ from doubledraft.report import card, hub
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this subcommand."""
     add_adapter(parser)
-    said = "repository on the hub; created if missing"
-    parser.add_argument("--repo", required=True, type=repository, metavar="OWNER/NAME", help=said)
+    help_text = "repository on the hub; created if missing"
+    parser.add_argument("--repo", required=True, type=repository, metavar="OWNER/NAME", help=help_text)
     parser.add_argument("--public", action="store_true", help="make the repository public; default: private")
     parser.add_argument("--dry-run", action="store_true", help="list the files and send nothing")
 

@@ -38,8 +38,8 @@ def run(options: argparse.Namespace) -> None:
         sys.stdout.write(f"{results}: no job has run here\n")
         return
     rows = [
-        (one.step, one.of, datetime.fromtimestamp(one.started).strftime("%H:%M"), duration(one.seconds), one.outcome)
-        for one in timed
+        (job.step, job.of, datetime.fromtimestamp(job.started).strftime("%H:%M"), duration(job.seconds), job.outcome)
+        for job in timed
     ]
     if rows:
         sys.stdout.write(columns(("step", "of", "started", "took", ""), rows) + "\n")
@@ -66,5 +66,5 @@ def _age(log: Path) -> str:
 def _last_line(log: Path) -> str:
     with open(log, "rb") as file:
         file.seek(max(0, log.stat().st_size - TAIL))
-        found = LINE.findall(file.read().decode(errors="replace"))
-    return visible(found[-1]) if found else "no message yet"
+        lines = LINE.findall(file.read().decode(errors="replace"))
+    return visible(lines[-1]) if lines else "no message yet"

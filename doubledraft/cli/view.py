@@ -46,14 +46,14 @@ def run(options: argparse.Namespace) -> None:
     text_of = token_text(load_tokenizer(options.tokenizer)) if options.tokenizer else None
     try:
         served = vllm_answers.is_answers(path)
-        found = vllm_answers.read(path, text_of) if served else read_records(path, DecodingRecord)
+        answers = vllm_answers.read(path, text_of) if served else read_records(path, DecodingRecord)
         others = {name: read_records(audit, AuditedAnswer) for name, audit in options.also}
     except OSError as error:
         raise RecordError(f"{error.filename}: cannot be read: {error.strerror}") from None
-    if not found:
+    if not answers:
         raise RecordError(f"{path}: no answers in it: benchmark the cell again")
     out = options.out or path.with_suffix(".html")
     shared.refuse_unwritable_file(out, "--out")
-    records = with_other_drafts(found, others, text_of)
+    records = with_other_drafts(answers, others, text_of)
     viewer.write(records, options.title or path.absolute().parent.name, [path.name], out)
     sys.stdout.write(f"{out}\n")
