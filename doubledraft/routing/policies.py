@@ -59,13 +59,14 @@ def oracle(matrix: DraftMatrix) -> Policy:
     return _certain("oracle", (matrix.steps * seconds_per_step).argmin(1), len(matrix.drafts))
 
 
-def online(matrix: DraftMatrix, seed: int) -> Policy:
+def online(matrix: DraftMatrix, draft_length: int, seed: int) -> Policy:
     """Return the policy of hedge, which learns from each answer, in an order of the seed; it pays for every scoring."""
     hedge, probabilities = Hedge(len(matrix.drafts)), np.zeros(matrix.steps.shape)
-    gains = matrix.tokens[:, None] / matrix.steps
+    # The pass over the prompt gives a token too, so a short answer may have more of them than its steps can give.
+    gains = np.minimum(matrix.tokens[:, None] / matrix.steps / (draft_length + 1), 1)
     for at in np.random.default_rng(seed).permutation(len(matrix.prompts)):
         probabilities[at] = hedge.probabilities()
-        hedge.learn(gains[at] / gains.max())
+        hedge.learn(gains[at])
     return Policy("hedge", probabilities, matrix.scoring.sum(1))
 
 

@@ -58,7 +58,8 @@ def score(
     others = [policies.always(test, draft, f"only {draft}") for draft in test.drafts if draft != trained.best_single]
     test_texts = [text for text, at in zip(texts, at_test, strict=True) if at]
     routed = [_routed(router, test_texts, features[router.config.features][at_test]) for router in loaded]
-    methods = [policies.at_random(test), single, *others, policies.by_label(test), *routed, policies.online(test, seed)]
+    online = policies.online(test, draft_length, seed)
+    methods = [policies.at_random(test), single, *others, policies.by_label(test), *routed, online]
     arms = [_arm(policy, single, oracle, test, seed) for policy in (*methods, oracle)]
     gain = next(arm.gain for arm in arms if arm.name == trained.chosen)
     routing_score = RoutingScore(

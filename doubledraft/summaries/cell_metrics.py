@@ -244,7 +244,7 @@ class LosslessMetrics:
     top2_gap: GapAtDifference | None = None
     tie_gap: float  # largest gap that the rounding of this dtype explains
     ties: int | None = None  # answers that first differ at a gap of at most that
-    bugs: int | None = None  # answers that first differ at a larger gap, which points to a fault; others have none
+    bugs: int | None = None  # answers that first differ at a larger gap, which points to a fault
     verdicts: VerdictChanges
     reason: str | None = None  # why all but the verdicts are null
 

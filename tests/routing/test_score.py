@@ -1,5 +1,7 @@
 """Ways to choose a draft are scored as the known speeds of a made-up matrix say, and the page says what that means."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
@@ -113,6 +115,14 @@ def test_hedge_pays_for_reading_every_answer_with_every_draft(different, tmp_pat
     found, _ = different
     assert arm(found, "hedge").router_milliseconds == pytest.approx(4.0)  # four drafts, 1 ms each
     assert arm(found, "hedge").gap.value > arm(found, "oracle").gap.value
+
+
+def test_hedge_knows_nothing_of_answers_to_come(tmp_path):
+    matrix = matrices.read(made_matrix.build(tmp_path, own=1.5, prompts=4)["matrix"])
+    *_, last = np.random.default_rng(3).permutation(len(matrix.prompts))
+    better = replace(matrix, steps=np.where(np.arange(len(matrix.prompts))[:, None] == last, 1, matrix.steps))
+    known, changed = (policies.online(one, 3, seed=3).probabilities for one in (matrix, better))
+    assert np.array_equal(known, changed) and not np.allclose(known, 1 / len(matrix.drafts))
 
 
 def test_shuffled_advantages_give_next_to_nothing_on_average(different):
