@@ -60,8 +60,8 @@ def read_data_set(source: str | Path, *, limit: int | None = None) -> DataSet:
         if source == "humaneval":
             table = files.read_hub(sources.HUMANEVAL, "openai_humaneval", "test", sources.HUMANEVAL_REVISION)
             return _from_table(source, table, limit)
-        read = sources.read_gsm8k if source == "gsm8k" else sources.read_math
-        return DataSet(source, read("test", source).questions[:limit], JudgedBy.answers, {})
+        reader = sources.read_gsm8k if source == "gsm8k" else sources.read_math
+        return DataSet(source, reader("test", source).questions[:limit], JudgedBy.answers, {})
     except ValueError as error:
         raise RecordError(f"{source}: {error}") from None
 
@@ -104,8 +104,8 @@ def _questions(name: str, rows: list[tuple[str, dict[str, object]]], graded: boo
             if id in questions:
                 raise RecordError(f"{where}: {id!r} occurs twice; each row needs a name of its own, or none")
             gold = _gold(grader, row, where) if graded else ""
-            asked = sources.asked_text(row, TEXT_FIELDS, where)
-            questions[id] = Question(id=id, scenario=name, split="test", question=asked, answer=gold, steps=[])
+            prompt = sources.asked_text(row, TEXT_FIELDS, where)
+            questions[id] = Question(id=id, scenario=name, split="test", question=prompt, answer=gold, steps=[])
     return list(questions.values())
 
 

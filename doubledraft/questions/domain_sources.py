@@ -24,7 +24,7 @@ class DomainPrompt:
     """What a user asks."""
 
     text: str
-    key: str | None = None  # of what it shares with other prompts of its source
+    key: str | None = None  # names what it shares with other prompts of its source
     answer: str = ""  # gold, where there is one
 
 
@@ -45,28 +45,28 @@ class HubSet:
     config: str | None
     split: str
     licence: str
-    prompts: Callable[[Row, str], Iterator[DomainPrompt]]  # of a row and its place
+    prompts: Callable[[Row, str], Iterator[DomainPrompt]]  # reads a row; its place is for messages
     revision: str  # the commit that is taken where the config names none
 
 
 def read(spec: Mapping[str, object], domain: str, seed: int, most: int) -> Prompts:
-    """Return the prompts of a domain's config entry, from a large source about `most`."""
+    """Return the prompts of a domain's config entry, of a large source about `most` of them."""
     match spec["source"]:
         case "stdlib":
-            found = [DomainPrompt(text, module) for module, text in python_library.standard_library()]
-            return Prompts(found, "PSF-2.0", [{"python": platform.python_version()}])
+            prompts = [DomainPrompt(text, module) for module, text in python_library.standard_library()]
+            return Prompts(prompts, "PSF-2.0", [{"python": platform.python_version()}])
         case "generated":
             return Prompts(_generated(domain, seed, most), "MIT", [{"generator": "word problems"}])
         case "hub":
             return _hub(spec, domain, most)
     path = Path(spec["path"])
     table = files.read([path])
-    found = [prompt for where, row in table.rows for prompt in _of_file(row)(row, where)]
-    return Prompts(found, spec.get("licence", "not stated"), [table.origin])
+    prompts = [prompt for where, row in table.rows for prompt in _of_file(row)(row, where)]
+    return Prompts(prompts, spec.get("licence", "not stated"), [table.origin])
 
 
 def _of_file(row: Row) -> Callable[[Row, str], Iterator[DomainPrompt]]:
-    """Return what reads a row of a file: one of HumanEval, of repositories, or any other."""
+    """Return the reader of a row by its fields: HumanEval's, those of code in repositories, or any other."""
     if "entry_point" in row:
         return _human_eval
     return _code_file if row.keys() >= {"content", "repo_name"} else row_prompts
@@ -77,15 +77,15 @@ def row_prompts(row: Row, where: str) -> Iterator[DomainPrompt]:
     group, answer = row.get("group"), ""
     if row.get("answer") not in (None, ""):
         answer = sources.text(row, "answer", where, str | int | float)
-    asked = sources.asked_text(row, TEXT_FIELDS, where)
-    yield DomainPrompt(asked, None if group is None else str(group), extract_strict(answer) or answer)
+    prompt = sources.asked_text(row, TEXT_FIELDS, where)
+    yield DomainPrompt(prompt, None if group is None else str(group), extract_strict(answer) or answer)
 
 
 def _generated(domain: str, seed: int, most: int) -> list[DomainPrompt]:
     """Return questions of all difficulties, whose numbers are those of the generator's training questions."""
     counts = {name: min(most, generate.capacity(name, "train")) for name in generate.TEMPLATES}
-    made = (question for name, n in counts.items() for question in generate.generate(name, "train", n, seed, domain))
-    return list(map(_asked, made))
+    rows = (question for name, n in counts.items() for question in generate.generate(name, "train", n, seed, domain))
+    return list(map(_asked, rows))
 
 
 def _asked(question: Question) -> DomainPrompt:
@@ -97,11 +97,11 @@ def _hub(spec: Mapping[str, object], domain: str, most: int) -> Prompts:
     if name in ("gsm8k", "math"):
         reader = {"gsm8k": sources.read_gsm8k, "math": sources.read_math}[name]
         pool = reader("train", domain, None, revision)
-        return Prompts([DomainPrompt(each.question, None, each.answer) for each in pool.questions], "MIT", pool.origin)
-    known = HUB[name]
-    table = files.read_hub(known.repository, known.config, f"{known.split}[:{most}]", revision or known.revision)
-    found = [prompt for where, row in table.rows for prompt in known.prompts(row, where)]
-    return Prompts(found, known.licence, [table.origin])
+        return Prompts([DomainPrompt(row.question, None, row.answer) for row in pool.questions], "MIT", pool.origin)
+    entry = HUB[name]
+    table = files.read_hub(entry.repository, entry.config, f"{entry.split}[:{most}]", revision or entry.revision)
+    prompts = [prompt for where, row in table.rows for prompt in entry.prompts(row, where)]
+    return Prompts(prompts, entry.licence, [table.origin])
 
 
 def _human_eval(row: Row, where: str) -> Iterator[DomainPrompt]:

@@ -1,9 +1,9 @@
 """Prompts of a domain in three splits that share no group: train for drafts, validation for routers, test for scores.
 
 A group is what would leak from one split into another: prompts of one template, of one module or repository, or that
-nearly repeat each other (word 5-grams, as `overlap`). Groups that a near repetition joins become one. They are dealt to
-the splits in the order of the seed; a split takes its prompts from its groups in turn, so that none dominates it. Test
-and validation get as many groups as prompts, at most a fifth of all each.
+nearly repeat each other (word 5-grams, as `overlap`). Groups that share a near repetition are merged. They are dealt to
+the splits in a seeded order; a split takes its prompts from its groups in turn, so that none dominates it. Test and
+validation get as many groups as prompts, at most a fifth of all each.
 """
 
 import random
@@ -22,9 +22,9 @@ from doubledraft.summaries import json_file
 from doubledraft.summaries.domain_manifest import DomainManifest, SplitCounts
 
 SPLITS = ("train", "validation", "test")
-MOST_GROUPS = 5  # test and validation get at most one group of so many
+MOST_GROUPS = 5  # of so many groups, test and validation get at most one each
 UNGRADABLE = "gold answer that cannot be graded"
-COMPARED = 4  # prompts read for each that is wanted: more only cost time
+COMPARED = 4  # prompts read for each one asked for: more would only cost time
 
 
 def split_domain(
@@ -35,17 +35,17 @@ def split_domain(
     `subject` of a written question is its group; `answer` is its gold answer, empty where it has none. Raise ValueError
     where there are fewer prompts than `spec` asks for.
     """
-    wanted = {split: spec[split] for split in SPLITS}
-    read = domain_sources.read(spec, domain, seed, COMPARED * sum(wanted.values()))
+    sizes = {split: spec[split] for split in SPLITS}
+    source = domain_sources.read(spec, domain, seed, COMPARED * sum(sizes.values()))
     left_out: Counter[str] = Counter()
-    prompts = _gradable(_distinct(read.prompts, left_out), left_out)
+    prompts = _gradable(_distinct(source.prompts, left_out), left_out)
     random.Random(f"{seed} {domain} prompts").shuffle(prompts)
-    groups = group(prompts[: COMPARED * sum(wanted.values())])
-    parts = deal(groups, wanted, random.Random(f"{seed} {domain} groups"))
+    groups = group(prompts[: COMPARED * sum(sizes.values())])
+    parts = deal(groups, sizes, random.Random(f"{seed} {domain} groups"))
     for split, rows in parts.items():
-        if len(rows) < wanted[split]:
+        if len(rows) < sizes[split]:
             raise ValueError(
-                f"config key domains.sets.{domain}: {wanted[split]} {split} prompts asked for, but the source "
+                f"config key domains.sets.{domain}: {sizes[split]} {split} prompts asked for, but the source "
                 f"({spec['source']}) has {len(rows)} in groups of that split ({len(prompts)} prompts in {len(groups)} "
                 f"groups, left out: {dict(left_out) or 'none'}); lower `{split}` or widen the source"
                 + (": test and validation get at most a fifth of the groups each" if split != "train" else "")
@@ -59,10 +59,10 @@ def split_domain(
     facts = DomainManifest(
         domain=domain,
         source=spec["source"],
-        licence=read.licence,
-        origin=read.origin,
+        licence=source.licence,
+        origin=source.origin,
         seed=seed,
-        found=len(read.prompts),
+        found=len(source.prompts),
         left_out=dict(left_out),
         groups=len(groups),
         splits=counts,
@@ -114,25 +114,25 @@ def _in_turn(groups: Sequence[Sequence[DomainPrompt]], places: Sequence[int]) ->
 
 
 def _distinct(prompts: Sequence[DomainPrompt], left_out: Counter[str]) -> list[DomainPrompt]:
-    kept = distinct(prompts, lambda prompt: prompt.text)
-    if repeats := len(prompts) - len(kept):
+    unique = distinct(prompts, lambda prompt: prompt.text)
+    if repeats := len(prompts) - len(unique):
         left_out["repeats another prompt"] += repeats
-    return kept
+    return unique
 
 
 def _gradable(prompts: Sequence[DomainPrompt], left_out: Counter[str]) -> list[DomainPrompt]:
     """Return the prompts without those whose gold answer does not equal itself, which are counted."""
     if not any(prompt.answer for prompt in prompts):
         return list(prompts)
-    kept = []
+    gradable = []
     with Grader() as grader:
         for prompt in prompts:
             if prompt.answer and (reason := golds.fault(grader, prompt.answer)):
                 log.info("%.80r is left out: gold answer %.80r: %s", prompt.text, prompt.answer, reason)
                 left_out[UNGRADABLE] += 1
             else:
-                kept.append(prompt)
-    return kept
+                gradable.append(prompt)
+    return gradable
 
 
 def _question(row: tuple[int, DomainPrompt], domain: str, split: str, number: int) -> Question:

@@ -44,15 +44,15 @@ def fetch(
     Raise ValueError where a split has fewer questions than `spec` asks for and `spec` does not allow that.
     """
     pools, parts, overlaps = _read_splits(spec, scenario, seed)
-    taken = {split: parts[split][: spec[split]] for split in SPLITS}
-    counts = {split: _counts(pools[split], spec[split], len(taken[split])) for split in SPLITS}
+    questions = {split: parts[split][: spec[split]] for split in SPLITS}
+    counts = {split: _counts(pools[split], spec[split], len(questions[split])) for split in SPLITS}
     counts["train"]["left_out"] |= _overlap_counts(overlaps)
     for split in SPLITS:
         _check_enough(counts[split], spec, scenario, split)
-    check_disjoint(taken["train"], taken["test"], scenario)
-    write_records(train_path, taken["train"])
-    write_records(test_path, taken["test"])
-    write_records(overlap_path, sorted(overlaps, key=lambda each: each.id))
+    check_disjoint(questions["train"], questions["test"], scenario)
+    write_records(train_path, questions["train"])
+    write_records(test_path, questions["test"])
+    write_records(overlap_path, sorted(overlaps, key=lambda row: row.id))
     write_json(manifest_path, {"scenario": scenario, "source": spec["source"], "seed": seed, "splits": counts})
 
 
@@ -89,8 +89,8 @@ def fetch_more(
             f"scenario {scenario} gives the draft {len(questions)} questions, and train.draft.held_out needs {fewest}, "
             "twice as many as it holds out: add training questions, or lower it"
         )
-    known = {question.id for question in train}
-    counts = {"asked": count, "got": len(questions), "trained_on": sum(each.id in known for each in questions)}
+    train_ids = {question.id for question in train}
+    counts = {"asked": count, "got": len(questions), "trained_on": sum(row.id in train_ids for row in questions)}
     log.info("%s: questions to answer for the draft: %s", scenario, counts)
     write_records(out, questions)
     write_json(manifest_path, {"scenario": scenario, "source": spec["source"], "seed": seed} | counts)
@@ -103,18 +103,18 @@ def _read_splits(
     pools = {split: _read(spec, split, scenario, seed) for split in SPLITS}
     parts = {split: _in_order(pools[split], spec, seed, split) for split in SPLITS}
     overlaps = [] if spec["source"] == "generated" else overlap.find(parts["train"], parts["test"])
-    repeating = {each.id for each in overlaps}
-    parts["train"] = [question for question in parts["train"] if question.id not in repeating]
+    overlap_ids = {row.id for row in overlaps}
+    parts["train"] = [question for question in parts["train"] if question.id not in overlap_ids]
     return pools, parts, overlaps
 
 
 def check_disjoint(train: Iterable[Question], test: Iterable[Question], scenario: str) -> None:
     """Raise ValueError where a question is in both of two lists, case and punctuation aside."""
     held_out = {normalise(question.question) for question in test}
-    both = [question for question in train if normalise(question.question) in held_out]
-    if both:
+    duplicates = [question for question in train if normalise(question.question) in held_out]
+    if duplicates:
         raise ValueError(
-            f"scenario {scenario!r}: {len(both)} questions are in both train and test, first {both[0].id!r}"
+            f"scenario {scenario!r}: {len(duplicates)} questions are in both train and test, first {duplicates[0].id!r}"
         )
 
 
@@ -147,14 +147,14 @@ def _in_order(pool: Pool, spec: Mapping[str, object], seed: int, split: str) -> 
 
 
 def _distinct(pool: Pool) -> list[Question]:
-    kept = overlap.distinct(pool.questions, lambda question: question.question)
-    if repeats := len(pool.questions) - len(kept):
+    unique = overlap.distinct(pool.questions, lambda question: question.question)
+    if repeats := len(pool.questions) - len(unique):
         pool.left_out["repeats another question"] += repeats
-    return kept
+    return unique
 
 
 def _overlap_counts(overlaps: Sequence[Overlap]) -> dict[str, int]:
-    kinds = Counter(each.kind for each in overlaps)
+    kinds = Counter(row.kind for row in overlaps)
     return {f"{kind} overlap with test": count for kind, count in sorted(kinds.items())}
 
 
@@ -173,12 +173,12 @@ def _check_enough(counts: Mapping[str, object], spec: Mapping[str, object], scen
     """Raise ValueError where a split has too few questions and `allow_fewer` is not set; log what was read."""
     asked, got = counts["asked"], counts["got"]
     reasons = ", ".join(f"{count} {reason}" for reason, count in counts["left_out"].items())
-    found = f"{counts['rows']} {split} rows read" + (f"; left out: {reasons}" if reasons else "")
+    summary = f"{counts['rows']} {split} rows read" + (f"; left out: {reasons}" if reasons else "")
     if got < asked and not (got and spec.get("allow_fewer")):
         raise ValueError(
             f"scenario {scenario!r}: {asked} {split} questions asked for, but its source ({spec['source']}) has {got} "
-            f"({found}); lower `{split}`, widen the source, or set `allow_fewer: true` to take what there is"
+            f"({summary}); lower `{split}`, widen the source, or set `allow_fewer: true` to take what there is"
         )
     if got < asked:
         log.warning("%s: %d %s questions asked for, %d taken, which are all there are", scenario, asked, split, got)
-    log.info("%s: %d %s questions; %s", scenario, got, split, found)
+    log.info("%s: %d %s questions; %s", scenario, got, split, summary)

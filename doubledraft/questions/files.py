@@ -131,12 +131,12 @@ def json_lines(path: str | Path) -> Iterator[tuple[str, dict[str, object]]]:
 
 def _in_folder(folder: Path, name: str, split: str) -> list[Path]:
     patterns = [layout.format(name=name, split=split) for layout in LAYOUTS]
-    found = {pattern: files for pattern in patterns if (files := sorted(folder.glob(pattern), key=_by_number))}
-    if not found:
+    matches = {pattern: files for pattern in patterns if (files := sorted(folder.glob(pattern), key=_by_number))}
+    if not matches:
         raise ValueError(f"path: {folder} has no {split} rows of {name!r}; looked for {', '.join(patterns)}")
-    if len(found) > 1:
-        raise ValueError(f"path: {folder} has {split} rows of {name!r} twice, as {' and as '.join(found)}; leave one")
-    return next(iter(found.values()))
+    if len(matches) > 1:
+        raise ValueError(f"path: {folder} has {split} rows of {name!r} twice, as {' and as '.join(matches)}; leave one")
+    return next(iter(matches.values()))
 
 
 def _by_number(file: Path) -> list[object]:

@@ -39,16 +39,16 @@ def find(train: Iterable[Question], test: Sequence[Question]) -> list[Overlap]:
     questions = {question.id: question for question in test}
     grams = {question.id: _grams(question) for question in test}
     index = Index(THRESHOLD, grams.values())
-    for id, held in grams.items():
-        index.add(id, held)
-    found = []
+    for id, gram_set in grams.items():
+        index.add(id, gram_set)
+    overlaps = []
     for question in train:
         if twin := texts.get(normalise(question.question)):
-            found.append(_overlap(question, twin, "exact", 1.0))
+            overlaps.append(_overlap(question, twin, "exact", 1.0))
         elif nearest := index.nearest(_grams(question)):
             id, similarity = nearest
-            found.append(_overlap(question, questions[id], "near", round(similarity, 3)))
-    return found
+            overlaps.append(_overlap(question, questions[id], "near", round(similarity, 3)))
+    return overlaps
 
 
 def distinct(rows: Iterable[Row], text_of: Callable[[Row], str]) -> list[Row]:

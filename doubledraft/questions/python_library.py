@@ -44,7 +44,7 @@ def _header(node: ast.FunctionDef | ast.AsyncFunctionDef) -> str | None:
     docstring = ast.get_docstring(node)
     if not docstring or len(docstring.split()) < FEWEST_WORDS or len(node.body) <= FEWEST_STATEMENTS:
         return None
-    alone = type(node)(
+    stub = type(node)(
         name=node.name,
         args=node.args,
         body=[ast.Expr(ast.Constant(docstring.replace("\n", "\n    ")))],  # unparsed as it stands, so indented here
@@ -52,4 +52,4 @@ def _header(node: ast.FunctionDef | ast.AsyncFunctionDef) -> str | None:
         returns=node.returns,
         lineno=1,
     )
-    return ast.unparse(ast.fix_missing_locations(alone))
+    return ast.unparse(ast.fix_missing_locations(stub))

@@ -8,7 +8,7 @@ The rules; each case is counted, and the counts stand in the manifest of the que
   without a box, of `Level ?`, and with a drawing (`[asy]`) in the problem; one in the solution is cut out of the steps.
 - Own file: gold is `answer`, or what follows `####` in it, in which case the text before is the solution.
 - A row without its fields, a gold that is no number (GSM8K), an unknown level or subject (MATH) is an error. So is a
-  gold that nothing can be graded against (`golds`) in an own file; in MATH such a row is left out.
+  gold that nothing can be graded against (`golds`) in a user's file; in MATH such a row is left out.
 - What comes from the hub has the number of rows written here, or it is an error; a local copy may be a part of it,
   which is logged.
 """
@@ -61,7 +61,7 @@ class Pool:
     rows: int  # that were read
     origin: list[dict[str, object]]  # files with their digest, or data sets with their commit
     left_out: Counter[str] = field(default_factory=Counter)  # rows that gave no question, by reason
-    special: Counter[str] = field(default_factory=Counter)  # rows that gave one by a rule of their own
+    special: Counter[str] = field(default_factory=Counter)  # rows that a special rule made a question of, by rule
 
 
 def read_gsm8k(split: str, scenario: str, path: Paths | None = None, revision: str | None = None) -> Pool:
@@ -103,18 +103,18 @@ def read_math(
 
     From the hub at `revision`, the pinned commit where None; or from `path`, as `files.local_files` takes it.
     """
-    wanted = subjects or list(MATH_ROWS)
-    if unknown := [subject for subject in wanted if subject not in MATH_ROWS]:
+    names = subjects or list(MATH_ROWS)
+    if unknown := [subject for subject in names if subject not in MATH_ROWS]:
         raise ValueError(f"subjects: {unknown[0]!r} is not a subject of MATH; choose from {', '.join(MATH_ROWS)}")
-    tables = _math_tables(wanted, split, path, revision)
+    tables = _math_tables(names, split, path, revision)
     pool = Pool([], sum(len(table.rows) for table in tables), [table.origin for table in tables])
     rows = [(where, row, *_subject_and_level(row, where)) for table in tables for where, row in table.rows]
-    found = Counter(subject for _, _, subject, _ in rows)
-    for name in wanted:
-        _check_count(f"{MATH}, {name}, {split}", found[name], MATH_ROWS[name][split], strict=not path)
+    counts = Counter(subject for _, _, subject, _ in rows)
+    for name in names:
+        _check_count(f"{MATH}, {name}, {split}", counts[name], MATH_ROWS[name][split], strict=not path)
     with Grader() as grader:
         for where, row, subject, level in rows:
-            if subject in wanted and (not levels or level == "?" or int(level) in levels):
+            if subject in names and (not levels or level == "?" or int(level) in levels):
                 _add_math(pool, grader, row, where, scenario=scenario, split=split, subject=subject, level=level)
     return pool
 
@@ -136,7 +136,7 @@ def read_own(split: str, scenario: str, path: str | Path) -> Pool:
 
 
 def _own_values(row: Mapping[str, object], where: str) -> dict[str, str]:
-    """Return the fields of a row of an own file as text; an answer as GSM8K writes it becomes solution and gold."""
+    """Return the fields of a row of a user's file as text, an answer as in GSM8K split into solution and gold."""
     if unknown := sorted(row.keys() - OWN_FIELDS.keys()):
         raise RecordError(f"{where}: field {unknown[0]!r} is not known; a question has {', '.join(OWN_FIELDS)}")
     values = {name: text(row, name, where, kind) for name, kind in OWN_FIELDS.items() if row.get(name) is not None}
@@ -156,22 +156,22 @@ def _own_values(row: Mapping[str, object], where: str) -> dict[str, str]:
 
 def boxes(text: str) -> list[str]:
     r"""List the contents of every `\boxed{...}` and `\fbox{...}` with balanced braces, and of a bare `\boxed 2`."""
-    found = []
+    contents = []
     for start in re.finditer(r"\\(?:boxed|fbox)(?![A-Za-z])\s*", text):
         rest = text[start.end() :]
         if not rest.startswith("{"):
-            found += re.findall(r"^[^\s$]*[^\s$.,;]", rest)
+            contents += re.findall(r"^[^\s$]*[^\s$.,;]", rest)
         elif (end := _closing_brace(rest)) is not None:
-            found.append(rest[1:end])
-    return found
+            contents.append(rest[1:end])
+    return contents
 
 
 def _closing_brace(text: str) -> int | None:
     depth = 0
-    for found in re.finditer(r"\\.|[{}]", text, re.DOTALL):  # a brace after a backslash is a sign, not a bracket
-        depth += {"{": 1, "}": -1}.get(found[0], 0)
-        if depth == 0 and found[0] == "}":
-            return found.start()
+    for match in re.finditer(r"\\.|[{}]", text, re.DOTALL):  # a brace after a backslash is a sign, not a bracket
+        depth += {"{": 1, "}": -1}.get(match[0], 0)
+        if depth == 0 and match[0] == "}":
+            return match.start()
     return None
 
 
@@ -259,22 +259,22 @@ def _pinned(repository: str, revision: str | None, commit: str) -> str:
     return revision or commit
 
 
-def _check_count(what: str, found: int, expected: int, *, strict: bool) -> None:
-    if found != expected and strict:
-        raise ValueError(f"{what}: {found} rows, expected {expected}: it has changed; set `revision`")
-    if found != expected:
-        log.warning("%s: the local copy has %d rows, the released one %d", what, found, expected)
+def _check_count(what: str, rows: int, expected: int, *, strict: bool) -> None:
+    if rows != expected and strict:
+        raise ValueError(f"{what}: {rows} rows, expected {expected}: it has changed; set `revision`")
+    if rows != expected:
+        log.warning("%s: the local copy has %d rows, the released one %d", what, rows, expected)
 
 
 def text(row: Mapping[str, object], name: str, where: str, kind: type = str) -> str:
-    """Return a field as text; raise RecordError where it is empty, of another kind, or holds what no text file can."""
+    """Return a field as text; raise RecordError where it is empty, of another type, or cannot be written to a file."""
     value = row.get(name)
     if not isinstance(value, kind) or isinstance(value, bool) or not str(value).strip():
         raise RecordError(f"{where}: field {name!r} should be text that is not empty, found {value!r:.80}")
     if isinstance(value, float) and not math.isfinite(value):
         raise RecordError(f"{where}: field {name!r} should be a finite number, found {value}")
-    if found := re.search("[\0\ud800-\udfff]", str(value)):
-        raise RecordError(f"{where}: field {name!r} holds a character that no text has, {found[0]!r}")
+    if match := re.search("[\0\ud800-\udfff]", str(value)):
+        raise RecordError(f"{where}: field {name!r} holds a character that no text has, {match[0]!r}")
     return str(value)
 
 
@@ -283,10 +283,10 @@ def asked_text(row: Mapping[str, object], names: Sequence[str], where: str) -> s
 
     Raise RecordError where none holds a text.
     """
-    there = [name for name in names if row.get(name) is not None]
-    if not there:
+    present = [name for name in names if row.get(name) is not None]
+    if not present:
         raise RecordError(f"{where}: expected a text in one of {', '.join(names)}, found none")
-    name = next((name for name in there if row[name]), there[0])
+    name = next((name for name in present if row[name]), present[0])
     turns = row[name]
     return text({name: turns[0] if isinstance(turns, list) and turns else turns}, name, where)
 

@@ -22,9 +22,9 @@ TABLE = range(2, 10)  # factors of the times tables
 SMALL = range(2, 21)
 
 
-def _plain(total: int, taken: int) -> bool:
+def _plain(total: int, subtrahend: int) -> bool:
     """Whether a subtraction needs no borrow and leaves 2 or more: 28 - 15, not 25 - 18."""
-    return total >= taken + 2 and total % 10 >= taken % 10
+    return total >= subtrahend + 2 and total % 10 >= subtrahend % 10
 
 
 @template((a, b, c) for a in TABLE for b in TABLE for c in range(2, 25) if a * b <= 36 and _plain(a * b, c))
@@ -115,7 +115,7 @@ def shared_equally(words: random.Random, first: int, second: int, friends: int) 
 @template((a, b, c) for a in range(2, 13) for b in range(2, 6) for c in SMALL if a * b <= 16 and a + a * b + c <= 32)
 def times_as_many(words: random.Random, first: int, times: int, more: int) -> Problem:
     (one, two), item = two_people(words), words.choice(THINGS)
-    second, both = first * times, first + first * times
+    second, subtotal = first * times, first + first * times
     texts = [
         f"{one} has {first} {item}. {two} has {times} times as many. Then they find {more} more {item}. "
         f"How many {item} do they have together?",
@@ -126,10 +126,10 @@ def times_as_many(words: random.Random, first: int, times: int, more: int) -> Pr
     ]
     steps = [
         f"{two} has {times} times as many as {one}, so {two} has {times} * {first} = {second} {item}.",
-        f"Before the last ones come, the two of them have {first} + {second} = {both} {item}.",
-        f"Add the {item} that came last to get the total of {both} + {more} = {both + more} {item}.",
+        f"Before the last ones come, the two of them have {first} + {second} = {subtotal} {item}.",
+        f"Add the {item} that came last to get the total of {subtotal} + {more} = {subtotal + more} {item}.",
     ]
-    return Problem(texts, steps, str(both + more))
+    return Problem(texts, steps, str(subtotal + more))
 
 
 @template(
@@ -142,7 +142,7 @@ def times_as_many(words: random.Random, first: int, times: int, more: int) -> Pr
 )
 def pages_left(words: random.Random, daily: int, days: int, extra: int, book: int) -> Problem:
     who = words.choice(PEOPLE)
-    first, done = daily * days, daily * days + extra
+    first, pages = daily * days, daily * days + extra
     texts = [
         f"{who} reads {daily} pages a day for {days} days and then {extra} pages on Sunday. "
         f"The book has {book} pages. How many pages are left to read?",
@@ -151,10 +151,10 @@ def pages_left(words: random.Random, daily: int, days: int, extra: int, book: in
     ]
     steps = [
         f"The pages read in the first {days} days come to {days} * {daily} = {first} pages.",
-        f"Together with the last day, {who} has read {first} + {extra} = {done} pages.",
-        f"Subtract them from all the pages of the book, which leaves {book} - {done} = {book - done} pages.",
+        f"Together with the last day, {who} has read {first} + {extra} = {pages} pages.",
+        f"Subtract them from all the pages of the book, which leaves {book} - {pages} = {book - pages} pages.",
     ]
-    return Problem(texts, steps, str(book - done))
+    return Problem(texts, steps, str(book - pages))
 
 
 @template(
@@ -235,13 +235,13 @@ def wages(words: random.Random, wage: int, first: int, second: int) -> Problem:
         words.choice(PEOPLE),
         words.choice(["at a bakery", "in a garden", "at a farm", "in a library", "in a cafe"]),
     )
-    day, other = words.sample(["Monday", "Tuesday", "Thursday", "Friday", "Saturday"], 2)
+    day, other_day = words.sample(["Monday", "Tuesday", "Thursday", "Friday", "Saturday"], 2)
     hours = first + second
     texts = [
         f"{who} earns {wage} dollars an hour {job}. {who} works {first} hours on {day} and {second} hours on "
-        f"{other}. How many dollars does {who} earn?",
+        f"{other_day}. How many dollars does {who} earn?",
         f"{job.capitalize()}, {who} is paid {wage} dollars for each hour. After {first} hours on {day} and "
-        f"{second} hours on {other}, how many dollars has {who} earned?",
+        f"{second} hours on {other_day}, how many dollars has {who} earned?",
     ]
     steps = [
         f"{who} earns {wage} dollars for each hour.",

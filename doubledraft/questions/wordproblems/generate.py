@@ -58,19 +58,19 @@ def generate_more(difficulty: str, trained: int, wanted: int, seed: int, scenari
     templates = _templates(difficulty)
     turns = -(-trained // len(templates))  # whose numbers the training questions have
     problems = {kind: _problems(kind, _shuffled(kind, "train", seed)[turns:], seed) for kind in templates}
-    found: list[tuple[Template, str, Problem]] = []
-    while len(found) < wanted:
-        order = random.Random(f"{seed} {difficulty} more {len(found)}").sample(templates, len(templates))
+    rows: list[tuple[Template, str, Problem]] = []
+    while len(rows) < wanted:
+        order = random.Random(f"{seed} {difficulty} more {len(rows)}").sample(templates, len(templates))
         turn = [(kind, *problem) for kind in order for problem in islice(problems[kind], 1)]
         if not turn:
             raise ValueError(
                 f"scenario {scenario!r}: {wanted} more questions asked for, but difficulty {difficulty!r} has "
-                f"{len(found)} beside {trained} training questions; lower distill.questions or the scenario's `train`"
+                f"{len(rows)} beside {trained} training questions; lower distill.questions or the scenario's `train`"
             )
-        found += turn
+        rows += turn
     return [
-        _question(f"{scenario}-more-{number:04d}", scenario, "train", difficulty, *each)
-        for number, each in enumerate(found[:wanted], start=1)
+        _question(f"{scenario}-more-{number:04d}", scenario, "train", difficulty, *row)
+        for number, row in enumerate(rows[:wanted], start=1)
     ]
 
 
@@ -113,8 +113,8 @@ def capacity(difficulty: str, split: str) -> int:
 
 def numbers_of(kind: Template, split: str) -> list[tuple[int, ...]]:
     """List the number tuples of a template that belong to a split, "train" or "test"."""
-    wanted = {"train": False, "test": True}[split]
-    return [numbers for numbers in kind.numbers if _is_test(kind.name, numbers) is wanted]
+    for_test = {"train": False, "test": True}[split]
+    return [numbers for numbers in kind.numbers if _is_test(kind.name, numbers) is for_test]
 
 
 def _templates(difficulty: str) -> tuple[Template, ...]:

@@ -13,19 +13,19 @@ SIGNED = [n for n in range(-5, 6) if n]  # -5 to 5 without 0
 
 @template((a, b, x, y) for a in range(2, 5) for b in range(2, 5) for x in range(1, 7) for y in range(1, 9))
 def system_by_adding(words: random.Random, a: int, b: int, x: int, y: int) -> Problem:
-    one, two = a * x + y, b * x - y
-    total, product = one + two, a * x
+    first, second = a * x + y, b * x - y
+    total, product = first + second, a * x
     texts = [
-        f"If {a}x + y = {one} and {b}x - y = {two}, what is y?",
-        f"The numbers x and y satisfy {a}x + y = {one} and {b}x - y = {two}. Find y.",
-        f"Solve the system {a}x + y = {one}, {b}x - y = {two} for y.",
+        f"If {a}x + y = {first} and {b}x - y = {second}, what is y?",
+        f"The numbers x and y satisfy {a}x + y = {first} and {b}x - y = {second}. Find y.",
+        f"Solve the system {a}x + y = {first}, {b}x - y = {second} for y.",
     ]
     steps = [
         f"Add the two equations so that y drops out, {a}x + {b}x = {a + b}x.",
-        f"The right sides add up to {one} + {operand(two)} = {total}.",
+        f"The right sides add up to {first} + {operand(second)} = {total}.",
         f"Divide to find the first unknown, x = {total} / {a + b} = {x}.",
         f"In the first equation the term with x becomes {a} * {x} = {product}.",
-        f"Subtract it from the right side to find the second unknown, y = {one} - {product} = {y}.",
+        f"Subtract it from the right side to find the second unknown, y = {first} - {product} = {y}.",
     ]
     return Problem(texts, steps, str(y))
 

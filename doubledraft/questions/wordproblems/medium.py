@@ -98,7 +98,7 @@ def fraction_solution(words: random.Random, a: int, b: int, n: int) -> Problem:
 @template((x, b, c) for x in range(-3, 6) for b in range(2, 6) for c in range(1, 10) if abs(x) > 1)
 def expression_value(words: random.Random, x: int, b: int, c: int) -> Problem:
     expression = polynomial([1, b, c])
-    square, linear, both = x * x, b * x, x * x + b * x
+    square, linear, subtotal = x * x, b * x, x * x + b * x
     texts = [
         f"What is the value of {expression} when x = {x}?",
         f"Evaluate {expression} for x = {x}.",
@@ -107,10 +107,10 @@ def expression_value(words: random.Random, x: int, b: int, c: int) -> Problem:
     steps = [
         f"Put {x} for x, and the square is {operand(x)} * {operand(x)} = {square}.",
         f"The term with x has the value {b} * {operand(x)} = {linear}.",
-        f"Add the square and the term with x to get {square} + {operand(linear)} = {both}.",
-        f"With the number at the end, the whole expression is {both} + {c} = {both + c}.",
+        f"Add the square and the term with x to get {square} + {operand(linear)} = {subtotal}.",
+        f"With the number at the end, the whole expression is {subtotal} + {c} = {subtotal + c}.",
     ]
-    return Problem(texts, steps, str(both + c))
+    return Problem(texts, steps, str(subtotal + c))
 
 
 @template((p, n, c) for p in range(10, 100, 10) for n in range(20, 110, 10) for c in range(2, 10))
