@@ -44,18 +44,18 @@ def write(
     `rules` has the rule of every type, None for a type without one. `settings` has the study's `seed` and what the
     traces depend on, for the provenance.
     """
-    found = analyze(
+    analysis = analyze(
         [read_records(path, Trace) for path in traces],
         {type: Rule(**rule) if rule else None for type, rule in rules.items()},
         token_counter(model),
         settings["seed"],
     )
-    write_json(out, found | {"provenance": provenance(settings)})
+    write_json(out, analysis | {"provenance": provenance(settings)})
     with whole_directory(figures) as folder:
-        names = trace_figures.draw(found, folder)
+        names = trace_figures.draw(analysis, folder)
     with whole_file(page) as file:
-        file.write(render(found, [f"{Path(figures).name}/{name}" for name in names]))
-    log.info("analysed %d trace sets, %d pairs of types", len(found["sets"]), len(found["pairs"]))
+        file.write(render(analysis, [f"{Path(figures).name}/{name}" for name in names]))
+    log.info("analysed %d trace sets, %d pairs of types", len(analysis["sets"]), len(analysis["pairs"]))
 
 
 def analyze(
@@ -126,22 +126,22 @@ def _pair(
 ) -> dict:
     """Compare a type with CoT on the questions that both answer."""
     by_id = {trace.id: trace for trace in base}
-    both = [(by_id[trace.id], trace) for trace in other if trace.id in by_id]
-    steps = [[len(steps_of(trace.text)) for trace in two] for two in both]
-    points = [[base_tokens[trace.id], other_tokens[trace.id]] for _, trace in both]
-    shared = [_shared_numbers(one.text, two.text) for one, two in both]
-    same = sum(extract_strict(one.text) == extract_strict(two.text) for one, two in both)
+    pairs = [(by_id[trace.id], trace) for trace in other if trace.id in by_id]
+    steps = [[len(steps_of(trace.text)) for trace in pair] for pair in pairs]
+    points = [[base_tokens[trace.id], other_tokens[trace.id]] for _, trace in pairs]
+    shared = [_shared_numbers(first.text, second.text) for first, second in pairs]
+    same = sum(extract_strict(first.text) == extract_strict(second.text) for first, second in pairs)
     return {
         "type": other[0].type,
         "scenario": other[0].scenario,
-        "n": len(both),
-        "only_in_cot": len(base) - len(both),
-        "only_in_other": len(other) - len(both),
+        "n": len(pairs),
+        "only_in_cot": len(base) - len(pairs),
+        "only_in_other": len(other) - len(pairs),
         "tokens": _ratio(points, seed),
         "steps": _ratio(steps, seed),
-        "shorter": as_json(wilson(sum(two < one for one, two in points), len(points))),
-        "same_answer": as_json(wilson(same, len(both))),
-        "numbers_in_cot": _ratio([(total, found) for found, total in shared], seed),
+        "shorter": as_json(wilson(sum(second < first for first, second in points), len(points))),
+        "same_answer": as_json(wilson(same, len(pairs))),
+        "numbers_in_cot": _ratio([(total, common) for common, total in shared], seed),
         "points": points,
     }
 
@@ -155,8 +155,8 @@ def _ratio(pairs: Sequence[Sequence[int]], seed: int) -> dict | None:
 
 def _shared_numbers(base: str, other: str) -> tuple[int, int]:
     """Count the numbers of `other` whose value `base` has too, and all of them."""
-    known, found = set(numbers(base)), numbers(other)
-    return sum(number in known for number in found), len(found)
+    base_numbers, other_numbers = set(numbers(base)), numbers(other)
+    return sum(number in base_numbers for number in other_numbers), len(other_numbers)
 
 
 def render(found: Mapping, figures: Sequence[str]) -> str:

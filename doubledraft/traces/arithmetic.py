@@ -13,10 +13,10 @@ def value(text: str) -> Fraction | None:
     if "".join(tokens) != text or not tokens:
         return None
     try:
-        found = _sum(tokens)
+        result = _sum(tokens)
     except (IndexError, ValueError, ZeroDivisionError, RecursionError):
         return None
-    return found if not tokens else None
+    return result if not tokens else None
 
 
 def agree(one: Fraction, other: Fraction) -> bool:

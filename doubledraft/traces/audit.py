@@ -35,7 +35,7 @@ def write(
 
     `settings` is the part of the config that the traces depend on, for the provenance.
     """
-    found = describe(
+    audit = describe(
         read_records(traces, Trace),
         read_records(dropped, Dropped),
         read_records(questions, Question),
@@ -44,8 +44,8 @@ def write(
         json.loads(Path(asked).read_text(encoding="utf-8")),
         recorded(settings),
     )
-    json_file.write(out, found)
-    figures.audit_figure(found, figure)
+    json_file.write(out, audit)
+    figures.audit_figure(audit, figure)
 
 
 def token_counter(model: str | Path) -> CountTokens:

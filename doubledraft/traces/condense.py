@@ -66,10 +66,10 @@ def _spaced(line: str) -> str:
 
 def _short_step(line: str, max_words: int) -> ShortStep | None:
     """Return the short step of a line, None for a line without numbers or key words."""
-    found = _equations(line)
-    if not found and " = " in line:
+    equations = _equations(line)
+    if not equations and " = " in line:
         raise NotCondensable("an equation that is mixed with words")
-    return _fitted(found[-1][2], max_words) if found else _key_words(line, max_words)
+    return _fitted(equations[-1][2], max_words) if equations else _key_words(line, max_words)
 
 
 def _expanded(lines: list[str], steps: list[ShortStep | None], rule: Rule) -> list[ShortStep | None]:
@@ -87,16 +87,16 @@ def _earlier_equations(line: str, max_words: int) -> list[ShortStep]:
 
 
 def _words_before(line: str, max_words: int) -> list[ShortStep]:
-    found = _equations(line)
-    if not found:
+    equations = _equations(line)
+    if not equations:
         return []
-    step = _key_words(" ".join(line.split()[: found[0][0]]), max_words)
+    step = _key_words(" ".join(line.split()[: equations[0][0]]), max_words)
     return [step] if step and count_words(step.words) > 1 else []
 
 
 def _equations(line: str) -> list[tuple[int, int, ShortStep]]:
     """List the equations of a line as (first token, token after the last, short step with the nouns behind it)."""
-    tokens, found, start = line.split(), [], 0
+    tokens, equations, start = line.split(), [], 0
     while start < len(tokens):
         end = start
         if _is_operand(tokens[start]):
@@ -112,14 +112,14 @@ def _equations(line: str) -> list[tuple[int, int, ShortStep]]:
         cut = start > 0 and tokens[start - 1] in OPERATORS - {"=", ":"}  # `his age * 3 = 15` is no `3 = 15`
         if len(sides) > 1 and not cut and _is_true(sides) and ("/" in sides[0] or not _is_number(sides[0])):
             nouns = "" if tokens[end].endswith(ENDS) else _nouns(tokens[end + 1 :])
-            found.append((start, end + 1, ShortStep(sides, nouns)))
+            equations.append((start, end + 1, ShortStep(sides, nouns)))
         start = end + 1
-    return found
+    return equations
 
 
 def _is_true(sides: tuple[str, ...]) -> bool:
     """Whether the numeric sides agree, as those of `3 + 4 = 10` do not, cut out of `twice 3 + 4 = 10`."""
-    values = [found for side in sides if (found := value(side)) is not None]
+    values = [number for side in sides if (number := value(side)) is not None]
     return all(agree(values[0], other) for other in values[1:])
 
 
@@ -150,10 +150,10 @@ def _nouns(tokens: list[str]) -> str:
 
 def _fitted(step: ShortStep, max_words: int) -> ShortStep:
     """Shorten an equation: fewer nouns first, then the middle of a chain of equalities."""
-    short = [step, replace(step, words=step.words.rpartition(" ")[2]), replace(step, words="")]
+    candidates = [step, replace(step, words=step.words.rpartition(" ")[2]), replace(step, words="")]
     if len(step.sides) > 2:
-        short += [ShortStep((step.sides[0], step.sides[-1])), ShortStep(step.sides[-2:])]
-    for candidate in short:
+        candidates += [ShortStep((step.sides[0], step.sides[-1])), ShortStep(step.sides[-2:])]
+    for candidate in candidates:
         if count_words(str(candidate)) <= max_words:
             return candidate
     raise NotCondensable(f"an equation has more than {max_words} words")
@@ -176,8 +176,8 @@ def _key_words(line: str, max_words: int) -> ShortStep | None:
     if len(numbers) > max_words:
         raise NotCondensable(f"a step without equation has more than {max_words} numbers")
     beside = [index + offset for offset in (1, -1) for index in numbers if 0 <= index + offset < len(tokens)]
-    kept = list(dict.fromkeys([*numbers, *beside, *range(len(tokens))]))[:max_words]
-    text = " ".join(tokens[index] for index in sorted(kept)).rstrip(",")
+    places = list(dict.fromkeys([*numbers, *beside, *range(len(tokens))]))[:max_words]
+    text = " ".join(tokens[index] for index in sorted(places)).rstrip(",")
     return ShortStep((), text) if text else None
 
 
@@ -188,7 +188,7 @@ def _shortened(steps: list[ShortStep], rule: Rule) -> list[ShortStep]:
         if plain is not None:
             steps = steps[:plain] + steps[plain + 1 :]
             continue
-        merged = [_merged(one, other, rule.max_words) for one, other in zip(steps, steps[1:], strict=False)]
+        merged = [_merged(first, second, rule.max_words) for first, second in zip(steps, steps[1:], strict=False)]
         index = next((index for index, step in enumerate(merged) if step), None)
         if index is None:
             raise NotCondensable(f"{len(steps)} steps, none of which merge, where the rule allows {rule.max_steps}")
@@ -196,10 +196,10 @@ def _shortened(steps: list[ShortStep], rule: Rule) -> list[ShortStep]:
     return steps
 
 
-def _merged(one: ShortStep, other: ShortStep, max_words: int) -> ShortStep | None:
+def _merged(first: ShortStep, second: ShortStep, max_words: int) -> ShortStep | None:
     """Substitute the expression of one equation for its result in the next; None where that is not exact."""
-    *_, expression, result = one.sides
-    *before, target, total = other.sides
+    *_, expression, result = first.sides
+    *before, target, total = second.sides
     tokens = target.split()
     places = [index for index, token in enumerate(tokens) if token.strip("()") == result.strip("()")]
     operators = {token for token in expression.split() if token in OPERATORS}
@@ -212,7 +212,7 @@ def _merged(one: ShortStep, other: ShortStep, max_words: int) -> ShortStep | Non
         operators & {"+", "-"} and (previous in {"-", "*", "/", "^"} or following in {"*", "/", "^"})
     ) or (previous in {"/", "^"} or following == "^")
     tokens[place] = f"({expression})" if needs_brackets else expression
-    merged = ShortStep((*before, " ".join(tokens), total), other.words)
+    merged = ShortStep((*before, " ".join(tokens), total), second.words)
     for candidate in (merged, replace(merged, words="")):
         if count_words(str(candidate)) <= max_words:
             return candidate

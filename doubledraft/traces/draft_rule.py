@@ -53,7 +53,7 @@ def fault(text: str, source: Trace, rule: Rule) -> str | None:
 
 def numbers(text: str) -> list[Fraction]:
     """Return the values of the numbers in a text, in order and without signs."""
-    return [Fraction(found.replace(",", "")) for found in NUMBER.findall(text)]
+    return [Fraction(number.replace(",", "")) for number in NUMBER.findall(text)]
 
 
 @dataclass(frozen=True, slots=True)

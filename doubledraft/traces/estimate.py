@@ -45,19 +45,19 @@ def write(
 
     `ledgers` are those of the whole study: what was spent by them counts against the budget.
     """
-    found = FREE
+    estimate = FREE
     if role:
         settings = read_settings(teacher)
         rows, template = read_records(questions, Question), prompt.load(prompt_file, role)
         bounds = Rule(**rule) if rule else None
-        found = describe(rows, template, role, bounds, settings, [ledger.read(path) for path in ledgers])
+        estimate = describe(rows, template, role, bounds, settings, [ledger.read(path) for path in ledgers])
         log.info(
             "%d requests, %.2f to %.2f USD; %.2f of %.2f USD are spent or set aside",
-            *(found[key] for key in ("requests", "usd_low", "usd_high", "usd_spent", "usd_budget")),
+            *(estimate[key] for key in ("requests", "usd_low", "usd_high", "usd_spent", "usd_budget")),
         )
-        if not found["allowed"]:
-            log.warning("the first round could cost %.2f USD: teacher.budget refuses it", found["usd_first_round"])
-    write_json(out, {"teacher": traced(teacher)} | found)
+        if not estimate["allowed"]:
+            log.warning("the first round could cost %.2f USD: teacher.budget refuses it", estimate["usd_first_round"])
+    write_json(out, {"teacher": traced(teacher)} | estimate)
 
 
 def describe(
@@ -71,15 +71,15 @@ def describe(
     """Estimate the requests of a role that no ledger has a reply to: tokens and USD at the low end, USD at the high."""
     replied = {key for account in ledgers for key in account.replies}
     requests = [_request(question, template, rule, settings) for question in questions]
-    left = [request for request in requests if request.key not in replied]
-    likely = budget.estimate(left, settings, _reply_tokens(questions, rule))
+    pending = [request for request in requests if request.key not in replied]
+    likely = budget.estimate(pending, settings, _reply_tokens(questions, rule))
     most = likely.most_usd
     if role == "condense":  # the chain of thought is not there yet, and may be as long as a reply
-        most += ledger.cost(len(left) * settings.max_output_tokens, 0, settings.input_price, settings.output_price)
+        most += ledger.cost(len(pending) * settings.max_output_tokens, 0, settings.input_price, settings.output_price)
     spent = sum(account.committed for account in ledgers)
     return {
-        "requests": len(left),
-        "answered": len(requests) - len(left),
+        "requests": len(pending),
+        "answered": len(requests) - len(pending),
         "input_tokens": likely.input_tokens,
         "output_tokens": likely.output_tokens,
         "usd_low": likely.usd,

@@ -48,15 +48,15 @@ def _kept_bars(axes: "Axes", counts: dict[str, int]) -> None:
 
 def _histogram(
     axes: "Axes",
-    found: Distribution | None,
+    summary: Distribution | None,
     label: str,
     unit: str,
     least: float | None = None,
     most: float | None = None,
 ) -> None:
-    if found is None:
+    if summary is None:
         return nothing(axes)
-    edges, counts = found.histogram.edges, found.histogram.counts
+    edges, counts = summary.histogram.edges, summary.histogram.counts
     shift = 0.5 if edges[1] - edges[0] == 1 else 0  # a bin of one whole number is centred on it
     axes.stairs(counts, [edge - shift for edge in edges], fill=True, color=COLOURS[0])
     for bound, side in ((least, -0.5), (most, 0.5)):
@@ -65,7 +65,7 @@ def _histogram(
     axes.margins(x=0.05)
     axes.set_ylim(bottom=0)
     axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.set(xlabel=label, ylabel=unit, title=f"median {found.median:g}, largest {found.max:g}, n {found.n}")
+    axes.set(xlabel=label, ylabel=unit, title=f"median {summary.median:g}, largest {summary.max:g}, n {summary.n}")
 
 
 def draw(found: Mapping, folder: Path) -> list[str]:
@@ -76,9 +76,9 @@ def draw(found: Mapping, folder: Path) -> list[str]:
         drawn["compliance.png"] = lambda path: _shares(sets, "compliant", "traces that keep their type's rule", path)
     drawn["numeric_density.png"] = lambda path: _shares(sets, "numeric_density", "steps with an equation", path)
     for type in dict.fromkeys(pair["type"] for pair in pairs):
-        chosen = [pair for pair in pairs if pair["type"] == type and pair["points"]]
-        if chosen:
-            drawn[f"{type}_against_cot.png"] = lambda path, chosen=chosen: paired_figure(chosen, path)
+        selection = [pair for pair in pairs if pair["type"] == type and pair["points"]]
+        if selection:
+            drawn[f"{type}_against_cot.png"] = lambda path, selection=selection: paired_figure(selection, path)
     drawn["repetition.png"] = lambda path: repetition_figure(sets, path)
     for name, figure in drawn.items():
         figure(folder / name)
@@ -102,12 +102,12 @@ def lengths_figure(sets: Sequence[Mapping], path: str | Path) -> None:
         note(figure, f"Dot: median; thick: middle half; thin: 5 to 95 %; {_n(sets)}")
 
 
-def _draw_quantiles(axes: "Axes", row: int, found: Mapping | None, colour: str) -> None:
-    if found is None:
+def _draw_quantiles(axes: "Axes", row: int, spread: Mapping | None, colour: str) -> None:
+    if spread is None:
         return
-    axes.plot([found["p5"], found["p95"]], [row, row], color=colour, linewidth=1.2)
-    axes.plot([found["p25"], found["p75"]], [row, row], color=colour, linewidth=5, solid_capstyle="butt", alpha=0.55)
-    axes.plot(found["p50"], row, "o", color=colour, markersize=6)
+    axes.plot([spread["p5"], spread["p95"]], [row, row], color=colour, linewidth=1.2)
+    axes.plot([spread["p25"], spread["p75"]], [row, row], color=colour, linewidth=5, solid_capstyle="butt", alpha=0.55)
+    axes.plot(spread["p50"], row, "o", color=colour, markersize=6)
 
 
 def paired_figure(pairs: Sequence[Mapping], path: str | Path) -> None:
@@ -143,12 +143,12 @@ def repetition_figure(sets: Sequence[Mapping], path: str | Path) -> None:
     palette = colours(entry["type"] for entry in sets)
     with canvas(path, 1.2 + 0.29 * max(len(sets), 3)) as (figure, axes):
         for row, entry in enumerate(sets):
-            found, colour = entry["repetition"], palette[entry["type"]]
+            counts, colour = entry["repetition"], palette[entry["type"]]
             axes.barh(row, entry["n"], height=0.62, color=colour, alpha=0.18)
-            axes.barh(row, found["templates"], height=0.62, color=colour)
-            axes.plot(found["near_duplicates"], row, "d", color=INK, markersize=5.5, clip_on=False)
+            axes.barh(row, counts["templates"], height=0.62, color=colour)
+            axes.plot(counts["near_duplicates"], row, "d", color=INK, markersize=5.5, clip_on=False)
             axes.annotate(
-                str(found["templates"]), (1.01, row), xycoords=("axes fraction", "data"), va="center", fontsize=9
+                str(counts["templates"]), (1.01, row), xycoords=("axes fraction", "data"), va="center", fontsize=9
             )
         axes.plot([], [], "d", color=INK, markersize=5.5, label="near-duplicates of an earlier trace")
         figure.legend(loc="outside upper right")

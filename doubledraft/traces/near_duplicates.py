@@ -26,10 +26,10 @@ def near_duplicates(texts: Mapping[str, str]) -> list[SimilarPair]:
     """List every text (by its id) that nearly repeats an earlier one, once, with the earlier text most like it."""
     runs = {id: ngrams(text.casefold(), RUN) for id, text in texts.items()}
     index, pairs = Index(SIMILARITY, runs.values()), []
-    for id, mine in runs.items():
-        if nearest := index.nearest(mine):
+    for id, grams in runs.items():
+        if nearest := index.nearest(grams):
             pairs.append(SimilarPair(id, *nearest))
-        index.add(id, mine)
+        index.add(id, grams)
     return pairs
 
 

@@ -30,8 +30,8 @@ def answer_fault(grader: Grader, gold: str, text: str) -> str | None:
     judgement = grader.grade(gold, answer)
     if judgement.verdict == Verdict.equal:
         return None
-    wrong = NO_ANSWER if answer is None else "wrong answer"
-    return f"undecided: {judgement.reason}" if judgement.reason else wrong
+    reason = NO_ANSWER if answer is None else "wrong answer"
+    return f"undecided: {judgement.reason}" if judgement.reason else reason
 
 
 def keep_verified(traces: Sequence[Trace], questions: Sequence[Question]) -> tuple[list[Trace], list[Dropped]]:

@@ -52,10 +52,10 @@ def write_cot(
     """
     rows = read_records(questions, Question)
     if teacher["name"] == oracle.NAME:
-        made = (*keep_verified(oracle.write_traces(rows), rows), NOTHING_ASKED)
+        outcome = (*keep_verified(oracle.write_traces(rows), rows), NOTHING_ASKED)
     else:
-        made = _answered(rows, "cot", prompt.load(prompt_file, "solve"), {}, ledger, read_settings(teacher))
-    _write(*made, traces, dropped, asked, teacher.get("min_yield", 0))
+        outcome = _answered(rows, "cot", prompt.load(prompt_file, "solve"), {}, ledger, read_settings(teacher))
+    _write(*outcome, traces, dropped, asked, teacher.get("min_yield", 0))
 
 
 def write_condensed(
@@ -76,16 +76,16 @@ def write_condensed(
     `source` holds the chains of thought, or the questions where `by` is `independent`.
     """
     if by == "rule":
-        made = (*condense_all(read_records(source, Trace), type, Rule(**rule)), NOTHING_ASKED)
-        return _write(*made, traces, dropped, asked, 0)
+        outcome = (*condense_all(read_records(source, Trace), type, Rule(**rule)), NOTHING_ASKED)
+        return _write(*outcome, traces, dropped, asked, 0)
     settings = read_settings(teacher)
     if by == "teacher":
         template = prompt.load(prompt_file, "condense")
-        made = _condensed(read_records(source, Trace), type, template, Rule(**rule), ledger, settings)
+        outcome = _condensed(read_records(source, Trace), type, template, Rule(**rule), ledger, settings)
     else:
         template = prompt.load(prompt_file, "independent")
-        made = _answered(read_records(source, Question), type, template, rule, ledger, settings)
-    _write(*made, traces, dropped, asked, teacher["min_yield"])
+        outcome = _answered(read_records(source, Question), type, template, rule, ledger, settings)
+    _write(*outcome, traces, dropped, asked, teacher["min_yield"])
 
 
 def _answered(

@@ -18,7 +18,7 @@ from doubledraft.traces.teacher.ledger import Ledger, cost
 from doubledraft.traces.teacher.messages import Finish, Reply, Request
 from doubledraft.traces.teacher.settings import Settings
 
-NO_KEY = "no-key"  # the client wants one, a server of one's own does not
+NO_KEY = "no-key"  # the client needs one, a local server does not
 REASONS = {Finish.length: "truncated", Finish.blocked: "blocked"}
 SERVICES = {"gemini": gemini.ask, "openai": openai_client.ask}
 Messages = list[dict[str, str]]
@@ -61,13 +61,13 @@ class Answers:
 
     def summary(self, settings: Settings) -> dict[str, object]:
         """Return rounds, tokens and USD for JSON; what earlier prompts and models cost is in the ledger only."""
-        read = sum(reply.input_tokens or 0 for reply in self.replies)
-        written = sum(reply.output_tokens or 0 for reply in self.replies)
-        usd = cost(read, written, settings.input_price, settings.output_price)
+        input_tokens = sum(reply.input_tokens or 0 for reply in self.replies)
+        output_tokens = sum(reply.output_tokens or 0 for reply in self.replies)
+        usd = cost(input_tokens, output_tokens, settings.input_price, settings.output_price)
         return {
             "rounds": self.rounds,
-            "input_tokens": read,
-            "output_tokens": written,
+            "input_tokens": input_tokens,
+            "output_tokens": output_tokens,
             "usd": usd,
             "usd_set_aside": self.set_aside,
             "usd_per_kept": budget.cost_per_kept(usd, len(self.texts)),
@@ -96,20 +96,20 @@ def ask(
 
     Replies that the ledger (a path) holds are not asked for. Raise TeacherError, LedgerError and api_keys.MissingKey.
     """
-    found, secret, left = Answers(), key(settings), dict(asked)
+    answers, secret, pending = Answers(), key(settings), dict(asked)
     if secret == NO_KEY:
         log.info("OPENAI_API_KEY is not set: %s is asked without a key", settings.base_url)
     with Ledger(ledger) as book:
         for attempt in range(1, settings.attempts + 1):
-            requests = {id: messages.request(id, attempt, chat, settings) for id, chat in left.items()}
+            requests = {id: messages.request(id, attempt, chat, settings) for id, chat in pending.items()}
             replies = SERVICES[settings.name](list(requests.values()), book, settings, secret)
-            found.set_aside += sum(book.bounds.get(request.key, 0.0) for request in requests.values())
-            again = found.add(requests, replies, judge)
-            log.info("attempt %d: %s", attempt, found.rounds[-1])
-            left = {id: asked[id] for id in again}
-            if not left:
+            answers.set_aside += sum(book.bounds.get(request.key, 0.0) for request in requests.values())
+            retry_ids = answers.add(requests, replies, judge)
+            log.info("attempt %d: %s", attempt, answers.rounds[-1])
+            pending = {id: asked[id] for id in retry_ids}
+            if not pending:
                 break
-    return found
+    return answers
 
 
 def text_of(reply: Reply) -> str:

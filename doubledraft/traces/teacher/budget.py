@@ -63,9 +63,9 @@ def check(estimate: Estimate, spent: float, settings: Settings) -> None:
 def reserve(requests: Sequence[Request], ledger: Ledger, settings: Settings) -> None:
     """Set aside the most that these requests can cost, or raise BudgetError; every ledger of the folder counts."""
     with _locked(ledger.path.parent):
-        others = [path for path in ledger.path.parent.glob("*.jsonl") if path != ledger.path]
-        again = sum(ledger.bounds.get(request.key, 0.0) for request in requests)
-        spent = ledger.committed - again + sum(read(path).committed for path in others)
+        other_ledgers = [path for path in ledger.path.parent.glob("*.jsonl") if path != ledger.path]
+        reserved = sum(ledger.bounds.get(request.key, 0.0) for request in requests)
+        spent = ledger.committed - reserved + sum(read(path).committed for path in other_ledgers)
         check(estimate(requests, settings), spent, settings)
         ledger.add("reserve", bounds={request.key: _bound(request, settings) for request in requests})
 

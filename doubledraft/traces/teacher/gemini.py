@@ -140,10 +140,10 @@ class _Run:
             if job := self._service.find(batch.name):
                 self._ledger.add("job", batch=batch.name, job=job.name)
                 return True
-            left = batch.called + VISIBLE_SECONDS - self._ledger.clock()
-            if left <= 0:
+            remaining = batch.called + VISIBLE_SECONDS - self._ledger.clock()
+            if remaining <= 0:
                 break
-            self._sleep(max(1.0, min(self._poll_seconds, left)))
+            self._sleep(max(1.0, min(self._poll_seconds, remaining)))
         return False
 
     def _abandon(self, batch: Batch) -> None:
@@ -155,12 +155,12 @@ class _Run:
         """Wait for a job to end, record its replies, and close it."""
         job = self._job_at_end(batch)
         rows = self._rows(batch, job) if job.file else Rows(counts=Counter(missing=len(batch.keys)))
-        known = self._ledger.replies
-        self._ledger.record_all([reply for reply in rows.replies if reply.key not in known], self._settings)
+        recorded = self._ledger.replies
+        self._ledger.record_all([reply for reply in rows.replies if reply.key not in recorded], self._settings)
         self._close(batch, rows.counts, ran=bool(job.file) or "SUCCEEDED" in job.state)
-        counted = ", ".join(f"{count} {name}" for name, count in sorted(rows.counts.items())) or "all keys once"
+        summary = ", ".join(f"{count} {name}" for name, count in sorted(rows.counts.items())) or "all keys once"
         log.info(
-            "%s is %s: %d replies to %d requests, %s", job.name, job.state, len(rows.replies), len(batch.keys), counted
+            "%s is %s: %d replies to %d requests, %s", job.name, job.state, len(rows.replies), len(batch.keys), summary
         )
         if job.state == "CANCELLED" and batch.cancelled is None:
             raise TeacherError(
@@ -174,12 +174,12 @@ class _Run:
 
     def _job_at_end(self, batch: Batch) -> BatchJob:
         """Poll a job until its rows can be gathered, by DECISIONS."""
-        spoken = self._ledger.clock()
+        last_logged = self._ledger.clock()
         while True:
             job = self._look(batch)
             now = self._ledger.clock()
-            if job.state != batch.state or now - spoken >= LOG_SECONDS:
-                spoken = now
+            if job.state != batch.state or now - last_logged >= LOG_SECONDS:
+                last_logged = now
                 log.info("%s is %s, %.2f h after its start", job.name, job.state, (now - batch.created) / 3600)
             if job.state != batch.state:
                 self._ledger.add("state", batch=batch.name, state=job.state)
@@ -191,12 +191,12 @@ class _Run:
     def _check_patience(self, batch: Batch, job: BatchJob, now: float) -> None:
         """Cancel a job that does not start in time; raise TeacherError where waiting longer makes no sense."""
         age = now - batch.created
-        later = "the job stays open, and the same command goes on with it"
+        advice = "the job stays open, and the same command goes on with it"
         if job.state not in DECISIONS:
-            raise TeacherError(f"{job.name} is in a state that this version does not know, {job.state!r}; {later}")
+            raise TeacherError(f"{job.name} is in a state that this version does not know, {job.state!r}; {advice}")
         if batch.cancelled is not None:
             if now - batch.cancelled > CANCEL_SECONDS:
-                raise TeacherError(f"{job.name} is still {job.state} an hour after it was cancelled; {later}")
+                raise TeacherError(f"{job.name} is still {job.state} an hour after it was cancelled; {advice}")
         elif DECISIONS[job.state] is Decision.start:
             if age > 3600 * self._settings.pending_hours:
                 log.warning("%s did not start in %g h: cancelling it", job.name, self._settings.pending_hours)
@@ -205,7 +205,7 @@ class _Run:
         elif age > 3600 * self._settings.deadline_hours:
             raise TeacherError(
                 f"{job.name} is still {job.state} {age / 3600:.1f} h after its start (teacher.deadline_hours is "
-                f"{self._settings.deadline_hours:g}); {later}: raise teacher.deadline_hours to wait longer"
+                f"{self._settings.deadline_hours:g}); {advice}: raise teacher.deadline_hours to wait longer"
             )
 
     def _look(self, batch: Batch) -> BatchJob:

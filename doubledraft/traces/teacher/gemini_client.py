@@ -21,7 +21,7 @@ from doubledraft.traces.teacher.settings import Settings
 SERVICE = "https://generativelanguage.googleapis.com"  # explicit: the client would take another from the environment
 API_VERSION = "v1beta"  # where Google documents the batch methods; the client's default is v1
 TIMEOUT = 120.0  # seconds of one call
-TRIES = 12  # of one call, while its errors pass
+TRIES = 12  # of one call, while its errors are transient
 FIRST_WAIT = 2.0  # seconds before the second try; every further wait is twice as long
 LONGEST_WAIT = 60.0  # seconds, where the service does not ask for more
 PATIENCE = 900.0  # seconds that the tries of one call may wait in all

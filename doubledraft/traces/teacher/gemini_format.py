@@ -35,7 +35,7 @@ def read(data: bytes, keys: Sequence[str]) -> Rows:
     Equal rows of one key are one (counted as repeated); different ones are all unusable and give one failed reply that
     cost as much as they did together (conflicting). A line that cannot be read is broken, whatever key it had.
     """
-    rows, found = Rows(), {key: [] for key in keys}
+    rows, by_key = Rows(), {key: [] for key in keys}
     for line in data.split(b"\n"):
         if not line.strip():
             continue
@@ -45,16 +45,16 @@ def read(data: bytes, keys: Sequence[str]) -> Rows:
             rows.counts["broken"] += 1
             continue
         key = row.get("key")
-        if not isinstance(key, str) or key not in found:
+        if not isinstance(key, str) or key not in by_key:
             rows.counts["unknown"] += 1
-        elif (reply := _reply(key, row)) in found[key]:
+        elif (reply := _reply(key, row)) in by_key[key]:
             rows.counts["repeated"] += 1
         else:
-            found[key].append(reply)
-    rows.counts["missing"] = sum(not replies for replies in found.values())
-    rows.counts["conflicting"] = sum(len(replies) > 1 for replies in found.values())
+            by_key[key].append(reply)
+    rows.counts["missing"] = sum(not replies for replies in by_key.values())
+    rows.counts["conflicting"] = sum(len(replies) > 1 for replies in by_key.values())
     rows.counts = +rows.counts
-    rows.replies = [replies[0] if len(replies) == 1 else _conflict(replies) for replies in found.values() if replies]
+    rows.replies = [replies[0] if len(replies) == 1 else _conflict(replies) for replies in by_key.values() if replies]
     return rows
 
 
@@ -119,18 +119,18 @@ def _text(candidate: dict) -> str:
 
 
 def _usage(reported: object) -> tuple[int | None, int | None]:
-    """Return tokens read and written, thoughts included; None for both where a count is missing or none."""
+    """Return tokens read and written, thoughts included; None for both where a count is missing or no whole number."""
     usage = reported if isinstance(reported, dict) else {}
-    read = whole_count(usage.get("promptTokenCount"))
-    written = [whole_count(usage.get(name, 0)) for name in ("candidatesTokenCount", "thoughtsTokenCount")]
-    return (None, None) if read is None or None in written else (read, sum(written))
+    prompt_tokens = whole_count(usage.get("promptTokenCount"))
+    output_counts = [whole_count(usage.get(name, 0)) for name in ("candidatesTokenCount", "thoughtsTokenCount")]
+    return (None, None) if prompt_tokens is None or None in output_counts else (prompt_tokens, sum(output_counts))
 
 
 def _conflict(replies: list[Reply]) -> Reply:
     counts = [(reply.input_tokens, reply.output_tokens) for reply in replies]
-    known = all(None not in count for count in counts)
-    paid = map(sum, zip(*counts, strict=True)) if known else (None, None)
-    return _failed(replies[0].key, f"{len(replies)} different rows have this key", *paid)
+    reported = all(None not in count for count in counts)
+    tokens = map(sum, zip(*counts, strict=True)) if reported else (None, None)
+    return _failed(replies[0].key, f"{len(replies)} different rows have this key", *tokens)
 
 
 def _failed(key: str, reason: str, input_tokens: int | None = 0, output_tokens: int | None = 0) -> Reply:

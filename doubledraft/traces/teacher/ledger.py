@@ -63,7 +63,7 @@ class Account:
         return Account(self.path, replies, bounds, batches, set(self.ended), self.spent, Counter(self.counts))
 
     def _fold(self, event: dict) -> None:
-        """Add one event; raise KeyError, TypeError or ValueError where it is none."""
+        """Add one event; raise KeyError, TypeError or ValueError where it is malformed."""
         match event["event"]:
             case "reserve":
                 self.bounds |= event["bounds"]
@@ -182,14 +182,14 @@ class Ledger(Account):
         dropped = os.pread(self._file, os.fstat(self._file).st_size - size, size)
         if not dropped:
             return
-        aside = self.path.with_name(f"{self.path.name}.dropped")
-        with open(aside, "ab") as file:
+        dropped_path = self.path.with_name(f"{self.path.name}.dropped")
+        with open(dropped_path, "ab") as file:
             file.write(dropped.rstrip(b"\n") + b"\n")
             os.fsync(file.fileno())
         os.ftruncate(self._file, size)
         log.warning(
             "%s: dropped the last %d bytes, which are no whole event of a ledger; they are kept in %s",
-            *(self.path, len(dropped), aside),
+            *(self.path, len(dropped), dropped_path),
         )
 
 

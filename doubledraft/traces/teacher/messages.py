@@ -39,7 +39,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """One answer of a teacher, with the usage that it reported; raise ValueError for counts that are none."""
+    """One answer of a teacher, with the usage that it reported; raise ValueError for an invalid count of tokens."""
 
     key: str
     finish: Finish

@@ -2,7 +2,7 @@
 
 At most `teacher.concurrency` requests are in flight, and every reply is written to the ledger before anything else is
 done with it, so a killed run continues where it stopped and repeats at most the requests that were in flight. The
-first request is sent alone, so that a wrong key or model name shows once. Errors that may pass are retried, no earlier
+first request is sent alone, so that a wrong key or model name shows once. Transient errors are retried, no earlier
 than the server asks for; other errors end the run after the requests in flight, which are paid for, are recorded.
 
 Servers differ in the shape of their replies. The body is therefore parsed here and not by the client's types: whatever
@@ -29,13 +29,13 @@ from doubledraft.traces.teacher.ledger import Ledger
 from doubledraft.traces.teacher.messages import Finish, Reply, Request, TeacherError, ends_in_answer, whole_count
 from doubledraft.traces.teacher.settings import Settings
 
-SERVICE = "https://api.openai.com/v1"  # said here, or the client would take another from OPENAI_BASE_URL
-TRIES = 7  # of one request, while its errors may pass
+SERVICE = "https://api.openai.com/v1"  # explicit: the client would take another from OPENAI_BASE_URL
+TRIES = 7  # of one request, while its errors are transient
 FIRST_WAIT = 1.0  # seconds before the second try; every further wait is twice as long
 LONGEST_WAIT = 60.0  # seconds, where the server does not ask for more
 REPLY_SECONDS = 600.0  # longest wait for one reply
 LOG_SECONDS = 30.0
-RETRYABLE = {408, 409, 429}  # statuses that may pass, beside all from 500 on
+RETRYABLE = {408, 409, 429}  # transient statuses, beside all from 500 on
 FINISHES = {  # finish_reason of OpenAI and of servers that imitate it, in lower case
     **dict.fromkeys(("stop", "eos", "eos_token", "end", "end_turn", "stop_sequence"), Finish.stop),
     **dict.fromkeys(("length", "max_tokens"), Finish.length),
@@ -56,13 +56,13 @@ class Unreadable(ValueError):
 
 
 class Unanswered(RuntimeError):
-    """A request whose tries all ended in errors that may pass; the message is that of the last one."""
+    """A request whose tries all ended in transient errors; the message is that of the last one."""
 
 
 def ask(requests: Sequence[Request], ledger: Ledger, settings: Settings, key: str) -> list[Reply]:
     """Return the reply to every request, in order: from the ledger if it is there, else from the server.
 
-    Raise TeacherError on an error that retrying cannot mend, at the deadline, when the server is down or ignores the
+    Raise TeacherError on an error that retrying cannot fix, at the deadline, when the server is down or ignores the
     cap on tokens, and BudgetError before any request is sent that `teacher.budget` may not cover.
     """
     import openai
@@ -103,15 +103,15 @@ def ask(requests: Sequence[Request], ledger: Ledger, settings: Settings, key: st
 
 def _collect(futures: list[Future[Reply]], ledger: Ledger, patience: int) -> dict[str, Reply]:
     """Wait for the replies; raise TeacherError after more than `patience` requests in a row without one."""
-    replies, in_a_row, spoken = {}, 0, time.monotonic()
+    replies, in_a_row, last_logged = {}, 0, time.monotonic()
     for future in as_completed(futures):
         reply = future.result()
         replies[reply.key] = reply
         in_a_row = 0 if reply.key in ledger.replies else in_a_row + 1
         if in_a_row > patience:
             raise TeacherError(f"{in_a_row} requests in a row got no answer; the last: {reply.reason}; {GO_ON}")
-        if time.monotonic() - spoken > LOG_SECONDS:
-            spoken = time.monotonic()
+        if time.monotonic() - last_logged > LOG_SECONDS:
+            last_logged = time.monotonic()
             log.info("%d of %d replies", len(replies), len(futures))
     if unknown := sum(reply.key in ledger.replies and reply.input_tokens is None for reply in replies.values()):
         log.warning("%d replies came without usable usage: each is charged at the most that it can cost", unknown)
@@ -119,24 +119,24 @@ def _collect(futures: list[Future[Reply]], ledger: Ledger, patience: int) -> dic
 
 
 def _with_retries(send: Callable[[], Reply], until: float, stop: threading.Event) -> Reply:
-    """Send, and retry after errors that may pass, up to TRIES times and not beyond `until` (monotonic seconds)."""
+    """Send, and retry after transient errors, up to TRIES times and not beyond `until` (monotonic seconds)."""
     import openai
 
     for tries in range(1, TRIES + 1):
         try:
             return send()
         except (openai.APIError, Unreadable) as error:
-            told = api_keys.redact(" ".join(str(error).split()))[:300]
+            reason = api_keys.redact(" ".join(str(error).split()))[:300]
             if not _is_retryable(error):
                 status = getattr(error, "status_code", None)
                 advice = ADVICE.get(status, "the request itself is refused: check section teacher of the config")
-                raise TeacherError(f"the server refuses: {told}; {advice}") from None
+                raise TeacherError(f"the server refuses: {reason}; {advice}") from None
             wait = _wait(error, tries)
             if time.monotonic() + wait > until:
-                raise TeacherError(f"teacher.deadline_hours is over after: {told}; {GO_ON}") from None
+                raise TeacherError(f"teacher.deadline_hours is over after: {reason}; {GO_ON}") from None
             if tries == TRIES or stop.wait(wait):
-                raise Unanswered(told) from None
-            log.info("try %d failed, the next one in %.1f s: %s", tries, wait, told)
+                raise Unanswered(reason) from None
+            log.info("try %d failed, the next one in %.1f s: %s", tries, wait, reason)
     raise AssertionError("the last try returns or raises")
 
 
@@ -144,18 +144,18 @@ def _is_retryable(error: Exception) -> bool:
     import openai
 
     if not isinstance(error, openai.APIStatusError):
-        return True  # no connection, a timeout, or a body that is none
+        return True  # no connection, a timeout, or a body that is no completion
     if error.code == "insufficient_quota":
         return False
     return error.status_code in RETRYABLE or error.status_code >= 500
 
 
 def _wait(error: Exception, tries: int) -> float:
-    """Return the seconds until the next try: those of the header Retry-After, else twice as many each time."""
-    grown = min(FIRST_WAIT * 2 ** (tries - 1), LONGEST_WAIT) * (1 + random() / 4)
-    asked = error.response.headers.get("retry-after") if hasattr(error, "response") else None
-    seconds = retry_after.seconds(asked) if asked else None
-    return grown if seconds is None else seconds
+    """Return the seconds until the next try: those of the header Retry-After, else exponential backoff."""
+    backoff = min(FIRST_WAIT * 2 ** (tries - 1), LONGEST_WAIT) * (1 + random() / 4)
+    header = error.response.headers.get("retry-after") if hasattr(error, "response") else None
+    seconds = retry_after.seconds(header) if header else None
+    return backoff if seconds is None else seconds
 
 
 def _send(client: object, request: Request, settings: Settings, until: float) -> Reply:
@@ -187,34 +187,34 @@ def read(key: str, body: str) -> Reply:
     if not isinstance(value, dict) or not value.keys() & {"choices", "usage"}:
         raise Unreadable(f"a reply that is no chat completion: {body[:80]!r}")
     choice = _first(value.get("choices"))
-    message, told = _dict(choice.get("message")), choice.get("finish_reason")
+    message, finish_reason = _dict(choice.get("message")), choice.get("finish_reason")
     text = _text(message.get("content"))
-    finish, reason = _ending(text, told, message.get("refusal"))
+    finish, reason = _ending(text, finish_reason, message.get("refusal"))
     if HALF_CHARACTER.search(text):
         text, reason, finish = "", "half a character in the text, which no file can hold", Finish.failed
     usage = _dict(value.get("usage"))
     counts = {name: whole_count(usage.get(name)) for name in ("prompt_tokens", "completion_tokens")}
-    known = None not in counts.values()
+    reported = None not in counts.values()
     return Reply(
         key=key,
         finish=finish,
         text=text,
         reason=reason,
-        input_tokens=counts["prompt_tokens"] if known else None,
-        output_tokens=counts["completion_tokens"] if known else None,
+        input_tokens=counts["prompt_tokens"] if reported else None,
+        output_tokens=counts["completion_tokens"] if reported else None,
     )
 
 
-def _ending(text: str, told: object, refusal: object) -> tuple[Finish, str | None]:
+def _ending(text: str, finish_reason: object, refusal: object) -> tuple[Finish, str | None]:
     """Return how a completion ended, and why where it did not end by itself."""
     if refusal:
         return Finish.blocked, str(refusal)
-    finish = FINISHES.get(str(told).casefold().partition(":")[0])
+    finish = FINISHES.get(str(finish_reason).casefold().partition(":")[0])
     if finish is None:
         finish = Finish.stop if ends_in_answer(text) else Finish.failed
     if finish is Finish.stop and not text.strip():
-        return Finish.failed, f"no text, finish_reason {told}"
-    return finish, None if finish is Finish.stop else str(told or "no finish_reason")
+        return Finish.failed, f"no text, finish_reason {finish_reason}"
+    return finish, None if finish is Finish.stop else str(finish_reason or "no finish_reason")
 
 
 def _text(content: object) -> str:

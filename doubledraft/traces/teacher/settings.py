@@ -49,9 +49,9 @@ def role(config: Mapping, type: str) -> str | None:
 
 def roles(config: Mapping, type: str) -> list[str]:
     """List the prompts that a type's traces depend on: its own, and that of the traces that it condenses."""
-    own = role(config, type)
-    first = role(config, "cot") if own != "independent" else None
-    return [name for name in dict.fromkeys((first, own)) if name]
+    own_role = role(config, type)
+    cot_role = role(config, "cot") if own_role != "independent" else None
+    return [name for name in dict.fromkeys((cot_role, own_role)) if name]
 
 
 def traced(teacher: Mapping) -> dict:
