@@ -49,7 +49,7 @@ def _read(name: str, text: str, imaginary: bool) -> "Basic":
     if DROPPED.search(text):
         raise Undecided(f"the {name} cannot be parsed")
     try:
-        found = latex2sympy(
+        parsed = latex2sympy(
             text,
             is_real=None if imaginary else True,
             convert_degrees=True,
@@ -60,20 +60,20 @@ def _read(name: str, text: str, imaginary: bool) -> "Basic":
         raise
     except Exception as error:  # the grammar raises plain exceptions, sympy whatever strange input makes of it
         raise Undecided(f"the {name} cannot be parsed") from error
-    if found.has(zoo, nan):
+    if parsed.has(zoo, nan):
         raise Undecided(f"the {name} is undefined")
-    if not _complete(text, found):
+    if not _complete(text, parsed):
         raise Undecided(f"the {name} has letters that the grammar does not read")
-    return found.xreplace({Symbol("i"): I}) if Symbol("i") in found.free_symbols else found
+    return parsed.xreplace({Symbol("i"): I}) if Symbol("i") in parsed.free_symbols else parsed
 
 
-def _complete(text: str, found: "Basic") -> bool:
+def _complete(text: str, parsed: "Basic") -> bool:
     """Return whether the parsed expression has the letters of the text: the grammar drops some, and adds others."""
     from sympy import Symbol
     from sympy.core.function import AppliedUndef
 
     letters = set(re.findall("[A-Za-z]", COMMAND.sub(" ", text)))
-    names = [str(symbol) for symbol in found.atoms(Symbol)] + [str(call.func) for call in found.atoms(AppliedUndef)]
+    names = [str(symbol) for symbol in parsed.atoms(Symbol)] + [str(call.func) for call in parsed.atoms(AppliedUndef)]
     added = {name for name in names if len(name) == 1} - letters
     return not added and letters - set("".join(names)) <= set("eid")
 
@@ -135,14 +135,14 @@ def _compare_values(one: "Expr", other: "Expr") -> bool | None:
             return _same_rounded(one, other, one_decimal)
         return _equal_at(one, other, {}, complex_too=True)
     imaginary = one.has(I) or other.has(I)
-    found = []
+    outcomes = []
     for start in range(len(POINTS)):
         values = {symbol: Rational(POINTS[(start + index) % len(POINTS)]) for index, symbol in enumerate(symbols)}
-        found.append(_equal_at(one, other, values, imaginary))
-        if found[-1] is False:
+        outcomes.append(_equal_at(one, other, values, imaginary))
+        if outcomes[-1] is False:
             return False
     stepped = one.has(floor, ceiling) or other.has(floor, ceiling)  # may agree between integers only
-    return True if found.count(True) >= ENOUGH and not stepped else None
+    return True if outcomes.count(True) >= ENOUGH and not stepped else None
 
 
 def _equal_at(one: "Expr", other: "Expr", values: dict, complex_too: bool) -> bool | None:

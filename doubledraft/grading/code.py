@@ -68,8 +68,8 @@ def source_of(task: CodeTask, answer: str) -> str:
     head = re.compile(rf"^(?:async )?def {re.escape(task.entry_point)}\b", re.MULTILINE)
     if not head.search(text):
         return task.prompt + MARGIN.split(text, maxsplit=1)[0]
-    there = head.search(task.prompt)
-    before = task.prompt[: there.start()] if there else ""
+    match = head.search(task.prompt)
+    before = task.prompt[: match.start()] if match else ""
     return "".join([*FUTURE.findall(text), before, FUTURE.sub("", text)])
 
 

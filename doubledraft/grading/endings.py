@@ -106,9 +106,9 @@ def _last_box(text: str) -> str | None:
             boxes.append((*match.span(), (match["minus"] or "") + match["bare"].rstrip(",")))
         elif match[0] != "}":
             opened.append(match)
-        elif opened and (begun := opened.pop())["box"]:
-            content = text[begun.end() : match.start()].strip()
-            boxes.append((begun.start(), match.end(), (begun["minus"] or "") + content))
+        elif opened and (opening := opened.pop())["box"]:
+            content = text[opening.end() : match.start()].strip()
+            boxes.append((opening.start(), match.end(), (opening["minus"] or "") + content))
     if not boxes:
         return None
     joined = boxes[-1:]

@@ -97,19 +97,19 @@ def _same_items(gold: list[str], items: list[str], algebra: Algebra) -> bool:
     gold, items = list((Counter(gold) - Counter(items)).elements()), list((Counter(items) - Counter(gold)).elements())
     if len(gold) > MOST_ITEMS:
         raise Undecided(f"a list of more than {MOST_ITEMS} values")
-    found = [[_outcome(one, other, algebra) for other in items] for one in gold]
-    if _partners([[outcome is True for outcome in row] for row in found]):
+    outcomes = [[_outcome(one, other, algebra) for other in items] for one in gold]
+    if _partners([[outcome is True for outcome in row] for row in outcomes]):
         return True
-    if not _partners([[outcome is not False for outcome in row] for row in found]):
+    if not _partners([[outcome is not False for outcome in row] for row in outcomes]):
         return False
-    raise _most_open([outcome for row in found for outcome in row])
+    raise _most_open([outcome for row in outcomes for outcome in row])
 
 
 def _same_in_order(gold: list[str], items: list[str], algebra: Algebra) -> bool:
-    found = [_outcome(one, other, algebra) for one, other in zip(gold, items, strict=True)]
-    if False in found or all(outcome is True for outcome in found):
-        return False not in found
-    raise _most_open(found)
+    outcomes = [_outcome(one, other, algebra) for one, other in zip(gold, items, strict=True)]
+    if False in outcomes or all(outcome is True for outcome in outcomes):
+        return False not in outcomes
+    raise _most_open(outcomes)
 
 
 def _outcome(one: str, other: str, algebra: Algebra) -> bool | Exception:
@@ -154,10 +154,10 @@ def _same_relations(gold: str, prediction: str, algebra: Algebra) -> bool:
 def _same_one(gold: str, prediction: str, algebra: Algebra) -> bool:
     texts = (gold, prediction)
     for pattern, what in ((BASE, "number base"), (DATE, "date")):
-        if any(found := [pattern.fullmatch(text) for text in texts]):
-            if not all(found):
+        if any(matches := [pattern.fullmatch(text) for text in texts]):
+            if not all(matches):
                 raise Undecided(f"a {what} on one side only")
-            return found[0].groups() == found[1].groups()
+            return matches[0].groups() == matches[1].groups()
     amounts = [read_amount(text) for text in texts]
     if all(amounts):
         return same_amount(*amounts)
@@ -190,12 +190,12 @@ def _has_words(text: str) -> bool:
 
 
 def _same_words(gold: str, prediction: str) -> bool:
-    ones, others = _words(gold), _words(prediction)
-    if ones == others:
+    gold_words, words = _words(gold), _words(prediction)
+    if gold_words == words:
         return True
-    if set(ones) < set(others) or set(others) < set(ones):
+    if set(gold_words) < set(words) or set(words) < set(gold_words):
         raise Undecided("one answer has more words than the other")
-    if sorted("".join(ones)) == sorted("".join(others)):
+    if sorted("".join(gold_words)) == sorted("".join(words)):
         raise Undecided("the same letters in another order")  # a word, or a product of variables
     return False
 

@@ -34,6 +34,6 @@ def extract_lenient(text: str) -> str | None:
 
 def _answered(text: str) -> str:
     text = END_TOKEN.split(without_thoughts(text), maxsplit=1)[0]
-    answered = ANSWERED.search(text)
-    beyond = NEXT_QUESTION.search(text, answered.end()) if answered else None
-    return text[: beyond.start()] if beyond else text
+    mark = ANSWERED.search(text)
+    next_question = NEXT_QUESTION.search(text, mark.end()) if mark else None
+    return text[: next_question.start()] if next_question else text

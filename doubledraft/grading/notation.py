@@ -155,17 +155,17 @@ def _balanced(text: str) -> bool:
 
 def _sequence(tokens: deque[str], until: str = "") -> str:
     """Write the tokens up to `until` with braces around each argument, and without those around a single letter."""
-    written = []
+    output = []
     while tokens and (token := tokens.popleft()) != until:
         if token == "{":
             inner = _sequence(tokens, "}")
-            bare = re.fullmatch("[A-Za-z]|\\d+", inner) and not (written and written[-1].startswith("\\"))
-            written.append(inner if bare else f"{{{inner}}}")
+            bare = re.fullmatch("[A-Za-z]|\\d+", inner) and not (output and output[-1].startswith("\\"))
+            output.append(inner if bare else f"{{{inner}}}")
         elif token == until.translate(OPENED):  # a bracket of the kind that ends the argument
-            written.append(token + _sequence(tokens, until) + until)
+            output.append(token + _sequence(tokens, until) + until)
         else:
-            written.append(token + _arguments(token, tokens, subscript_of=written[-1] if written else ""))
-    return "".join(written)
+            output.append(token + _arguments(token, tokens, subscript_of=output[-1] if output else ""))
+    return "".join(output)
 
 
 def _arguments(command: str, tokens: deque[str], subscript_of: str = "") -> str:

@@ -103,11 +103,11 @@ def parts(text: str) -> tuple[str, list[str]]:
 
 def split(text: str, separator: re.Pattern[str] = SEPARATOR) -> list[str]:
     """Split at the separators that stand in no bracket."""
-    found = [match.span() for match in separator.finditer(text)]
-    if found:
+    spans = [match.span() for match in separator.finditer(text)]
+    if spans:
         depth = depths(text)
-        found = [span for span in found if depth[span[0]] == 0]
-    starts, ends = [0, *(end for _, end in found)], [*(start for start, _ in found), len(text)]
+        spans = [span for span in spans if depth[span[0]] == 0]
+    starts, ends = [0, *(end for _, end in spans)], [*(start for start, _ in spans), len(text)]
     return [item for start, end in zip(starts, ends, strict=True) if (item := text[start:end])]
 
 
@@ -131,10 +131,10 @@ def solutions(text: str) -> tuple[str | None, str] | None:
         points = ",".join(_listed(",".join(item.removeprefix(left_out[0]) for item in split(text))))
         plain_points = not (RELATION.search(points) or VARIABLE.search(points))
         return (left_out[1], f"{ALL_REALS}\\setminus\\{{{points}\\}}") if plain_points else None
-    found = [_interval(item) for item in split(text)]
-    if None in found or len({variable for variable, _ in found}) > 1 or not joints <= {"or"}:
+    intervals = [_interval(item) for item in split(text)]
+    if None in intervals or len({variable for variable, _ in intervals}) > 1 or not joints <= {"or"}:
         return None
-    return found[0][0], UNION_SIGN.join(interval for _, interval in found)
+    return intervals[0][0], UNION_SIGN.join(interval for _, interval in intervals)
 
 
 def _interval(text: str) -> tuple[str, str] | None:
