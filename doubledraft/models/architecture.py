@@ -24,15 +24,15 @@ def supported_config(folder: str | Path):
     except (ValueError, KeyError, TypeError, StrictDataclassError) as error:
         reason = " ".join(str(error).split())
         raise ModelError(f"{folder}: config.json is not one of {kind}: {reason:.300}; fetch the model again") from None
-    expected = {
+    requirements = {
         "hidden_act": (config.hidden_act, ("silu",)),
         "rope_type": (config.rope_parameters["rope_type"], FIXED_ROTARY),
         "quantization_config": (getattr(config, "quantization_config", None), (None,)),
         "layer_types": (set(getattr(config, "layer_types", None) or ["full_attention"]), ({"full_attention"},)),
     }
     if config.model_type == "mistral":
-        expected["sliding_window"] = (config.sliding_window, (None,))
-    for key, (found, known) in expected.items():
-        if found not in known:
-            raise ModelError(f"{folder}: {key} is {found!r}, and the native engine runs only {known[0]!r} and the like")
+        requirements["sliding_window"] = (config.sliding_window, (None,))
+    for key, (value, known) in requirements.items():
+        if value not in known:
+            raise ModelError(f"{folder}: {key} is {value!r}, and the native engine runs only {known[0]!r} and the like")
     return config

@@ -43,7 +43,7 @@ CONVERSATIONS = [(ASKED, True), (ANSWERED, False), ([*ANSWERED, *ANSWERED[1:], A
 def render(
     tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Mapping[str, str]], *, prompt: bool, **told: object
 ) -> str:
-    """Render chat messages as on DATE, with the start of an answer where `prompt`; `told` is for the template.
+    """Render chat messages as on DATE, with the start of an answer where `prompt`; `told` are the template's variables.
 
     Raise ModelError where the template cannot render them, or leaves out a system message.
     """
@@ -75,8 +75,8 @@ def check(folder: str | Path, tokenizer: "PreTrainedTokenizerBase") -> dict[str,
 
     Raise ModelError where there is none, none to use by default, or one that does not render within the limits.
     """
-    found = find(Path(folder))
-    for where, template in found:
+    templates = find(Path(folder))
+    for where, template in templates:
         if len(template) > MAX_TEMPLATE:
             raise ModelError(f"{where}: expected a chat template of at most {MAX_TEMPLATE:,} characters")
         if reason := _try(template, tokenizer.special_tokens_map):
@@ -95,13 +95,13 @@ def check(folder: str | Path, tokenizer: "PreTrainedTokenizerBase") -> dict[str,
 def find(folder: Path) -> list[tuple[str, str]]:
     """List (file, text) of every chat template that transformers would take from a model folder."""
     files = [*folder.glob("chat_template.jinja"), *sorted(folder.glob("additional_chat_templates/*.jinja"))]
-    found = [(str(file), _read(file)) for file in files]
+    templates = [(str(file), _read(file)) for file in files]
     for file in (folder / "tokenizer_config.json", folder / "chat_template.json"):
         named = read_settings(file).get("chat_template") if file.exists() else None
         for template in named if isinstance(named, list) else [named]:
             text = template.get("template") if isinstance(template, dict) else template
-            found += [(str(file), str(text))] if text is not None else []
-    return found
+            templates += [(str(file), str(text))] if text is not None else []
+    return templates
 
 
 def _read(file: Path) -> str:
@@ -135,11 +135,13 @@ def _render(template: str, special: Mapping[str, str]) -> str | None:
     from jinja2.exceptions import SecurityError
     from transformers.utils.chat_template_utils import render_jinja_template
 
-    told = {CLOCK: DATE.strftime} | special
+    variables = {CLOCK: DATE.strftime} | special
     confine(memory_bytes=address_space() + MEMORY_BYTES, cpu_seconds=CPU_SECONDS)
     try:
         for messages, prompt in CONVERSATIONS:
-            (text,), _ = render_jinja_template([messages], chat_template=template, add_generation_prompt=prompt, **told)
+            (text,), _ = render_jinja_template(
+                [messages], chat_template=template, add_generation_prompt=prompt, **variables
+            )
             if left_out := [message["role"] for message in messages if message["content"] not in text]:
                 return f"leaves out what the {left_out[-1]} says"
             if len(text) > MAX_RENDERED:

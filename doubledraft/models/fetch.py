@@ -1,7 +1,7 @@
 """Bring a model to a folder: from a Python package, from a hub, or from another folder.
 
-The folder (`folder.py`) appears whole or not at all, after an inspection that tells then, and not after training, what
-the model lacks. What a hub sent stays in a folder beside it until the model is accepted.
+The folder (`folder.py`) appears whole or not at all, after an inspection: what the model lacks is reported now, and not
+after training. What a hub sent stays in a folder beside it until the model is accepted.
 """
 
 import json
@@ -54,7 +54,7 @@ def fetch(spec: dict, out: str | Path, *, dtype: str = "bfloat16") -> None:
                 write_manifest(folder, spec)
             else:
                 _accept(spec, folder)
-        except ModelError as error:  # by the name that the user knows: this folder will be gone
+        except ModelError as error:  # with the name from the config: this folder is temporary
             raise ModelError(str(error).replace(str(folder), str(spec.get("path", spec.get("repo", out))))) from None
     shutil.rmtree(_download_folder(out), ignore_errors=True)
     log.info("model %s: %s", spec["source"], out)
@@ -71,7 +71,7 @@ def _accept(spec: dict, folder: Path) -> None:
 
 
 def _download_folder(out: str | Path) -> Path:
-    """Return where a download is kept until its model is accepted: 14B are hours of it."""
+    """Return where a download is kept until its model is accepted: one of 14B parameters takes hours."""
     return Path(out).with_name(f".{Path(out).name}.download")
 
 
@@ -113,7 +113,7 @@ def _refuse_second_set(repository: str, names: set[str]) -> None:
 
 
 def _take(file: Path, place: Path) -> None:
-    """Put a downloaded file into the folder: weights by a second name, small files, which may be edited, as a copy."""
+    """Put a downloaded file into the folder: weights as a hard link, small files, which may be edited, as a copy."""
     if file.suffix == ".safetensors":
         os.link(file, place)
     else:
@@ -134,12 +134,12 @@ def _fetch_path(spec: dict, folder: Path) -> None:
 def _pad_vocabulary(folder: Path, size: int) -> None:
     """Widen embedding and head to `size` rows of zeros."""
     model = load_model(folder)
-    old = model.config.vocab_size
-    if size < old:
-        raise ModelError(f"pad_vocabulary_to is {size}, but the model has {old} rows already; rows are never removed")
+    rows = model.config.vocab_size
+    if size < rows:
+        raise ModelError(f"pad_vocabulary_to is {size}, but the model has {rows} rows already; rows are never removed")
     model.resize_token_embeddings(size, mean_resizing=False)
     for embedding in {model.get_input_embeddings(), model.get_output_embeddings()}:
-        embedding.weight.data[old:] = 0  # logit 0: never the best token of a trained model
+        embedding.weight.data[rows:] = 0  # logit 0: never the best token of a trained model
     for file in folder.glob("*.safetensors*"):
         file.unlink()
     model.save_pretrained(folder)

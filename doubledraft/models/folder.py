@@ -14,7 +14,7 @@ from pathlib import Path
 from doubledraft.files import write_json
 
 MANIFEST = "manifest.json"
-DRAFT_VOCABULARY = "draft_vocabulary.json"  # of a draft that learnt to choose among some tokens: which these are
+DRAFT_VOCABULARY = "draft_vocabulary.json"  # the token ids that a draft with a reduced vocabulary may propose
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"  # what transformers looks for, in this order
 WEIGHTS = ("*.safetensors", INDEX)
 TOKENIZER = (
@@ -100,13 +100,13 @@ def refuse_second_set(where: object, names: Iterable[str], loaded: set[str]) -> 
 
     transformers would load `model.safetensors` or else what the index names, vLLM every file that it finds.
     """
-    there = {name for name in names if name.endswith(".safetensors")}
-    if not loaded <= there and there:
+    weights = {name for name in names if name.endswith(".safetensors")}
+    if not loaded <= weights and weights:
         raise ModelError(
-            f"{where}: expected {SINGLE}, or {INDEX} with its shards, found {', '.join(sorted(there))}; fetch the "
+            f"{where}: expected {SINGLE}, or {INDEX} with its shards, found {', '.join(sorted(weights))}; fetch the "
             "model again"
         )
-    if surplus := sorted(there - loaded):
+    if surplus := sorted(weights - loaded):
         raise ModelError(
             f"{where}: two sets of weights, of which engines load different ones: {', '.join(sorted(loaded))} and "
             f"{', '.join(surplus)}; remove one of them"

@@ -2,9 +2,9 @@
 
 transformers fills what a checkpoint lacks with random numbers and warns; vLLM reads every weight file that it finds.
 So before a model is used, one set of weights is found in its folder, and transformers itself reports which tensors of
-the architecture are missing or have another shape, and which are none of its. The report comes from a load onto the
-meta device, which takes seconds whatever the size. Pre-quantised models are exempt: only their quantiser knows their
-tensors.
+the architecture are missing or have another shape, and which ones it does not have. The report comes from a load
+onto the meta device, which takes seconds whatever the size. Pre-quantised models are exempt: only their quantiser knows
+their tensors.
 """
 
 import logging
@@ -36,21 +36,21 @@ def load_model(folder: str | Path, **options: object) -> "PreTrainedModel":
 
     logging.getLogger("transformers.modeling_utils").addFilter(_is_no_table)
     try:
-        model, found = AutoModelForCausalLM.from_pretrained(
+        model, report = AutoModelForCausalLM.from_pretrained(
             folder, output_loading_info=True, ignore_mismatched_sizes=True, **{"dtype": "auto"} | options
         )
     except (ValueError, KeyError, TypeError, AttributeError, StrictDataclassError) as error:
         reason = " ".join(str(error).split())
         raise ModelError(f"{folder}: transformers cannot build a causal language model of it: {reason:.300}") from None
-    if missing := sorted(found["missing_keys"]):
+    if missing := sorted(report["missing_keys"]):
         raise ModelError(
             f"{folder}: the weights lack {len(missing)} tensors of the model, which would be random: "
             f"{_some(missing)}; fetch it again, or take another checkpoint"
         )
-    if mismatched := sorted(found["mismatched_keys"]):
-        shapes = [f"{name} is {list(stored)}, expected {list(wanted)}" for name, stored, wanted in mismatched]
+    if mismatched := sorted(report["mismatched_keys"]):
+        shapes = [f"{name} is {list(stored)}, expected {list(shape)}" for name, stored, shape in mismatched]
         raise ModelError(f"{folder}: the weights do not fit config.json: {_some(shapes)}; fetch the model again")
-    if unexpected := sorted(found["unexpected_keys"]):
+    if unexpected := sorted(report["unexpected_keys"]):
         raise ModelError(
             f"{folder}: the weights hold {len(unexpected)} tensors that the model of config.json has not, and would be "
             f"run without: {_some(unexpected)}; correct config.json, or take another checkpoint"
@@ -61,7 +61,7 @@ def load_model(folder: str | Path, **options: object) -> "PreTrainedModel":
 
 
 def _is_no_table(record: logging.LogRecord) -> bool:
-    """Drop transformers' table of tensors that do not fit: a refusal says the same in a line."""
+    """Drop transformers' table of tensors that do not fit: the ModelError says the same in a line."""
     return "LOAD REPORT" not in record.getMessage()
 
 
@@ -70,11 +70,11 @@ def _refuse_second_head(folder: Path) -> None:
     import torch
     from safetensors import safe_open
 
-    found = []
+    matrices = []
     for file in weight_files(folder):
         with safe_open(file, framework="pt") as tensors:
-            found += [tensors.get_tensor(name) for name in tensors.keys() if name.endswith(HEAD_AND_EMBEDDING)]  # noqa: SIM118
-    if len(found) == 2 and not torch.equal(*found):
+            matrices += [tensors.get_tensor(name) for name in tensors.keys() if name.endswith(HEAD_AND_EMBEDDING)]  # noqa: SIM118
+    if len(matrices) == 2 and not torch.equal(*matrices):
         raise ModelError(
             f"{folder}: config.json ties the head to the embedding, but the weights hold two different matrices, and "
             "engines would differ; set tie_word_embeddings to false in config.json, or remove lm_head.weight"

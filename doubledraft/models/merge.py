@@ -46,8 +46,8 @@ def merge_from_files(
 ) -> dict[str, object]:
     """Merge as `merge` does, checked on the first questions of a file, asked by a prompt file."""
     template = prompt_files.load(prompt)
-    asked = read_records(questions, Question)[:CHECKED_PROMPTS]
-    messages = [prompt_files.messages(template, question.question, few_shot=False) for question in asked]
+    rows = read_records(questions, Question)[:CHECKED_PROMPTS]
+    messages = [prompt_files.messages(template, question.question, few_shot=False) for question in rows]
     return merge(base, adapter, out, dtype=dtype, prompts=messages)
 
 
@@ -129,14 +129,14 @@ def _with_adapter(model: "PreTrainedModel", base: str | Path, adapter: str | Pat
 
     try:
         model = PeftModel.from_pretrained(model, adapter)
-        found = model.load_adapter(adapter, "default")  # once more, since this one tells what did not fit
+        report = model.load_adapter(adapter, "default")  # once more, since this one tells what did not fit
     except (RuntimeError, ValueError, TypeError) as error:
         reason = " ".join(str(error).split())
         raise ModelError(f"{adapter}: does not fit {base}: {reason:.300}; give the model it was trained on") from None
-    if others := sorted({*found.missing_keys, *found.unexpected_keys}):
+    if mismatched := sorted({*report.missing_keys, *report.unexpected_keys}):
         raise ModelError(
-            f"{adapter}: {ADAPTER} and what adapter_config.json asks for in {base} differ in {len(others)} tensors, "
-            f"first {others[0]}; give the model it was trained on, or train it again"
+            f"{adapter}: {ADAPTER} and what adapter_config.json asks for in {base} differ in {len(mismatched)} "
+            f"tensors, first {mismatched[0]}; give the model it was trained on, or train it again"
         )
     return model
 
@@ -166,9 +166,9 @@ def _logits(model, inputs: Sequence[dict]) -> "list[torch.Tensor]":
         return [model(**encoded, logits_to_keep=CHECKED_POSITIONS).logits[0].float() for encoded in inputs]
 
 
-def _compare(expected: "Sequence[torch.Tensor]", found: "Sequence[torch.Tensor]") -> dict[str, float]:
+def _compare(expected: "Sequence[torch.Tensor]", actual: "Sequence[torch.Tensor]") -> dict[str, float]:
     import torch
 
-    a, b = torch.cat(list(expected)), torch.cat(list(found))
+    a, b = torch.cat(list(expected)), torch.cat(list(actual))
     same = (a.argmax(-1) == b.argmax(-1)).float().mean().item()
     return {"largest_difference": (a - b).abs().max().item(), "same_best_token": same}

@@ -33,16 +33,16 @@ def prune(
     """
     refuse_unsafe(source)
     model = load_model(source)
-    whole = list(model.model.layers)
+    all_layers = list(model.model.layers)
     choices = [list(layers)] if not layers or isinstance(layers[0], int) else [list(choice) for choice in layers]
     for choice in choices:
-        _check(choice, len(whole), source)
+        _check(choice, len(all_layers), source)
     facts = {}
     if len(choices) > 1:
-        facts["agreement"] = _agreement(model, whole, choices, _solutions(source, questions))
-        choices.sort(key=lambda choice: -facts["agreement"][_name(choice)])  # stable: the first named of equals
+        facts["agreement"] = _agreement(model, all_layers, choices, _solutions(source, questions))
+        choices.sort(key=lambda choice: -facts["agreement"][_name(choice)])  # stable: the first listed of equals
         log.info("of the same best tokens as %s: %s", source, facts["agreement"])
-    _keep(model, whole, choices[0])
+    _keep(model, all_layers, choices[0])
     _write(model, source, choices[0], out, **facts)
 
 
@@ -56,11 +56,11 @@ def _check(layers: list[int], depth: int, source: str | Path) -> None:
         raise ModelError(f"layers should be ascending, different and within 0..{depth - 1} ({source}); found {layers}")
 
 
-def _keep(model, whole: Sequence, layers: Sequence[int]) -> None:
-    """Leave a model with these of its layers; `whole` are all of them."""
+def _keep(model, all_layers: Sequence, layers: Sequence[int]) -> None:
+    """Leave a model with these of its layers; `all_layers` has all that it began with."""
     from torch.nn import ModuleList
 
-    model.model.layers = ModuleList(whole[index] for index in layers)
+    model.model.layers = ModuleList(all_layers[index] for index in layers)
     for place, layer in enumerate(model.model.layers):
         for module in layer.modules():
             if hasattr(module, "layer_idx"):  # the slot of this layer in the key-value cache
@@ -80,28 +80,28 @@ def _write(model, source: str | Path, layers: list[int], out: str | Path, **fact
 
 def _solutions(source: str | Path, files: Iterable[str | Path]) -> list[tuple[list[int], int]]:
     """Return the token ids of questions with their worked solutions, and where each solution begins."""
-    tokenizer, found = load_tokenizer(source), []
+    tokenizer, solutions = load_tokenizer(source), []
     for question in (question for file in files for question in read_records(file, Question)[:QUESTIONS]):
-        asked = prompts.messages(None, question.question, few_shot=False)
+        messages = prompts.messages(None, question.question, few_shot=False)
         texts = (
-            chat_template.render(tokenizer, asked, prompt=True),
+            chat_template.render(tokenizer, messages, prompt=True),
             chat_template.render(
-                tokenizer, [*asked, {"role": "assistant", "content": "\n".join(question.steps)}], prompt=False
+                tokenizer, [*messages, {"role": "assistant", "content": "\n".join(question.steps)}], prompt=False
             ),
         )
-        prompt, whole = (tokenizer.encode(text, add_special_tokens=False) for text in texts)
-        found.append((whole, len(prompt)))
-    if not found:
+        prompt, ids = (tokenizer.encode(text, add_special_tokens=False) for text in texts)
+        solutions.append((ids, len(prompt)))
+    if not solutions:
         raise ModelError(f"several choices of layers of {source}: expected files of questions to choose by, found none")
-    return found
+    return solutions
 
 
-def _agreement(model, whole: Sequence, choices: Sequence[list[int]], texts: Sequence) -> dict[str, float]:
+def _agreement(model, all_layers: Sequence, choices: Sequence[list[int]], texts: Sequence) -> dict[str, float]:
     """Return for each choice the share of tokens of the solutions where its best token is the whole model's."""
     best = _best_tokens(model, texts)
     agreement = {}
     for choice in choices:
-        _keep(model, whole, choice)
+        _keep(model, all_layers, choice)
         agreement[_name(choice)] = round((_best_tokens(model, texts) == best).float().mean().item(), 4)
     return agreement
 

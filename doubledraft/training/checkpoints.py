@@ -34,8 +34,8 @@ def seal(folder: Path) -> None:
 
 def newest_whole_checkpoint(folder: Path) -> str | None:
     """Return the newest checkpoint whose files are as they were sealed; delete incomplete ones with a warning."""
-    found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]), reverse=True)
-    for checkpoint in found:
+    checkpoints = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]), reverse=True)
+    for checkpoint in checkpoints:
         try:
             digests = json.loads((checkpoint / SEAL).read_text(encoding="utf-8"))
             changed = [name for name, digest in digests.items() if sha256(checkpoint / name) != digest]

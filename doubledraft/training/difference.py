@@ -33,8 +33,8 @@ def save_difference(weights: "Mapping[str, torch.Tensor]", base: str | Path, out
     from safetensors.torch import save_file
 
     tensors, ranks = {}, {}
-    for name, old in load_model(base, dtype=torch.float32).state_dict().items():
-        difference = weights[name].detach().float().cpu() - old
+    for name, original in load_model(base, dtype=torch.float32).state_dict().items():
+        difference = weights[name].detach().float().cpu() - original
         if not difference.any():
             continue
         if not is_matrix_of_layer(name):

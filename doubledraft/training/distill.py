@@ -1,8 +1,8 @@
 """The distilled set: the trained target's own answers to questions, from which its draft learns.
 
 Answers are appended to a progress file as they come, so a rerun continues where the last one stopped. When all are
-there, some are dropped and counted by reason. A draft has to propose what the target says, right or wrong, so every
-answer that finishes is worth learning from; `keep: right` takes those alone that are also right.
+there, some are dropped and counted by reason. A draft has to propose what the target generates, right or wrong, so
+every answer that finishes is worth learning from; `keep: right` takes those alone that are also right.
 """
 
 from collections import Counter
@@ -46,9 +46,9 @@ def run(
             f"{min_yield:g}; dropped: {dict(dropped)}. Raise max_tokens of the type where answers are cut, train the "
             "target longer, or lower distill.min_yield"
         )
-    answered = json_file.read(job.run_out, RunFile)
+    run_file = json_file.read(job.run_out, RunFile)
     write_records(distilled, kept)
-    json_file.write(run_out, replace(answered, keep=keep, kept=len(kept), dropped=dict(dropped)))
+    json_file.write(run_out, replace(run_file, keep=keep, kept=len(kept), dropped=dict(dropped)))
     resume.remove(job.out)
     Path(job.run_out).unlink()
     Path(job.out).with_name(CHOICE).unlink(missing_ok=True)
@@ -60,11 +60,11 @@ _WRONG = {"equal": None, "different": "wrong answer", "undecided": "undecided an
 
 def why_dropped(rows: Sequence[Generation], questions: Sequence[Question], keep: str) -> list[str | None]:
     """Return for each row why it is not kept, None where it is; "right" grades the answers, "finished" does not."""
-    cut = ["truncated" if row.finish_reason == "length" else None for row in rows]
+    reasons = ["truncated" if row.finish_reason == "length" else None for row in rows]
     if keep == "finished":
-        return cut
+        return reasons
     scores = grader.score(rows, {question.id: question.answer for question in questions})
     return [
         reason or ("no answer" if score.strict is None else _WRONG[score.strict_verdict])
-        for reason, score in zip(cut, scores, strict=True)
+        for reason, score in zip(reasons, scores, strict=True)
     ]

@@ -1,4 +1,4 @@
-"""Training of the target and of the draft: the one door, from rows to an adapter; one path for CPU and GPU.
+"""Training of the target and of the draft: from rows to an adapter, the same way on CPU and GPU.
 
 The rows come encoded (`rows.py`), so the trainer does not choose the tokens that count in the loss. Checkpoints are
 kept outside the output folder (`checkpoints.py`), so that a killed run continues; the adapter and the loss curve appear

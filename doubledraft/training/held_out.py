@@ -46,10 +46,10 @@ def split(rows: Sequence[dict], count: int, seed: int) -> tuple[list[dict], list
             f"train.draft.held_out is {count}, but there are only {len(different)} different questions to train on: "
             "lower it, or distil more questions"
         )
-    chosen = set(random.Random(seed).sample(different, count))
+    held_out = set(random.Random(seed).sample(different, count))
     return (
-        [row for row, prompt in zip(rows, prompts, strict=True) if prompt not in chosen],
-        [row for row, prompt in zip(rows, prompts, strict=True) if prompt in chosen],
+        [row for row, prompt in zip(rows, prompts, strict=True) if prompt not in held_out],
+        [row for row, prompt in zip(rows, prompts, strict=True) if prompt in held_out],
     )
 
 
@@ -75,8 +75,8 @@ class Judge:
 
     def resume(self, checkpoint: str | None) -> None:
         """Read the evaluations that an interrupted run had made up to a checkpoint; None for a new run."""
-        found = json.loads(Path(checkpoint, EVALUATIONS).read_text(encoding="utf-8")) if checkpoint else []
-        self.evaluations = [DraftEvaluation(**values) for values in found]
+        evaluations = json.loads(Path(checkpoint, EVALUATIONS).read_text(encoding="utf-8")) if checkpoint else []
+        self.evaluations = [DraftEvaluation(**values) for values in evaluations]
 
     def at_checkpoint(self, model) -> Callable[[Path, int], None]:
         """Return a function that evaluates `model` at a checkpoint; the trainer calls it with the folder and step."""
@@ -84,13 +84,13 @@ class Judge:
         def evaluate(checkpoint: Path, step: int) -> None:
             from safetensors.torch import save_file
 
-            before, started = self.best, time.monotonic()
+            previous, started = self.best, time.monotonic()
             self.evaluations.append(self.evaluate(model, step))
             self.seconds += time.monotonic() - started
             write_json(checkpoint / EVALUATIONS, [asdict(evaluation) for evaluation in self.evaluations])
             save_file(trained_weights(model), _weights(checkpoint.parent, step))
             for file in checkpoint.parent.glob("evaluated-*"):  # a run that resumes needs the one before
-                if file not in {_weights(checkpoint.parent, one.step) for one in (before, self.best) if one}:
+                if file not in {_weights(checkpoint.parent, best.step) for best in (previous, self.best) if best}:
                     file.unlink()
 
         return evaluate
@@ -98,7 +98,7 @@ class Judge:
     @property
     def best(self) -> DraftEvaluation | None:
         """The evaluation with most tokens per step, of equals the one with most overlap; None before the first."""
-        return max(self.evaluations, key=lambda found: (found.tokens_per_step, found.overlap), default=None)
+        return max(self.evaluations, key=lambda result: (result.tokens_per_step, result.overlap), default=None)
 
     def facts(self) -> dict[str, object]:
         """Return the fields of training.json on the evaluations."""
@@ -124,10 +124,10 @@ class Judge:
         with tempfile.TemporaryDirectory(prefix="draft.") as folder:
             as_plain_model(model, self.start, self.dtype).save_pretrained(folder)
             copy_tokenizer(self.start, Path(folder))
-            found = DraftEvaluation(step=step, tokens_per_step=self._decode(folder), **self._proxies(model))
+            evaluation = DraftEvaluation(step=step, tokens_per_step=self._decode(folder), **self._proxies(model))
         model.train(was_training)
-        log.info("step %d: %s", step, found)
-        return found
+        log.info("step %d: %s", step, evaluation)
+        return evaluation
 
     def _decode(self, draft: str) -> float:
         """Return the tokens per step of greedy decoding on the held-out prompts; `draft` is the folder of the draft."""
@@ -149,19 +149,19 @@ class Judge:
         import torch
 
         overlaps, agreed, steps = [], [], 0
-        kept = torch.tensor(self.allowed or [], dtype=torch.long, device=model.device)
+        allowed_ids = torch.tensor(self.allowed or [], dtype=torch.long, device=model.device)
         for row in self.rows:
             with torch.no_grad():
                 draft, _ = label_logits(model, padded([row], model.device))
                 target = self.teacher.logits([row])
                 if self.allowed:
-                    draft = torch.full_like(draft, -torch.inf).index_copy_(1, kept, draft[:, kept])
+                    draft = torch.full_like(draft, -torch.inf).index_copy_(1, allowed_ids, draft[:, allowed_ids])
             overlaps += overlap(draft.float(), target).tolist()
             same = (draft.argmax(-1) == target.argmax(-1)).tolist()
             agreed += same
             steps += 1 + len(simulated_steps(same, DRAFT_LENGTH))
-        found = (sum(overlaps) / len(overlaps), sum(agreed) / len(agreed), len(agreed) / steps)
-        return {name: round(value, 4) for name, value in zip(PROXIES, found, strict=True)}
+        values = (sum(overlaps) / len(overlaps), sum(agreed) / len(agreed), len(agreed) / steps)
+        return {name: round(value, 4) for name, value in zip(PROXIES, values, strict=True)}
 
 
 def correlation(evaluations: Sequence[DraftEvaluation]) -> ProxyCorrelation | None:
@@ -171,7 +171,7 @@ def correlation(evaluations: Sequence[DraftEvaluation]) -> ProxyCorrelation | No
 
     measured = [evaluation.tokens_per_step for evaluation in evaluations]
     try:
-        values = {name: pearson(measured, [getattr(one, name) for one in evaluations]) for name in PROXIES}
+        values = {name: pearson(measured, [getattr(row, name) for row in evaluations]) for name in PROXIES}
     except StatisticsError:
         return None
     return ProxyCorrelation(**{name: round(value, 4) for name, value in values.items()})

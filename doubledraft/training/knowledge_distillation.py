@@ -1,7 +1,7 @@
 """Distillation from the target's distributions: TRL's GKD trainer with the losses of `losses.py`.
 
 GKD (Agarwal et al. 2023, arXiv:2306.13649) trains on fixed text, here the target's own answers, or on what the draft
-says itself, for a share `lmbda` of the batches. Under greedy decoding only the target's text is ever drafted from.
+generates, for a share `lmbda` of the batches. Under greedy decoding only the target's text is ever drafted from.
 
 The target reads a row once in the whole training. What is kept are its last hidden states where a label counts: the
 output head makes the exact logits of them again, at a cost of size instead of vocabulary numbers a token (for
@@ -51,16 +51,16 @@ class Teacher:
             return self.model.get_output_embeddings()(states.to(self.model.device)).float()
 
     def forget_layers(self) -> None:
-        """Free what read the rows; from now on only rows that were kept have logits."""
+        """Free the layers; from now on only rows whose hidden states were kept have logits."""
         self.model.model.layers = None
 
     def _read(self, row: Row, keep: bool):
         key = tuple(row[0])
-        if (found := self._states.get(key)) is None:
-            found = label_states(self.model, padded([row], self.model.device))[0].cpu()
+        if (states := self._states.get(key)) is None:
+            states = label_states(self.model, padded([row], self.model.device))[0].cpu()
             if keep:
-                self._states[key] = found
-        return found
+                self._states[key] = states
+        return states
 
 
 def distillation_trainer(
@@ -82,20 +82,20 @@ def distillation_trainer(
     from datasets import Dataset
     from trl.experimental.gkd import GKDTrainer
 
-    known = {tuple(row["input_ids"]) for row in rows}
+    row_ids = {tuple(row["input_ids"]) for row in rows}
     prefix = 0 if torch.cuda.is_available() else shared_prefix(rows)
-    kept = None if allowed is None else torch.tensor(allowed, device=machine.device())
+    allowed_ids = None if allowed is None else torch.tensor(allowed, device=machine.device())
 
     class DraftTrainer(GKDTrainer):
         def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
             batch = unpadded(inputs)  # what was generated is padded on the left
             with self.accelerator.autocast():
-                draft, tokens = label_logits(model, padded(batch, model.device), prefix, kept)
-            target = teacher.logits(batch, keep=known.issuperset(tuple(ids) for ids, _ in batch))
+                draft, tokens = label_logits(model, padded(batch, model.device), prefix, allowed_ids)
+            target = teacher.logits(batch, keep=row_ids.issuperset(tuple(ids) for ids, _ in batch))
             position = positions(batch, draft.device)
-            if kept is not None:
-                counted = torch.isin(label_tokens(batch, draft.device), kept)
-                target, position = target[counted][:, kept], position[counted]
+            if allowed_ids is not None:
+                counted = torch.isin(label_tokens(batch, draft.device), allowed_ids)
+                target, position = target[counted][:, allowed_ids], position[counted]
             return mean_loss(draft.float(), target, tokens, position, loss, weights)
 
     trainer = DraftTrainer(
@@ -112,11 +112,11 @@ def distillation_trainer(
 
 def mean_loss(draft, target, tokens, position, loss: str, weights: str):
     """Return the mean over tokens of a loss, each with its weight; 0 where a small draft vocabulary leaves none."""
-    found = losses.LOSSES[loss](draft, target)
-    if not len(found):
-        return found.sum()
+    token_losses = losses.LOSSES[loss](draft, target)
+    if not len(token_losses):
+        return token_losses.sum()
     weight = losses.weights(weights, draft, target, tokens, position)
-    return (found if weight is None else found * weight).mean()
+    return (token_losses if weight is None else token_losses * weight).mean()
 
 
 def positions(rows: Sequence[Row], device):

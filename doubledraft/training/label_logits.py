@@ -40,9 +40,9 @@ def label_states(model, inputs: "Mapping[str, Tensor]", prefix: int = 0) -> "tup
     if prefix:
         cache = decoder(input_ids=ids[:1, :prefix], use_cache=True).past_key_values
         cache.batch_repeat_interleave(len(ids))
-    found = decoder(input_ids=ids[:, prefix:], attention_mask=mask, past_key_values=cache, use_cache=cache is not None)
+    output = decoder(input_ids=ids[:, prefix:], attention_mask=mask, past_key_values=cache, use_cache=cache is not None)
     counts = labels[:, prefix + 1 :] != IGNORED
-    return found.last_hidden_state[:, :-1][counts], labels[:, prefix + 1 :][counts]
+    return output.last_hidden_state[:, :-1][counts], labels[:, prefix + 1 :][counts]
 
 
 def label_logits(
@@ -59,8 +59,8 @@ def label_logits(
     head = _whole(model).get_output_embeddings()
     if allowed is None:
         return head(states), labels
-    known = torch.isin(labels, allowed)
-    return torch.nn.functional.linear(states[known], head.weight[allowed]), torch.searchsorted(allowed, labels[known])
+    mask = torch.isin(labels, allowed)
+    return torch.nn.functional.linear(states[mask], head.weight[allowed]), torch.searchsorted(allowed, labels[mask])
 
 
 def _whole(model):

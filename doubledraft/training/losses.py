@@ -85,7 +85,7 @@ def _divergence(log_a: "Tensor", log_b: "Tensor") -> "Tensor":
 
 
 def cat(sure: "Tensor", position: "Tensor") -> "Tensor":
-    """Return the chance that the target itself would have said the tokens before this one in its block: PARD-2.
+    """Return the chance that the target itself would have generated the tokens before this one in its block: PARD-2.
 
     `sure` [tokens] is the target's probability of each token, `position` [tokens] its index in the answer.
     """
@@ -115,8 +115,8 @@ def top(draft_loss: "Tensor", target_loss: "Tensor") -> "Tensor":
     import torch
 
     excess = draft_loss - target_loss
-    kept = excess.topk(math.ceil(KEPT * len(excess))).indices
-    return torch.zeros_like(excess).index_fill_(0, kept, 1.0)
+    largest = excess.topk(math.ceil(KEPT * len(excess))).indices
+    return torch.zeros_like(excess).index_fill_(0, largest, 1.0)
 
 
 def weights(kind: str, draft: "Tensor", target: "Tensor", tokens: "Tensor", position: "Tensor") -> "Tensor | None":
@@ -130,9 +130,9 @@ def weights(kind: str, draft: "Tensor", target: "Tensor", tokens: "Tensor", posi
     if kind == "none":
         return None
     with torch.no_grad():
-        lost = cross_entropy(target, tokens, reduction="none")
+        target_loss = cross_entropy(target, tokens, reduction="none")
         if kind == "top":
-            found = top(cross_entropy(draft, tokens, reduction="none"), lost)
+            weight = top(cross_entropy(draft, tokens, reduction="none"), target_loss)
         else:
-            found = decay(position) if kind == "decay" else cat((-lost).exp(), position)
-        return found / found.mean()
+            weight = decay(position) if kind == "decay" else cat((-target_loss).exp(), position)
+        return weight / weight.mean()

@@ -79,4 +79,4 @@ def save_adapter(model, base: str | Path, start: str | Path, out: str | Path) ->
     for config in model.peft_config.values():
         config.target_modules = sorted(config.target_modules)  # a set, whose order is another in every process
     model.save_pretrained(out)
-    (Path(out) / "README.md").unlink(missing_ok=True)  # a form to fill in, that PEFT adds
+    (Path(out) / "README.md").unlink(missing_ok=True)  # an unfilled model card that PEFT adds

@@ -1,7 +1,7 @@
 """A recipe of a draft, trained for as many minutes as every other recipe that it is compared with.
 
 The minutes are of optimiser steps alone: a few steps are timed first, and the training then takes as many as fit, so
-that the learning rate falls to its end within them. Evaluations on held-out questions come on top, and `training.json`
+that the learning rate schedule ends within them. Evaluations on held-out questions come on top, and `training.json`
 has the seconds of each. The number of steps is kept beside the checkpoints, for a run that is killed and goes on.
 """
 
@@ -46,32 +46,32 @@ def train_recipe(
     `learn_from` has `questions`, of which the first so many count (None: all), and `keep`: finished | right. The file
     `distilled` holds the finished answers to all of them.
     """
-    chosen = choose(read_records(distilled, Generation), read_records(questions, Question), learn_from)
-    rows = rows_from_generations(chosen, read_records(questions, Question), prompts.load(prompt))
+    answers = choose(read_records(distilled, Generation), read_records(questions, Question), learn_from)
+    rows = rows_from_generations(answers, read_records(questions, Question), prompts.load(prompt))
     allowed = learn_from_files([distilled], draft_vocabulary) if draft_vocabulary else None
     inputs = Inputs(base=base, rows=rows, start=start, target=target, allowed_tokens=allowed)
-    kept = Path(f"{checkpoints}_steps.json")
-    if not kept.exists():
-        write_json(kept, {"steps": steps_in(minutes, inputs, settings)})
-    steps = json.loads(kept.read_text(encoding="utf-8"))["steps"]
+    steps_file = Path(f"{checkpoints}_steps.json")
+    if not steps_file.exists():
+        write_json(steps_file, {"steps": steps_in(minutes, inputs, settings)})
+    steps = json.loads(steps_file.read_text(encoding="utf-8"))["steps"]
     train(inputs, out, run=DraftRun, checkpoints=checkpoints, **settings | {"steps": steps})
-    kept.unlink()
+    steps_file.unlink()
 
 
 def choose(rows: Sequence[Generation], questions: Sequence[Question], learn_from: dict) -> list[Generation]:
     """Return the answers that a recipe learns from; raise TrainingError where there are none."""
-    asked = questions[: learn_from["questions"]]
-    wanted = {question.id for question in asked}
-    rows = [row for row in rows if row.id in wanted]
-    chosen = [
-        row for row, reason in zip(rows, why_dropped(rows, asked, learn_from["keep"]), strict=True) if reason is None
+    subset = questions[: learn_from["questions"]]
+    ids = {question.id for question in subset}
+    rows = [row for row in rows if row.id in ids]
+    answers = [
+        row for row, reason in zip(rows, why_dropped(rows, subset, learn_from["keep"]), strict=True) if reason is None
     ]
-    if not chosen:
+    if not answers:
         raise TrainingError(
             f"none of {len(rows)} answers is {learn_from['keep']}: the recipe has nothing to learn from; raise "
             "distill.questions of the recipe, or set its distill.keep to finished"
         )
-    return chosen
+    return answers
 
 
 def steps_in(minutes: float, inputs: Inputs, settings: dict) -> int:

@@ -52,19 +52,19 @@ def encode(tokenizer, row: dict) -> dict[str, list[int]]:
     see it, or does not end the turn with the tokenizer's end-of-sequence token.
     """
     prompt = _ids(tokenizer, row["prompt"], prompt=True)
-    whole = _ids(tokenizer, row["prompt"] + row["completion"], prompt=False)
-    if whole[: len(prompt)] != prompt:
+    ids = _ids(tokenizer, row["prompt"] + row["completion"], prompt=False)
+    if ids[: len(prompt)] != prompt:
         raise TrainingError(
             "the chat template changes the prompt when an answer follows; use a model with another template"
         )
-    end = len(whole)
-    while end > len(prompt) and whole[end - 1] != tokenizer.eos_token_id:
+    end = len(ids)
+    while end > len(prompt) and ids[end - 1] != tokenizer.eos_token_id:
         end -= 1  # what a template writes after the turn (a newline) is never generated
-    if end == len(prompt) or tokenizer.decode(whole[end:]).strip():
+    if end == len(prompt) or tokenizer.decode(ids[end:]).strip():
         raise TrainingError(
             f"the chat template does not end a turn with {tokenizer.eos_token!r}, so answers would not stop"
         )
-    return {"input_ids": whole[:end], "labels": [IGNORED] * len(prompt) + whole[len(prompt) : end]}
+    return {"input_ids": ids[:end], "labels": [IGNORED] * len(prompt) + ids[len(prompt) : end]}
 
 
 def _ids(tokenizer, messages: list[dict], *, prompt: bool) -> list[int]:
@@ -75,16 +75,16 @@ def _ids(tokenizer, messages: list[dict], *, prompt: bool) -> list[int]:
 def encode_all(tokenizer, rows: Sequence[dict], max_length: int) -> tuple[list[dict], dict[str, int]]:
     """Return the rows of at most `max_length` tokens, encoded, and the counts that training.json records."""
     encoded = [encode(tokenizer, row) for row in rows]
-    kept = [row for row in encoded if len(row["input_ids"]) <= max_length]
-    if not kept:
+    fitting = [row for row in encoded if len(row["input_ids"]) <= max_length]
+    if not fitting:
         raise TrainingError(f"none of {len(rows)} training rows fits in max_length = {max_length} tokens")
-    facts = counts(kept) | {
-        "rows_too_long": len(encoded) - len(kept),
+    facts = counts(fitting) | {
+        "rows_too_long": len(encoded) - len(fitting),
         "longest_row": max(len(row["input_ids"]) for row in encoded),
     }
     if facts["rows_too_long"]:
         log.warning("dropped %d rows longer than max_length = %d tokens", facts["rows_too_long"], max_length)
-    return kept, facts
+    return fitting, facts
 
 
 def counts(encoded: Sequence[dict]) -> dict[str, int]:

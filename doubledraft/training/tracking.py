@@ -52,11 +52,11 @@ def run(tracker: Tracker, name: str, folder: str | Path, identity: object = None
     W&B has no key.
     """
     kinds = {WANDB: _Wandb, TRACKIO: _Trackio, TENSORBOARD: _TensorBoard, NONE: _NotTracked}
-    found = kinds[tracker.to](tracker, name, Path(folder), config_hash([name, identity])[:8])
+    tracked = kinds[tracker.to](tracker, name, Path(folder), config_hash([name, identity])[:8])
     try:
-        yield found
+        yield tracked
     finally:
-        found.close()
+        tracked.close()
 
 
 class _NotTracked:
@@ -148,16 +148,16 @@ class _TensorBoard:
 def send_metrics(path: str | Path, report_to: Mapping[str, str | None], name: str, folder: str | Path) -> None:
     """Send a cell's metrics.json as a run of their own; `report_to` holds the fields of a Tracker."""
     values = intervals(json.loads(Path(path).read_text(encoding="utf-8")))
-    with run(Tracker(**report_to), name, folder, values) as found:
-        found.log(values, 0)
+    with run(Tracker(**report_to), name, folder, values) as tracked:
+        tracked.log(values, 0)
 
 
 def send_table(path: str | Path, report_to: Mapping[str, str | None], name: str, folder: str | Path) -> None:
     """Send a CSV table as a run of its own; `report_to` holds the fields of a Tracker."""
     with open(path, encoding="utf-8", newline="") as file:
         columns, *rows = csv.reader(file)
-    with run(Tracker(**report_to), name, folder, rows) as found:
-        found.table(Path(path).stem, columns, rows)
+    with run(Tracker(**report_to), name, folder, rows) as tracked:
+        tracked.table(Path(path).stem, columns, rows)
 
 
 def intervals(metrics: object, path: str = "") -> dict[str, float]:
@@ -166,7 +166,7 @@ def intervals(metrics: object, path: str = "") -> dict[str, float]:
         return {}
     if {"value", "low", "high", "n"} <= metrics.keys():
         return {path: float(metrics["value"])}
-    found: dict[str, float] = {}
+    values: dict[str, float] = {}
     for name, value in metrics.items():
-        found |= intervals(value, f"{path}/{name}" if path else str(name))
-    return found
+        values |= intervals(value, f"{path}/{name}" if path else str(name))
+    return values

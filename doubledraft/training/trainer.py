@@ -30,13 +30,13 @@ def supervised_trainer(model, tokenizer, rows: Sequence[dict], arguments, allowe
     class LabelTrainer(SFTTrainer):
         def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
             with self.accelerator.autocast():
-                logits, labels = label_logits(model, inputs, prefix, kept)
+                logits, labels = label_logits(model, inputs, prefix, allowed_ids)
             return cross_entropy(logits.float(), labels, reduction="sum") / num_items_in_batch
 
     gpu = torch.cuda.is_available()
     prefix = 0 if gpu else shared_prefix(rows)
-    kept = None if allowed is None else torch.tensor(allowed, device=machine.device())
-    kind = SFTTrainer if gpu and kept is None and hasattr(model, "peft_config") else LabelTrainer
+    allowed_ids = None if allowed is None else torch.tensor(allowed, device=machine.device())
+    kind = SFTTrainer if gpu and allowed_ids is None and hasattr(model, "peft_config") else LabelTrainer
     trainer = kind(model=model, processing_class=tokenizer, args=arguments, train_dataset=Dataset.from_list(rows))
     if kind is LabelTrainer:
         trainer.model_accepts_loss_kwargs = True  # the sum is divided by the tokens of the whole optimizer step
