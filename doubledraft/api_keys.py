@@ -49,15 +49,15 @@ def key(name: str) -> str:
 
     variables = VARIABLES[name]
     file = dotenv_values(Path(".env"), interpolate=False)
-    found = [
+    candidates = [
         (variable, source[variable]) for source in (os.environ, file) for variable in variables if source.get(variable)
     ]
-    if not found:
+    if not candidates:
         raise MissingKey(
             f"{name} needs a key: set {' or '.join(variables)} in the environment, "
             f"or write the line {variables[0]}=key into {Path('.env').resolve()}, which git ignores"
         )
-    variable, value = found[0][0], found[0][1].strip()
+    variable, value = candidates[0][0], candidates[0][1].strip()
     if not value.isascii() or not value.isprintable() or " " in value or not value:
         raise BadKey(f"{variable} is no key: it is empty or has characters that no key has (a space, a line break)")
     hide(value)

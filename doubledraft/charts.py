@@ -42,10 +42,10 @@ def markers(scenarios: Iterable[str]) -> dict[str, str]:
 
 def count_text(counts: Iterable[int | None], unit: str = "questions a cell") -> str:
     """Return how many observations each point of a chart summarises, as text: "n = 40 to 60 questions a cell"."""
-    known = sorted({count for count in counts if count is not None})
-    if not known:
+    sizes = sorted({count for count in counts if count is not None})
+    if not sizes:
         return ""
-    return f"n = {known[0]}{f' to {known[-1]}' if len(known) > 1 else ''} {unit}"
+    return f"n = {sizes[0]}{f' to {sizes[-1]}' if len(sizes) > 1 else ''} {unit}"
 
 
 def error_bars(low: float | None, value: float, high: float | None) -> list[list[float]] | None:

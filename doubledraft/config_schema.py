@@ -35,8 +35,8 @@ def _validator(schema: str | Path) -> "Draft202012Validator":
     """Return what checks against a schema file, in which a whole number that is written as 2.0 is no integer."""
     from jsonschema import Draft202012Validator, validators
 
-    whole = Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int)
-    return validators.extend(Draft202012Validator, type_checker=whole)(yaml_files.read(schema))
+    type_checker = Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int)
+    return validators.extend(Draft202012Validator, type_checker=type_checker)(yaml_files.read(schema))
 
 
 def _read_text(config: dict, path: list) -> None:
@@ -60,16 +60,16 @@ def _explain(error: object) -> str:
     where, known = key(error.absolute_path), error.schema.get("properties", {})
     if error.validator == "additionalProperties":
         unknown = sorted(str(name) for name in error.instance if name not in known)[0]
-        close = difflib.get_close_matches(unknown, known, n=1)
-        hint = f"did you mean {close[0]}?" if close else f"expected one of {', '.join(known)}"
+        suggestions = difflib.get_close_matches(unknown, known, n=1)
+        hint = f"did you mean {suggestions[0]}?" if suggestions else f"expected one of {', '.join(known)}"
         return f"config key {key([*error.absolute_path, unknown])} is unknown: {hint}"
     if error.validator == "required":
         missing = next(name for name in error.validator_value if name not in error.instance)
         return f"config key {key([*error.absolute_path, missing])} is missing"
     if "propertyNames" in error.absolute_schema_path:
         return f"config key {where}: the name {error.instance!r:.80} cannot be used: expected {error.validator_value}"
-    about = f" ({error.schema['description']})" if "description" in error.schema else ""
-    return f"config key {where} is {error.instance!r:.80}: expected {_expected(error)}{about}"
+    description = f" ({error.schema['description']})" if "description" in error.schema else ""
+    return f"config key {where} is {error.instance!r:.80}: expected {_expected(error)}{description}"
 
 
 def _expected(error: object) -> str:

@@ -42,22 +42,22 @@ class Progress:
 
     def _line(self, done: int, seconds: float, note: str) -> str:
         parts = [f"{self._what}: {done} of {self._total} {self._unit}"]
-        if (own := done - self._begun) > 0 and seconds > 0:
-            speed = own / seconds
+        if (count := done - self._begun) > 0 and seconds > 0:
+            speed = count / seconds
             parts.append(f"{speed:.1f} a second" if speed >= 1 else f"{1 / speed:.1f} s each")
-            rest = duration((self._total - done) / speed)
-            parts.append(f"{rest} left" if done < self._total else f"in {duration(seconds)}")
+            remaining = duration((self._total - done) / speed)
+            parts.append(f"{remaining} left" if done < self._total else f"in {duration(seconds)}")
         return ", ".join([*parts, *([note] if note else [])])
 
 
 def duration(seconds: float) -> str:
     """Return a time for people: 42 s, 3 min 10 s, 2 h 5 min."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s" if whole % 60 else f"{whole // 60} min"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
+    total = round(seconds)
+    if total < 60:
+        return f"{total} s"
+    if total < 3600:
+        return f"{total // 60} min {total % 60} s" if total % 60 else f"{total // 60} min"
+    return f"{total // 3600} h {total % 3600 // 60} min"
 
 
 class OneLine(logging.StreamHandler):

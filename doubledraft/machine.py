@@ -66,8 +66,8 @@ def available_memory() -> int:
     limit = MEMORY_LIMIT.read_text().strip() if MEMORY_LIMIT.exists() else "max"
     if limit == "max":
         return free
-    held = int(re.search(r"^anon (\d+)$", MEMORY_STAT.read_text(), re.MULTILINE)[1])  # caches of files make room
-    return max(0, min(free, int(limit) - held))
+    anonymous = int(re.search(r"^anon (\d+)$", MEMORY_STAT.read_text(), re.MULTILINE)[1])  # caches of files make room
+    return max(0, min(free, int(limit) - anonymous))
 
 
 def _quota() -> int | None:

@@ -64,15 +64,15 @@ def messages(prompt: Prompt | None, question: str, *, few_shot: bool) -> list[di
 
 
 def _mapping(value: object, keys: tuple[str, ...], where: str) -> dict[str, object]:
-    wanted = " and ".join(f"'{key}'" for key in keys)
+    expected = " and ".join(f"'{key}'" for key in keys)
     if not isinstance(value, dict):
-        raise PromptError(f"{where}: expected the keys {wanted}, found {value!r:.60}")
+        raise PromptError(f"{where}: expected the keys {expected}, found {value!r:.60}")
     for key in value:
         if key not in keys:
-            raise PromptError(f"{where}: unknown key {key!r}; it takes {wanted}")
+            raise PromptError(f"{where}: unknown key {key!r}; it takes {expected}")
     for key in keys:
         if key not in value:
-            raise PromptError(f"{where}: key {key!r} is missing; it takes {wanted}")
+            raise PromptError(f"{where}: key {key!r} is missing; it takes {expected}")
     return value
 
 

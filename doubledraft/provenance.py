@@ -25,10 +25,10 @@ def provenance(settings: Mapping[str, object] | None = None) -> dict[str, object
 
     The settings must hold the study's `seed`, which is recorded beside them with their hash.
     """
-    studied = {}
+    study = {}
     if settings is not None:
-        studied = {"seed": settings["seed"], "config_hash": config_hash(settings), "settings": settings}
-    return studied | {
+        study = {"seed": settings["seed"], "config_hash": config_hash(settings), "settings": settings}
+    return study | {
         "doubledraft": __version__,
         "commit": _commit(),
         "python": platform.python_version(),
@@ -52,7 +52,7 @@ def library_version(name: str) -> str | None:
 
 
 def _commit() -> str | None:
-    # Without the lock of the index, which a commit of the user's would find taken.
+    # Without git's lock of the index, with which a commit of the user at the same moment would fail.
     command = ["git", "--no-optional-locks", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
     try:
         result = subprocess.run(command, capture_output=True, text=True, check=False)

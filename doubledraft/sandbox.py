@@ -94,8 +94,8 @@ def isolate(*, memory_bytes: int, cpu_seconds: int, file_bytes: int) -> None:
 def _limit(memory_bytes: int, cpu_seconds: int | None) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     if cpu_seconds is not None:
-        used = resource.getrusage(resource.RUSAGE_SELF)
-        end = int(used.ru_utime + used.ru_stime) + cpu_seconds
+        usage = resource.getrusage(resource.RUSAGE_SELF)
+        end = int(usage.ru_utime + usage.ru_stime) + cpu_seconds
         resource.setrlimit(resource.RLIMIT_CPU, (end, end + 1))  # SIGXCPU, and a second later SIGKILL
 
 

@@ -84,11 +84,11 @@ def ratio_interval(numerators: Sequence[float], denominators: Sequence[float], s
     pairs = np.array([numerators, denominators], dtype=float)  # unequal lengths raise here
     if not np.isfinite(pairs).all():
         raise ValueError("expected finite numbers to take a ratio of, found NaN or infinity")
-    above, below = pairs.sum(axis=1)
-    if below == 0:
+    numerator, denominator = pairs.sum(axis=1)
+    if denominator == 0:
         return None
     ends = _bootstrap_ends(pairs, lambda totals: totals[0] / totals[1], seed)
-    return Interval(float(above / below), *ends, pairs.shape[1])
+    return Interval(float(numerator / denominator), *ends, pairs.shape[1])
 
 
 def totals(units: Sequence[str], values: Sequence[float]) -> list[float]:
@@ -246,10 +246,10 @@ def _bootstrap_ends(
 def _counts(n: int, seed: int, resamples: int) -> list[np.ndarray]:
     """Return how often each of n units is in each resample, in parts (resamples, n) that hold memory down."""
     generator, rows = np.random.default_rng(seed), max(1, DRAWN_AT_ONCE // n)
-    found = []
+    parts = []
     for start in range(0, resamples, rows):
         drawn = generator.integers(n, size=(min(rows, resamples - start), n))
         places = drawn + n * np.arange(len(drawn))[:, None]
         counts = np.bincount(places.ravel(), minlength=drawn.size).reshape(drawn.shape)
-        found.append(counts.astype(np.min_scalar_type(n)))
-    return found
+        parts.append(counts.astype(np.min_scalar_type(n)))
+    return parts

@@ -1,6 +1,6 @@
 """Loads YAML as plain values. Rejects tags, duplicate keys and alias bombs, with the line.
 
-PyYAML keeps the last of two equal keys without a word, and nine lines of nested aliases expand to 10^9 values; both
+PyYAML silently keeps the last of two equal keys, and nine lines of nested aliases expand to 10^9 values; both
 are found before any value is constructed.
 """
 
@@ -51,9 +51,9 @@ def _count(node: yaml.Node, counted: dict[int, int | None], path: str) -> int:
     """Return how many values a node expands to, aliases included; refuse duplicate keys on the way."""
     where = f"{path}:{node.start_mark.line + 1}"
     if id(node) in counted:
-        if (known := counted[id(node)]) is None:
+        if (count := counted[id(node)]) is None:
             raise YamlError(f"{where}: an alias that stands inside what it stands for")
-        return known
+        return count
     counted[id(node)] = None
     values = 1
     if isinstance(node, yaml.SequenceNode):

@@ -35,10 +35,10 @@ def _of_engine(config: dict) -> Iterator[str]:
             "config key benchmark.residency is 'sleep', which is vLLM's, but benchmark.engine is "
             f"{config['benchmark']['engine']!r}: expected both, restart or auto, or benchmark.engine vllm"
         )
-    spread = config["engine"]["tensor_parallel"]
-    if config["benchmark"]["engine"] == "native" and spread > 1:
+    gpus = config["engine"]["tensor_parallel"]
+    if config["benchmark"]["engine"] == "native" and gpus > 1:
         yield (
-            f"config key benchmark.engine is 'native', which runs on one GPU, but engine.tensor_parallel is {spread}: "
+            f"config key benchmark.engine is 'native', which runs on one GPU, but engine.tensor_parallel is {gpus}: "
             "expected 1, or benchmark.engine vllm"
         )
 

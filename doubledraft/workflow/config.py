@@ -105,8 +105,8 @@ def _check_report_to(config: dict) -> Iterator[str]:
     package = config["train"]["report_to"]
     if package == "none":
         return
-    found = importlib.util.find_spec(package)
-    if found is None or found.origin is None:  # no origin: a mere folder of that name, as runs leave behind
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:  # no origin: a mere folder of that name, as runs leave behind
         yield (
             f"config key train.report_to is {package!r}, but that package is not installed: "
             f"`.venv/bin/python -m pip install {package}`, or set it to none"

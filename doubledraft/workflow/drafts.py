@@ -85,11 +85,11 @@ def _of_recipes(config: dict) -> Iterator[str]:
     if recipes and distill["keep"] != "finished":
         yield "config key distill.keep is 'right', but drafts.recipes choose among all answers: expected finished"
     for name, recipe in recipes.items():
-        asked = recipe.get("distill", {}).get("questions", 0)
-        if asked > (distill["questions"] or 0):
+        questions = recipe.get("distill", {}).get("questions", 0)
+        if questions > (distill["questions"] or 0):
             yield (
-                f"config key drafts.recipes.{name}.distill.questions is {asked}: expected at most distill.questions, "
-                f"{distill['questions']}"
+                f"config key drafts.recipes.{name}.distill.questions is {questions}: expected at most "
+                f"distill.questions, {distill['questions']}"
             )
 
 

@@ -37,8 +37,8 @@ def failure(log: str | Path) -> str | None:
         return None
     if locks.was_killed(lock):
         return "was killed before it was done"
-    found = LAST_WORDS.findall(_tail(log)) if Path(log).exists() else []
-    return f"failed: {found[-1][:LONGEST]}" if found else None
+    errors = LAST_WORDS.findall(_tail(log)) if Path(log).exists() else []
+    return f"failed: {errors[-1][:LONGEST]}" if errors else None
 
 
 def _tail(log: str | Path) -> str:

@@ -19,7 +19,7 @@ from doubledraft.provenance import library_version
 
 PACKAGE = Path(__file__).parents[1]
 PREFIX = f"{PACKAGE.name}."
-SHOWING = ("log", "training.tracking")  # modules that show or send what is going on, and decide nothing that is made
+SHOWING = ("log", "training.tracking")  # modules that report progress and change no output
 ALL = "*"  # in the place of a name: every definition of a module
 
 
@@ -32,11 +32,11 @@ def of(*names: str, files: Iterable[str] = (), packages: Iterable[str] = (), com
     name of a package of the library, whose modules would be missed, and FileNotFoundError for a name or pattern that
     stands for nothing.
     """
-    digest, used = hashlib.sha256(), sorted(reached(*names))
-    for module, name in used:
+    digest, definitions = hashlib.sha256(), sorted(reached(*names))
+    for module, name in definitions:
         for statement in _parsed(module).statements.get(name, ()):
             digest.update(f"{module} {name}\n{''.join(_code(statement).parts)}\n".encode())
-    for module in sorted({module for module, _ in used if compiled}):
+    for module in sorted({module for module, _ in definitions if compiled}):
         if (source := _file(module).with_suffix(".cpp")).exists():
             digest.update(source.read_bytes())
     for pattern in files:
@@ -54,12 +54,12 @@ def reached(*names: str) -> set[tuple[str, str]]:
 
     The definition "" stands for the statements of a module that define nothing, which run whenever it is imported.
     """
-    found, queue = set(), [used for name in names for used in _named(name)]
+    definitions, queue = set(), [definition for name in names for definition in _named(name)]
     while queue:
-        if (used := queue.pop()) not in found and used[0] not in SHOWING:
-            found.add(used)
-            queue += _uses(*used)
-    return found
+        if (definition := queue.pop()) not in definitions and definition[0] not in SHOWING:
+            definitions.add(definition)
+            queue += _uses(*definition)
+    return definitions
 
 
 def _named(name: str) -> list[tuple[str, str]]:
@@ -123,14 +123,14 @@ def _imported(node: ast.Import | ast.ImportFrom) -> Iterator[tuple[str, ast.stmt
 @cache
 def _uses(module: str, name: str) -> frozenset[tuple[str, str]]:
     parsed = _parsed(module)
-    used = {(module, ""), *_definitions(parsed.imported.get(name))}
+    definitions = {(module, ""), *_definitions(parsed.imported.get(name))}
     for code in map(_code, parsed.statements.get(name, ())):
-        for other in code.names:
-            own = (module, other) if other in parsed.statements else None
-            used.update(_definitions(own or parsed.imported.get(other)))
-        for _, _, target in (found for node in code.imports for found in _imported(node)):
-            used.update(_definitions(target))
-    return frozenset(used)
+        for identifier in code.names:
+            local = (module, identifier) if identifier in parsed.statements else None
+            definitions.update(_definitions(local or parsed.imported.get(identifier)))
+        for _, _, target in (entry for node in code.imports for entry in _imported(node)):
+            definitions.update(_definitions(target))
+    return frozenset(definitions)
 
 
 def _definitions(target: tuple[str, str] | None) -> list[tuple[str, str]]:
@@ -163,8 +163,8 @@ class _Code:
             self.parts.append(")")
         elif isinstance(value, list):
             self.parts.append("[")
-            for each in value:
-                self.add(each)
+            for item in value:
+                self.add(item)
             self.parts.append("]")
         else:
             self.parts.append(f"{value!r},")

@@ -24,10 +24,10 @@ def check_folder(name: str, folder: str | Path = ".") -> None:
     """Raise StudyError for a folder whose results or data belong to another study, or to an unknown one."""
     folder = Path(folder)
     owners = {record: _owner(folder / record) for record in RECORDS if (folder / record).exists()}
-    made = next((path for pattern in MADE for path in sorted(folder.glob(pattern))), None)
-    if made and not owners:
+    output = next((path for pattern in MADE for path in sorted(folder.glob(pattern))), None)
+    if output and not owners:
         raise StudyError(
-            f"{made} is there, but nothing says which study made it ({' and '.join(RECORDS)} are missing): give this "
+            f"{output} is there, but nothing says which study made it ({' and '.join(RECORDS)} are missing): give this "
             f"study a folder of its own with `--directory PATH`, or, if {name!r} made it, say so: "
             f"""echo '{{"study": "{name}"}}' > {folder / RECORDS[0]}"""
         )

@@ -37,25 +37,25 @@ def take_gpus(count: int) -> None:
             f"this step needs {count} GPUs and may use {len(devices)} ({', '.join(devices) or 'none'}): lower "
             "engine.tensor_parallel, or set the number of GPUs with --resources gpu=N (0 for none) or a profile"
         )
-    if not (mine := _lock(devices, count)):
+    if not (locked := _lock(devices, count)):
         log.info("waiting for %d of the GPUs %s, which other jobs have", count, ", ".join(devices))
-    while not mine:
+    while not locked:
         time.sleep(POLL_SECONDS)
-        mine = _lock(devices, count)
-    _held.extend(mine.values())
-    os.environ |= {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": ",".join(mine)}
-    log.info("on GPU %s of %s", ", ".join(mine), ", ".join(devices))
+        locked = _lock(devices, count)
+    _held.extend(locked.values())
+    os.environ |= {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": ",".join(locked)}
+    log.info("on GPU %s of %s", ", ".join(locked), ", ".join(devices))
 
 
 def visible_gpus() -> dict[str, str]:
     """Return the devices that this process may use: their names in CUDA_VISIBLE_DEVICES, with their UUIDs."""
     try:
-        listed = subprocess.run(LIST_GPUS, capture_output=True, text=True, check=True).stdout
+        listing = subprocess.run(LIST_GPUS, capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError) as error:
         raise GpuError(f"a GPU is asked for, nvidia-smi shows none: {error}; without one: --resources gpu=0") from None
-    identities = dict(line.split(", ") for line in listed.splitlines())
-    given = os.environ.get("CUDA_VISIBLE_DEVICES")
-    names = list(identities) if given is None else [name.strip() for name in given.split(",") if name.strip()]
+    identities = dict(line.split(", ") for line in listing.splitlines())
+    setting = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = list(identities) if setting is None else [name.strip() for name in setting.split(",") if name.strip()]
     return {name: identities.get(name, name) for name in names}
 
 

@@ -1,7 +1,7 @@
 """Fingerprints of code that were computed before, kept on disk: every run, and every job of it, asks for all of them.
 
-Computing them takes longer than all else that the rules do. What they depend on is in where they are kept: the name of
-the file has a hash of the whole library, the key has names, patterns and versions. No edit finds an old one.
+Computing them takes longer than all else that the rules do. They are stored under all that they depend on: the name of
+the file has a hash of the whole library, the key has names, patterns and versions. So an edit never finds an old one.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from doubledraft.workflow import fingerprint
 
 _version = cache(library_version)
 FOLDER = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "doubledraft"
-LIBRARIES = 100  # whose fingerprints are kept, the latest ones: each edit makes another
+LIBRARIES = 100  # versions of the library (each edit makes one) whose fingerprints are kept, the latest
 
 
 class KeptFingerprints:

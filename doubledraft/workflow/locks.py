@@ -37,19 +37,19 @@ def hold(path: str | Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        taken = _take(file)
+        locked = _take(file)
     except OSError as error:
         os.close(file)
         if error.errno not in UNSUPPORTED:
             raise
         log.warning("%s: this file system has no locks, so take care that nobody else works here", path)
         return  # without a note, so that nothing is ever concluded from the file
-    if not taken:
+    if not locked:
         os.close(file)
         raise Busy(f"another process is at work: {_noted(path)} holds {path}; wait for it to end, or stop it with kill")
-    me = {"process": os.getpid(), "host": platform.node(), "boot": BOOT.read_text().strip()}
+    process = {"process": os.getpid(), "host": platform.node(), "boot": BOOT.read_text().strip()}
     os.ftruncate(file, 0)
-    os.pwrite(file, json.dumps(me | {"since": datetime.now().isoformat(" ", "seconds")}).encode(), 0)
+    os.pwrite(file, json.dumps(process | {"since": datetime.now().isoformat(" ", "seconds")}).encode(), 0)
     atexit.register(os.ftruncate, file, 0)  # so a note without a lock means that its process was killed
 
 
@@ -83,19 +83,19 @@ def was_killed(path: str | Path) -> bool:
 
 def run_at_work(run: str | Path) -> str | None:
     """Return a message on the run that is working in the folder; None where none is."""
-    if found := holder(run):
-        return f"another run is at work in {Path.cwd()}: {found}; wait for it to end, or stop it with kill"
+    if process := holder(run):
+        return f"another run is at work in {Path.cwd()}: {process}; wait for it to end, or stop it with kill"
     return None
 
 
 def jobs_at_work(jobs: Iterable[str | Path]) -> str | None:
     """Return a message on the jobs that are working in the folder; None where none are."""
-    found = [f"{path} ({who})" for path in jobs if (who := holder(path))]
-    if not found:
+    holders = [f"{path} ({who})" for path in jobs if (who := holder(path))]
+    if not holders:
         return None
     return (
-        f"jobs of a run that is gone are still at work in {Path.cwd()}: {', '.join(found)}; wait for them to end (what "
-        "they make is then made again), or stop them with kill"
+        f"jobs of a run that is gone are still at work in {Path.cwd()}: {', '.join(holders)}; wait for them to end "
+        "(what they make is then made again), or stop them with kill"
     )
 
 
@@ -105,12 +105,12 @@ def clear_dead(run: str | Path, snakemake: str | Path) -> str | None:
     Return a message for the user; None where no run was killed.
     """
     note, locks = _note(run), Path(snakemake, "locks")
-    left = locks.is_dir() and any(locks.iterdir())
+    has_locks = locks.is_dir() and any(locks.iterdir())
     unlock = "`snakemake --unlock` with the same options, then the same command, goes on"
     if not _of_this_machine(note):
-        seen = f"{locks} was left by {_named(note)}, which cannot be seen from here; if it is dead, {unlock}"
-        return seen if left else None
-    if left and (jobs := _on_cluster(Path(snakemake))):
+        message = f"{locks} was left by {_named(note)}, which cannot be seen from here; if it is dead, {unlock}"
+        return message if has_locks else None
+    if has_locks and (jobs := _on_cluster(Path(snakemake))):
         return (
             f"the last run here was killed ({_named(note)}), and its jobs {', '.join(jobs)} may still be on the "
             f"cluster: wait for them or cancel them (squeue, scancel); then {unlock}"
@@ -167,5 +167,5 @@ def _of_this_machine(note: dict | None) -> bool:
 def _on_cluster(snakemake: Path) -> list[str]:
     """Return the cluster's ids of jobs that Snakemake submitted and has not seen end."""
     markers = (path for path in (snakemake / "incomplete").rglob("*") if path.is_file())
-    found = [(_note(path) or {}).get("external_jobid") for path in markers]
-    return sorted({str(job) for job in found if job})
+    ids = [(_note(path) or {}).get("external_jobid") for path in markers]
+    return sorted({str(job) for job in ids if job})

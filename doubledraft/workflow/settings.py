@@ -73,29 +73,29 @@ def native_drafting(config: dict) -> dict:
 
 def other_draft_settings(config: dict, type: str, scenario: str, name: str, prompts: dict[str, str]) -> dict:
     """Return what the metrics of a cell with a draft that others trained depend on, as `cell_settings` does."""
-    other, settings = config["benchmark"]["other_drafts"][name], cell_settings(config, type, scenario, prompts)
+    entry, settings = config["benchmark"]["other_drafts"][name], cell_settings(config, type, scenario, prompts)
     return without(settings, "distill") | {
         "train": without(settings["train"], "draft"),
-        "draft": source_chain(config["models"], other["model"]),
-        "benchmark": settings["benchmark"] | other,
+        "draft": source_chain(config["models"], entry["model"]),
+        "benchmark": settings["benchmark"] | entry,
     }
 
 
 def recipe(config: dict, name: str) -> dict:
     """Return a recipe of the section `drafts` in full: what it leaves out is as in train.draft, distill, benchmark."""
-    own, distill = config["drafts"]["recipes"][name], config["distill"]
+    entry, distill = config["drafts"]["recipes"][name], config["distill"]
     return {
-        "train": config["train"]["draft"] | own.get("train", {}),
-        "distill": {"questions": distill["questions"], "keep": distill["keep"]} | own.get("distill", {}),
-        "draft_vocabulary": own.get("draft_vocabulary", config["benchmark"]["draft_vocabulary"]),
+        "train": config["train"]["draft"] | entry.get("train", {}),
+        "distill": {"questions": distill["questions"], "keep": distill["keep"]} | entry.get("distill", {}),
+        "draft_vocabulary": entry.get("draft_vocabulary", config["benchmark"]["draft_vocabulary"]),
     }
 
 
 def trace_settings(config: dict, type: str, scenario: str, prompts: dict[str, str]) -> dict:
     """Return the part of `cell_settings` that traces and their audit depend on; the target's tokenizer counts."""
     settings = cell_settings(config, type, scenario, prompts)
-    made = {key: config["types"][type].get(key) for key in ("condense", "by")}
-    return {key: settings[key] for key in ("study", "seed", "scenario", "target", "teacher")} | {"type": made}
+    entry = {key: config["types"][type].get(key) for key in ("condense", "by")}
+    return {key: settings[key] for key in ("study", "seed", "scenario", "target", "teacher")} | {"type": entry}
 
 
 def routing_settings(config: dict) -> dict:

@@ -85,7 +85,7 @@ def read(results: str | Path) -> list[Timed]:
 
 def estimate(jobs: Iterable[tuple[str, str]], timed: Sequence[Timed]) -> tuple[float, int]:
     """Return the seconds that jobs (step, cell) took before, one after the other, and how many never ran here."""
-    last = {(one.step, one.of): one.seconds for one in timed if one.outcome == DONE}
+    last = {(job.step, job.of): job.seconds for job in timed if job.outcome == DONE}
     total, unknown = 0.0, 0
     for step, of in jobs:
         same = [seconds for (other, _), seconds in last.items() if other == step]
@@ -120,13 +120,13 @@ def forecast(logs: Iterable[str], results: str | Path, default_models: bool) -> 
 
 def summary(results: str | Path, since: float) -> str | None:
     """Return in one sentence what each step took that started after `since`; None where none did."""
-    ended = [one for one in read(results) if one.started >= since - 1]
+    ended = [job for job in read(results) if job.started >= since - 1]
     if not ended:
         return None
-    longest = sorted(ended, key=lambda one: -one.seconds)[:5]
-    shown = ", ".join(f"{one.step}{f' of {one.of}' if one.of else ''} {duration(one.seconds)}" for one in longest)
+    longest = sorted(ended, key=lambda job: -job.seconds)[:5]
+    steps = ", ".join(f"{job.step}{f' of {job.of}' if job.of else ''} {duration(job.seconds)}" for job in longest)
     more = f"; {len(ended) - len(longest)} shorter ones" if len(ended) > len(longest) else ""
-    return f"The longest steps: {shown}{more}. All are in {Path(results) / FILE}."
+    return f"The longest steps: {steps}{more}. All are in {Path(results) / FILE}."
 
 
 def speed(seconds: float = 2.0) -> float:
@@ -134,9 +134,9 @@ def speed(seconds: float = 2.0) -> float:
     import numpy as np
 
     matrix = np.ones((512, 512), np.float32)
-    ended, count = time.monotonic() + seconds, 0
+    deadline, count = time.monotonic() + seconds, 0
     began = time.monotonic()
-    while time.monotonic() < ended:
+    while time.monotonic() < deadline:
         matrix @ matrix
         count += 1
     return count / (time.monotonic() - began)
