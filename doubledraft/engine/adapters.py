@@ -1,9 +1,9 @@
-"""One draft in memory and a LoRA adapter for each kind of text, of which one at a time is in its weights.
+"""One draft in memory and a LoRA adapter for each kind of text; one adapter at a time is merged into its weights.
 
 Switching writes W + s B A, computed in float32 and rounded once, over the matrices that passes read: the weights of the
-merged model, so a pass costs what it costs without adapters. The draft's own matrices are kept beside them. Taking the
-last adapter off by subtraction would do without, and leave its rounding behind at every switch. Hu et al. 2021,
-arXiv:2106.09685.
+merged model, so a pass costs what it costs without adapters. A copy of the draft's own matrices W is kept beside them.
+Subtracting the last adapter instead would need no copy, but would leave a rounding error at every switch. Hu et al.
+2021, arXiv:2106.09685.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,7 +29,7 @@ class SharedDraft:
     def __init__(self, draft: Backend, adapters: Mapping[str, str | Path]) -> None:
         """Read the adapters, folders by name, of the model that `draft` was loaded from.
 
-        Raise ModelError for an adapter that is unsafe, of another model, or of more than the matrices of layers.
+        Raise ModelError for an adapter that is unsafe, of another model, or that changes more than matrices of layers.
         """
         self.draft, self.name = draft, None
         self._live = draft.matrices()
@@ -37,21 +37,21 @@ class SharedDraft:
         self._adapters = {name: self._read(Path(folder)) for name, folder in adapters.items()}
 
     def proposers(self) -> dict[str, DraftModel]:
-        """Return a proposer for every adapter; one that begins an answer puts its adapter into the weights."""
+        """Return a proposer for every adapter; each puts its adapter into the weights before it reads prompts."""
         return {name: _Adapted(self, name) for name in self._adapters}
 
     def use(self, name: str | None) -> None:
         """Put an adapter into the weights in the place of the one that is there; None takes it off."""
         if name == self.name:
             return
-        wanted = {} if name is None else self._adapters[name]
-        for index, (live, own) in enumerate(zip(self._live, self._own, strict=True)):
+        adapter = {} if name is None else self._adapters[name]
+        for index, (live, original) in enumerate(zip(self._live, self._own, strict=True)):
             for matrix, parts in MATRICES.items():
                 for rows, part in zip(self._rows(matrix), parts, strict=True):
-                    factors, base = wanted.get((index, part)), own[matrix][rows]
+                    factors, base = adapter.get((index, part)), original[matrix][rows]
                     live[matrix][rows].copy_((factors[0] @ factors[1]).add_(base) if factors else base)
         self.name = name
-        self.draft.read_beginning([])  # what was read with other weights
+        self.draft.read_beginning([])  # its keys and values are of the other weights
 
     @property
     def adapter_bytes(self) -> int:
@@ -64,7 +64,7 @@ class SharedDraft:
         return sum(matrix.nbytes for layer in self._own for matrix in layer.values())
 
     def _rows(self, matrix: str) -> list[slice]:
-        """Return where each projection lies that a matrix joins."""
+        """Return the rows of each projection that is part of a matrix."""
         draft = self.draft
         query, key = draft.heads * draft.head_dim, draft.key_heads * draft.head_dim
         rows = self._own[0][matrix].shape[0]
@@ -81,7 +81,7 @@ class SharedDraft:
         config, tensors = read_settings(folder / "adapter_config.json"), load_file(folder / "adapter_model.safetensors")
         if config.get("use_dora"):
             raise ModelError(f"{folder}: DoRA scales rows by their length, and only plain LoRA is switched: merge it")
-        found = {}
+        factors = {}
         for key in [key for key in tensors if key.endswith(A)]:
             module = key.removesuffix(A)
             a, b = tensors[key].float(), tensors.get(module + B)
@@ -89,13 +89,13 @@ class SharedDraft:
             part = part.rpartition(".")[2]
             if b is None or not layer.isdigit() or not any(part in parts for parts in MATRICES.values()):
                 raise ModelError(f"{folder}: {key}: expected a pair of factors of a matrix of a layer")
-            found[int(layer), part] = (
+            factors[int(layer), part] = (
                 (b.float() * _scale(config, module, len(a))).to(self.draft.device),
                 a.to(self.draft.device),
             )
-        if 2 * len(found) != len(tensors):
+        if 2 * len(factors) != len(tensors):
             raise ModelError(f"{folder}: holds more than pairs of factors of the matrices of layers: merge it")
-        return found
+        return factors
 
 
 class _Adapted(DraftModel):
@@ -106,7 +106,7 @@ class _Adapted(DraftModel):
         self._shared, self._name = shared, name
 
     def read_beginning(self, ids: Sequence[int]) -> None:
-        """Do nothing: what was read with one adapter is not what another one reads."""
+        """Do nothing: keys and values read with one adapter are wrong for another."""
 
     def start(self, target: Backend, prompts: Texts, *state: object) -> None:
         """Put the adapter into the weights, and read the prompts."""
@@ -115,6 +115,6 @@ class _Adapted(DraftModel):
 
 
 def _scale(config: Mapping, module: str, rank: int) -> float:
-    """Return what the product of the factors is multiplied with, as PEFT has it."""
+    """Return the scale of the product of the factors, as PEFT computes it."""
     alpha = (config.get("alpha_pattern") or {}).get(module.removeprefix("base_model.model."), config["lora_alpha"])
     return alpha / (rank**0.5 if config.get("use_rslora") else rank)

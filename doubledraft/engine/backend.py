@@ -73,8 +73,8 @@ class Backend:
             allowed_tokens = torch.tensor(allowed_tokens, device=self.device)
         self.allowed_tokens = allowed_tokens  # [n]; None for all
         embedding, head = model.get_input_embeddings().weight.detach(), head_weights(model, self.allowed_tokens)
-        read = sum(weight.numel() for weight in model.model.parameters()) - embedding.numel() + head[0].numel()
-        self.bytes_per_pass = read * self.item_bytes  # of the embedding a pass reads a few rows
+        weights_read = sum(weight.numel() for weight in model.model.parameters()) - embedding.numel() + head[0].numel()
+        self.bytes_per_pass = weights_read * self.item_bytes  # a pass reads only a few rows of the embedding
         with torch.no_grad():
             self._take_weights(embedding, model.model.layers, model.model.norm.weight.detach(), head)
 
@@ -97,19 +97,19 @@ class Backend:
 
         Raise ModelError where passes read them in another layout.
         """
-        found = [{name: getattr(block, name) for name in MATRICES} for block in self.blocks]
-        if not all(isinstance(projection, partial) for layer in found for projection in layer.values()):
+        layers = [{name: getattr(block, name) for name in MATRICES} for block in self.blocks]
+        if not all(isinstance(projection, partial) for layer in layers for projection in layer.values()):
             raise ModelError(f"{self.name}: weights in oneDNN's layout cannot be replaced: load it with other kernels")
-        return [{name: projection.keywords["weight"] for name, projection in layer.items()} for layer in found]
+        return [{name: projection.keywords["weight"] for name, projection in layer.items()} for layer in layers]
 
     def new_cache(self, batch: int, capacity: int) -> KVCache:
         """Make an empty cache of `batch` rows of `capacity` positions."""
         return KVCache(self.layers, batch, capacity, self.key_heads, self.head_dim, self.dtype, self.device)
 
     def read_beginning(self, ids: Sequence[int]) -> None:
-        """Read the tokens that prompts begin with, so that `prefill` reads only what follows them; none forgets them.
+        """Read the tokens that prompts begin with, so that `prefill` reads only what follows them.
 
-        A prompt that begins otherwise is read whole. Other weights need it anew.
+        No `ids` drops them. A prompt that begins differently is read in full. Call it again when the weights change.
         """
         self._beginning = list(ids)
         if ids:
@@ -125,7 +125,7 @@ class Backend:
         return count
 
     def tensor(self, values: Sequence) -> "torch.Tensor":
-        """Copy values of the host to the device, without waiting for what runs there."""
+        """Copy host values to the device, without waiting for the work queued there."""
         import torch
 
         host = torch.tensor(values)
@@ -191,18 +191,18 @@ class Backend:
         from torch.nn.functional import rms_norm, scaled_dot_product_attention
 
         batch, tokens, _ = hidden.shape
-        mixed = block.query_key_value(self._normed(hidden, block.attention_norm))
-        mixed = mixed.view(batch, tokens, self.heads + 2 * self.key_heads, self.head_dim)
-        turned, value = mixed.split((self.heads + self.key_heads, self.key_heads), dim=2)
+        projected = block.query_key_value(self._normed(hidden, block.attention_norm))
+        projected = projected.view(batch, tokens, self.heads + 2 * self.key_heads, self.head_dim)
+        query_key, value = projected.split((self.heads + self.key_heads, self.key_heads), dim=2)
         if block.head_norm is not None:
-            turned = rms_norm(turned, turned.shape[-1:], eps=self.epsilon) * block.head_norm
-        query, key = _rotated(turned, *rotation).split((self.heads, self.key_heads), dim=2)
+            query_key = rms_norm(query_key, query_key.shape[-1:], eps=self.epsilon) * block.head_norm
+        query, key = _rotated(query_key, *rotation).split((self.heads, self.key_heads), dim=2)
         keys, values = cache.write(index, positions, key, value)
         # Query heads that share a key head are rows of one attention: keys and values are read once, not repeated.
         query = query.unflatten(2, (self.key_heads, -1)).permute(0, 2, 3, 1, 4).flatten(2, 3)
-        mixed = scaled_dot_product_attention(query, keys.transpose(1, 2), values.transpose(1, 2), attn_mask=mask)
-        mixed = mixed.view(batch, self.key_heads, -1, tokens, self.head_dim).permute(0, 3, 1, 2, 4)
-        return block.attention_out(mixed.flatten(2))
+        attended = scaled_dot_product_attention(query, keys.transpose(1, 2), values.transpose(1, 2), attn_mask=mask)
+        attended = attended.view(batch, self.key_heads, -1, tokens, self.head_dim).permute(0, 3, 1, 2, 4)
+        return block.attention_out(attended.flatten(2))
 
     def _gated(self, block: LayerWeights, hidden: "torch.Tensor") -> "torch.Tensor":
         from torch.nn.functional import silu
@@ -227,8 +227,8 @@ def prefill(model: Backend, prompts: Texts, cache) -> "torch.Tensor":
     """Read prompts of any lengths into an empty cache; return the hidden state [batch, size] at the end of each."""
     import torch
 
-    known, lengths = model.begin(prompts, cache), list(map(len, prompts))
-    padded = [[*prompt[known:], *[0] * (max(lengths) - len(prompt))] for prompt in prompts]
+    cached, lengths = model.begin(prompts, cache), list(map(len, prompts))
+    padded = [[*prompt[cached:], *[0] * (max(lengths) - len(prompt))] for prompt in prompts]
     hidden = model.read_prompts(torch.tensor(padded, device=model.device), cache)
     cache.trim(lengths)
-    return hidden[torch.arange(len(prompts)), torch.tensor(lengths) - known - 1]
+    return hidden[torch.arange(len(prompts)), torch.tensor(lengths) - cached - 1]

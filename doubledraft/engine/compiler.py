@@ -31,7 +31,7 @@ def find() -> list[str] | None:
 def load(source: Path) -> ctypes.CDLL | None:
     """Return the library of a C++ source, compiled first where the cache has none for this processor.
 
-    None, after a warning, where it cannot be had: callers then use torch, which is slower.
+    None, after a warning, where it cannot be compiled or loaded: callers then use torch, which is slower.
     """
     command = find()
     if command is None:
@@ -50,8 +50,8 @@ def _loaded(source: Path, command: list[str]) -> ctypes.CDLL | None:
         began = time.perf_counter()
         problem = _compile(source, command, path)
         if problem:
-            failed = shlex.join(command)
-            log.warning("torch runs instead of %s, and slower: %s failed:\n%s", source.name, failed, problem)
+            invocation = shlex.join(command)
+            log.warning("torch runs instead of %s, and slower: %s failed:\n%s", source.name, invocation, problem)
             return None
         log.info("compiled %s in %.1f s, once for this processor", source.name, time.perf_counter() - began)
     return ctypes.CDLL(str(path))

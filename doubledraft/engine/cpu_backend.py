@@ -36,7 +36,7 @@ class CompiledBackend(Backend):
 
     def _take_weights(self, embedding: "torch.Tensor", layers, norm: "torch.Tensor", head: Weights) -> None:
         self._pass, self._project, self._states = self._functions(library(), DTYPES[str(self.dtype)])
-        self._held: list[torch.Tensor] = []  # that the structures below point to
+        self._held: list[torch.Tensor] = []  # tensors that the structures below point to
         blocks = take_layers(layers, self._block)
         self._head = self._matrix(head)
         self._model = Model(
@@ -93,11 +93,11 @@ class CompiledBackend(Backend):
         cache.require(ids.shape[1])
         ids = ids.contiguous()
         hidden = torch.empty(*ids.shape, self.size, dtype=self._states)
-        what = Pass(
+        arguments = Pass(
             *(ids.data_ptr(), cache.lengths.data_ptr(), *ids.shape, cache.capacity),
             *(cache.keys.data_ptr(), cache.values.data_ptr(), hidden.data_ptr()),
         )
-        if self._pass(self._model, what, torch.get_num_threads()):
+        if self._pass(self._model, arguments, torch.get_num_threads()):
             raise IndexError(f"token ids should be from 0 to {self.vocabulary - 1}, found {ids.tolist()}")
         cache.advance(ids.shape[1])
         return hidden
@@ -107,10 +107,10 @@ class CompiledBackend(Backend):
         import torch
 
         hidden = hidden.contiguous()
-        found = torch.empty(*hidden.shape[:-1], self._head.rows)
+        logits = torch.empty(*hidden.shape[:-1], self._head.rows)
         count = hidden.numel() // self.size
-        self._project(self._head, hidden.data_ptr(), count, found.data_ptr(), torch.get_num_threads())
-        return found
+        self._project(self._head, hidden.data_ptr(), count, logits.data_ptr(), torch.get_num_threads())
+        return logits
 
 
 class Int8Backend(CompiledBackend):

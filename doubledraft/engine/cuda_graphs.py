@@ -67,13 +67,13 @@ class _Graph:
         if ids.device.type != "cuda":
             return
         lengths = cache.lengths.clone()
-        side = torch.cuda.Stream()  # libraries choose kernels in the first runs, which must not be captured
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
+        side_stream = torch.cuda.Stream()  # libraries choose kernels in the first runs, which must not be captured
+        side_stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side_stream):
             for _ in range(2):
                 work(self._ids, cache)
                 cache.lengths.copy_(lengths)
-        torch.cuda.current_stream().wait_stream(side)
+        torch.cuda.current_stream().wait_stream(side_stream)
         self._graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self._graph):
             self._found = work(self._ids, cache)
@@ -97,14 +97,14 @@ class GraphedBackend(Backend):
         """Return an empty cache of `batch` rows of at least `capacity` positions, a released one where there is one."""
         capacity = -(-capacity // POSITIONS) * POSITIONS
         used = set(self._in_use.values())
-        free = (kept for kept in self._pool if kept not in used)
-        kept = next((one for one in free if one.cache.keys.shape[1:3] == (batch, capacity)), None)
-        if kept is None:
-            kept = _Reusable(super().new_cache(batch, capacity))
-            self._pool.append(kept)
-        cache = copy(kept.cache)
+        free = (reusable for reusable in self._pool if reusable not in used)
+        reusable = next((candidate for candidate in free if candidate.cache.keys.shape[1:3] == (batch, capacity)), None)
+        if reusable is None:
+            reusable = _Reusable(super().new_cache(batch, capacity))
+            self._pool.append(reusable)
+        cache = copy(reusable.cache)
         cache.trim([0] * batch)
-        self._in_use[cache] = kept
+        self._in_use[cache] = reusable
         return cache
 
     def forward(self, ids: "torch.Tensor", cache: KVCache) -> "torch.Tensor":
@@ -133,10 +133,10 @@ class GraphedBackend(Backend):
     def _replay(self, key: tuple, work: Work, ids: "torch.Tensor", cache: KVCache, tokens: int) -> "torch.Tensor":
         """Do work that reads `tokens` tokens, capturing it the first time that ids have this shape."""
         cache.require(tokens)
-        kept = self._in_use[cache]
+        reusable = self._in_use[cache]
         key = (*key, ids.shape[1])
-        if key not in kept.graphs:
-            kept.graphs[key] = _Graph(work, ids, kept.whole)
-        found = kept.graphs[key](ids)
+        if key not in reusable.graphs:
+            reusable.graphs[key] = _Graph(work, ids, reusable.whole)
+        result = reusable.graphs[key](ids)
         cache.longest += tokens
-        return found
+        return result

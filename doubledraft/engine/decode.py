@@ -220,9 +220,9 @@ class _Decoding:
         import torch
 
         counts = torch.stack((acceptance.accepted, acceptance.next_token), 1)
-        found = torch.cat((counts, acceptance.agreed, draft.tokens), 1).tolist()
+        results = torch.cat((counts, acceptance.agreed, draft.tokens), 1).tolist()
         width, steps = draft.tokens.shape[1], []
-        for row, length, (accepted, token, *rest) in zip(self.rows, draft.lengths, found, strict=True):
+        for row, length, (accepted, token, *rest) in zip(self.rows, draft.lengths, results, strict=True):
             agreed, drafted = rest[:length], rest[width : width + length]
             if row.room and token < 0:
                 raise self._damaged()

@@ -132,8 +132,8 @@ class Metrics:
         target = [time.verify_seconds for time in self.times if not time.drafted]
         draft = [time.draft_seconds / time.drafted for time in self.times if time.drafted]
         verify = [time.verify_seconds for time in self.times if time.drafted == longest > 0]
-        found = {"target": target, "draft": draft, "verify": verify}
-        return {name: median(values) if values else None for name, values in found.items()}
+        seconds = {"target": target, "draft": draft, "verify": verify}
+        return {name: median(values) if values else None for name, values in seconds.items()}
 
 
 def together(runs: Sequence[Metrics]) -> Metrics:

@@ -42,7 +42,7 @@ def learn_from_files(paths: Iterable[str | Path], size: int | None = None) -> li
 
 
 def of_draft(folder: str | Path) -> list[int] | None:
-    """Return the tokens among which the draft in a folder learnt to choose, ascending; None for all.
+    """Return the tokens that the draft in a folder was trained to propose, ascending; None for all.
 
     Raise RecordError where the file that lists them has something else.
     """

@@ -76,8 +76,8 @@ class KVCache:
 
     def begin_as(self, other: "KVCache") -> None:
         """Begin every row with all positions of another cache, which has one row."""
-        for own, others in ((self.keys, other.keys), (self.values, other.values)):
-            own[:, :, : other.longest] = others[:, :, : other.longest]
+        for buffer, source in ((self.keys, other.keys), (self.values, other.values)):
+            buffer[:, :, : other.longest] = source[:, :, : other.longest]
         self.trim([other.longest] * len(self.lengths))
 
     def trim(self, lengths: Sequence[int]) -> None:

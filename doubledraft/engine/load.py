@@ -47,7 +47,7 @@ def create_backend(
 
 
 def local_folder(name_or_path: str | Path) -> Path:
-    """Return the folder of a model, fetched from the hub where it is none; raise ModelError where that fails."""
+    """Return the folder of a model, fetched from the hub unless it is local; raise ModelError where that fails."""
     if Path(name_or_path).is_dir():
         return Path(name_or_path)
     if Path(name_or_path).exists():

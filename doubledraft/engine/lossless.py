@@ -19,14 +19,14 @@ def differences(
     other: Sequence[Sequence[int]],
 ) -> dict[str, object]:
     """Compare two outputs per prompt: the share of identical ones, and position and gap of each first difference."""
-    found = []
-    for index, (prompt, one, two) in enumerate(zip(input_ids, plain, other, strict=True)):
-        position = first_difference(one, two)
+    mismatches = []
+    for index, (prompt, plain_ids, other_ids) in enumerate(zip(input_ids, plain, other, strict=True)):
+        position = first_difference(plain_ids, other_ids)
         if position is not None:
-            inside = position < min(len(one), len(two))  # else one output is a prefix of the other
-            gap = top2_gap(target, [*prompt, *one[:position]]) if inside else None
-            found.append({"prompt": index, "position": position, "top2_gap": gap})
-    return {"n": len(plain), "identical_rate": 1 - len(found) / len(plain), "differences": found}
+            inside = position < min(len(plain_ids), len(other_ids))  # else one output is a prefix of the other
+            gap = top2_gap(target, [*prompt, *plain_ids[:position]]) if inside else None
+            mismatches.append({"prompt": index, "position": position, "top2_gap": gap})
+    return {"n": len(plain), "identical_rate": 1 - len(mismatches) / len(plain), "differences": mismatches}
 
 
 def top2_gap(target: Backend, text: Sequence[int]) -> float:

@@ -1,8 +1,8 @@
 """Where drafted tokens come from: a draft model, n-grams of the text, or nowhere.
 
-A proposer reads the prompts, and may look at what the target made of them. Then it returns a `Proposal` for the current
-texts once per step. It sees from the texts which tokens were accepted. It may propose anything: only speed depends on
-it, never the output.
+A proposer reads the prompts, and may use the target's hidden states at their ends. Then it returns a `Proposal` for the
+current texts once per step. It sees from the texts which tokens were accepted. It may propose anything: only speed
+depends on it, never the output.
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ class Proposal:
 
     tokens: "torch.Tensor"  # [batch, K], on the target's device
     lengths: list[int]  # of each row, how many tokens are proposed; the rest is padding
-    q: "torch.Tensor | None" = None  # [batch, K, vocabulary] they were drawn from; None if not drawn
+    q: "torch.Tensor | None" = None  # [batch, K, vocabulary], what they were drawn from; None if not drawn
 
 
 def empty(rows: int, target: Backend) -> Proposal:
@@ -94,17 +94,17 @@ class NGram:
 
     def propose(self, texts: Texts, longest: int, *_) -> Proposal:
         """Copy what followed the end of each text at its previous occurrence."""
-        found = [self._continuation(list(text), longest) for text in texts]
-        width = max(map(len, found))
-        tokens = [row + [0] * (width - len(row)) for row in found]
-        return Proposal(self._target.tensor(tokens).long(), list(map(len, found)))
+        drafts = [self._continuation(list(text), longest) for text in texts]
+        width = max(map(len, drafts))
+        tokens = [row + [0] * (width - len(row)) for row in drafts]
+        return Proposal(self._target.tensor(tokens).long(), list(map(len, drafts)))
 
     def _continuation(self, text: list[int], longest: int) -> list[int]:
         length = len(text)
         for size in range(min(self.most, length - 1), self.fewest - 1, -1):
-            end = text[-size:]
+            suffix = text[-size:]
             for at in range(length - size - 1, -1, -1):
-                if text[at] == end[0] and text[at : at + size] == end:
+                if text[at] == suffix[0] and text[at : at + size] == suffix:
                     for source in range(at + size, at + size + longest):
                         text.append(text[source])
                     return text[length:]
@@ -186,8 +186,8 @@ class DraftModel:
         The accepted part of the last draft is in the cache; one token of the target followed it. Where the whole draft
         was accepted, its last token was never read either: n is 2, and the other rows read one token again.
         """
-        read = [min(before, len(text) - 1) for before, text in zip(self._read, texts, strict=True)]
-        count = max(len(text) - known for known, text in zip(read, texts, strict=True))
+        cached_lengths = [min(before, len(text) - 1) for before, text in zip(self._read, texts, strict=True)]
+        count = max(len(text) - cached for cached, text in zip(cached_lengths, texts, strict=True))
         self._cache.trim([len(text) - count for text in texts])
         return self.draft.tensor([self._known(text[-count:]) for text in texts])
 
