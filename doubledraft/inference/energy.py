@@ -27,7 +27,7 @@ class Counter:
         self.last = self.read()
 
     def joules(self) -> float:
-        """Return the joules since the first reading; at most one turn of the counter may pass between two readings."""
+        """Return the joules since the first reading; the counter may wrap at most once between two readings."""
         now = self.read()
         self.total += now - self.last + (self.wraps_at if self.wraps_at and now < self.last else 0)
         self.last = now
@@ -61,15 +61,17 @@ def open_meter(powercap: str | Path = POWERCAP) -> EnergyMeter:
 
 def _rapl(powercap: Path) -> tuple[list[Counter], str]:
     """Return the counters of the processor packages, whose parts are left out, or why there is none."""
-    found, reason = [], f"no counter in {powercap}"
+    counters, reason = [], f"no counter in {powercap}"
     for zone in sorted(zone for zone in powercap.glob("*-rapl:*") if zone.name.count(":") == 1):
         file = zone / "energy_uj"
         try:
-            most = int((zone / "max_energy_range_uj").read_text()) / 1e6
-            found.append(Counter(f"RAPL {(zone / 'name').read_text().strip()}", lambda file=file: _joules(file), most))
+            wraps_at = int((zone / "max_energy_range_uj").read_text()) / 1e6
+            counters.append(
+                Counter(f"RAPL {(zone / 'name').read_text().strip()}", lambda file=file: _joules(file), wraps_at)
+            )
         except OSError as error:
             reason = f"{file}: {error.strerror}"
-    return found, reason
+    return counters, reason
 
 
 def _joules(file: Path) -> float:

@@ -53,10 +53,10 @@ def run(job: Job) -> None:
 def answer(job: Job, engine: Host | Local) -> None:
     """Answer the questions by a running engine, as in `run`."""
     tokenizer = load_tokenizer(job.model)
-    asked = encode_questions(job, tokenizer)
-    rows = resume.resume(job.out, _work(job, asked)) if job.resume else []
+    questions = encode_questions(job, tokenizer)
+    rows = resume.resume(job.out, _work(job, questions)) if job.resume else []
     answered = {row.id for row in rows}
-    remaining = [question for question in asked if question.id not in answered]
+    remaining = [question for question in questions if question.id not in answered]
     for batch in _timed(job, engine, remaining, 1 + max((row.batch for row in rows), default=-1)):
         done = with_texts(batch, tokenizer)
         rows += done
@@ -66,7 +66,7 @@ def answer(job: Job, engine: Host | Local) -> None:
 
 
 def write(job: Job, engine: Host | Local, rows: list[Generation], measured: Mapping[str, object]) -> None:
-    """Write the rows, unless they are there already, and the run file, whose fields of UNMEASURED are given."""
+    """Write the rows, unless they are there already, and the run file; `measured` has its fields of UNMEASURED."""
     if not job.resume:
         write_records(job.out, rows)
     json_file.write(job.run_out, RunFile(**_description(job, engine, rows), **measured))
@@ -91,7 +91,7 @@ def encode_questions(job: Job, tokenizer) -> list[EncodedQuestion]:
             "expected [null]"
         )
     room = job.max_model_len - job.max_tokens - job.longest_draft
-    asked = []
+    encoded = []
     for question in repeated(read_records(job.questions, Question)[: job.limit], job.samples):
         messages = prompts.messages(prompt, question.question, few_shot=job.few_shot)
         text = chat_template.render(tokenizer, messages, prompt=True, **switches)
@@ -102,20 +102,20 @@ def encode_questions(job: Job, tokenizer) -> list[EncodedQuestion]:
                 f"{job.max_model_len} leaves {room} beside max_tokens {job.max_tokens} and {job.longest_draft} drafted "
                 "ones: raise max_model_len, lower max_tokens, or drop the question"
             )
-        asked.append(EncodedQuestion(question.id, ids, _seed(job.seed, question.id)))
-    return asked
+        encoded.append(EncodedQuestion(question.id, ids, _seed(job.seed, question.id)))
+    return encoded
 
 
 def _seed(seed: int, id: str) -> int:
-    """Return the seed of an answer's draws: the same whoever answers beside it, and another one for each answer."""
+    """Return the seed of an answer's draws: the same whatever shares its batch, and another for each answer."""
     return int.from_bytes(hashlib.sha256(f"{seed} {id}".encode()).digest()[:4])
 
 
-def _timed(job: Job, engine: Host | Local, asked: list[EncodedQuestion], first: int) -> Iterator[list[Generation]]:
+def _timed(job: Job, engine: Host | Local, questions: list[EncodedQuestion], first: int) -> Iterator[list[Generation]]:
     """Answer in batches, leaving text empty; `first` is the index of the first batch."""
-    warm_up(job, engine, asked)
-    progress, done = Progress("answering", len(asked), "questions"), 0
-    for index, batch in enumerate(batches(asked, job.concurrency), start=first):
+    warm_up(job, engine, questions)
+    progress, done = Progress("answering", len(questions), "questions"), 0
+    for index, batch in enumerate(batches(questions, job.concurrency), start=first):
         rows = answer_batch(engine, batch, index)
         yield rows
         done += len(rows)
@@ -140,10 +140,10 @@ def batches(asked: Sequence[EncodedQuestion], size: int) -> list[Sequence[Encode
     return [asked[at : at + size] for at in range(0, len(asked), size)]
 
 
-def _work(job: Job, asked: list[EncodedQuestion]) -> str:
+def _work(job: Job, encoded: list[EncodedQuestion]) -> str:
     """Return a hash of all that the answers depend on."""
     model = (path for path in sorted(Path(job.model).iterdir()) if path.name != "manifest.json")
-    questions = [(question.id, question.token_ids) for question in asked]
+    questions = [(question.id, question.token_ids) for question in encoded]
     return resume.key(
         model, [job.engine, _version(job), job.max_tokens, job.dtype, job.seed, job.temperature, questions]
     )

@@ -27,7 +27,7 @@ class Engine(Protocol):
         """Load the models of a job."""
 
     def read_beginning(self, ids: Sequence[int]) -> int:
-        """Read once the tokens that all prompts begin with; return how many no prompt's own pass reads any more."""
+        """Read once the tokens that all prompts begin with; return how many of them later passes over prompts skip."""
 
     def answer(self, asked: Sequence[EncodedQuestion]) -> list[Generation]:
         """Answer prompts together, in order; `text`, `batch` and `batch_seconds` are left to the caller."""

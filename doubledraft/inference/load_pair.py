@@ -27,7 +27,7 @@ from doubledraft.models.inspect import load_tokenizer
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-NOISY_LOGGERS = ("torchao", "torch.utils._pytree")  # at import: of kernels for other machines, and of each other
+NOISY_LOGGERS = ("torchao", "torch.utils._pytree")  # warn at import: of kernels for other machines, and of each other
 
 
 class OptionError(ValueError):
@@ -68,14 +68,14 @@ class Pair:
         if not all(question.strip() for question in questions):
             raise OptionError("the prompt is empty: expected a question")
         prompt = prompts.load(prompt_file) if prompt_file else None
-        asked = [prompts.messages(prompt, question, few_shot=few_shot) for question in questions]
-        ids = [prompt_ids(self.tokenizer, messages) for messages in asked]
+        chats = [prompts.messages(prompt, question, few_shot=few_shot) for question in questions]
+        ids = [prompt_ids(self.tokenizer, messages) for messages in chats]
         if not all(ids):
             raise ModelError(f"{self.target.name}: its chat template renders nothing: use another model")
         return ids
 
     def read_beginning(self, prompts: Sequence[Sequence[int]]) -> None:
-        """Read once what all of these prompts of token ids begin with: of each, the rest is left to read."""
+        """Read once what all of these prompts of token ids begin with, so that an answer reads only the rest."""
         beginning = shared_beginning(prompts)
         self.target.read_beginning(beginning)
         self.proposer.read_beginning(beginning)
@@ -157,9 +157,9 @@ def load_draft(
 ) -> DraftModel:
     """Load a draft model in the target's dtype and on its device; raise ModelError where its vocabulary is another.
 
-    It proposes only tokens that occur in `vocabulary_files`, files of generations; without any, those among which it
-    learnt to choose, which its folder lists, or all. `int8` rounds its weights to 8 bits: half the bytes of bfloat16,
-    for a draft that may be accepted a little less often.
+    It proposes only tokens that occur in `vocabulary_files`, files of generations; without any, those that it was
+    trained to propose, if its folder lists them, else all. `int8` rounds its weights to 8 bits: half the bytes of
+    bfloat16, for a draft that may be accepted a little less often.
     """
     dtype = str(target.dtype).removeprefix("torch.")
     allowed = _learnt(vocabulary_files) if vocabulary_files else of_draft(local_folder(model))

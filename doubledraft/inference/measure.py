@@ -52,17 +52,17 @@ def measure(
 
 
 def _with_gaps(
-    engine: Host | Local, asked: Sequence[EncodedQuestion], rows: list[Generation], baseline: Sequence[Generation]
+    engine: Host | Local, questions: Sequence[EncodedQuestion], rows: list[Generation], baseline: Sequence[Generation]
 ) -> list[Generation]:
     """Set `top2_gap` of rows that differ from the baseline's: the gap of the two best tokens where they first do."""
     plain = {row.id: row.token_ids for row in baseline}
     positions = [first_mismatch(row.token_ids, plain[row.id]) for row in rows]
     prefixes = {
         row.id: question.token_ids + row.token_ids[:position]
-        for question, row, position in zip(asked, rows, positions, strict=True)
+        for question, row, position in zip(questions, rows, positions, strict=True)
         if position is not None
     }
-    found, _ = engine.call("top2_gaps", list(prefixes.values()))
-    gaps = dict(zip(prefixes, found, strict=True))
+    values, _ = engine.call("top2_gaps", list(prefixes.values()))
+    gaps = dict(zip(prefixes, values, strict=True))
     log.info("%d of %d answers differ from the baseline's", len(gaps), len(rows))
     return [replace(row, top2_gap=gaps.get(row.id)) for row in rows]

@@ -41,7 +41,7 @@ class NativeEngine:
         )
         self._draft = self._load_draft() if job.draft else None
         self._proposer = DraftModel(self._draft) if self._draft else NGram()
-        self._length = None if job.method == "none" else by_setting(job.draft_length)  # what it learns, it keeps
+        self._length = None if job.method == "none" else by_setting(job.draft_length)  # adaptive: learns across calls
 
     def _load_draft(self) -> Backend:
         device = machine.device()
@@ -82,7 +82,7 @@ class NativeEngine:
 
     def step_seconds(self, batches: Sequence[Sequence[EncodedQuestion]]) -> dict[str, float | None]:
         """Answer batches again, and return the medians of `Metrics.step_seconds`."""
-        times = chain.from_iterable(self._decode(asked).times for asked in batches)
+        times = chain.from_iterable(self._decode(batch).times for batch in batches)
         return Metrics([], 0.0, list(times)).step_seconds()
 
     def top2_gaps(self, prefixes: Sequence[list[int]]) -> list[float]:
@@ -100,14 +100,14 @@ class NativeEngine:
         ]
         return by_token_class(steps, lambda token: self._tokenizer.decode([token]), self._stop_ids)
 
-    def _decode(self, asked: Sequence[EncodedQuestion]) -> Metrics:
+    def _decode(self, questions: Sequence[EncodedQuestion]) -> Metrics:
         import torch
 
-        prompts, job = [question.token_ids for question in asked], self._job
+        prompts, job = [question.token_ids for question in questions], self._job
         settings = {
             "stop_ids": self._stop_ids,
             "sampling": Sampling(job.temperature),
-            "generator": torch.Generator(self._target.device).manual_seed(asked[0].seed),  # rows of a batch share it
+            "generator": torch.Generator(self._target.device).manual_seed(questions[0].seed),  # shared by the batch
         }
         if job.method == "none":
             return decode(self._target, prompts, job.max_tokens, **settings)[1]

@@ -1,8 +1,8 @@
 """The engines of several jobs on one machine, of which one answers at a time.
 
-both     a process for each job, loaded once. Whoever waits uses no core, but all of its memory. Two vLLM engines
-         share what one may take of a GPU.
-sleep    the same, but whoever waits keeps its weights in the host's memory: vLLM's sleep mode, level 1, on a GPU
+both     a process for each job, loaded once. One that waits uses no core, but all of its memory. Two vLLM engines
+         share the GPU memory that one of them may take.
+sleep    the same, but one that waits keeps its weights in the host's memory: vLLM's sleep mode, level 1, on a GPU
 restart  one process at a time, started anew for each turn, as its start too may make it faster or slower
 auto     `both` where all fit into memory, else `sleep` where that can be, else `restart`
 """
@@ -141,8 +141,8 @@ def open_engines(jobs: Mapping[str, Job], residency: str, warm_up: Callable[[Job
 def choose(jobs: Mapping[str, Job]) -> str:
     """Return the residency for `auto`, and log why."""
     on_gpu = machine.device() != "cpu"
-    needed, there = _on_gpu(jobs) if on_gpu else _in_memory(jobs)
-    if needed <= there:
+    needed, available = _on_gpu(jobs) if on_gpu else _in_memory(jobs)
+    if needed <= available:
         residency = "both"
     elif on_gpu and all(job.engine == "vllm" for job in jobs.values()):
         residency = "sleep"
@@ -150,7 +150,7 @@ def choose(jobs: Mapping[str, Job]) -> str:
         residency = "restart"
     log.info(
         "residency %s: %d engine(s) need about %.1f GiB, and there are %.1f GiB",
-        *(residency, len(jobs), needed / GIB, there / GIB),
+        *(residency, len(jobs), needed / GIB, available / GIB),
     )
     return residency
 
@@ -166,8 +166,8 @@ def _on_gpu(jobs: Mapping[str, Job]) -> tuple[float, float]:
     import torch
 
     largest = max(_weights(job) / job.tensor_parallel for job in jobs.values())
-    may = min(job.gpu_memory_utilization for job in jobs.values())
-    return GPU_ROOM * largest * len(jobs), may * torch.cuda.get_device_properties(0).total_memory
+    share = min(job.gpu_memory_utilization for job in jobs.values())
+    return GPU_ROOM * largest * len(jobs), share * torch.cuda.get_device_properties(0).total_memory
 
 
 def _weights(job: Job) -> float:

@@ -35,7 +35,7 @@ def resume(path: str | Path, work: str) -> list[Generation]:
         else:
             log.info("%s belongs to another model, prompt or question file: starting afresh", path)
     note.unlink(missing_ok=True)
-    write_records(path, rows)  # without the line that a kill cut, which a new one would be glued to
+    write_records(path, rows)  # drops a line that a kill cut short, before new ones are appended to it
     with whole_file(note) as file:
         file.write(work)
     return rows

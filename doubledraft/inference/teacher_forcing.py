@@ -1,4 +1,4 @@
-"""Two models read the same answers: what each would have said at every position, given the tokens before it.
+"""Two models read the same answers: what each would have chosen at every position, given the tokens before.
 
 One pass over an answer gives all its positions at once (teacher forcing), so acceptance is known without decoding.
 Under greedy decoding it is exact: a draft is only ever judged after tokens that the target emitted, and those are the
@@ -41,7 +41,7 @@ class GivenAnswer(NamedTuple):
 
 
 def force(target_folder: str | Path, draft_folder: str | Path, answers: Sequence[GivenAnswer]) -> list[AuditedAnswer]:
-    """Let two models, each in a folder, read answers; return what both would have said, in the order of the answers.
+    """Let two models, each in a folder, read answers; return what both would have chosen, in the order of the answers.
 
     The draft chooses among the tokens that its folder lists (`draft_vocabulary.json`), or all. The models must share a
     tokenizer (`check_pair`). Raise ModelError where one is unsafe, incomplete or damaged.
@@ -75,14 +75,14 @@ def force_drafts(
     """
     import torch
 
-    found: list[dict[str, AuditedAnswer]] = [{} for _ in drafts]
+    audits: list[dict[str, AuditedAnswer]] = [{} for _ in drafts]
     with torch.inference_mode():
         for batch in _batches(answers, target):
-            said = _distributions(target, batch)
-            for (draft, allowed), audited in zip(drafts, found, strict=True):
-                for answer, p, q in zip(batch, said, _distributions(draft, batch, allowed), strict=True):
+            by_target = _distributions(target, batch)
+            for (draft, allowed), audited in zip(drafts, audits, strict=True):
+                for answer, p, q in zip(batch, by_target, _distributions(draft, batch, allowed), strict=True):
                     audited[answer.id] = _audited(answer, p, q)
-    return [[audited[answer.id] for answer in answers] for audited in found]
+    return [[audited[answer.id] for answer in answers] for audited in audits]
 
 
 def _batches(answers: Sequence[GivenAnswer], model: "PreTrainedModel") -> Iterator[list[GivenAnswer]]:
@@ -104,8 +104,8 @@ def _distributions(
     """Return the probabilities [tokens, vocabulary] at every token of each answer."""
     import torch
 
-    known = model.config.vocab_size - 1  # a draft may lack the padding rows at the end of the target's vocabulary
-    texts = [[min(token, known) for token in (*prompt, *answer[:-1])] for _, prompt, answer in batch]
+    last_id = model.config.vocab_size - 1  # a draft may lack the padding rows at the end of the target's vocabulary
+    texts = [[min(token, last_id) for token in (*prompt, *answer[:-1])] for _, prompt, answer in batch]
     width = max(map(len, texts))
     ids = torch.tensor([[*text, *[0] * (width - len(text))] for text in texts], device=model.device)
     mask = torch.tensor([[1] * len(text) + [0] * (width - len(text)) for text in texts], device=model.device)
@@ -114,13 +114,13 @@ def _distributions(
     rows = []
     for row, (id, prompt, answer) in zip(logits, batch, strict=True):
         start = len(prompt) - 1 - first
-        own = row[start : start + len(answer)].float()
-        if not own.isfinite().all():
+        answer_logits = row[start : start + len(answer)].float()
+        if not answer_logits.isfinite().all():
             raise ModelError(
                 f"{model.name_or_path}: logits are NaN or infinite in the answer to {id!r}: weights are damaged, or "
                 f"exceed the range of {model.dtype}"
             )
-        rows.append((own if allowed is None else _only(own, allowed)).softmax(-1))
+        rows.append((answer_logits if allowed is None else _only(answer_logits, allowed)).softmax(-1))
     return rows
 
 

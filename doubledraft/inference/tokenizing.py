@@ -19,13 +19,13 @@ def prompt_ids(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[dict[str
     if tokenizer.chat_template is None:
         return tokenizer.encode("\n\n".join(message["content"] for message in messages))
     text = chat_template.render(tokenizer, messages, prompt=True)
-    return tokenizer.encode(text, add_special_tokens=False)  # the template has written them
+    return tokenizer.encode(text, add_special_tokens=False)  # the template has written the special tokens
 
 
 def stop_ids(folder: str | Path, tokenizer: "PreTrainedTokenizerBase") -> set[int]:
     """Return the tokens that end an answer, as in vLLM: the tokenizer's own and those that the model's config names."""
-    own = set() if tokenizer.eos_token_id is None else {tokenizer.eos_token_id}
-    return end_ids(folder) | own
+    tokenizer_ids = set() if tokenizer.eos_token_id is None else {tokenizer.eos_token_id}
+    return end_ids(folder) | tokenizer_ids
 
 
 def shared_beginning(prompts: Sequence[Sequence[int]]) -> list[int]:

@@ -33,8 +33,8 @@ class VllmEngine:
 
         began = time.perf_counter()
         self._job = job
-        for model in [job.model] + ([job.draft] if job.method == "draft_model" else []):  # no head is a whole model
-            inspect(model)  # vLLM leaves a tensor that is missing as it was allocated
+        for model in [job.model] + ([job.draft] if job.method == "draft_model" else []):  # a head is not a whole model
+            inspect(model)  # vLLM leaves a missing tensor uninitialised
         self._llm = LLM(
             model=job.model,
             dtype=job.dtype,
@@ -65,7 +65,7 @@ class VllmEngine:
         return self._job.dtype if self._job.draft else None
 
     def read_beginning(self, ids: Sequence[int]) -> int:
-        """Return 0: vLLM would keep whole prompts too, and read none of those that are answered a second time."""
+        """Return 0: vLLM's cache would hold whole prompts, so that those answered a second time are not read."""
         return 0
 
     def answer(self, asked: Sequence[EncodedQuestion]) -> list[Generation]:
@@ -79,8 +79,8 @@ class VllmEngine:
     def step_seconds(self, batches: Sequence[Sequence[EncodedQuestion]]) -> dict[str, float | None]:
         """Answer batches with the clock in the engine running, and return the medians of `vllm_step_clock`."""
         self._llm.collective_rpc("start_step_clock")
-        for asked in batches:
-            self.answer(asked)
+        for batch in batches:
+            self.answer(batch)
         return self._llm.collective_rpc("stop_step_clock", args=(self._job.draft_length,))[0]  # of the first GPU
 
     def top2_gaps(self, prefixes: Sequence[list[int]]) -> list[float]:
@@ -103,12 +103,12 @@ class VllmEngine:
         self._llm.wake_up()
 
     def _ask(self, prompts: Sequence[list[int]], sampling: Sequence[dict[str, object]]) -> list:
-        """Return vLLM's RequestOutput of every prompt, in order, each sampled in its own way; none of no prompts."""
+        """Return vLLM's RequestOutput of every prompt, in order, each sampled in its own way."""
         from vllm import SamplingParams
 
         if not prompts:
             return []
-        parameters = [SamplingParams(detokenize=False, **how) for how in sampling]
+        parameters = [SamplingParams(detokenize=False, **options) for options in sampling]
         return self._llm.generate([{"prompt_token_ids": ids} for ids in prompts], parameters, use_tqdm=False)
 
 
