@@ -27,8 +27,8 @@ def per_token_acceptance(rate: float, draft_length: int) -> float:
         raise ValueError(f"expected a rate in 0..1 and K of at least 1, found {rate} and {draft_length}")
     if rate in (0, 1):
         return float(rate)
-    length = rate * draft_length
-    return float(brentq(lambda alpha: sum(alpha**i for i in range(1, draft_length + 1)) - length, 0, 1, xtol=1e-12))
+    accepted = rate * draft_length
+    return float(brentq(lambda alpha: sum(alpha**i for i in range(1, draft_length + 1)) - accepted, 0, 1, xtol=1e-12))
 
 
 def expected_tokens(alpha: float, draft_length: int) -> float:

@@ -39,5 +39,5 @@ def _joules(arm: str, timing: TimingFile | None) -> float | None:
     """Return the energy of an arm's turns in the last attempt; None where it was not read."""
     if timing is None:
         return None
-    counted = [turn.joules for turn in timing.attempts[-1].turns if turn.arm == arm]
-    return None if None in counted else sum(counted)
+    joules = [turn.joules for turn in timing.attempts[-1].turns if turn.arm == arm]
+    return None if None in joules else sum(joules)

@@ -56,26 +56,26 @@ def run(job: Job, settings: Mapping[str, object], out: str) -> None:
     `out`, which Snakemake does not delete with the output of a failed job, and DisagreementError is raised.
     """
     tokenizer = load_tokenizer(job.model)
-    asked = generate.encode_questions(job, tokenizer)
+    questions = generate.encode_questions(job, tokenizer)
     with TemporaryDirectory() as folder:
         engines = dict(_answered(replace(job, engine=name), folder) for name in ("native", "vllm"))
     stops = stop_ids(job.model, tokenizer)
     machine.use_own_cores()
     peer = HuggingFacePair(job.model, job.draft, dtype=job.dtype, device=machine.device(), stop_ids=stops)
     alone, engines[peer.name] = [], []
-    progress = Progress("answering with Hugging Face, without and with drafts", len(asked), "questions")
-    for done, question in enumerate(asked, start=1):
+    progress = Progress("answering with Hugging Face, without and with drafts", len(questions), "questions")
+    for done, question in enumerate(questions, start=1):
         alone.append(peer.generate(question.token_ids, job.max_tokens))
         engines[peer.name].append(_assisted(peer, job, question, alone[-1][0], stops))
         progress.show(done)
-    compared = compare(asked, alone, engines, peer.best_two)
-    found = CrossCheck(
+    compared = compare(questions, alone, engines, peer.best_two)
+    comparison = CrossCheck(
         **{field.name: getattr(compared, field.name) for field in fields(compared)},
-        n=len(asked),
+        n=len(questions),
         settings={key: getattr(job, key) for key in ("dtype", "draft_length", "max_tokens", "model", "draft")},
         provenance=recorded(settings),
     )
-    write(found, Path(out))
+    write(comparison, Path(out))
 
 
 def write(found: CrossCheck, out: Path) -> None:
@@ -95,7 +95,7 @@ def write(found: CrossCheck, out: Path) -> None:
 
 
 def failed_path(out: Path) -> Path:
-    """Return where a comparison is kept that failed its job."""
+    """Return the path of a comparison whose job failed because engines disagree."""
     return out.with_name(f"{out.stem}_failed.json")
 
 
@@ -152,10 +152,10 @@ def compare(
     `best_two` returns the target's two best next tokens after some token ids, each with its log-probability up to one
     constant.
     """
-    found = {name: _compared(asked, alone, rows, best_two) for name, rows in engines.items()}
-    rates = [engine.tokens_per_step for engine in found.values()]
+    by_engine = {name: _compared(asked, alone, rows, best_two) for name, rows in engines.items()}
+    rates = [engine.tokens_per_step for engine in by_engine.values()]
     spread = max(rates) / min(rates) - 1
-    verdicts = [difference.verdict for engine in found.values() for difference in engine.differences]
+    verdicts = [difference.verdict for engine in by_engine.values() for difference in engine.differences]
     return EngineComparison(
         identical=not verdicts,
         ties=verdicts.count("tie"),
@@ -163,13 +163,13 @@ def compare(
         tokens_per_step=EngineAgreement(
             definition=DEFINITION, spread=spread, tolerance=TOLERANCE, agree=spread <= TOLERANCE
         ),
-        engines=found,
+        engines=by_engine,
     )
 
 
-def _compared(asked, alone, rows: Sequence[Generation], best_two) -> CheckedEngine:
+def _compared(questions, alone, rows: Sequence[Generation], best_two) -> CheckedEngine:
     differences = []
-    for question, expected, row in zip(asked, alone, rows, strict=True):
+    for question, expected, row in zip(questions, alone, rows, strict=True):
         position = first_difference(expected, row.token_ids)
         if position is not None:
             differences.append(_difference(question, expected, row.token_ids, position, best_two))

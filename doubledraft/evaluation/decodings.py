@@ -1,9 +1,9 @@
 """Decoding records of a cell and of speed experiments: rows of the engines and the draft audit, put together.
 
-vLLM does not report which tokens it drafted. The accepted ones stand in the answer, and the one that was rejected is
-the audit's choice of the draft there: under greedy decoding that is exact, as long as the answer so far is the audited
-one. Tokens drafted after a rejected one are not known. N-gram steps that found nothing are not counted by any row, so
-tokens of such a row have no step.
+vLLM does not report which tokens it drafted. The accepted ones are in the answer, and the rejected one is what the
+draft chose there in the audit: under greedy decoding that is exact, as long as the answer so far is the audited one.
+Tokens drafted after a rejected one are unknown. N-gram steps that found nothing are not counted by any row, so tokens
+of such a row have no step.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -33,18 +33,18 @@ def of_cell(
     one; `model` is a folder with the tokenizer. Raise RecordError naming a file that cannot be used.
     """
     infos = [json_file.read(path, RunFile) for path in runs]
-    asked = {one.id: one.question for one in repeated(read_records(questions, Question), infos[0].samples)}
+    texts = {row.id: row.question for row in repeated(read_records(questions, Question), infos[0].samples)}
     audits = {row.id: row for row in read_records(audit, AuditedAnswer)} if audit else {}
     arms = [{row.id: row for row in read_records(path, Generation)} for path in generations]
     text_of = token_text(load_tokenizer(model))
-    found = []
+    records = []
     for id in arms[0]:
         audited = audits.get(id)
         lanes = [arm_lane(rows[id], info, audited) for rows, info in zip(arms, infos, strict=True)]
-        if not infos[0].temperature:  # drawn answers differ by the draw
+        if not infos[0].temperature:  # sampled answers differ anyway
             lanes = [lanes[0], *(compared(lane, lanes[0], infos[0].dtype) for lane in lanes[1:])]
-        found.append(record(id, asked[id], lanes, text_of, audited))
-    return found
+        records.append(record(id, texts[id], lanes, text_of, audited))
+    return records
 
 
 def of_timings(
@@ -54,8 +54,8 @@ def of_timings(
     first = [timing for timing in timings if timing.repeat == 0]
     records = []
     for index, question in enumerate(questions):
-        own = sorted((timing for timing in first if timing.question == index), key=lambda one: one.arm != BASELINE)
-        lanes = [timed_lane(timing) for timing in own]
+        turns = sorted((timing for timing in first if timing.question == index), key=lambda turn: turn.arm != BASELINE)
+        lanes = [timed_lane(timing) for timing in turns]
         lanes = [lanes[0], *(compared(lane, lanes[0], dtype) for lane in lanes[1:])]
         records.append(record(question.id, question.question, lanes, text_of))
     return records
@@ -126,21 +126,21 @@ def with_other_drafts(
 
     `text_of` gives the texts of tokens that only these drafts name; without it they are shown by their ids.
     """
-    found = {name: {row.id: row for row in rows} for name, rows in others.items()}
-    return [_with_others(one, {name: rows.get(one.id) for name, rows in found.items()}, text_of) for one in records]
+    audits = {name: {row.id: row for row in rows} for name, rows in others.items()}
+    return [_with_others(row, {name: rows.get(row.id) for name, rows in audits.items()}, text_of) for row in records]
 
 
 def _with_others(
-    one: DecodingRecord, others: Mapping[str, AuditedAnswer | None], text_of: TextOf | None
+    row: DecodingRecord, others: Mapping[str, AuditedAnswer | None], text_of: TextOf | None
 ) -> DecodingRecord:
     others = {name: audit for name, audit in others.items() if audit}
     for name, audit in others.items():
-        if one.audit is None or audit.token_ids != one.audit.token_ids:
-            raise RecordError(f"{name}: its audit of {one.id!r} is not of the answer that the records have an audit of")
+        if row.audit is None or audit.token_ids != row.audit.token_ids:
+            raise RecordError(f"{name}: its audit of {row.id!r} is not of the answer that the records have an audit of")
     best = {name: audit.draft_best for name, audit in others.items()}
-    new = {str(id) for ids in best.values() for id in ids} - one.texts.keys()
+    new = {str(id) for ids in best.values() for id in ids} - row.texts.keys()
     texts = {id: text_of(int(id)) if text_of else f"#{id} " for id in sorted(new)}
-    return replace(one, other_drafts=one.other_drafts | best, texts=one.texts | texts)
+    return replace(row, other_drafts=row.other_drafts | best, texts=row.texts | texts)
 
 
 def _lane(name: str, row: Generation, steps: list[LaneStep] | None) -> Lane:
@@ -161,7 +161,7 @@ def _plain(row: Generation) -> list[LaneStep]:
 
 
 def _steps(row: Generation, run: EngineRun) -> list[LaneStep] | None:
-    """Return the steps of an answer with a draft, the prompt's first; None where tokens cannot be laid to steps."""
+    """Return the steps of an answer with a draft, the prompt's first; None where tokens cannot be assigned to steps."""
     counts = row.accepted_per_step
     if counts is None or row.steps is None:
         return None
@@ -173,7 +173,7 @@ def _steps(row: Generation, run: EngineRun) -> list[LaneStep] | None:
     times = row.step_seconds or [None] * row.steps
     left = len(row.token_ids) - 1
     steps = [LaneStep(emitted=1, seconds=times[0])]
-    # Steps without a draft come last: there is room for one token more.
+    # Steps without a draft come last: only one more token fits into the answer by then.
     padded = [*zip(drafts, lengths, counts, strict=True), *[([], 0, 0)] * undrafted]
     for (drafted, proposed, accepted), seconds in zip(padded, times[1:], strict=True):
         emitted = min(accepted + 1, left)
@@ -183,18 +183,18 @@ def _steps(row: Generation, run: EngineRun) -> list[LaneStep] | None:
 
 
 def _with_rejected(steps: Sequence[LaneStep], answer: Sequence[int], audited: AuditedAnswer) -> list[LaneStep]:
-    """Return steps with the ids of drafted tokens that answer and audit tell: up to the first rejected one."""
+    """Return steps with drafted token ids, from answer and audit, up to the first rejected one of each step."""
     same = first_difference(answer, audited.token_ids)
-    known = len(audited.token_ids) if same is None else same + 1  # positions before which both answers are one
-    found, position = [], 0
+    shared = len(audited.token_ids) if same is None else same + 1  # up to here both answers have the same tokens before
+    lane_steps, position = [], 0
     for step in steps:
         drafted = list(answer[position : position + min(step.accepted, step.emitted)])
         at = position + step.accepted
-        if step.accepted < step.proposed and at < min(known, position + step.emitted):
+        if step.accepted < step.proposed and at < min(shared, position + step.emitted):
             drafted.append(audited.draft_best[at])
-        found.append(replace(step, drafted=drafted))
+        lane_steps.append(replace(step, drafted=drafted))
         position += step.emitted
-    return found
+    return lane_steps
 
 
 def token_text(tokenizer) -> TextOf:
@@ -202,9 +202,9 @@ def token_text(tokenizer) -> TextOf:
     letters = byte_letters()
 
     def text(token: int) -> str:
-        found = tokenizer.decode([token], clean_up_tokenization_spaces=False)
-        if "\ufffd" not in found:
-            return found
+        decoded = tokenizer.decode([token], clean_up_tokenization_spaces=False)
+        if "\ufffd" not in decoded:
+            return decoded
         piece = tokenizer.convert_ids_to_tokens(token)
         if all(letter in letters for letter in piece):  # byte-level BPE: a letter stands for a byte
             return bytes(letters[letter] for letter in piece).decode("utf-8", errors="backslashreplace")

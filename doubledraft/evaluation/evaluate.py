@@ -97,8 +97,8 @@ def _token_classes(timings: Sequence[Timing], task: Task) -> dict[str, TokenCoun
 def _with_gaps(target: Backend, task: Task, baseline: Run, drafted: Run) -> Run:
     """Return the run with the gap of the target's two best tokens at the first difference from the baseline."""
 
-    def noted(prompt: Sequence[int], plain: Generation, row: Generation) -> Generation:
-        position = first_mismatch(row.token_ids, plain.token_ids)
+    def noted(prompt: Sequence[int], plain_row: Generation, row: Generation) -> Generation:
+        position = first_mismatch(row.token_ids, plain_row.token_ids)
         gap = None if position is None else top2_gap(target, [*prompt, *row.token_ids[:position]])
         return replace(row, top2_gap=gap)
 

@@ -68,8 +68,8 @@ def summarize(
         by_arm.setdefault(timing.arm, []).append(timing)
     scores = _scores([timing for timing in timings if timing.repeat == 0], data, decode)
     return [
-        _result(own, by_arm[BASELINE], _quality([scores[_key(timing)] for timing in own if timing.repeat == 0]), seed)
-        for own in by_arm.values()
+        _result(arm, by_arm[BASELINE], _quality([scores[_key(timing)] for timing in arm if timing.repeat == 0]), seed)
+        for arm in by_arm.values()
     ]
 
 
@@ -95,42 +95,42 @@ def _quality(scores: Sequence[Score]) -> GroupAccuracy:
     )
 
 
-def _result(own: Sequence[Timing], baseline: Sequence[Timing], quality: GroupAccuracy, seed: int) -> ArmResult:
-    whole = summary(together([timing.metrics for timing in own]))
+def _result(timings: Sequence[Timing], baseline: Sequence[Timing], quality: GroupAccuracy, seed: int) -> ArmResult:
+    overall = summary(together([timing.metrics for timing in timings]))
 
     def ratio(above: Count, below: Count) -> Interval | None:
-        return ratio_interval(_totals(own, "question", above), _totals(own, "question", below), seed)
+        return ratio_interval(_totals(timings, "question", above), _totals(timings, "question", below), seed)
 
-    seconds = _totals(own, "question", SECONDS)
+    seconds = _totals(timings, "question", SECONDS)
     return ArmResult(
-        arm=own[0].arm,
+        arm=timings[0].arm,
         n=len(seconds),
-        repeats=len(_totals(own, "repeat", SECONDS)),
-        emitted=whole["emitted"],
+        repeats=len(_totals(timings, "repeat", SECONDS)),
+        emitted=overall["emitted"],
         seconds=sum(seconds),
-        tokens_per_second=_spread(_totals(own, "repeat", EMITTED), _totals(own, "repeat", SECONDS)),
+        tokens_per_second=_spread(_totals(timings, "repeat", EMITTED), _totals(timings, "repeat", SECONDS)),
         speedup=ratio_interval(_totals(baseline, "question", SECONDS), seconds, seed),
-        speedup_of_repeats=_spread(_totals(baseline, "repeat", SECONDS), _totals(own, "repeat", SECONDS)),
+        speedup_of_repeats=_spread(_totals(baseline, "repeat", SECONDS), _totals(timings, "repeat", SECONDS)),
         tokens_per_step=ratio(EMITTED, PASSES),
-        mean_draft_length=whole["mean_draft_length"],
+        mean_draft_length=overall["mean_draft_length"],
         acceptance_rate=ratio(ACCEPTED, DRAFTED),
         order_independent_agreement=ratio(AGREED, DRAFTED),
-        per_token_acceptance=whole["per_token_acceptance"],
-        identical_rate=_identical(own, baseline),
-        latency=percentiles(_means(own, SECONDS)),
-        time_to_first_token=percentiles(_means(own, attrgetter("metrics.prefill_seconds"))),
+        per_token_acceptance=overall["per_token_acceptance"],
+        identical_rate=_identical(timings, baseline),
+        latency=percentiles(_means(timings, SECONDS)),
+        time_to_first_token=percentiles(_means(timings, attrgetter("metrics.prefill_seconds"))),
         quality=quality,
-        step_seconds=StepSeconds(**whole["step_seconds"]),
+        step_seconds=StepSeconds(**overall["step_seconds"]),
     )
 
 
 def _totals(timings: Sequence[Timing], unit: str, count: Count) -> list[float]:
     """Return the sums of a count by question or by repeat, in their order."""
-    found: dict[int, float] = {}
+    sums: dict[int, float] = {}
     for timing in timings:
         key = getattr(timing, unit)
-        found[key] = found.get(key, 0) + count(timing)
-    return [found[key] for key in sorted(found)]
+        sums[key] = sums.get(key, 0) + count(timing)
+    return [sums[key] for key in sorted(sums)]
 
 
 def _means(timings: Sequence[Timing], count: Count) -> list[float]:
@@ -138,19 +138,19 @@ def _means(timings: Sequence[Timing], count: Count) -> list[float]:
     values: dict[int, list[float]] = {}
     for timing in timings:
         values.setdefault(timing.question, []).append(count(timing))
-    return [fmean(found) for found in values.values()]
+    return [fmean(counts) for counts in values.values()]
 
 
 def _spread(above: Sequence[float], below: Sequence[float]) -> Spread:
-    ratios = [one / other for one, other in zip(above, below, strict=True)]
+    ratios = [numerator / denominator for numerator, denominator in zip(above, below, strict=True)]
     return Spread(median(ratios), min(ratios), max(ratios))
 
 
-def _identical(own: Sequence[Timing], baseline: Sequence[Timing]) -> Interval | None:
+def _identical(timings: Sequence[Timing], baseline: Sequence[Timing]) -> Interval | None:
     """Return the share of questions that were answered with the baseline's tokens in every repeat."""
-    plain_ids = {(timing.question, timing.repeat): timing.answer.token_ids for timing in baseline}
-    parted = {timing.question for timing in own if timing.answer.token_ids != plain_ids[timing.question, timing.repeat]}
-    n = len({timing.question for timing in own})
+    plain = {(timing.question, timing.repeat): timing.answer.token_ids for timing in baseline}
+    parted = {timing.question for timing in timings if timing.answer.token_ids != plain[timing.question, timing.repeat]}
+    n = len({timing.question for timing in timings})
     return wilson(n - len(parted), n)
 
 

@@ -76,34 +76,34 @@ def read_config(path: str | Path) -> dict:
 
 
 def _contradictions(config: Mapping) -> list[str]:
-    known, found = _drafts(config), []
+    drafts, faults = _drafts(config), []
     if NGRAM in config["drafts"]:
-        found.append(f"config key drafts.{NGRAM} cannot be: that name stands for drafts from the text itself")
-    if not known:
-        found.append("config key drafts is missing: expected a draft to measure, or `ngram: true`")
-    if config[ABLATION] and config[ABLATION]["draft"] not in known:
+        faults.append(f"config key drafts.{NGRAM} cannot be: that name stands for drafts from the text itself")
+    if not drafts:
+        faults.append("config key drafts is missing: expected a draft to measure, or `ngram: true`")
+    if config[ABLATION] and config[ABLATION]["draft"] not in drafts:
         named = config[ABLATION]["draft"]
-        found.append(f"config key ablation_K.draft is {named!r}: expected one of {', '.join(known)}")
+        faults.append(f"config key ablation_K.draft is {named!r}: expected one of {', '.join(drafts)}")
     unsure = "it goes by the confidence of a draft model, and n-grams have none"
     if config["ngram"] and config["draft_length"] == "adaptive":
-        found.append(f"config key draft_length is 'adaptive' beside `ngram: true`: {unsure}")
+        faults.append(f"config key draft_length is 'adaptive' beside `ngram: true`: {unsure}")
     if config[ABLATION] and config[ABLATION]["draft"] == NGRAM and "adaptive" in config[ABLATION]["lengths"]:
-        found.append(f"config key ablation_K.lengths has 'adaptive' for {NGRAM}: {unsure}")
+        faults.append(f"config key ablation_K.lengths has 'adaptive' for {NGRAM}: {unsure}")
     for draft in config["draft_vocabulary"]:
         if draft not in config["drafts"]:
-            found.append(f"config key draft_vocabulary.{draft} is of no draft: expected {', '.join(config['drafts'])}")
+            faults.append(f"config key draft_vocabulary.{draft} is of no draft: expected {', '.join(config['drafts'])}")
     for domain, draft in config[SPECIALIZED].items():
         if draft not in config["drafts"]:
-            found.append(
+            faults.append(
                 f"config key {SPECIALIZED}.{domain} is {draft!r}: expected one of {', '.join(config['drafts'])}"
             )
     for name, entry in config["data"].items():
         domain, domains = entry["domain"], config[SPECIALIZED]
         if domain and domains and domain not in domains:
-            found.append(f"config key data.{name}.domain is {domain!r}: expected one of {', '.join(domains)}")
+            faults.append(f"config key data.{name}.domain is {domain!r}: expected one of {', '.join(domains)}")
         if entry["few_shot"] and not entry["prompt_file"]:
-            found.append(f"config key data.{name}.few_shot is true without prompt_file, which would have the shots")
-    return found
+            faults.append(f"config key data.{name}.few_shot is true without prompt_file, which would have the shots")
+    return faults
 
 
 def _refuse(problems: Sequence[str]) -> None:
@@ -117,8 +117,8 @@ def _drafts(config: Mapping) -> list[str]:
 
 def draft_of(config: Mapping, data: str) -> str | None:
     """Return the draft of a data set: that of its domain, else the first one; None in a config without drafts."""
-    own = config[SPECIALIZED].get(config["data"][data]["domain"])
-    return own or next(iter(_generic(config)), None) or next(iter(_drafts(config)), None)
+    specialized = config[SPECIALIZED].get(config["data"][data]["domain"])
+    return specialized or next(iter(_generic(config)), None) or next(iter(_drafts(config)), None)
 
 
 def _generic(config: Mapping) -> list[str]:
@@ -126,7 +126,7 @@ def _generic(config: Mapping) -> list[str]:
 
 
 def described(config: Mapping) -> list[str]:
-    """Return the experiments that a config has what it takes for."""
+    """Return the experiments for which a config has all keys."""
     has = {BASELINE: True, GENERIC: _generic(config)}
     has |= {name: config[name] for name in (SPECIALIZED, ROUTING, ABLATION)}
     return [name for name in EXPERIMENTS if has[name]]
@@ -137,32 +137,32 @@ def chosen(config: Mapping, asked: Sequence[str] | None = None) -> list[str]:
 
     Raise ExperimentError for one that is unknown, or that the config does not describe.
     """
-    known = described(config)
-    wanted = asked or config["experiments"] or known
-    for name in wanted:
+    available = described(config)
+    selected = asked or config["experiments"] or available
+    for name in selected:
         if name not in EXPERIMENTS:
             raise ExperimentError(f"experiment {name!r} is unknown: expected {', '.join(EXPERIMENTS)}")
-        if name not in known:
+        if name not in available:
             raise ExperimentError(f"experiment {name} needs config key {NEEDS[name]}, which is missing")
-    return [name for name in EXPERIMENTS if name in wanted or name == BASELINE]
+    return [name for name in EXPERIMENTS if name in selected or name == BASELINE]
 
 
 def arms(config: Mapping, names: Sequence[str], proposer: Callable[[str], Proposer]) -> dict[str, list[Arm]]:
-    """Return the arms of each of the experiments `names`; one that belongs to two of them is one object.
+    """Return the arms of each of the experiments `names`; an arm of two of them is one object.
 
     `proposer` makes the proposer of a name in `drafts`, of NGRAM, or of ROUTING, which chooses among drafts. It is
     called once for each name.
     """
-    made: dict[str, Arm] = {BASELINE: plain()}
+    by_name: dict[str, Arm] = {BASELINE: plain()}
     proposers: dict[str, Proposer] = {}
-    found = {}
+    by_experiment = {}
     for name in names:
-        found[name] = [made[BASELINE]] if name == BASELINE else []
+        by_experiment[name] = [by_name[BASELINE]] if name == BASELINE else []
         for draft, length in _pairs(config, name):
             proposers[draft] = proposers.get(draft) or proposer(draft)
             arm = Arm(arm_name(draft, length), proposers[draft], by_setting(length))
-            found[name].append(made.setdefault(arm.name, arm))
-    return found
+            by_experiment[name].append(by_name.setdefault(arm.name, arm))
+    return by_experiment
 
 
 def arm_name(draft: str, length: int | str) -> str:

@@ -45,7 +45,7 @@ def grade(
         by_sample=_by_sample(run, scores),
         accuracy=_accuracy(run, graded, seed),
         accuracy_by={
-            name: {value: GroupAccuracy(**_right(some, seed)) for value, some in by_value(name, asked, graded).items()}
+            name: {value: GroupAccuracy(**_right(rows, seed)) for value, rows in by_value(name, asked, graded).items()}
             for name in ("level", "subject")
         },
         undecided=sum("undecided" in (score.strict_verdict, score.lenient_verdict) for score in scores),
@@ -86,14 +86,14 @@ def by_value(field: str, asked: Sequence[Question], rows: Iterable[Row]) -> dict
 
 
 def _accuracy(run: Run, graded: Sequence[tuple[str, Score]], seed: int) -> Accuracy:
-    finished = [one for row, one in zip(run.rows, graded, strict=True) if row.finish_reason != "length"]
+    finished = [pair for row, pair in zip(run.rows, graded, strict=True) if row.finish_reason != "length"]
     return Accuracy(
         **_right(graded, seed), **{f"{name}_finished": part for name, part in _right(finished, seed).items()}
     )
 
 
 def _right(graded: Sequence[tuple[str, Score]], seed: int) -> dict[str, Interval | None]:
-    """Return the shares of right answers, of scores that each have the question that they are of."""
+    """Return the shares of right answers; `graded` pairs the id of a question with the score of an answer."""
     shares = {}
     for name in ("strict", "lenient"):
         verdicts = [(unit, verdict) for unit, score in graded if (verdict := _verdict(score, name)) != UNGRADED]
@@ -155,11 +155,11 @@ def style(
     `units` are the questions that the rows answer, where that is not one row each.
     """
     units = units or [row.id for row in rows]
-    found = [draft_rule.compliance(row.text, draft_rule.Rule(**rule) if rule else None) for row in rows]
-    steps = [answer.steps for answer in found]
-    words = [sum(answer.words_per_step) for answer in found]
+    answers = [draft_rule.compliance(row.text, draft_rule.Rule(**rule) if rule else None) for row in rows]
+    steps = [answer.steps for answer in answers]
+    words = [sum(answer.words_per_step) for answer in answers]
     return {
-        "compliance": share_interval(units, [answer.compliant for answer in found], seed) if rule else None,
+        "compliance": share_interval(units, [answer.compliant for answer in answers], seed) if rule else None,
         "steps_per_answer": _mean(units, steps, seed),
         "words_per_step": ratio_interval(totals(units, words), totals(units, steps), seed),
     }

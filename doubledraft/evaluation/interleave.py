@@ -1,14 +1,15 @@
 """Arms of a cell timed in turns, block by block: who answers when, and what the times tell.
 
-Runs that follow one another compare the machine of now with the machine of minutes ago. Here every arm answers a block
+Runs timed one after the other would also compare the machine with itself, minutes later. Here every arm answers a block
 of questions before any arm goes on to the next block, so a machine that slows down slows them all. The order of the
 arms is drawn anew for each pair of blocks and mirrored in the second one (ABBA), which cancels a steady drift. One arm,
 the control, is the baseline once more: if its ratio to the baseline is not 1, or may be far from it, the speedup is not
 to be trusted either.
 
 Blocks, each with its questions, are the unit of the statistics: a block has both its share of easy and long questions
-and its seconds of the machine. Questions alone would leave the machine out (0.7 to 0.9 of such 95 % intervals hold the
-truth on a drifting machine); questions resampled within resampled blocks would count them twice (0.98 to 0.99).
+and its seconds of the machine. Resampling questions alone would ignore the machine (0.7 to 0.9 of such 95 %
+intervals hold the truth on a drifting machine); resampling them within resampled blocks would count them twice (0.98
+to 0.99).
 """
 
 from collections.abc import Sequence
@@ -38,11 +39,11 @@ def blocks_of(units: Sequence[Unit], count: int) -> list[Sequence[Unit]]:
 
 def orders(arms: Sequence[str], blocks: int, seed: int) -> list[list[str]]:
     """Return the order of the arms in each block: at random in every other block, and mirrored in the one after it."""
-    generator, found = np.random.default_rng(seed), []
-    while len(found) < blocks:
+    generator, block_orders = np.random.default_rng(seed), []
+    while len(block_orders) < blocks:
         order = [arms[at] for at in generator.permutation(len(arms))]
-        found += [order, order[::-1]]
-    return found[:blocks]
+        block_orders += [order, order[::-1]]
+    return block_orders[:blocks]
 
 
 def timing_metrics(timing: TimingFile, seed: int, *, per_token: bool = False) -> TimingMetrics:
@@ -85,11 +86,11 @@ def _speedup(attempt: Attempt, seed: int, per_token: bool) -> tuple[Interval, li
         (_block_seconds(attempt, arm), _block_tokens(attempt, arm)) for arm in (BASELINE, SPECULATIVE)
     )
     if not per_token:
-        ratios = [one / other for one, other in zip(seconds, drafted_seconds, strict=True)]
+        ratios = [plain / drafted for plain, drafted in zip(seconds, drafted_seconds, strict=True)]
         return block_ratio_interval(seconds, drafted_seconds, seed), ratios
     ratios = [one / other for one, other in zip(*(_pace(attempt, arm) for arm in (BASELINE, SPECULATIVE)), strict=True)]
-    whole = block_ratio_change_interval((drafted_seconds, drafted_tokens), (seconds, tokens), seed)
-    return whole, ratios
+    interval = block_ratio_change_interval((drafted_seconds, drafted_tokens), (seconds, tokens), seed)
+    return interval, ratios
 
 
 def control_ratio(attempt: Attempt, seed: int) -> Interval | None:

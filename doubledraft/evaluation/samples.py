@@ -147,7 +147,7 @@ def _warning(run: RunMetrics) -> str:
     return " !" if run.truncation_warning else ""
 
 
-def _examples(asked: Sequence[Question], modes: Mapping[str, Graded]) -> list[str]:
+def _examples(questions: Sequence[Question], modes: Mapping[str, Graded]) -> list[str]:
     """Return the first answer of each outcome in the first run, beside those of the other runs."""
     first = next(iter(modes.values()))
     outcomes = [
@@ -157,12 +157,12 @@ def _examples(asked: Sequence[Question], modes: Mapping[str, Graded]) -> list[st
     lines = []
     for outcome in (*OUTCOMES.values(), "truncated"):
         if outcome in outcomes:
-            lines += _example(outcome, outcomes.index(outcome), asked, modes)
+            lines += _example(outcome, outcomes.index(outcome), questions, modes)
     return lines
 
 
-def _example(outcome: str, index: int, asked: Sequence[Question], modes: Mapping[str, Graded]) -> list[str]:
-    question, names = asked[index], list(modes)
+def _example(outcome: str, index: int, questions: Sequence[Question], modes: Mapping[str, Graded]) -> list[str]:
+    question, names = questions[index], list(modes)
     title = f"An answer that is {outcome} ({names[0]}): {visible(question.id)}"
     lines = [title, "-" * len(title), *_indented("question", question.question), *_indented("gold", question.answer)]
     for name in names:

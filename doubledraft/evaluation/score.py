@@ -68,36 +68,36 @@ def score_cell(
     where the runs may not be compared, CounterError where the counters cannot be true.
     """
     cell, seed = f"{type}_{scenario}", settings["seed"]
-    questions_asked = read_records(questions, Question)[:limit]
-    asked = repeated(questions_asked, samples)
-    loaded = _comparable(generations, runs, asked, questions)
-    modes = {run.info.mode: grade(run, asked, rule, seed) for run in loaded}
+    records = read_records(questions, Question)[:limit]
+    requests = repeated(records, samples)
+    loaded = _comparable(generations, runs, requests, questions)
+    modes = {run.info.mode: grade(run, requests, rule, seed) for run in loaded}
     turns = json_file.read(timing, TimingFile)
     timed = interleave.timing_metrics(turns, seed, per_token=loaded[0].info.temperature > 0)
     metrics = CellMetrics(
         cell=cell,
         type=type,
         scenario=scenario,
-        n=len(questions_asked),
+        n=len(records),
         questions=_asked_and_got(manifest),
-        questions_hash=_questions_hash(questions_asked),
+        questions_hash=_questions_hash(records),
         **(compare(*modes.values(), seed, timed) if SPECULATIVE in modes else {BASELINE: modes[BASELINE].metrics}),
-        acceptance_by=_acceptance_by(asked, modes[SPECULATIVE].run, seed) if SPECULATIVE in modes else None,
+        acceptance_by=_acceptance_by(requests, modes[SPECULATIVE].run, seed) if SPECULATIVE in modes else None,
         draft_audit=json_file.read(audit, DraftAudit) if audit else None,
         timing=timed,
         cost=costs(modes, seed, turns),
         provenance=_provenance([mode.run for mode in modes.values()], settings),
     )
-    _write(metrics, asked, modes, out_metrics, out_samples, out_comparison)
+    _write(metrics, requests, modes, out_metrics, out_samples, out_comparison)
     if timed.steady is False:
         log.warning("%s: the machine was not steady; its speedup may be off by more than its interval", cell)
 
 
 def _comparable(
-    generations: Sequence[str], runs: Sequence[str], asked: Sequence[Question], questions: str
+    generations: Sequence[str], runs: Sequence[str], requests: Sequence[Question], questions: str
 ) -> list[Run]:
     """Return the one or two runs of a cell; raise ComparisonError where two may not be compared."""
-    loaded = [load(path, run_path, asked, questions) for path, run_path in zip(generations, runs, strict=True)]
+    loaded = [load(path, run_path, requests, questions) for path, run_path in zip(generations, runs, strict=True)]
     if len(loaded) > 1:
         check_comparable(*loaded)
     return loaded
@@ -123,23 +123,23 @@ def score_untrained(
     think or not to) to the draft rule of its type. `generations` and `runs` are in the same order.
     """
     seed = settings["seed"]
-    asked = read_records(questions, Question)[:limit]
+    records = read_records(questions, Question)[:limit]
     modes = {
-        name: grade(load(path, run_path, asked, questions), asked, rule, seed)
+        name: grade(load(path, run_path, records, questions), records, rule, seed)
         for (name, rule), path, run_path in zip(rules.items(), generations, runs, strict=True)
     }
     metrics = CellMetrics(
         cell=f"untrained_{scenario}",
         type="untrained",
         scenario=scenario,
-        n=len(asked),
+        n=len(records),
         questions=_asked_and_got(manifest),
-        questions_hash=_questions_hash(asked),
+        questions_hash=_questions_hash(records),
         prompts={name: mode.metrics for name, mode in modes.items()},
         cost=costs(modes, seed),
         provenance=_provenance([mode.run for mode in modes.values()], settings),
     )
-    _write(metrics, asked, modes, out_metrics, out_samples, out_comparison)
+    _write(metrics, records, modes, out_metrics, out_samples, out_comparison)
 
 
 def compare(baseline: Graded, speculative: Graded, seed: int, timing: TimingMetrics | None = None) -> dict[str, object]:
@@ -192,9 +192,9 @@ def _asked_and_got(manifest: str) -> dict[str, QuestionCounts]:
     return {split: QuestionCounts(asked=counts["asked"], got=counts["got"]) for split, counts in splits.items()}
 
 
-def _questions_hash(asked: Sequence[Question]) -> str:
+def _questions_hash(questions: Sequence[Question]) -> str:
     """Return a hash that tells sets of questions apart: two sets of one scenario have the same ids."""
-    return config_hash([(question.id, question.question, question.answer) for question in asked])
+    return config_hash([(question.id, question.question, question.answer) for question in questions])
 
 
 def _verdict_changes(baseline: Sequence[Score], speculative: Sequence[Score]) -> VerdictChanges:
@@ -211,12 +211,12 @@ def _verdict_changes(baseline: Sequence[Score], speculative: Sequence[Score]) ->
     )
 
 
-def _acceptance_by(asked: Sequence[Question], run: Run, seed: int) -> dict[str, dict[str, Interval | None]]:
+def _acceptance_by(questions: Sequence[Question], run: Run, seed: int) -> dict[str, dict[str, Interval | None]]:
     """Return the acceptance rate for every value of level and subject, of the questions that have one."""
     return {
         field: {
             value: ratio_interval([row.accepted for row in rows], [row.drafted for row in rows], seed)
-            for value, rows in by_value(field, asked, run.rows).items()
+            for value, rows in by_value(field, questions, run.rows).items()
         }
         for field in ("level", "subject")
     }
@@ -240,14 +240,14 @@ def _provenance(runs: Sequence[Run], settings: Mapping[str, object]) -> CellProv
 
 def _write(
     metrics: CellMetrics,
-    asked: Sequence[Question],
+    questions: Sequence[Question],
     modes: Mapping[str, Graded],
     out_metrics: str,
     out_samples: str,
     out_page: str,
 ) -> None:
-    samples.write_samples(out_samples, asked, modes)
-    samples.write_page(out_page, metrics, asked, modes)
+    samples.write_samples(out_samples, questions, modes)
+    samples.write_page(out_page, metrics, questions, modes)
     json_file.write(out_metrics, metrics)
     for name, mode in modes.items():
         if mode.metrics.truncation_warning:

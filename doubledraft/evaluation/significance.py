@@ -1,6 +1,7 @@
 """Tests of differences between paired yes-or-no outcomes, and what corrects them for several tests and for clusters.
 
-A pair is one question with the verdicts of two answers: lost is right before alone, gained is right after alone.
+A pair is one question with the verdicts of two answers: lost: only the first is right; gained: only the
+second.
 """
 
 from collections.abc import Sequence
@@ -25,9 +26,9 @@ def mcnemar(only_first: int, only_second: int) -> float | None:
 def paired_difference(lost: float, gained: float, n: float) -> Interval | None:
     """Return the share of n pairs that were gained - the share that were lost, with its interval; None for no pairs.
 
-    `lost` counts pairs with a yes before alone, `gained` those with a yes after alone. Tango's score interval (1998,
-    doi:10.1002/(SICI)1097-0258(19980430)17:8<891::AID-SIM780>3.0.CO;2-B) has a width also where no pair differs, which
-    a bootstrap has not, and so never takes a few equal answers for equality.
+    `lost` counts pairs with a yes only before, `gained` those with a yes only after. Tango's score interval (1998,
+    doi:10.1002/(SICI)1097-0258(19980430)17:8<891::AID-SIM780>3.0.CO;2-B) has a width even where no pair differs, unlike
+    a bootstrap, so a few equal answers are never taken for equality.
     """
     from scipy.optimize import brentq
 
@@ -86,9 +87,9 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
 
     Holm 1979: the k-th smallest of m is multiplied by m - k + 1, and none is smaller than one before it.
     """
-    known = sorted((value, place) for place, value in enumerate(p_values) if value is not None)
+    ranked = sorted((value, place) for place, value in enumerate(p_values) if value is not None)
     adjusted, least = [None] * len(p_values), 0.0
-    for rank, (value, place) in enumerate(known):
-        least = max(least, min(1.0, value * (len(known) - rank)))
+    for rank, (value, place) in enumerate(ranked):
+        least = max(least, min(1.0, value * (len(ranked) - rank)))
         adjusted[place] = least
     return adjusted

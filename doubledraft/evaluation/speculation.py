@@ -165,20 +165,20 @@ def bandwidth_metrics(baseline: Run, speculative: Run) -> BandwidthMetrics:
     A draft that fits into a cache may read faster than memory does.
     """
     plain, drafted = baseline.info, speculative.info
-    read = max(filter(None, (plain.read_bytes_per_second, drafted.read_bytes_per_second)), default=None)
+    bandwidth = max(filter(None, (plain.read_bytes_per_second, drafted.read_bytes_per_second)), default=None)
     return BandwidthMetrics(
-        read_bytes_per_second=read,
-        target=_reading(plain, "target", plain.step_seconds.target, read),
-        draft=_reading(drafted, "draft", drafted.step_seconds.draft, read),
-        verify=_reading(drafted, "target", drafted.step_seconds.verify, read),
+        read_bytes_per_second=bandwidth,
+        target=_reading(plain, "target", plain.step_seconds.target, bandwidth),
+        draft=_reading(drafted, "draft", drafted.step_seconds.draft, bandwidth),
+        verify=_reading(drafted, "target", drafted.step_seconds.verify, bandwidth),
     )
 
 
-def _reading(info: EngineRun, model: str, seconds: float | None, read: float | None) -> StepReading | None:
+def _reading(info: EngineRun, model: str, seconds: float | None, bandwidth: float | None) -> StepReading | None:
     size = getattr(info.bytes_per_pass, model, None)
-    if None in (size, seconds, read):
+    if None in (size, seconds, bandwidth):
         return None
-    return StepReading(bytes=size, seconds=seconds, bytes_per_second=size / seconds, share=size / seconds / read)
+    return StepReading(bytes=size, seconds=seconds, bytes_per_second=size / seconds, share=size / seconds / bandwidth)
 
 
 def bound_tokens_per_second(run: Run) -> float | None:
@@ -194,5 +194,5 @@ def bound_tokens_per_second(run: Run) -> float | None:
     drafts = run.info.method != "none"
     steps = sum(row.steps for row in run.rows) if drafts else emitted
     drafted = sum(row.drafted for row in run.rows) if drafts else 0
-    read = steps * sizes.target + drafted * (sizes.draft or 0)
-    return run.info.concurrency * emitted * bandwidth / read
+    bytes_read = steps * sizes.target + drafted * (sizes.draft or 0)
+    return run.info.concurrency * emitted * bandwidth / bytes_read

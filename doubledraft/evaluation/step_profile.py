@@ -69,16 +69,16 @@ class Stopwatch:
 def profile(target: Backend, arms: Sequence[Arm], prompts: Sequence[Sequence[int]], tokens: int, repeats: int) -> dict:
     """Time the parts of every arm's steps over `tokens` tokens a prompt, `repeats` times in turn after a warm-up."""
     bandwidth = read_bandwidth(target.device.type)
-    found: dict[str, list[tuple[Metrics, dict[str, Part]]]] = {arm.name: [] for arm in arms}
+    runs: dict[str, list[tuple[Metrics, dict[str, Part]]]] = {arm.name: [] for arm in arms}
     for repeat in range(repeats + 1):
         for prompt in prompts:
             for arm in arms:
                 measured = _measured(target, arm, prompt, tokens)
                 if repeat:
-                    found[arm.name].append(measured)
+                    runs[arm.name].append(measured)
     return {
         "read_bytes_per_second": bandwidth,
-        "arms": {arm.name: _summary(target, arm, found[arm.name], bandwidth) for arm in arms},
+        "arms": {arm.name: _summary(target, arm, runs[arm.name], bandwidth) for arm in arms},
     }
 
 
@@ -116,10 +116,10 @@ def _summary(target: Backend, arm: Arm, runs: Sequence[tuple[Metrics, dict[str, 
     """Return the parts of a step, and its share of the bound."""
     times = [step for metrics, _ in runs for step in metrics.times]
     emitted = sum(len(metrics.answers[0].token_ids) - 1 for metrics, _ in runs)  # the first is the prompt's
-    whole = sum(t.draft_seconds + t.verify_seconds for t in times)
-    drafting = sum(t.draft_seconds for t in times) if any(t.drafted for t in times) else 0.0
-    parts = _together([found for _, found in runs])
-    parts |= _rests(parts, drafting, whole - drafting)
+    total = sum(time.draft_seconds + time.verify_seconds for time in times)
+    drafting = sum(time.draft_seconds for time in times) if any(time.drafted for time in times) else 0.0
+    parts = _together([run_parts for _, run_parts in runs])
+    parts |= _rests(parts, drafting, total - drafting)
     sizes = {"target": _bytes(target)} | ({"draft": _bytes(draft)} if (draft := _draft(arm)) else {})
     rows = []
     for name, part in sorted(parts.items()):
@@ -130,18 +130,18 @@ def _summary(target: Backend, arm: Arm, runs: Sequence[tuple[Metrics, dict[str, 
                 "part": name,
                 "calls_per_step": part.calls / len(times),
                 "seconds_per_step": part.seconds / len(times),
-                "share": part.seconds / whole,
+                "share": part.seconds / total,
                 "bytes_per_call": size,
                 "share_of_bandwidth": size * part.calls / part.seconds / bandwidth if size else None,
             }
         )
-    step = whole / len(times)
+    step = total / len(times)
     bound = sum(row["calls_per_step"] * (row["bytes_per_call"] or 0) for row in rows) / bandwidth
     return {
         "steps": len(times),
         "step_seconds": step,
         "tokens_per_step": emitted / len(times),
-        "tokens_per_second": emitted / whole,
+        "tokens_per_second": emitted / total,
         "bound_seconds": bound,
         "share_of_bound": bound / step,
         "parts": rows,
@@ -150,8 +150,8 @@ def _summary(target: Backend, arm: Arm, runs: Sequence[tuple[Metrics, dict[str, 
 
 def _together(runs: Sequence[dict[str, Part]]) -> dict[str, Part]:
     parts: dict[str, Part] = {}
-    for found in runs:
-        for name, part in found.items():
+    for run in runs:
+        for name, part in run.items():
             before = parts.get(name, Part(0, 0.0))
             parts[name] = Part(before.calls + part.calls, before.seconds + part.seconds)
     return parts
@@ -195,10 +195,10 @@ def trace(target: Backend, arm: Arm, prompt: Sequence[int], path: str | Path) ->
     with _watched(target, arm, labelled):
         steps = stream(target, arm.proposer, [prompt], TRACED_TOKENS, draft_length=arm.draft_length)
         next(steps)  # the prompt's pass
-        with profiler.profile(activities=activities) as found:
+        with profiler.profile(activities=activities) as recording:
             while True:
                 with profiler.record_function("step"):
                     if next(steps, None) is None:
                         break
     with whole_path(path) as partial:
-        found.export_chrome_trace(str(partial))
+        recording.export_chrome_trace(str(partial))

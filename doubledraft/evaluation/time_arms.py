@@ -30,14 +30,14 @@ from doubledraft.summaries import json_file
 from doubledraft.summaries.provenance import recorded
 from doubledraft.summaries.timing_file import Attempt, TimingFile, Turn
 
-RESTART_BLOCKS = 4  # at most, where every turn loads its engine anew: as many layouts of memory are averaged over
+RESTART_BLOCKS = 4  # at most, where every turn reloads its engine: so many memory layouts are averaged over
 
 
 def arms(job: Job, generations: Sequence[str], runs: Sequence[str]) -> dict[str, Job]:
     """Return the jobs of the target alone and, where there are two files of each kind, of the target with its draft."""
-    made = {BASELINE: replace(without_draft(job), mode=BASELINE), SPECULATIVE: job}
-    files = zip(made.items(), generations, runs, strict=False)
-    return {mode: replace(each, out=out, run_out=run_out) for (mode, each), out, run_out in files}
+    jobs = {BASELINE: replace(without_draft(job), mode=BASELINE), SPECULATIVE: job}
+    files = zip(jobs.items(), generations, runs, strict=False)
+    return {mode: replace(arm_job, out=out, run_out=run_out) for (mode, arm_job), out, run_out in files}
 
 
 def run(jobs: Mapping[str, Job], *, blocks: int, retimes: int, residency: str, out: str) -> None:
@@ -47,15 +47,15 @@ def run(jobs: Mapping[str, Job], *, blocks: int, retimes: int, residency: str, o
     is the TimingFile. Raise JobError for jobs that cannot be run, and RuntimeError where an engine fails.
     """
     tokenizer = load_tokenizer(jobs[BASELINE].model)
-    asked = generate.encode_questions(max(jobs.values(), key=lambda job: job.longest_draft), tokenizer)
-    with open_engines(jobs, residency, partial(generate.warm_up, asked=asked)) as engines:
+    questions = generate.encode_questions(max(jobs.values(), key=lambda job: job.longest_draft), tokenizer)
+    with open_engines(jobs, residency, partial(generate.warm_up, asked=questions)) as engines:
         blocks = min(blocks, RESTART_BLOCKS) if engines.residency == "restart" else blocks
         meter = energy.open_meter()
-        attempts, rows = time_in_turns(engines, asked, blocks=blocks, retimes=retimes, meter=meter)
+        attempts, rows = time_in_turns(engines, questions, blocks=blocks, retimes=retimes, meter=meter)
         rows = {name: generate.with_texts(answers, tokenizer) for name, answers in rows.items()}
         for name, job in engines.jobs.items():
             engine = engines.turn(name)
-            measured = measure(job, engine, asked, rows[name], rows[BASELINE] if name != BASELINE else None)
+            measured = measure(job, engine, questions, rows[name], rows[BASELINE] if name != BASELINE else None)
             generate.write(job, engine, *measured)
         json_file.write(
             out,
@@ -89,10 +89,10 @@ def time_in_turns(
 
 
 def _attempt(
-    engines: Engines, asked: Sequence[EncodedQuestion], blocks: int, seed: int, meter: EnergyMeter
+    engines: Engines, questions: Sequence[EncodedQuestion], blocks: int, seed: int, meter: EnergyMeter
 ) -> tuple[dict[str, list[Generation]], Attempt]:
     """Let every arm answer every block once; return the rows of every job, the control's left out, and the turns."""
-    numbered = list(enumerate(generate.batches(asked, engines.jobs[BASELINE].concurrency)))
+    numbered = list(enumerate(generate.batches(questions, engines.jobs[BASELINE].concurrency)))
     parts = blocks_of(numbered, blocks)
     arms = [*engines.jobs, *([CONTROL] if SPECULATIVE in engines.jobs else [])]
     rows: dict[str, list[Generation]] = {arm: [] for arm in arms}

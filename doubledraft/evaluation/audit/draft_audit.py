@@ -2,7 +2,7 @@
 
 The answers are those of the cell's run with the draft, which are the target's own. Each has for every token whether the
 draft would have proposed it, so greedy speculation is replayed exactly, for every K at once, and the replay stands
-beside what the engine counted: where the two part, either the engine or the audit did not run the models it should.
+beside what the engine counted: where the two differ, either the engine or the audit did not run the models it should.
 
 Adapters are merged in memory as `models.merge` does, weights rounded to the study's type.
 """
@@ -67,33 +67,33 @@ def audit(
     """
     machine.use_own_cores()
     info, seed = json_file.read(run, RunFile), settings["seed"]
-    tokenizer, asked = load_tokenizer(target[0]), repeated(read_records(questions, Question), info.samples)
+    tokenizer, requests = load_tokenizer(target[0]), repeated(read_records(questions, Question), info.samples)
     ends = stop_ids(target[0], tokenizer)
-    answers = read_answers(generations, asked, prompt, tokenizer)
+    answers = read_answers(generations, requests, prompt, tokenizer)
     big, small = (ready(merged(base, adapter, dtype=dtype)) for base, adapter in (target, draft))
     allowed = of_draft(draft[1])
     [audited] = force_drafts(big, [(small, allowed)], answers)
     alone = _alone(small, tokenizer, answers, max_tokens, ends, allowed)
-    own = [one._replace(token_ids=row.token_ids) for one, row in zip(answers, alone, strict=True)]
-    [read_back] = force_drafts(big, [(small, allowed)], own)
-    found = acceptance(audited, tokenizer, ends, seed)
+    draft_answers = [entry._replace(token_ids=row.token_ids) for entry, row in zip(answers, alone, strict=True)]
+    [read_back] = force_drafts(big, [(small, allowed)], draft_answers)
+    result = acceptance(audited, tokenizer, ends, seed)
     served = against_served(audited, read_records(generations, Generation), info)
-    write_records(out_answers, [replace(one, draft_text=row.text) for one, row in zip(audited, alone, strict=True)])
+    write_records(out_answers, [replace(entry, draft_text=row.text) for entry, row in zip(audited, alone, strict=True)])
     json_file.write(
         out_audit,
         DraftAudit(
-            **{field.name: getattr(found, field.name) for field in fields(DraftAcceptance)}
+            **{field.name: getattr(result, field.name) for field in fields(DraftAcceptance)}
             | ({"simulated": None, "simulated_reason": SAMPLED} if info.temperature else {}),
-            own_text=own_text(alone, read_back, asked, rule, seed),
+            own_text=own_text(alone, read_back, requests, rule, seed),
             against_served=served,
             provenance=recorded(settings),
         ),
     )
-    _report(found, served)
+    _report(result, served)
 
 
-def _report(found: DraftAcceptance, served: AgainstServed | None) -> None:
-    log.info("agreement %.3f, 1 - TV %.3f over %d tokens", found.agreement.value, found.overlap.value, found.tokens)
+def _report(result: DraftAcceptance, served: AgainstServed | None) -> None:
+    log.info("agreement %.3f, 1 - TV %.3f over %d tokens", result.agreement.value, result.overlap.value, result.tokens)
     if served and not served.agrees:
         log.warning("tokens per step: %.3f simulated, but %.3f served", served.simulated, served.served)
 
@@ -160,7 +160,7 @@ def own_text(
     """Return what the draft's own answers are like; `audited` are the same answers, read by both models."""
     scores = grader.score(rows, {question.id: question.answer for question in asked})
     lengths = [len(row.token_ids) for row in rows]
-    agreed = [sum(best == token for best, token in zip(one.target_best, one.token_ids, strict=True)) for one in audited]
+    agreed = [sum(best == token for best, token in zip(row.target_best, row.token_ids, strict=True)) for row in audited]
     return OwnText(
         n=len(rows),
         accuracy=share(score.strict_verdict == "equal" for score in scores),

@@ -51,8 +51,8 @@ def write_row(
     machine.use_own_cores()
     tokenizer = load_tokenizer(target[0])
     ends = stop_ids(target[0], tokenizer)
-    asked = repeated(read_records(questions, Question), json_file.read(run, RunFile).samples)
-    answers = read_answers(generations, asked, prompt, tokenizer)
+    requests = repeated(read_records(questions, Question), json_file.read(run, RunFile).samples)
+    answers = read_answers(generations, requests, prompt, tokenizer)
     models = {
         name: (ready(merged(draft, adapter, dtype=dtype)), of_draft(adapter)) for name, adapter in adapters.items()
     }
@@ -63,25 +63,25 @@ def write_row(
         for name, audited in zip(models, audits, strict=True)
     }
     json_file.write(out, AcceptanceRow(target=cell, drafts=drafts, provenance=recorded(settings)))
-    log.info("agreement with %s: %s", cell, {name: round(found.agreement.value, 3) for name, found in drafts.items()})
+    log.info("agreement with %s: %s", cell, {name: round(audit.agreement.value, 3) for name, audit in drafts.items()})
 
 
 def write_matrix(rows: Sequence[str], table: str, figure: str) -> None:
     """Write the rows of all targets as one CSV, and draw their agreements."""
-    read = [json_file.read(path, AcceptanceRow) for path in rows]
-    write_csv(table, [_line(row.target, name, found) for row in read for name, found in row.drafts.items()])
-    matrix_figure(read, figure)
+    acceptance_rows = [json_file.read(path, AcceptanceRow) for path in rows]
+    write_csv(table, [_line(row.target, name, audit) for row in acceptance_rows for name, audit in row.drafts.items()])
+    matrix_figure(acceptance_rows, figure)
 
 
-def _line(target: str, draft: str, found: DraftAcceptance) -> dict[str, object]:
+def _line(target: str, draft: str, audit: DraftAcceptance) -> dict[str, object]:
     quantities = {
-        "agreement": found.agreement,
-        "overlap": found.overlap,
-        **{f"tokens_per_step_{length}": found.simulated[length - 1].tokens_per_step for length in LENGTHS},
-        "target_entropy": found.target_entropy,
-        "draft_entropy": found.draft_entropy,
+        "agreement": audit.agreement,
+        "overlap": audit.overlap,
+        **{f"tokens_per_step_{length}": audit.simulated[length - 1].tokens_per_step for length in LENGTHS},
+        "target_entropy": audit.target_entropy,
+        "draft_entropy": audit.draft_entropy,
     }
-    line = {"target": target, "draft": draft, "n": found.n, "tokens": found.tokens}
+    line = {"target": target, "draft": draft, "n": audit.n, "tokens": audit.tokens}
     return line | {name: value for quantity in quantities.items() for name, value in _columns(*quantity).items()}
 
 
@@ -96,12 +96,12 @@ def matrix_figure(rows: Sequence[AcceptanceRow], path: str) -> None:
     with canvas(path, 1.5 + 0.42 * len(rows), width=1.6 + 0.62 * len(drafts)) as (figure, axes):
         least = min(map(min, values))
         axes.imshow(values, cmap="Blues", vmin=least - 0.1, vmax=1, aspect="auto")
-        for at, line in enumerate(values):
-            for place, value in enumerate(line):
+        for row_index, line in enumerate(values):
+            for column, value in enumerate(line):
                 dark = value > (1 + least) / 2
-                own = "bold" if rows[at].target == drafts[place] else "normal"
-                text = {"color": PAPER if dark else INK, "fontweight": own, "ha": "center", "va": "center"}
-                axes.text(place, at, f"{100 * value:.0f}", **text)
+                weight = "bold" if rows[row_index].target == drafts[column] else "normal"
+                text = {"color": PAPER if dark else INK, "fontweight": weight, "ha": "center", "va": "center"}
+                axes.text(column, row_index, f"{100 * value:.0f}", **text)
         axes.set_xticks(range(len(drafts)), drafts, rotation=35, ha="right")
         axes.set_yticks(range(len(rows)), [row.target for row in rows])
         axes.set(xlabel="draft", ylabel="target, which wrote the answers")

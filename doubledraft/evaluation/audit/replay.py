@@ -45,18 +45,18 @@ def simulate(audited: Sequence[AuditedAnswer], length: int, seed: int) -> Simula
     """Return what greedy speculation with drafts of `length` tokens does along the answers."""
     steps = [_steps(answer, length) for answer in audited]
     emitted = [len(answer.token_ids) for answer in audited]
-    every = [step for own in steps for step in own]
+    all_steps = [step for answer_steps in steps for step in answer_steps]
     positions = range(1, length + 1)
     return SimulatedDrafts(
         draft_length=length,
-        tokens_per_step=ratio_interval(emitted, [1 + len(own) for own in steps], seed),
+        tokens_per_step=ratio_interval(emitted, [1 + len(answer_steps) for answer_steps in steps], seed),
         acceptance_rate=ratio_interval(
-            [sum(accepted for _, accepted in own) for own in steps],
-            [sum(drafted for drafted, _ in own) for own in steps],
+            [sum(accepted for _, accepted in answer_steps) for answer_steps in steps],
+            [sum(drafted for drafted, _ in answer_steps) for answer_steps in steps],
             seed,
         ),
-        joint=[_accepted(every, place, given=0) for place in positions],
-        conditional=[_accepted(every, place, given=place - 1) for place in positions],
+        joint=[_accepted(all_steps, place, given=0) for place in positions],
+        conditional=[_accepted(all_steps, place, given=place - 1) for place in positions],
     )
 
 
@@ -75,16 +75,16 @@ def _accepted(steps: Sequence[DraftedAccepted], place: int, *, given: int) -> fl
 
 
 def _token_classes(audited, tokenizer, ends: Collection[int]) -> dict[str, AuditedClass]:
-    found: dict[str, list[tuple[bool, float]]] = {}
+    by_class: dict[str, list[tuple[bool, float]]] = {}
     for answer in audited:
         for token, agreed, overlap in zip(answer.token_ids, answer.agreed, answer.overlap, strict=True):
             name = "end of answer" if token in ends else token_class(tokenizer.decode([token]))
-            found.setdefault(name, []).append((agreed, overlap))
+            by_class.setdefault(name, []).append((agreed, overlap))
     return {
         name: AuditedClass(
             tokens=len(tokens),
             agreement=wilson(sum(agreed for agreed, _ in tokens), len(tokens)),
             overlap=sum(overlap for _, overlap in tokens) / len(tokens),
         )
-        for name, tokens in sorted(found.items())
+        for name, tokens in sorted(by_class.items())
     }

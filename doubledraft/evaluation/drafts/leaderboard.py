@@ -3,7 +3,7 @@
 Recipes answer the same questions for the same target, whose greedy answers are the same with any draft. So recipes are
 compared by target passes: the ratio of tokens per step to the first recipe's is the first recipe's passes / its own,
 summed over seeds, with an interval that resamples questions. Where the interval holds 1, no difference is shown, and
-the table has that as a result like any other. How far seeds are apart stands beside it.
+the table says so. The lowest and the highest seed stand beside it.
 """
 
 import base64
@@ -78,13 +78,13 @@ def compare(
         _Seed(json_file.read(Path(adapter, "training.json"), TrainingSummary), read_records(rows, Measured))
         for adapter, rows in zip(adapters, measured, strict=True)
     ]
-    each, left = divmod(len(seeds), len(recipes))
+    per_recipe, left = divmod(len(seeds), len(recipes))
     if left:
         raise RecordError(f"{len(seeds)} drafts of {len(recipes)} recipes: expected as many seeds of each recipe")
-    read = {name: seeds[each * place : each * (place + 1)] for place, name in enumerate(recipes)}
-    _check(read)
-    first = next(iter(read))
-    board = [_row(name, seeds, None if name == first else read[first], seed) for name, seeds in read.items()]
+    by_recipe = {name: seeds[per_recipe * place : per_recipe * (place + 1)] for place, name in enumerate(recipes)}
+    _check(by_recipe)
+    first = next(iter(by_recipe))
+    board = [_row(name, seeds, None if name == first else by_recipe[first], seed) for name, seeds in by_recipe.items()]
     board.sort(key=lambda row: -row.tokens_per_step.value)
     write_csv(csv_out, [{"recipe": row.recipe, "verdict": row.verdict, **_cells(row)} for row in board])
     others = [row for row in board if row.against_first]
@@ -102,16 +102,16 @@ def compare(
 
 
 def _check(recipes: Mapping[str, Sequence[_Seed]]) -> None:
-    asked = {tuple(row.id for row in one.rows): name for name, seeds in recipes.items() for one in seeds}
-    if len(asked) > 1:
-        raise RecordError(f"recipes {' and '.join(asked.values())} answered other questions: measure them again")
+    by_questions = {tuple(row.id for row in draft.rows): name for name, seeds in recipes.items() for draft in seeds}
+    if len(by_questions) > 1:
+        raise RecordError(f"recipes {' and '.join(by_questions.values())} answered other questions: measure them again")
 
 
 def _row(name: str, seeds: Sequence[_Seed], first: Sequence[_Seed] | None, seed: int) -> Standing:
     summary = seeds[0].summary
     tokens, steps = _sums(seeds, "tokens"), _sums(seeds, "steps")
-    alone = [sum(row.tokens for row in one.rows) / sum(row.steps for row in one.rows) for one in seeds]
-    timed = all(row.plain_seconds for one in seeds for row in one.rows)
+    rates = [sum(row.tokens for row in draft.rows) / sum(row.steps for row in draft.rows) for draft in seeds]
+    timed = all(row.plain_seconds for draft in seeds for row in draft.rows)
 
     def speedup(arm: str) -> Interval | None:
         return ratio_interval(_sums(seeds, "plain_seconds"), _sums(seeds, arm), seed) if timed else None
@@ -119,13 +119,13 @@ def _row(name: str, seeds: Sequence[_Seed], first: Sequence[_Seed] | None, seed:
     return Standing(
         recipe=name,
         seeds=len(seeds),
-        minutes=round(fmean(one.summary.seconds for one in seeds) / 60, 2),
+        minutes=round(fmean(draft.summary.seconds for draft in seeds) / 60, 2),
         steps=summary.steps,
         rows=summary.rows,
         trained_parameters=summary.trained_parameters,
         tokens_per_step=ratio_interval(tokens, steps, seed),
-        lowest_seed=min(alone),
-        highest_seed=max(alone),
+        lowest_seed=min(rates),
+        highest_seed=max(rates),
         against_first=ratio_interval(_sums(first, "steps"), steps, seed) if first else None,
         acceptance_rate=ratio_interval(_sums(seeds, "accepted"), _sums(seeds, "drafted"), seed),
         speedup=speedup("fixed_seconds"),
@@ -135,7 +135,7 @@ def _row(name: str, seeds: Sequence[_Seed], first: Sequence[_Seed] | None, seed:
 
 def _sums(seeds: Sequence[_Seed], field: str) -> list[float]:
     """Return a field of each question, summed over seeds."""
-    return [sum(getattr(row, field) for row in rows) for rows in zip(*(one.rows for one in seeds), strict=True)]
+    return [sum(getattr(row, field) for row in rows) for rows in zip(*(draft.rows for draft in seeds), strict=True)]
 
 
 def _cells(row: Standing) -> dict[str, object]:

@@ -62,9 +62,9 @@ def measure_recipe(
     answers in `distilled` are proposed, None for all.
     """
     machine.use_own_cores()
-    asked = read_records(questions, Question)[:limit]
+    rows = read_records(questions, Question)[:limit]
     tokenizer, texts = load_tokenizer(target), prompt_files.load(prompt)
-    ids = [prompt_ids(tokenizer, prompt_files.messages(texts, question.question, few_shot=False)) for question in asked]
+    ids = [prompt_ids(tokenizer, prompt_files.messages(texts, question.question, few_shot=False)) for question in rows]
     allowed = learn_from_files([distilled], draft_vocabulary) if draft_vocabulary else None
     with tempfile.TemporaryDirectory(prefix="draft.") as folder:
         merged = Path(folder, "merged")
@@ -75,7 +75,7 @@ def measure_recipe(
         if timed:
             arms = [plain(), *arms, Arm(ADAPTIVE, proposer, by_setting("adaptive"))]
         timings = time_in_turns(model, arms, ids, max_tokens, stop_ids=stop_ids(target, tokenizer))
-    write_records(out, [_row(question.id, index, timings) for index, question in enumerate(asked)])
+    write_records(out, [_row(question.id, index, timings) for index, question in enumerate(rows)])
 
 
 def _row(id: str, index: int, timings: Sequence[Timing]) -> Measured:

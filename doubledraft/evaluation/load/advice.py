@@ -49,18 +49,18 @@ def advise(
     pair.read_beginning(prompts)
     answers = own_answers(pair, prompts, max_tokens)
     audited = force(*map(local_folder, (pair.target.name, draft_folder)), answers)
-    found = acceptance(audited, pair.tokenizer, pair.stop_ids, SEED)
-    mean_tokens = found.tokens / found.n
+    audit = acceptance(audited, pair.tokenizer, pair.stop_ids, SEED)
+    mean_tokens = audit.tokens / audit.n
     costs = _costs_by_load(pair, prompts, mean_tokens)
-    loads = [_at_load(one, found, price_per_hour) for one in costs]
-    best = {one.costs.load: one.best_draft_length for one in loads}
-    alpha, unsteady = _alpha(found, best[1] or 4), _unsteady(costs)
+    loads = [_at_load(cost, audit, price_per_hour) for cost in costs]
+    best = {advice.costs.load: advice.best_draft_length for advice in loads}
+    alpha, unsteady = _alpha(audit, best[1] or 4), _unsteady(costs)
     return Advice(
         target=pair.target.name,
         draft=draft_folder,
         verdict=verdict(loads, alpha) + (" This is uncertain, as the machine was not steady." if unsteady else ""),
-        notes=[*notes, *unsteady, _basis(found)],
-        acceptance=found,
+        notes=[*notes, *unsteady, _basis(audit)],
+        acceptance=audit,
         per_token_acceptance=alpha,
         loads=loads,
         off_from=off_from(best),
@@ -78,8 +78,8 @@ def own_answers(pair: Pair, prompts: Sequence[Sequence[int]], max_tokens: int) -
         batch = prompts[start : start + ANSWERED_TOGETHER]
         ids, _ = decode(pair.target, batch, max_tokens, stop_ids=pair.stop_ids)
         answers += [
-            GivenAnswer(f"question {start + at}", prompt, own)
-            for at, (prompt, own) in enumerate(zip(batch, ids, strict=True))
+            GivenAnswer(f"question {start + at}", prompt, token_ids)
+            for at, (prompt, token_ids) in enumerate(zip(batch, ids, strict=True))
         ]
         progress.show(len(answers))
     return answers
@@ -90,7 +90,7 @@ def _costs_by_load(pair: Pair, prompts: Sequence[Sequence[int]], answer_tokens: 
     progress, costs = Progress("timing steps", sum(LOADS), "requests in flight"), []
     for load in LOADS:
         costs.append(measure_costs(pair, prompts, load, answer_tokens))
-        progress.show(sum(one.load for one in costs))
+        progress.show(sum(cost.load for cost in costs))
     return costs
 
 
@@ -100,22 +100,22 @@ def measure_costs(pair: Pair, prompts: Sequence[Sequence[int]], load: int, answe
     The prompts are read by the target alone, before and after all else, and once by both models; then plain steps and
     those of a short and a long draft take turns along the same answers.
     """
-    asked = [prompts[at % len(prompts)] for at in range(load)]
-    before = decode(pair.target, asked, 1)[1].prefill_seconds
+    batch = [prompts[at % len(prompts)] for at in range(load)]
+    before = decode(pair.target, batch, 1)[1].prefill_seconds
     length = FixedLength(max(TIMED_LENGTHS))
-    run = stream(pair.target, pair.proposer, asked, _most_tokens(), draft_length=length)
-    both, steps = next(run), {key: [] for key in (0, *TIMED_LENGTHS)}
+    run = stream(pair.target, pair.proposer, batch, _most_tokens(), draft_length=length)
+    metrics, steps = next(run), {key: [] for key in (0, *TIMED_LENGTHS)}
     for key in [*steps] * TURNS:
         length.longest = key
         next(run)  # not counted: the draft reads here what plain steps emitted
         steps[key] += [next(run).times[-1] for _ in range(STEPS)]
-    after = decode(pair.target, asked, 1)[1].prefill_seconds
+    after = decode(pair.target, batch, 1)[1].prefill_seconds
     return LoadCosts(
         load=load,
         answer_tokens=answer_tokens,
         prefill=(before + after) / 2,
         drift=after / before,
-        draft_prefill=both.prefill_seconds,
+        draft_prefill=metrics.prefill_seconds,
         target=median(step.verify_seconds for step in steps[0]),
         draft=median(step.draft_seconds / key for key in TIMED_LENGTHS for step in steps[key]),
         verify={str(key): median(step.verify_seconds for step in steps[key]) for key in TIMED_LENGTHS},
@@ -123,12 +123,12 @@ def measure_costs(pair: Pair, prompts: Sequence[Sequence[int]], load: int, answe
 
 
 def _most_tokens() -> int:
-    """Return the tokens of an answer whose every draft is accepted, so that none ends before all steps are timed."""
+    """Return how long answers may be: no answer ends before all steps are timed, even if every draft is accepted."""
     return 2 + TURNS * (1 + STEPS) * sum(1 + length for length in (0, *TIMED_LENGTHS))
 
 
-def _at_load(costs: LoadCosts, found: DraftAcceptance, price: float | None) -> LoadAdvice:
-    tokens = {one.draft_length: one.tokens_per_step.value for one in found.simulated}
+def _at_load(costs: LoadCosts, audit: DraftAcceptance, price: float | None) -> LoadAdvice:
+    tokens = {drafts.draft_length: drafts.tokens_per_step.value for drafts in audit.simulated}
     best = best_length(costs, tokens)
     gain = speedup(costs, best, tokens.get(best, 1.0))
     seconds = costs.prefill + (costs.answer_tokens - 1) * costs.target
@@ -146,41 +146,41 @@ def _at_load(costs: LoadCosts, found: DraftAcceptance, price: float | None) -> L
     )
 
 
-def _alpha(found: DraftAcceptance, length: int) -> float:
+def _alpha(audit: DraftAcceptance, length: int) -> float:
     """Return the per-token acceptance at a draft length; 0 where nothing was drafted."""
-    rate = found.simulated[length - 1].acceptance_rate
+    rate = audit.simulated[length - 1].acceptance_rate
     return per_token_acceptance(rate.value, length) if rate else 0.0
 
 
 def verdict(loads: Sequence[LoadAdvice], alpha: float) -> str:
     """Return the advice in a sentence."""
     first = loads[0]
-    paying = [one.costs.load for one in loads if one.best_draft_length]
+    paying = [advice.costs.load for advice in loads if advice.best_draft_length]
     if not paying:
         need = first.acceptance_needed
         if need is None:
             return "Not worth it: a drafted token costs so much that no acceptance would pay."
         return f"Not worth it: drafting would pay from an acceptance per token of {need:.2f} on, and it is {alpha:.2f}."
-    most = max(loads, key=lambda one: one.best_speedup)
+    most = max(loads, key=lambda advice: advice.best_speedup)
     gain = (
         f"with K = {most.best_draft_length} it is {most.best_speedup:.2f} times as fast at {most.costs.load} "
         f"request{'s' if most.costs.load > 1 else ''} in flight"
     )
     if len(paying) == len(loads):
         return f"Worth it: {gain}, and it pays at every load up to {paying[-1]}."
-    if paying != [one.costs.load for one in loads[: len(paying)]]:
+    if paying != [advice.costs.load for advice in loads[: len(paying)]]:
         return f"Worth it at some loads: {gain}; it pays only with {', '.join(map(str, paying))} in flight."
     return f"Worth it at low load: {gain}, and it no longer pays beyond {max(paying)} in flight."
 
 
 def _unsteady(costs: Sequence[LoadCosts]) -> list[str]:
     """Return a warning where the target took longer or shorter for the same prompts after a load than before it."""
-    off = [one for one in costs if one.drift is not None and max(one.drift, 1 / one.drift) > 1 + STEADY]
-    if not off:
+    drifted = [cost for cost in costs if cost.drift is not None and max(cost.drift, 1 / cost.drift) > 1 + STEADY]
+    if not drifted:
         return []
-    where = ", ".join(f"{one.drift:.2f} times as long at {one.load} in flight" for one in off)
+    where = ", ".join(f"{cost.drift:.2f} times as long at {cost.load} in flight" for cost in drifted)
     return [f"The machine was not steady: reading the same prompts again took {where}. Repeat it on a quiet machine."]
 
 
-def _basis(found: DraftAcceptance) -> str:
-    return f"Predicted for doubledraft's engine, greedy decoding, from {found.n} answers with {found.tokens} tokens."
+def _basis(audit: DraftAcceptance) -> str:
+    return f"Predicted for doubledraft's engine, greedy decoding, from {audit.n} answers with {audit.tokens} tokens."

@@ -75,12 +75,12 @@ def off_from(best: Mapping[int, int]) -> int | None:
 
     `best` are the best draft lengths by load.
     """
-    found = None
+    smallest = None
     for load in sorted(best, reverse=True):
         if best[load]:
-            return found
-        found = load
-    return found
+            return smallest
+        smallest = load
+    return smallest
 
 
 def schedule(best: Mapping[int, int]) -> list[list[int]]:

@@ -58,10 +58,10 @@ def run(
     engine is the native one. Raise JobError for jobs that cannot be run.
     """
     jobs = arms(job, lengths, max(loads))
-    asked = generate.encode_questions(max(jobs.values(), key=lambda one: one.longest_draft), load_tokenizer(job.model))
-    with open_engines(jobs, residency, partial(generate.warm_up, asked=asked)) as engines:
-        answered = time_in_turns(engines, asked, loads, blocks, job.seed)
-        costs = [measure_costs(engines, asked, answered, load) for load in loads]
+    inputs = generate.encode_questions(max(jobs.values(), key=lambda arm: arm.longest_draft), load_tokenizer(job.model))
+    with open_engines(jobs, residency, partial(generate.warm_up, asked=inputs)) as engines:
+        answered = time_in_turns(engines, inputs, loads, blocks, job.seed)
+        costs = [measure_costs(engines, inputs, answered, load) for load in loads]
     points = [_point(answered, at_load, arm, job.seed) for at_load in costs for arm in jobs]
     best = {load: _best(points, load) for load in loads}
     grid = LoadGrid(
@@ -93,27 +93,27 @@ def time_in_turns(
     engines: Engines, asked: Sequence[EncodedQuestion], loads: Sequence[int], blocks: int, seed: int
 ) -> list[Answered]:
     """Let every arm answer every block at every load."""
-    found = []
+    answers = []
     for block, order in enumerate(orders(list(engines.jobs), blocks, seed)):
         for arm in order:
             engine = engines.turn(arm)
-            found += [_answer(engine, arm, load, block, _batches(asked, load, block)) for load in loads]
+            answers += [_answer(engine, arm, load, block, _batches(asked, load, block)) for load in loads]
         log.info("block %d of %d timed", block + 1, blocks)
-    return found
+    return answers
 
 
-def _batches(asked: Sequence[EncodedQuestion], load: int, block: int) -> list[list[EncodedQuestion]]:
+def _batches(questions: Sequence[EncodedQuestion], load: int, block: int) -> list[list[EncodedQuestion]]:
     """Return the batches of a block at a load: other questions in each block, from the first again after the last."""
     count = max(1, FEWEST_ANSWERS // load)
     first = block * count * load
-    return [[asked[(first + at * load + place) % len(asked)] for place in range(load)] for at in range(count)]
+    return [[questions[(first + at * load + place) % len(questions)] for place in range(load)] for at in range(count)]
 
 
 def _answer(engine: Host, arm: str, load: int, block: int, batches: Sequence[Sequence[EncodedQuestion]]) -> Answered:
     rows, seconds = [], 0.0
     for batch in batches:
-        answers, took = engine.call("answer", batch)
-        rows, seconds = rows + answers, seconds + took
+        answers, batch_seconds = engine.call("answer", batch)
+        rows, seconds = rows + answers, seconds + batch_seconds
     return Answered(arm, load, block, seconds, rows)
 
 
@@ -129,13 +129,13 @@ def measure_costs(
             f"with {load} requests in flight no step could be timed: the answers are too short; lower "
             "load_grid.lengths, or raise max_tokens of the type"
         )
-    own = [one for one in answered if one.load == load]
+    turns = [turn for turn in answered if turn.load == load]
     ends = [str(length) for length in (fixed[0], fixed[-1])]
     return LoadCosts(
         load=load,
-        answer_tokens=mean(len(row.token_ids) for one in own if one.arm == PLAIN for row in one.rows),
-        prefill=_prefill(own, [PLAIN]),
-        draft_prefill=_prefill(own, ends),
+        answer_tokens=mean(len(row.token_ids) for turn in turns if turn.arm == PLAIN for row in turn.rows),
+        prefill=_prefill(turns, [PLAIN]),
+        draft_prefill=_prefill(turns, ends),
         target=timed[PLAIN]["target"],
         draft=mean(timed[arm]["draft"] for arm in ends),
         verify={arm: timed[arm]["verify"] for arm in ends},
@@ -147,17 +147,17 @@ def _ends(fixed: Sequence[int]) -> list[str]:
 
 
 def _prefill(answered: Sequence[Answered], arms: Sequence[str]) -> float:
-    return median(row.time_to_first_token for one in answered if one.arm in arms for row in one.rows)
+    return median(row.time_to_first_token for turn in answered if turn.arm in arms for row in turn.rows)
 
 
 def _point(answered: Sequence[Answered], costs: LoadCosts, arm: str, seed: int) -> GridPoint:
-    own, plain = (
-        sorted((one for one in answered if one.load == costs.load and one.arm == name), key=lambda one: one.block)
+    turns, plain = (
+        sorted((turn for turn in answered if turn.load == costs.load and turn.arm == name), key=lambda turn: turn.block)
         for name in (arm, PLAIN)
     )
-    rows = [row for one in own for row in one.rows]
+    rows = [row for turn in turns for row in turn.rows]
     emitted = sum(len(row.token_ids) for row in rows)
-    rate = emitted / sum(one.seconds for one in own)
+    rate = emitted / sum(turn.seconds for turn in turns)
     if arm == PLAIN:
         return GridPoint(load=costs.load, drafting=arm, tokens_per_second=rate)
     tokens = emitted / sum(row.steps for row in rows)
@@ -166,30 +166,30 @@ def _point(answered: Sequence[Answered], costs: LoadCosts, arm: str, seed: int) 
         drafting=arm,
         tokens_per_second=rate,
         tokens_per_step=tokens,
-        speedup=block_ratio_interval([one.seconds for one in plain], [one.seconds for one in own], seed),
+        speedup=block_ratio_interval([turn.seconds for turn in plain], [turn.seconds for turn in turns], seed),
         predicted=None if arm == ADAPTIVE else speedup(costs, int(arm), tokens),
     )
 
 
 def _best(points: Sequence[GridPoint], load: int) -> int:
     """Return the fixed draft length that was fastest at a load, 0 where none was faster than plain decoding."""
-    fixed = [one for one in points if one.load == load and one.speedup and one.drafting != ADAPTIVE]
-    fastest = max(fixed, key=lambda one: one.speedup.value)
+    fixed = [point for point in points if point.load == load and point.speedup and point.drafting != ADAPTIVE]
+    fastest = max(fixed, key=lambda point: point.speedup.value)
     return int(fastest.drafting) if fastest.speedup.value > 1 else 0
 
 
 def draw(grid: LoadGrid, path: str) -> None:
     """Draw the speedup by load, a line for each way of drafting, with the predictions as hollow marks."""
-    names = list(dict.fromkeys(one.drafting for one in grid.points if one.speedup))
+    names = list(dict.fromkeys(point.drafting for point in grid.points if point.speedup))
     with canvas(path, 3.6) as (figure, axes):
         for name, colour in zip(names, (*COLOURS, INK, "#888888"), strict=False):
-            own = [one for one in grid.points if one.drafting == name]
-            loads = [one.load for one in own]
+            curve = [point for point in grid.points if point.drafting == name]
+            loads = [point.load for point in curve]
             label = name if name == ADAPTIVE else f"K = {name}"
-            axes.plot(loads, [one.speedup.value for one in own], "o-", color=colour, markersize=4, label=label)
+            axes.plot(loads, [point.speedup.value for point in curve], "o-", color=colour, markersize=4, label=label)
             if name != ADAPTIVE:
                 axes.plot(
-                    loads, [one.predicted for one in own], "d", color=colour, markersize=6, markerfacecolor="none"
+                    loads, [point.predicted for point in curve], "d", color=colour, markersize=6, markerfacecolor="none"
                 )
         axes.axhline(1, color=INK, linewidth=0.9, linestyle=(0, (4, 3)))
         axes.set_xscale("log", base=2)

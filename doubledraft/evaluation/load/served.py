@@ -31,17 +31,17 @@ def run(job: Job, *, rates: Sequence[float], out: str, figure: str) -> None:
     where vLLM fails.
     """
     tokenizer = load_tokenizer(job.model)
-    prompts = [tokenizer.decode(asked.token_ids) for asked in generate.encode_questions(job, tokenizer)]
+    prompts = [tokenizer.decode(question.token_ids) for question in generate.encode_questions(job, tokenizer)]
     if machine.device() != "cpu":
         job = replace(job, gpu_memory_utilization=job.gpu_memory_utilization / 2)  # both servers are there at once
     with ExitStack() as servers:
-        arms = {name: servers.enter_context(Server(one)) for name, one in ((ALONE, without_draft(job)), (DRAFTED, job))}
+        arms = {name: servers.enter_context(Server(arm)) for name, arm in ((ALONE, without_draft(job)), (DRAFTED, job))}
         points = []
         for number, rate in enumerate(rates):
             for name in list(arms)[:: -1 if number % 2 else 1]:
                 points.append(_point(name, rate, arms[name].bench(prompts, rate)))
                 log.info("%s", points[-1])
-    points.sort(key=lambda one: (one.rate, one.arm))
+    points.sort(key=lambda point: (point.rate, point.arm))
     served = ServedLoad(draft_length=job.draft_length, points=points, provenance=recorded())
     json_file.write(out, served)
     draw(served, figure)
@@ -78,11 +78,11 @@ def draw(served: ServedLoad, path: str) -> None:
     with canvas(path, 4.2, nrows=2, sharex=True) as (figure, panels):
         for axes, (name, label) in zip(panels, quantities.items(), strict=True):
             for arm, colour in zip((ALONE, DRAFTED), COLOURS, strict=False):
-                own = [one for one in served.points if one.arm == arm]
-                values = [1000 * getattr(one, name) for one in own]
-                axes.plot([one.rate for one in own], values, "o-", color=colour, label=arm)
+                points = [point for point in served.points if point.arm == arm]
+                values = [1000 * getattr(point, name) for point in points]
+                axes.plot([point.rate for point in points], values, "o-", color=colour, label=arm)
             axes.set(ylabel=label)
             axes.set_ylim(bottom=0)
         panels[-1].set(xlabel="requests per second")
         panels[0].legend()
-        note(figure, f"Medians, queueing included; n = {min(one.n for one in served.points)} requests a point")
+        note(figure, f"Medians, queueing included; n = {min(point.n for point in served.points)} requests a point")
