@@ -116,7 +116,7 @@ def _notes(target: Path, draft: Path) -> list[str]:
     return notes
 
 
-def text(found: Advice) -> str:
+def text(advice: Advice) -> str:
     """Return the advice for a terminal."""
     rows = [
         [
@@ -127,16 +127,16 @@ def text(found: Advice) -> str:
             f"{load.tokens_per_second:.0f}",
             *(f"{load.speedups[key]:.2f}" for key in SHOWN),
         ]
-        for load in found.loads
+        for load in advice.loads
     ]
-    audit = found.acceptance
+    audit = advice.acceptance
     facts = [
-        f"acceptance per token {found.per_token_acceptance:.2f}; agreement {quantity_text(audit.agreement)}; "
+        f"acceptance per token {advice.per_token_acceptance:.2f}; agreement {quantity_text(audit.agreement)}; "
         f"1 - TV {audit.overlap.value:.2f}",
-        *found.notes,
-        f"{found.seconds:.0f} s",
+        *advice.notes,
+        f"{advice.seconds:.0f} s",
     ]
-    return f"{found.verdict}\n\n{columns(HEADER, rows)}\n" + "\n".join([*facts, *_prices(found)]) + "\n"
+    return f"{advice.verdict}\n\n{columns(HEADER, rows)}\n" + "\n".join([*facts, *_prices(advice)]) + "\n"
 
 
 def _prices(advice: Advice) -> list[str]:
@@ -148,13 +148,13 @@ def _prices(advice: Advice) -> list[str]:
     ]
 
 
-def write(found: Advice, questions: Sequence[Question], options: argparse.Namespace, folder: Path) -> None:
+def write(advice: Advice, questions: Sequence[Question], options: argparse.Namespace, folder: Path) -> None:
     """Write advice.json, advice.html, the questions, and what serves and measures the pair."""
-    json_file.write(folder / "advice.json", found)
+    json_file.write(folder / "advice.json", advice)
     with whole_file(folder / "advice.html") as page:
-        page.write(_page(found))
-    if found.speculative_config:
-        write_json(folder / "speculative_config.json", found.speculative_config)
+        page.write(_page(advice))
+    if advice.speculative_config:
+        write_json(folder / "speculative_config.json", advice.speculative_config)
     else:
         (folder / "speculative_config.json").unlink(missing_ok=True)  # that of an earlier advice
     write_records(folder / "questions.jsonl", questions)
@@ -162,7 +162,7 @@ def write(found: Advice, questions: Sequence[Question], options: argparse.Namesp
         file.write(
             f"# What the advice predicted, measured:  doubledraft benchmark --config {folder / 'benchmark.yaml'}\n"
         )
-        yaml.safe_dump(_benchmark(found, options, folder), file, sort_keys=False)
+        yaml.safe_dump(_benchmark(advice, options, folder), file, sort_keys=False)
 
 
 def _page(advice: Advice) -> str:

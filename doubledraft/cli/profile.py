@@ -72,18 +72,18 @@ def _questions(options: argparse.Namespace) -> list[str]:
     return [question.question for question in read_data_set(options.dataset, limit=options.num_samples).questions]
 
 
-def table(found: Mapping) -> str:
+def table(measured: Mapping) -> str:
     """Return a profile as text."""
-    parts = [f"read bandwidth {found['read_bytes_per_second'] / 1e9:.1f} GB/s\n"]
-    for name, arm in found["arms"].items():
+    parts = [f"read bandwidth {measured['read_bytes_per_second'] / 1e9:.1f} GB/s\n"]
+    for name, arm in measured["arms"].items():
         parts.append(
             f"{name}: {arm['steps']} steps of {1000 * arm['step_seconds']:.2f} ms, "
             f"{arm['tokens_per_step']:.2f} tokens per step, {arm['tokens_per_second']:.1f} tokens/s; "
             f"reading the weights alone would take {1000 * arm['bound_seconds']:.2f} ms ({arm['share_of_bound']:.0%})\n"
             + columns(HEADER, map(_line, arm["parts"]))
         )
-    if SPECULATIVE in found["arms"]:
-        plain_arm, drafted = found["arms"][BASELINE], found["arms"][SPECULATIVE]
+    if SPECULATIVE in measured["arms"]:
+        plain_arm, drafted = measured["arms"][BASELINE], measured["arms"][SPECULATIVE]
         bound = drafted["tokens_per_step"] * plain_arm["bound_seconds"] / drafted["bound_seconds"]
         gain = drafted["tokens_per_second"] / plain_arm["tokens_per_second"]
         parts.append(f"speedup {gain:.2f}; at these tokens per step, reading weights alone would give {bound:.2f}\n")

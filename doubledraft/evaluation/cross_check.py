@@ -78,17 +78,17 @@ def run(job: Job, settings: Mapping[str, object], out: str) -> None:
     write(comparison, Path(out))
 
 
-def write(found: CrossCheck, out: Path) -> None:
+def write(check: CrossCheck, out: Path) -> None:
     """Write a comparison, to `out` where the engines agree; else to failed_path(out), and raise DisagreementError."""
-    spread = f"{100 * found.tokens_per_step.spread:.2f} %"
-    log.info("%d questions: %d ties, %d bugs, tokens per step %s apart", found.n, found.ties, found.bugs, spread)
-    if found.tokens_per_step.agree and not found.bugs:
-        json_file.write(out, found)
+    spread = f"{100 * check.tokens_per_step.spread:.2f} %"
+    log.info("%d questions: %d ties, %d bugs, tokens per step %s apart", check.n, check.ties, check.bugs, spread)
+    if check.tokens_per_step.agree and not check.bugs:
+        json_file.write(out, check)
         failed_path(out).unlink(missing_ok=True)
         return
-    json_file.write(failed_path(out), found)
+    json_file.write(failed_path(out), check)
     raise DisagreementError(
-        f"{failed_path(out)}: {found.bugs} answers differ from those of the target alone in more than a tie, and "
+        f"{failed_path(out)}: {check.bugs} answers differ from those of the target alone in more than a tie, and "
         f"tokens per step are {spread} apart, where {100 * TOLERANCE:g} % is allowed; the file names questions and "
         "positions"
     )
@@ -142,7 +142,7 @@ class _Passes:
 
 
 def compare(
-    asked: Sequence[EncodedQuestion],
+    questions: Sequence[EncodedQuestion],
     alone: Sequence[list[int]],
     engines: Mapping[str, Sequence[Generation]],
     best_two: Callable[[Sequence[int]], list[tuple[int, float]]],
@@ -152,7 +152,7 @@ def compare(
     `best_two` returns the target's two best next tokens after some token ids, each with its log-probability up to one
     constant.
     """
-    by_engine = {name: _compared(asked, alone, rows, best_two) for name, rows in engines.items()}
+    by_engine = {name: _compared(questions, alone, rows, best_two) for name, rows in engines.items()}
     rates = [engine.tokens_per_step for engine in by_engine.values()]
     spread = max(rates) / min(rates) - 1
     verdicts = [difference.verdict for engine in by_engine.values() for difference in engine.differences]

@@ -132,13 +132,13 @@ def described(config: Mapping) -> list[str]:
     return [name for name in EXPERIMENTS if has[name]]
 
 
-def chosen(config: Mapping, asked: Sequence[str] | None = None) -> list[str]:
+def chosen(config: Mapping, names: Sequence[str] | None = None) -> list[str]:
     """Return the experiments to run, the baseline first: those asked for, those of the config, or all it describes.
 
     Raise ExperimentError for one that is unknown, or that the config does not describe.
     """
     available = described(config)
-    selected = asked or config["experiments"] or available
+    selected = names or config["experiments"] or available
     for name in selected:
         if name not in EXPERIMENTS:
             raise ExperimentError(f"experiment {name!r} is unknown: expected {', '.join(EXPERIMENTS)}")

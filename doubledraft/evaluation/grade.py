@@ -23,15 +23,13 @@ TRUNCATION_LIMIT = 0.2  # share of answers at the token cap beyond which an accu
 
 def grade(
     run: Run,
-    asked: Sequence[Question],
+    questions: Sequence[Question],
     rule: Mapping[str, int] | None,
     seed: int,
     data: DataSet | None = None,
 ) -> Graded:
     """Grade a run's answers, and compute its metrics: against gold, or as `data` says, where it is given."""
-    scores = (
-        judge(data, run.rows) if data else grader.score(run.rows, {question.id: question.answer for question in asked})
-    )
+    scores = judge(data, run.rows) if data else grader.score(run.rows, {each.id: each.answer for each in questions})
     lengths = [len(row.token_ids) for row in run.rows]
     seconds = sum(run.batches)
     rate, bound = sum(lengths) / seconds, bound_tokens_per_second(run)
@@ -44,10 +42,7 @@ def grade(
         temperature=run.info.temperature,
         by_sample=_by_sample(run, scores),
         accuracy=_accuracy(run, graded, seed),
-        accuracy_by={
-            name: {value: GroupAccuracy(**_right(rows, seed)) for value, rows in by_value(name, asked, graded).items()}
-            for name in ("level", "subject")
-        },
+        accuracy_by={field: _accuracy_by(field, questions, graded, seed) for field in ("level", "subject")},
         undecided=sum("undecided" in (score.strict_verdict, score.lenient_verdict) for score in scores),
         unparsable=sum(score.strict is None and score.strict_verdict != UNGRADED for score in scores),
         truncated=truncated,
@@ -76,13 +71,18 @@ def judge(data: DataSet, rows: Sequence[Generation]) -> list[Score]:
     ]
 
 
-def by_value(field: str, asked: Sequence[Question], rows: Iterable[Row]) -> dict[str, list[Row]]:
+def by_value(field: str, questions: Sequence[Question], rows: Iterable[Row]) -> dict[str, list[Row]]:
     """Return the rows of the questions by their value of the field "level" or "subject", where they have one."""
     groups: dict[str, list[Row]] = {}
-    for question, row in zip(asked, rows, strict=True):
+    for question, row in zip(questions, rows, strict=True):
         if (value := getattr(question, field)) is not None:
             groups.setdefault(value, []).append(row)
     return dict(sorted(groups.items()))
+
+
+def _accuracy_by(field: str, questions: Sequence[Question], graded: Sequence, seed: int) -> dict[str, GroupAccuracy]:
+    groups = by_value(field, questions, graded)
+    return {value: GroupAccuracy(**_right(rows, seed)) for value, rows in groups.items()}
 
 
 def _accuracy(run: Run, graded: Sequence[tuple[str, Score]], seed: int) -> Accuracy:

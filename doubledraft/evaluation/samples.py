@@ -19,9 +19,9 @@ WIDTH = 110  # columns of the page
 AUDITED = "as both models read the answers"
 
 
-def write_samples(path: str, asked: Sequence[Question], modes: Mapping[str, Graded]) -> None:
+def write_samples(path: str, questions: Sequence[Question], modes: Mapping[str, Graded]) -> None:
     """Write one CSV row per question: its gold answer, then the answer, grades, tokens and times of every run."""
-    write_csv(path, [_row(index, question, modes) for index, question in enumerate(asked)])
+    write_csv(path, [_row(index, question, modes) for index, question in enumerate(questions)])
 
 
 def _row(index: int, question: Question, modes: Mapping[str, Graded]) -> dict[str, object]:
@@ -46,15 +46,15 @@ def _row(index: int, question: Question, modes: Mapping[str, Graded]) -> dict[st
     return row
 
 
-def write_page(path: str, metrics: CellMetrics, asked: Sequence[Question], modes: Mapping[str, Graded]) -> None:
+def write_page(path: str, metrics: CellMetrics, questions: Sequence[Question], modes: Mapping[str, Graded]) -> None:
     """Write the page of a cell."""
     with whole_file(path) as file:
-        file.write(page(metrics, asked, modes))
+        file.write(page(metrics, questions, modes))
 
 
-def page(metrics: CellMetrics, asked: Sequence[Question], modes: Mapping[str, Graded]) -> str:
+def page(metrics: CellMetrics, questions: Sequence[Question], modes: Mapping[str, Graded]) -> str:
     """Return the page of a cell: its main metrics, its runs side by side, and a few answers."""
-    parts = [*_header(metrics), "", *_table(modes), "", *_examples(asked, modes)]
+    parts = [*_header(metrics), "", *_table(modes), "", *_examples(questions, modes)]
     return "\n".join(line.rstrip() for line in parts) + "\n"
 
 

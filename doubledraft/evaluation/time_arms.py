@@ -48,7 +48,7 @@ def run(jobs: Mapping[str, Job], *, blocks: int, retimes: int, residency: str, o
     """
     tokenizer = load_tokenizer(jobs[BASELINE].model)
     questions = generate.encode_questions(max(jobs.values(), key=lambda job: job.longest_draft), tokenizer)
-    with open_engines(jobs, residency, partial(generate.warm_up, asked=questions)) as engines:
+    with open_engines(jobs, residency, partial(generate.warm_up, questions=questions)) as engines:
         blocks = min(blocks, RESTART_BLOCKS) if engines.residency == "restart" else blocks
         meter = energy.open_meter()
         attempts, rows = time_in_turns(engines, questions, blocks=blocks, retimes=retimes, meter=meter)
@@ -71,13 +71,13 @@ def run(jobs: Mapping[str, Job], *, blocks: int, retimes: int, residency: str, o
 
 
 def time_in_turns(
-    engines: Engines, asked: Sequence[EncodedQuestion], *, blocks: int, retimes: int, meter: EnergyMeter
+    engines: Engines, questions: Sequence[EncodedQuestion], *, blocks: int, retimes: int, meter: EnergyMeter
 ) -> tuple[list[Attempt], dict[str, list[Generation]]]:
     """Return all attempts, and the rows of every job in the last one, without texts."""
     seed = engines.jobs[BASELINE].seed
     attempts = []
     for number in count():
-        rows, attempt = _attempt(engines, asked, blocks, seed + number, meter)
+        rows, attempt = _attempt(engines, questions, blocks, seed + number, meter)
         attempts.append(attempt)
         control = control_ratio(attempt, seed)
         if control is None or control.low is None or is_steady(control):

@@ -122,10 +122,10 @@ def _timed(job: Job, engine: Host | Local, questions: list[EncodedQuestion], fir
         progress.show(done)
 
 
-def warm_up(job: Job, engine: Host | Local, asked: Sequence[EncodedQuestion]) -> None:
+def warm_up(job: Job, engine: Host | Local, questions: Sequence[EncodedQuestion]) -> None:
     """Do what needs no clock: read what all prompts begin with, and answer the first questions to touch memory."""
-    engine.call("read_beginning", shared_beginning([question.token_ids for question in asked]))
-    for batch in batches(asked[: job.warmup], job.concurrency):
+    engine.call("read_beginning", shared_beginning([question.token_ids for question in questions]))
+    for batch in batches(questions[: job.warmup], job.concurrency):
         engine.call("answer", batch)
 
 
@@ -135,9 +135,9 @@ def answer_batch(engine: Host | Local, batch: Sequence[EncodedQuestion], index: 
     return [replace(row, batch=index, batch_seconds=seconds) for row in rows]
 
 
-def batches(asked: Sequence[EncodedQuestion], size: int) -> list[Sequence[EncodedQuestion]]:
+def batches(questions: Sequence[EncodedQuestion], size: int) -> list[Sequence[EncodedQuestion]]:
     """Return the questions in batches of `size`, the last one perhaps smaller."""
-    return [asked[at : at + size] for at in range(0, len(asked), size)]
+    return [questions[at : at + size] for at in range(0, len(questions), size)]
 
 
 def _work(job: Job, encoded: list[EncodedQuestion]) -> str:

@@ -29,7 +29,7 @@ class Engine(Protocol):
     def read_beginning(self, ids: Sequence[int]) -> int:
         """Read once the tokens that all prompts begin with; return how many of them later passes over prompts skip."""
 
-    def answer(self, asked: Sequence[EncodedQuestion]) -> list[Generation]:
+    def answer(self, questions: Sequence[EncodedQuestion]) -> list[Generation]:
         """Answer prompts together, in order; `text`, `batch` and `batch_seconds` are left to the caller."""
 
     def kernel(self) -> str:

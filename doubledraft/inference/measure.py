@@ -23,16 +23,16 @@ CLOCKED_BATCHES = 3  # batches that are answered again with step times on
 def measure(
     job: Job,
     engine: Host | Local,
-    asked: Sequence[EncodedQuestion],
+    questions: Sequence[EncodedQuestion],
     rows: list[Generation],
     baseline: Sequence[Generation] | None = None,
 ) -> tuple[list[Generation], dict[str, object]]:
     """Return the rows, with the gaps where they first differ from the baseline's, and the costs in the run file."""
-    beginning = shared_beginning([question.token_ids for question in asked])
-    costs, _ = engine.call("step_seconds", generate.batches(asked, job.concurrency)[:CLOCKED_BATCHES])
+    beginning = shared_beginning([question.token_ids for question in questions])
+    costs, _ = engine.call("step_seconds", generate.batches(questions, job.concurrency)[:CLOCKED_BATCHES])
     log.info("seconds per step: %s", ", ".join(f"{name} {value:.4f}" for name, value in costs.items() if value))
     if baseline and not job.temperature:  # sampled answers differ because they are drawn
-        rows = _with_gaps(engine, asked, rows, baseline)
+        rows = _with_gaps(engine, questions, rows, baseline)
     draft_vocabulary, _ = engine.call("draft_vocabulary")
     draft_dtype, _ = engine.call("draft_dtype")
     classes, _ = engine.call("token_classes", rows)

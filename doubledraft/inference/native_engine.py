@@ -66,9 +66,9 @@ class NativeEngine:
         self._proposer.read_beginning(ids)
         return len(ids)
 
-    def answer(self, asked: Sequence[EncodedQuestion]) -> list[Generation]:
+    def answer(self, questions: Sequence[EncodedQuestion]) -> list[Generation]:
         """Answer together, as one batch."""
-        metrics = self._decode(asked)
+        metrics = self._decode(questions)
         ended = metrics.elapsed()
         return [
             replace(
@@ -77,7 +77,7 @@ class NativeEngine:
                 latency=ended[len(answer.steps)],
                 step_seconds=metrics.step_times()[: 1 + len(answer.steps)],
             )
-            for question, answer in zip(asked, metrics.answers, strict=True)
+            for question, answer in zip(questions, metrics.answers, strict=True)
         ]
 
     def step_seconds(self, batches: Sequence[Sequence[EncodedQuestion]]) -> dict[str, float | None]:

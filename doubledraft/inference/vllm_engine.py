@@ -68,13 +68,14 @@ class VllmEngine:
         """Return 0: vLLM's cache would hold whole prompts, so that those answered a second time are not read."""
         return 0
 
-    def answer(self, asked: Sequence[EncodedQuestion]) -> list[Generation]:
+    def answer(self, questions: Sequence[EncodedQuestion]) -> list[Generation]:
         """Answer together, `job.concurrency` in flight."""
         sampling = {"temperature": self._job.temperature, "max_tokens": self._job.max_tokens}
         outputs = self._ask(
-            [question.token_ids for question in asked], [{**sampling, "seed": question.seed} for question in asked]
+            [question.token_ids for question in questions],
+            [{**sampling, "seed": question.seed} for question in questions],
         )
-        return [_generation(self._job, question, output) for question, output in zip(asked, outputs, strict=True)]
+        return [_generation(self._job, question, output) for question, output in zip(questions, outputs, strict=True)]
 
     def step_seconds(self, batches: Sequence[Sequence[EncodedQuestion]]) -> dict[str, float | None]:
         """Answer batches with the clock in the engine running, and return the medians of `vllm_step_clock`."""

@@ -41,17 +41,17 @@ CONVERSATIONS = [(ASKED, True), (ANSWERED, False), ([*ANSWERED, *ANSWERED[1:], A
 
 
 def render(
-    tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Mapping[str, str]], *, prompt: bool, **told: object
+    tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Mapping[str, str]], *, prompt: bool, **variables: object
 ) -> str:
-    """Render chat messages as on DATE, with the start of an answer where `prompt`; `told` are the template's variables.
+    """Render chat messages as on DATE, with the start of an answer where `prompt`; `variables` are the template's own.
 
     Raise ModelError where the template cannot render them, or leaves out a system message.
     """
     from jinja2 import TemplateError
 
-    told = {CLOCK: DATE.strftime} | told
+    variables = {CLOCK: DATE.strftime} | variables
     try:
-        text = tokenizer.apply_chat_template(messages, add_generation_prompt=prompt, tokenize=False, **told)
+        text = tokenizer.apply_chat_template(messages, add_generation_prompt=prompt, tokenize=False, **variables)
     except (TemplateError, ValueError, TypeError) as error:  # ValueError: only named templates; TypeError: no text
         reason = " ".join(str(error).split())
         raise ModelError(

@@ -95,16 +95,16 @@ def group(prompts: Sequence[DomainPrompt]) -> list[list[DomainPrompt]]:
 
 
 def deal(
-    groups: Sequence[Sequence[DomainPrompt]], wanted: Mapping[str, int], order: random.Random
+    groups: Sequence[Sequence[DomainPrompt]], counts: Mapping[str, int], order: random.Random
 ) -> dict[str, list[tuple[int, DomainPrompt]]]:
     """Return for each split its prompts with the number of their group; fewer than wanted where there are no more."""
     places = order.sample(range(len(groups)), len(groups))
-    held_out = {split: min(wanted[split], len(groups) // MOST_GROUPS) for split in ("test", "validation")}
+    held_out = {split: min(counts[split], len(groups) // MOST_GROUPS) for split in ("test", "validation")}
     parts = {}
     for split, count in held_out.items():
         parts[split], places = places[:count], places[count:]
     parts["train"] = places
-    return {split: _in_turn(groups, parts[split])[: wanted[split]] for split in SPLITS}
+    return {split: _in_turn(groups, parts[split])[: counts[split]] for split in SPLITS}
 
 
 def _in_turn(groups: Sequence[Sequence[DomainPrompt]], places: Sequence[int]) -> list[tuple[int, DomainPrompt]]:

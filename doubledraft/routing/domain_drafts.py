@@ -60,13 +60,13 @@ def answer(
     resume.remove(progress)
 
 
-def prompt_tokens(tokenizer, target: Backend, asked: Iterable[Question], max_tokens: int) -> dict[str, list[int]]:
+def prompt_tokens(tokenizer, target: Backend, questions: Iterable[Question], max_tokens: int) -> dict[str, list[int]]:
     """Return the token ids of domains' prompts by id: each the user's only message, in the chat template.
 
     Raise ModelError naming one that does not fit into the target with its answer.
     """
     tokens = {}
-    for question in asked:
+    for question in questions:
         ids = prompt_ids(tokenizer, prompts.messages(None, question.question, few_shot=False))
         if len(ids) + max_tokens > target.max_positions:
             raise ModelError(

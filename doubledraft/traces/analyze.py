@@ -159,6 +159,6 @@ def _shared_numbers(base: str, other: str) -> tuple[int, int]:
     return sum(number in base_numbers for number in other_numbers), len(other_numbers)
 
 
-def render(found: Mapping, figures: Sequence[str]) -> str:
+def render(analysis: Mapping, figures: Sequence[str]) -> str:
     """Write an analysis as a Markdown page with these figures (paths as seen from the page)."""
-    return pages.render("traces.md.j2", {**found, "figures": figures, "shown": SHOWN, "base": BASE})
+    return pages.render("traces.md.j2", {**analysis, "figures": figures, "shown": SHOWN, "base": BASE})

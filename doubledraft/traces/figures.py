@@ -68,9 +68,9 @@ def _histogram(
     axes.set(xlabel=label, ylabel=unit, title=f"median {summary.median:g}, largest {summary.max:g}, n {summary.n}")
 
 
-def draw(found: Mapping, folder: Path) -> list[str]:
+def draw(analysis: Mapping, folder: Path) -> list[str]:
     """Draw the figures of an analysis (`analyze.analyze`) into a folder; return their file names."""
-    sets, pairs = found["sets"], found["pairs"]
+    sets, pairs = analysis["sets"], analysis["pairs"]
     drawn = {"lengths.png": lambda path: lengths_figure(sets, path)}
     if any(entry["compliant"] for entry in sets):
         drawn["compliance.png"] = lambda path: _shares(sets, "compliant", "traces that keep their type's rule", path)

@@ -27,15 +27,15 @@ class Choice:
     step_seconds: DtypeSeconds | None = None  # None where it was asked for, or there is a GPU
 
 
-def choose(base: str | Path, asked: str, dtype: str, folder: Path) -> Choice:
+def choose(base: str | Path, requested: str, dtype: str, folder: Path) -> Choice:
     """Return the type to train the model in folder `base` in.
 
-    `asked` is a type, or auto; `dtype` is that of the study, `folder` that of the run's checkpoints.
+    `requested` is a type, or auto; `dtype` is that of the study, `folder` that of the run's checkpoints.
     """
     import torch
 
-    if asked != "auto":
-        return Choice(computed_in=asked)
+    if requested != "auto":
+        return Choice(computed_in=requested)
     if torch.cuda.is_available() or dtype != "bfloat16":
         return Choice(computed_in=dtype)
     if (file := folder / CHOICE).exists():

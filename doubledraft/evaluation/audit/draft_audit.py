@@ -99,14 +99,14 @@ def _report(result: DraftAcceptance, served: AgainstServed | None) -> None:
 
 
 def read_answers(
-    generations: str | Path, asked: Sequence[Question], prompt: str | Path, tokenizer: "PreTrainedTokenizerBase"
+    generations: str | Path, questions: Sequence[Question], prompt: str | Path, tokenizer: "PreTrainedTokenizerBase"
 ) -> list[GivenAnswer]:
     """Return the answers of a file with the token ids of their prompts.
 
     Raise ComparisonError for an answer to no question, and where a prompt has another length than the engine read: the
     prompt file or the chat template is not the one that the answers were given to.
     """
-    texts, loaded = {question.id: question.question for question in asked}, prompts.load(prompt)
+    texts, loaded = {question.id: question.question for question in questions}, prompts.load(prompt)
     answers = []
     for row in read_records(generations, Generation):
         if row.id not in texts:
@@ -153,12 +153,12 @@ def _alone(
 def own_text(
     rows: Sequence[Generation],
     audited: Sequence[AuditedAnswer],
-    asked: Sequence[Question],
+    questions: Sequence[Question],
     rule: Mapping[str, int] | None,
     seed: int,
 ) -> OwnText:
     """Return what the draft's own answers are like; `audited` are the same answers, read by both models."""
-    scores = grader.score(rows, {question.id: question.answer for question in asked})
+    scores = grader.score(rows, {question.id: question.answer for question in questions})
     lengths = [len(row.token_ids) for row in rows]
     agreed = [sum(best == token for best, token in zip(row.target_best, row.token_ids, strict=True)) for row in audited]
     return OwnText(

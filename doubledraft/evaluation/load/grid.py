@@ -59,7 +59,7 @@ def run(
     """
     jobs = arms(job, lengths, max(loads))
     inputs = generate.encode_questions(max(jobs.values(), key=lambda arm: arm.longest_draft), load_tokenizer(job.model))
-    with open_engines(jobs, residency, partial(generate.warm_up, asked=inputs)) as engines:
+    with open_engines(jobs, residency, partial(generate.warm_up, questions=inputs)) as engines:
         answered = time_in_turns(engines, inputs, loads, blocks, job.seed)
         costs = [measure_costs(engines, inputs, answered, load) for load in loads]
     points = [_point(answered, at_load, arm, job.seed) for at_load in costs for arm in jobs]
@@ -90,14 +90,14 @@ def arms(job: Job, lengths: Sequence[int | str], most: int) -> dict[str, Job]:
 
 
 def time_in_turns(
-    engines: Engines, asked: Sequence[EncodedQuestion], loads: Sequence[int], blocks: int, seed: int
+    engines: Engines, questions: Sequence[EncodedQuestion], loads: Sequence[int], blocks: int, seed: int
 ) -> list[Answered]:
     """Let every arm answer every block at every load."""
     answers = []
     for block, order in enumerate(orders(list(engines.jobs), blocks, seed)):
         for arm in order:
             engine = engines.turn(arm)
-            answers += [_answer(engine, arm, load, block, _batches(asked, load, block)) for load in loads]
+            answers += [_answer(engine, arm, load, block, _batches(questions, load, block)) for load in loads]
         log.info("block %d of %d timed", block + 1, blocks)
     return answers
 
@@ -118,11 +118,11 @@ def _answer(engine: Host, arm: str, load: int, block: int, batches: Sequence[Seq
 
 
 def measure_costs(
-    engines: Engines, asked: Sequence[EncodedQuestion], answered: Sequence[Answered], load: int
+    engines: Engines, questions: Sequence[EncodedQuestion], answered: Sequence[Answered], load: int
 ) -> LoadCosts:
     """Return what a step costs at a load, plain and with the shortest and the longest draft of fixed length."""
     fixed = sorted(int(arm) for arm in engines.jobs if arm not in (PLAIN, ADAPTIVE))
-    timed = {arm: engines.turn(arm).call("step_seconds", _batches(asked, load, 0))[0] for arm in _ends(fixed)}
+    timed = {arm: engines.turn(arm).call("step_seconds", _batches(questions, load, 0))[0] for arm in _ends(fixed)}
     parts = [timed[PLAIN]["target"], *(timed[arm][part] for arm in _ends(fixed)[1:] for part in ("draft", "verify"))]
     if None in parts:
         raise JobError(
