@@ -135,7 +135,7 @@ def _table(modes: Mapping[str, Graded]) -> list[str]:
     runs = [mode.metrics for mode in modes.values()]
     lines = [_columns("", modes), *(_columns(label, map(show, runs)) for label, show in rows.items())]
     if any(map(_warning, runs)):
-        lines.append("! So many answers reached the token cap that the accuracy tells of the cap, not of the model.")
+        lines.append("! So many answers reached the token cap that the accuracy measures the cap, not the model.")
     return lines
 
 

@@ -131,7 +131,7 @@ def _current(
     rows: Sequence[Row], expected: Mapping[str, str], missing: Mapping[str, str]
 ) -> tuple[list[Row], dict[str, str]]:
     """Return the rows that were measured with the present settings, and for every other cell why it is not shown."""
-    why = "{}/metrics.json is of other settings than the config and the prompts have now: make it again"
+    why = "{}/metrics.json was made with other settings than those of the config and prompts now: make it again"
     old = {row.cell: why.format(row.cell) for row in rows if row.metrics.provenance.config_hash != expected[row.cell]}
     for cell, reason in (missing := {**missing, **old}).items():
         log.warning("%s is not measured: %s", cell, reason)

@@ -33,7 +33,7 @@ DEFINITIONS = {
     "speedup": "wall time without / with the draft: same questions, order and concurrency, warm-up excluded, "
     "ratio of totals",
     "same tokens": "answers whose token ids are identical with and without the draft",
-    "accuracy, with the draft": "answers in the asked-for format that equal the gold answer, unfinished ones included",
+    "accuracy, with the draft": "answers in the requested format that equal the gold answer, unfinished ones included",
     "accuracy, without": "the same, of the target alone",
     "cut at the cap": "answers that reached the token cap",
     "tokens per answer": "mean, with the draft",
@@ -89,7 +89,7 @@ def _read(path: Path, kind: type[Summary], otherwise: str) -> Summary:
     try:
         return tables.read(path, kind)
     except (FileNotFoundError, NotADirectoryError):
-        raise CardError(f"{path} is not there, and no card is written without it: {otherwise}") from None
+        raise CardError(f"{path} is missing, and a card cannot be written without it: {otherwise}") from None
 
 
 def _drafting(measured: CellMetrics, path: Path) -> Mapping[str, object]:

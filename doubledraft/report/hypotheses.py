@@ -45,13 +45,13 @@ def _training(rows: Sequence[Row], margin: float) -> Hypothesis:
     pairs = [pair for row in rows if row.trained and (pair := comparisons.lift(row, rows))]
     pool = paired_accuracy.pooled(pairs, margin)
     if pool is None:
-        needed = "Not measured yet: it takes a trained and an untrained cell of one scenario with their samples.csv."
+        needed = "Not measured yet: it needs a trained and an untrained cell of one scenario with their samples.csv."
         return Hypothesis(TRAINING, UNDECIDED, [needed])
     tests = paired_accuracy.tested(pairs, margin)
     gained, lost = (paired_accuracy.beyond_chance(tests, sign) for sign in (1, -1))
     figures = [
         f"Against the better untrained prompt, lenient accuracy changes by {points_text(pool.difference)} over "
-        f"{_cells(pool.cells)}; beyond chance it rises in {len(gained)} and falls in {len(lost)} of them."
+        f"{_cells(pool.cells)}; it rises significantly in {len(gained)} and falls significantly in {len(lost)} of them."
     ]
     figures += _against(lost, pool.difference.value > 0)
     compared = {pair.cell for pair in pairs}
@@ -66,7 +66,7 @@ def _speculation(rows: Sequence[Row], margin: float) -> Hypothesis:
     drafted = tables.drafted(rows)
     if not drafted:
         return Hypothesis(
-            SPECULATION, UNDECIDED, ["Not measured yet: it takes a trained cell that was timed with a draft."]
+            SPECULATION, UNDECIDED, ["Not measured yet: it needs a trained cell that was timed with a draft."]
         )
     steady = [row for row in drafted if not is_unsteady(row)]
     speedup = geometric_mean([row.metrics.speedup for row in steady])
@@ -99,7 +99,7 @@ def _time(steady: Sequence[Row], drafted: Sequence[Row], speedup: Interval | Non
     )
     how = f"the geometric mean of {_cells(len(steady))}, " if len(steady) > 1 else ""
     return [
-        f"The speedup is {quantity_text(speedup)}, {how}and beyond chance above 1 in {faster} and below 1 in "
+        f"The speedup is {quantity_text(speedup)}, {how}and significantly above 1 in {faster} and below 1 in "
         f"{slower} of {_cells(len(steady))}.{left_out}"
     ]
 
@@ -126,7 +126,7 @@ def _drafting(rows: Sequence[Row], gains: Sequence[Gain], margin: float) -> Hypo
     short = "cod" if any(gain.type == "cod" for gain in gains) else None
     compared = [gain for gain in gains if short is None or gain.type == short]
     if not compared:
-        needed = "Not measured yet: it takes a CoT cell and a cell of a shorter type, of one scenario, measured alike."
+        needed = "Not measured yet: it needs a CoT cell and a cell of a shorter type, of one scenario, measured alike."
         return Hypothesis(DRAFTING, UNDECIDED, [needed])
     tokens = _tokens(compared)
     figures = [f"The answers take {quantity_text(tokens)} times as many tokens as chain of thought's."]
@@ -166,18 +166,20 @@ def _verdict(interval: Interval, nothing: float) -> str:
 def _test(pool: PooledAccuracy, margin: float, p_value: float, claim: str, outcome: str) -> str:
     """Return the result of a test against the margin, and how many answers it takes where there were too few."""
     needed = paired_accuracy.fewest_for(margin)
-    few = f": {pool.difference.n} answers are too few, it takes {needed} where none differs" * (
+    few = f": {pool.difference.n} answers are too few: even if none differed, it would need {needed}" * (
         pool.difference.n < needed
     )
     return f"{claim} is {'' if p_value < LEVEL else 'not '}{outcome} ({p_text(p_value)}){few}."
 
 
 def _against(cells: Sequence[str], others: bool) -> list[str]:
-    return [f"Against the whole, it is otherwise beyond chance on {names(cells)}."] if cells and others else []
+    return (
+        [f"Against the result over all cells, the change is significant on {names(cells)}."] if cells and others else []
+    )
 
 
 def _not_compared(cells: Sequence[str], needed: str) -> list[str]:
-    return [f"Not compared, since that takes {needed}: {names(cells)}."] if cells else []
+    return [f"Not compared, since that needs {needed}: {names(cells)}."] if cells else []
 
 
 def _cells(count: int, what: str = "cell") -> str:
@@ -192,7 +194,7 @@ def drafts_sentence(change: DraftChange | None, published: Sequence[dict]) -> st
     """Return in a sentence how drafted tokens fare in a short type against chain of thought."""
     if change is None:
         return (
-            "How drafted tokens fare in chain of draft against chain of thought is not measured yet: that takes both "
+            "How drafted tokens fare in chain of draft against chain of thought is not measured yet: that needs both "
             "types of one scenario, timed with a draft and measured alike."
         )
     (cot_rate, rate), (cot_tokens, tokens) = change.acceptance_rates(), change.tokens_per_step()
@@ -221,4 +223,4 @@ def _how_often(change: Interval) -> str:
 def cut(rows: Sequence[Row]) -> str:
     """Return a warning of the rows whose accuracy measures the token cap; empty where there is none."""
     cells = [f"{row.label} ({share_text(row.answers.truncated)})" for row in rows if row.answers.truncation_warning]
-    return f"Do not trust the accuracy of {names(cells)}: that many answers were cut at the token cap." if cells else ""
+    return f"Do not trust the accuracy of {names(cells)}: so many answers were cut at the token cap." if cells else ""

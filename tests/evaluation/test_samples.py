@@ -105,4 +105,4 @@ def test_page_shows_an_answer_of_every_outcome_and_warns(tmp_path):
         assert expected in page
     assert "another right one" not in page
     assert "50 % (25–75, n 5) !" in page, "a truncated accuracy is marked where it stands"
-    assert "tells of the cap, not of the model" in page
+    assert "measures the cap, not the model" in page

@@ -92,7 +92,7 @@ def test_metrics_of_other_settings_are_named_and_not_shown(tmp_path):
     out = build(tmp_path, paths)
     with open(out / "table.csv", newline="", encoding="utf-8") as file:
         assert [row["cell"] for row in csv.DictReader(file)] == ["cot_hard"]
-    assert "**cod_hard**: cod_hard/metrics.json is of other settings" in (out / "report.md").read_text()
+    assert "**cod_hard**: cod_hard/metrics.json was made with other settings" in (out / "report.md").read_text()
 
 
 def test_untrained_rows_say_what_the_model_was_told_of_thinking(tmp_path):
@@ -243,7 +243,7 @@ def test_a_part_builds_and_says_of_what_is_missing_why(tmp_path):
         assert "Missing: 7 of 9 cells" in page
         assert "train_target failed: MemoryError" in page and "train_target.log" in page
         assert "it was not started" in page
-        assert "Not measured yet: it takes a CoT cell and a cell of a shorter type" in page
+        assert "Not measured yet: it needs a CoT cell and a cell of a shorter type" in page
     assert len(read_table(out)) == 3
 
 

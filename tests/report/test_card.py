@@ -101,7 +101,7 @@ def test_a_card_names_all_that_is_null(tmp_path):
 def test_no_card_without_the_files_that_it_is_made_from(tmp_path, name):
     adapter = made_up.measured_draft(tmp_path)
     (adapter.parent / name).unlink()
-    with pytest.raises(CardError, match=rf"{name} is not there, and no card is written without it"):
+    with pytest.raises(CardError, match=rf"{name} is missing, and a card cannot be written without it"):
         written(adapter)
     assert not adapter.with_name("card.md").exists()
 
@@ -109,7 +109,7 @@ def test_no_card_without_the_files_that_it_is_made_from(tmp_path, name):
 def test_a_card_without_the_distilled_set_says_nothing_of_it(tmp_path):
     adapter = made_up.measured_draft(tmp_path)
     kept = "Of 400 answers of the target, it was trained on the 232 that were finished and right"
-    assert f"{kept}, but for 16 by which the checkpoint was chosen." in written(adapter)
+    assert f"{kept}, except 16 that were held out to choose the checkpoint." in written(adapter)
     adapter.with_name("distilled_run.json").unlink()
     assert "answers of the target" not in written(adapter)
 
@@ -164,7 +164,7 @@ def test_the_command_writes_beside_the_adapter_and_says_where(tmp_path, capsys):
     assert status == 2 and err == f"doubledraft card: --card {tmp_path}: this is a folder: name a file\n"
     adapter.with_name("metrics.json").unlink()
     status, _, err = run(capsys, "card", adapter)
-    assert status == 2 and "metrics.json is not there" in err and err.count("\n") == 1
+    assert status == 2 and "metrics.json is missing" in err and err.count("\n") == 1
 
 
 def test_a_draft_that_was_trained_whole_and_slows_its_target_is_called_so(tmp_path):
@@ -181,5 +181,5 @@ def test_a_draft_that_was_trained_whole_and_slows_its_target_is_called_so(tmp_pa
         change(found)
         path.write_text(json.dumps(found))
     page = written(adapter)
-    assert "wholly trained draft" in page and "Rank" not in page and "- lora" not in page
+    assert "fully trained draft" in page and "Rank" not in page and "- lora" not in page
     assert "slower with this draft than alone" in page

@@ -36,7 +36,7 @@ def right(cell: dict, count: int, run: str = "baseline") -> None:
 def test_a_grid_that_gains_by_training_and_loses_nothing_supports_what_it_can(tmp_path):
     found = judged(tmp_path, grid())
     assert (found["Training"].verdict, found["Speculation"].verdict) == (SUPPORTED, SUPPORTED)
-    assert "beyond chance it rises in 6 and falls in 0" in found["Training"].figures[0]
+    assert "it rises significantly in 6 and falls significantly in 0" in found["Training"].figures[0]
     assert "Equality within 5 points is shown (p < 0.001)" in found["Speculation"].figures[1]
     assert found["Chain"].verdict == UNDECIDED, "54, 45, 33 right against 55, 43, 30: a loss of 5 points may be"
 
@@ -44,9 +44,9 @@ def test_a_grid_that_gains_by_training_and_loses_nothing_supports_what_it_can(tm
 def test_one_cell_cannot_show_equality_and_says_how_many_answers_it_takes(tmp_path):
     one = judged(tmp_path, [made_up.trained("cod", "hard")], margin=0.04)
     assert one["Speculation"].verdict == UNDECIDED
-    assert "60 answers are too few, it takes 65 where none differs" in one["Speculation"].figures[1]
-    assert "takes a trained and an untrained cell" in one["Training"].figures[0]
-    assert "takes a CoT cell and a cell of a shorter type" in one["Chain"].figures[0]
+    assert "60 answers are too few: even if none differed, it would need 65" in one["Speculation"].figures[1]
+    assert "needs a trained and an untrained cell" in one["Training"].figures[0]
+    assert "needs a CoT cell and a cell of a shorter type" in one["Chain"].figures[0]
 
 
 def test_a_part_of_the_grid_is_judged_and_the_cells_that_are_left_out_are_named(tmp_path):
@@ -108,7 +108,7 @@ def test_a_cell_that_goes_against_the_whole_is_named(tmp_path):
                 run["accuracy"]["lenient"] = made_up.share(20)
 
     found = judged(tmp_path, grid(worse))["Training"]
-    assert found.verdict == SUPPORTED and "otherwise beyond chance on cod_hard" in found.figures[-1]
+    assert found.verdict == SUPPORTED and "the change is significant on cod_hard" in found.figures[-1]
 
 
 def test_answers_that_are_not_recorded_are_not_judged(tmp_path):

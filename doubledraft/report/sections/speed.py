@@ -173,7 +173,7 @@ def _parted(rows: Sequence[Row]) -> list[str]:
         return []
     return [
         f"{', '.join(apart)}: measured and predicted speedup part. Either time goes to something other than the passes "
-        "of the models, or the machine changed between the timed blocks and the measuring of the steps."
+        "of the models, or the machine changed between timing the blocks and timing the steps."
     ]
 
 
