@@ -108,7 +108,7 @@ rule cross_check:
 
 
 rule view_cell:
-    """Put down token by token what a cell decoded, and make the page that shows it."""
+    """Record token by token what a cell decoded, and make the page that shows it."""
     input:
         questions="data/questions/{scenario}/test.jsonl",
         generations=collect("results/{{type}}_{{scenario}}/{arm}.jsonl", arm=ARMS),

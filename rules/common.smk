@@ -22,14 +22,14 @@ try:
     config = study.check_config(config, schema=f"{workflow.basedir}/config/schema.yaml", files=workflow.configfiles)
     folder.check_folder(config["study"])
     PROMPTS = settings.prompt_digests(config, workflow.basedir)
-    for argument in sys.argv[1:]:  # Snakemake would say of a misspelt scenario only that no rule makes the path
+    for argument in sys.argv[1:]:  # for a misspelt scenario, Snakemake says only that no rule makes the path
         study.check_target(argument, config)
 except study.StudyError as error:
     raise WorkflowError(escaping.visible(str(error))) from None  # keys come from a file: no escape sequences
 
 STARTED = time.time()
 FINGERPRINTS = KeptFingerprints()
-DEFAULT_MODELS = ["smollm2-135m"]  # for which the times of `times.REFERENCE` hold
+DEFAULT_MODELS = ["smollm2-135m"]  # the models that the times of `times.REFERENCE` are for
 RUN_LOCK = "results/.run.lock"  # held by the run that makes things in this folder
 
 
@@ -47,7 +47,7 @@ if workflow.is_main_process:  # once per run: a job of it skips this
     elif message := busy or locks.clear_dead(RUN_LOCK, ".snakemake"):
         logger.warning(escaping.visible(message))
 
-GPUS = workflow.global_resources.get("gpu").value  # that this run may use; None: a cluster's, 0: none
+GPUS = workflow.global_resources.get("gpu").value  # how many this run may use; None: a cluster's, 0: none
 if workflow.is_main_process and 0 < (GPUS or 0) < config["engine"]["tensor_parallel"]:
     raise WorkflowError(
         f"config key engine.tensor_parallel is {config['engine']['tensor_parallel']}, but this run has {GPUS} GPU: "
@@ -71,7 +71,7 @@ TRAINED = [f"{type}_{scenario}" for type in TYPES for scenario in SCENARIOS]
 CELLS = TRAINED + [f"untrained_{scenario}" for scenario in SCENARIOS]
 ENGINE_MODULE = f"inference.{config['benchmark']['engine']}_engine"  # the library's module of the timed engine
 CLOCK_MODULES = ["inference.vllm_step_clock"] if config["benchmark"]["engine"] == "vllm" else []  # loaded by its name
-ARMS = config["benchmark"]["arms"]  # that are timed: the target alone, and with the draft
+ARMS = config["benchmark"]["arms"]  # the arms that are timed: the target alone, and with the draft
 DRAFTING = (  # how the arm with the draft drafts; nothing where it is not timed
     {key: config["benchmark"][key] for key in ("method", "draft_length")} | settings.native_drafting(config)
     if "speculative" in ARMS
@@ -79,7 +79,7 @@ DRAFTING = (  # how the arm with the draft drafts; nothing where it is not timed
 )
 DOMAINS = list(config["domains"]["sets"])
 DRAFTS = [*DOMAINS, "generic"]  # a draft for each domain, and one that learns from all
-RANKS = config["domains"]["adapters"]["ranks"]  # of adapters of the generic draft
+RANKS = config["domains"]["adapters"]["ranks"]  # the LoRA ranks of the generic draft's adapters
 ROUTED_PROMPTS = [f"data/domains/{domain}/{split}.jsonl" for split in ("validation", "test") for domain in DOMAINS]
 SAMPLING = {key: config["benchmark"][key] for key in ("temperature", "samples")}  # of the trained models' answers
 ROLES = ["target", "draft"] if settings.needs_draft(config) else ["target"]  # the models that are trained
@@ -200,7 +200,7 @@ def fewest_questions(wildcards, threads):
 
 
 def trace_source(wildcards):
-    """Return what a condensed type is made from: chains of thought, or questions where the teacher answers anew."""
+    """Return what a condensed type is made from: chains of thought, or questions where the teacher answers them itself."""
     if config["types"][wildcards.type].get("by") == "independent":
         return "data/questions/{scenario}/train.jsonl"
     return "data/cot/{scenario}/traces.jsonl"
@@ -394,7 +394,7 @@ def report_metrics(wildcards):
     paths = collect("results/{cell}/metrics.json", cell=CELLS)
     present = [path for path in paths if requested(path) or os.path.exists(path)]
     if not present:
-        raise WorkflowError("no cell has metrics yet: `snakemake` makes the whole grid, then the report")
+        raise WorkflowError("no cell has metrics yet: run `snakemake`, which makes all cells and then the report")
     return present
 
 
@@ -416,7 +416,7 @@ def logs_towards(cell):
 
 def report_matrix(wildcards):
     """Return the matrix of targets and drafts, where every cell has metrics and it exists or is made in this run."""
-    complete = len(report_metrics(wildcards)) == len(CELLS)  # else it is out of date, and asking for it would remake it
+    complete = len(report_metrics(wildcards)) == len(CELLS)  # if not, it is out of date and would be remade
     return [path for path in MATRIX if complete and (requested() or os.path.exists(path))]
 
 
@@ -443,7 +443,7 @@ def of_report_cells(paths, wildcards):
 
 
 def report_checks(wildcards):
-    """Return the comparisons of engines that exist, those that failed their job too."""
+    """Return the comparisons of engines that exist, including those whose job failed."""
     paths = collect("results/{cell}/cross_check{end}.json", cell=TRAINED, end=["", "_failed"])
     return [path for path in paths if os.path.exists(path)]
 
@@ -512,7 +512,8 @@ onsuccess:
 
 onerror:
     logger.error(
-        "What failed is named above, with its log; after a repair the same command goes on. With --keep-going it makes all "
-        "that does not depend on it. A report of what there is, with the --configfile and --directory of this run: "
+        "Failed jobs and their logs are named above. Fix the cause and run the same command again: it continues. With "
+        "--keep-going it also makes all that does not depend on a failed job. To report what is done so far, run this "
+        "with the --configfile and --directory of this run: "
         "snakemake --cores 1 --allowed-rules report -- results/report/report.html"
     )

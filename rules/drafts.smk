@@ -1,8 +1,8 @@
 """Recipes of drafts compared, on demand: needs a cell's target and distilled set; makes its leaderboard.
 
 `snakemake results/drafts/cod_hard/leaderboard.html` makes all of it, for the recipes of the section `drafts` of the config.
-Each recipe and seed is a job of its own, so a run that stopped goes on with what is missing. For that the merged target
-and the draft's start are kept: users of a temporary file that has to be made again would all run again.
+Each recipe and seed is a job of its own, so a run that stopped continues with what is missing. The merged target and
+the draft's start are kept for this: if a temporary file had to be made again, all jobs that use it would run again.
 """
 
 

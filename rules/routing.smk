@@ -199,7 +199,7 @@ rule routing_page:
         "../scripts/routing_page.py"
 
 
-# a LoRA adapter of the generic draft, trained on a domain's answers, at the size of one rank
+# a LoRA adapter of the generic draft, of one rank, trained on a domain's answers
 use rule train_domain_draft as train_domain_adapter with:
     input:
         answers=["results/domains/{domain}/answers.jsonl"],

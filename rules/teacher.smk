@@ -41,7 +41,7 @@ rule write_cot:
 
 
 rule summarize_cod:
-    """Condense the same verified chains of thought, by the rule of a type or by the teacher; or have it answer anew."""
+    """Condense the same verified chains of thought, by the rule of a type or by the teacher; or have it answer the questions itself."""
     input:
         source=trace_source,
         prompt=teacher_prompt,
