@@ -71,7 +71,7 @@ def naming(path: str | Path) -> Iterator[None]:
         elif number in NOT_OURS:
             error.add_note(f"{path} could not be written: make its folder writable, or take another --directory, then")
         if number in NO_ROOM | NOT_OURS or free < LITTLE:
-            error.add_note("give the same command again; nothing half-written is ever used")
+            error.add_note("run the same command again; nothing half-written is ever used")
         raise
 
 

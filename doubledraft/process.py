@@ -82,12 +82,12 @@ class Child:
                 return value
             self._last = value
             log.info("%s", value, extra={MARK: kind == PROGRESS})
-        raise RuntimeError(f"{self._module} ended {self._how()}; all that it printed stands above in the log")
+        raise RuntimeError(f"{self._module} ended {self._how()}; what it printed is in the log above")
 
     def _how(self) -> str:
         status = self._process.wait()
         end = f"with exit status {status}" if status >= 0 else f"by {signal.Signals(-status).name}"
-        hint = "; the system kills so when memory runs out" if status == -signal.SIGKILL else ""
+        hint = "; the system does this when memory runs out" if status == -signal.SIGKILL else ""
         return f"{end} after {self._last!r}{hint}"
 
     def close(self) -> None:

@@ -140,7 +140,7 @@ def read_records(path: str | Path, kind: type[Record], *, appended: bool = False
         where = f"{path}:{number}"
         record = from_json(parse_object(line, where), kind, where)
         if record.id in records:
-            raise RecordError(f"{path}:{number}: id {record.id!r} stands twice")
+            raise RecordError(f"{path}:{number}: id {record.id!r} occurs twice")
         records[record.id] = record
     return list(records.values())
 
@@ -217,7 +217,7 @@ def _name(hint: object) -> str:
 def _no_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
     value = dict(pairs)
     if len(value) < len(pairs):
-        raise ValueError("a key stands twice in one object")
+        raise ValueError("a key occurs twice in one object")
     return value
 
 

@@ -52,7 +52,7 @@ def _count(node: yaml.Node, counted: dict[int, int | None], path: str) -> int:
     where = f"{path}:{node.start_mark.line + 1}"
     if id(node) in counted:
         if (count := counted[id(node)]) is None:
-            raise YamlError(f"{where}: an alias that stands inside what it stands for")
+            raise YamlError(f"{where}: an alias inside the value that it refers to")
         return count
     counted[id(node)] = None
     values = 1
@@ -74,7 +74,7 @@ def _check_scalar(node: yaml.ScalarNode, where: str) -> None:
         value = SafeConstructor().construct_document(node)
         raise YamlError(f"{where}: {node.value} is read as {value}: write it in decimals, or put quotes round it")
     if HALF_CHARACTER.search(node.value):
-        raise YamlError(f"{where}: half a character, which no text file can hold: {node.value!r:.60}")
+        raise YamlError(f"{where}: half a surrogate pair, which no text file can hold: {node.value!r:.60}")
 
 
 def _check_keys(node: yaml.MappingNode, path: str) -> None:
@@ -87,5 +87,5 @@ def _check_keys(node: yaml.MappingNode, path: str) -> None:
             value = SafeConstructor().construct_document(key)
             raise YamlError(f"{where}: the name {key.value} is read as {value!r}: put quotes round it")
         if key.value in seen:
-            raise YamlError(f"{where}: key {key.value!r} stands twice")
+            raise YamlError(f"{where}: key {key.value!r} occurs twice")
         seen.add(key.value)

@@ -1,8 +1,8 @@
 """Advise whether a draft is worth serving beside a target, at which draft length, and up to which load.
 
 The target answers some questions, both models read the answers, and steps are timed at several loads: a few minutes.
-With --out a folder gets advice.json, advice.html, vLLM's speculative_config.json where drafting pays, and a file of
-`doubledraft benchmark` that measures what was predicted.
+--out writes advice.json, advice.html, vLLM's speculative_config.json where drafting pays, and a config with which
+`doubledraft benchmark` measures what was predicted.
 """
 
 import argparse
@@ -38,9 +38,9 @@ HEADER = ("in flight", "best K", "speedup", "acceptance needed", "tokens/s alone
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this subcommand."""
-    model = {"type": shared.not_empty, "help": "a folder, or a name on the hub"}
-    parser.add_argument("target", metavar="TARGET", **model)
-    parser.add_argument("draft", metavar="DRAFT", **model)
+    for role in ("target", "draft"):
+        help_text = f"{role} model: a folder, or a name on the Hugging Face hub"
+        parser.add_argument(role, metavar=role.upper(), type=shared.not_empty, help=help_text)
     shared.add_data_set(parser, "; default: generated word problems")
     shared.add_num_samples(parser, 16)
     shared.add_prompt_file(parser)
@@ -48,10 +48,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     shared.add_int8(parser)
     shared.add_device(parser)
     parser.add_argument(
-        "--price-per-hour", type=positive, metavar="USD", help="of the machine: adds USD per million tokens"
+        "--price-per-hour", type=positive, metavar="USD", help="price of the machine: adds USD per million tokens"
     )
     parser.add_argument("--json", action="store_true", help="print the advice as JSON instead of text")
-    parser.add_argument("--out", metavar="FOLDER", help="write advice, page, vLLM's config and a benchmark file there")
+    parser.add_argument("--out", metavar="FOLDER", help="folder for the advice, its page and the two configs")
 
 
 def positive(text: str) -> float:
@@ -103,16 +103,16 @@ def _notes(target: Path, draft: Path) -> list[str]:
     """Return what makes a pair that can run less good than it could be."""
     notes, sizes = [], vocabulary_sizes(target, draft)
     if sizes[0] != sizes[1]:
-        notes.append(f"The models have {sizes[0]} and {sizes[1]} rows for the same tokens: vLLM serves only a pair of "
-                     "one size, to which `pad_vocabulary_to` of a study brings them.")  # fmt: skip
+        notes.append(f"The models have {sizes[0]} and {sizes[1]} rows for the same tokens, and vLLM serves only pairs "
+                     "of equal size: set `pad_vocabulary_to` in the config of a study.")  # fmt: skip
     templates = [load_tokenizer(folder).chat_template for folder in (target, draft)]
     if templates[0] is None:
         notes.append(
             "The target has no chat template, so questions are put to it as plain text: this may be a base model."
         )
     elif templates[0] != templates[1]:
-        notes.append("The draft's chat template is another than the target's, which engines use for both: it may have "
-                     "been trained on prompts that it will not see.")  # fmt: skip
+        notes.append("The draft's chat template differs from the target's, which engines use for both: the draft "
+                     "may have been trained on prompts in another format.")  # fmt: skip
     return notes
 
 

@@ -1,8 +1,8 @@
 """Run speed experiments: drafts, draft lengths and routing against plain decoding, over data sets.
 
 The config names a target, drafts, draft lengths and data sets; config/benchmark.yaml has all five experiments, and
-benchmarks/default_study.yaml works on the outputs of the default study. Every question is answered by all arms in turn,
-several times. Paths are relative to the working directory.
+benchmarks/default_study.yaml works on the outputs of the default study. Every arm (plain decoding, or one draft and
+draft length) answers each question in turn, several times. Paths are relative to the working directory.
 """
 
 import argparse
@@ -48,11 +48,12 @@ HEADER = (
     "s per answer",
     "quality",
 )
-NOTE = """In brackets: 95 % interval and n questions; of tokens/s, the smallest and largest repeat beside their median.
+NOTE = """In brackets: 95 % interval and n questions; for tokens/s, the smallest and largest repeat, beside the median.
 speedup: wall time of the baseline / of the arm. of repeats: smallest and largest speedup of a repeat. accepted:
 accepted / drafted tokens, counted up to the first rejection of a step; agreement: drafted tokens equal to the target's
-choice, counted past it too. identical: questions answered with the baseline's tokens. s per answer: the median; higher
-percentiles are in results.json where there are enough questions for them. quality: right answers, or pass@1.
+choice, counted past that rejection too. identical: questions answered with the baseline's tokens. s per answer: the
+median; higher percentiles are in results.json where there are enough questions for them. quality: right answers, or
+pass@1.
 """
 
 
@@ -63,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--experiments",
         type=lambda text: text.split(","),
         metavar="A,B",
-        help=f"some of {', '.join(experiments.EXPERIMENTS)}; default: all that the config describes",
+        help=f"comma-separated, any of {', '.join(experiments.EXPERIMENTS)}; default: all that the config describes",
     )
 
 

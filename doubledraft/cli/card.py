@@ -1,7 +1,8 @@
 """Write the model card of a draft adapter, from measured metrics only.
 
-Metrics come from the metrics.json of the cell, with interval, n, definition, engine and hardware; training from the
-adapter's training.json. Metrics that are missing or of another adapter are refused; a value that is null is left out.
+The card takes metrics from the cell's metrics.json, with interval, n, definition, engine and hardware, and the training
+from the adapter's training.json. No card is written where metrics are missing or belong to another adapter; a metric
+that is null is left out.
 """
 
 import argparse
@@ -16,18 +17,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this subcommand."""
     add_adapter(parser)
     parser.add_argument(
-        "--license", metavar="ID", help="of the adapter, as the hub writes it: apache-2.0; default: none"
+        "--license", metavar="ID", help="license of the adapter, as the hub names it, such as apache-2.0; default: none"
     )
 
 
 def add_adapter(parser: argparse.ArgumentParser) -> None:
     """Add the options for an adapter, its metrics and its card."""
-    parser.add_argument("adapter", type=Path, metavar="ADAPTER", help="folder: results/cod_hard/draft_adapter")
     parser.add_argument(
-        "--metrics", type=Path, metavar="FILE", help="default: metrics.json beside the adapter's folder"
+        "adapter", type=Path, metavar="ADAPTER", help="adapter's folder, such as results/cod_hard/draft_adapter"
     )
     parser.add_argument(
-        "--card", type=Path, metavar="FILE", help="default: draft_adapter.md beside the adapter's folder"
+        "--metrics",
+        type=Path,
+        metavar="FILE",
+        help="metrics of its cell; default: metrics.json beside the adapter's folder",
+    )
+    parser.add_argument(
+        "--card",
+        type=Path,
+        metavar="FILE",
+        help="its model card; default: draft_adapter.md beside the adapter's folder",
     )
 
 

@@ -1,7 +1,7 @@
 """Check that config files from elsewhere are plain values, before Snakemake reads them.
 
 Snakemake runs Python code in a config that sets `__use_yte__`, and expands aliases, before the workflow can check it.
-Keys and values are checked by every run, also a dry one (`snakemake -n`).
+Every run, dry runs (`snakemake -n`) included, checks the keys and values themselves.
 """
 
 import argparse

@@ -28,12 +28,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         type=shared.not_empty,
         metavar="FOLDER",
-        help="drafts to choose from, each a folder or a name on the hub; n-grams of the text can always be chosen",
+        help="drafts to choose from, each a folder or a name on the hub; n-gram lookup can always be chosen",
     )
     shared.add_device(parser)
     shared.add_prompt_file(parser)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on; default: 127.0.0.1")
-    parser.add_argument("--port", type=shared.at_least_one, default=7860, metavar="N", help="default: 7860")
+    parser.add_argument(
+        "--port", type=shared.at_least_one, default=7860, metavar="N", help="port to listen on; default: 7860"
+    )
 
 
 def run(options: argparse.Namespace) -> None:

@@ -1,9 +1,9 @@
 """Measure quality and speed on a data set, plain and with a draft.
 
-Every question is answered greedily in both ways, one after the other. What the data set's rows hold decides how answers
-are judged: HumanEval and files of its format by running the tests of each program in a sandbox (pass@1); GSM8K, MATH
-and rows with an `answer` by the final answer, strict and lenient; other rows, such as chats, not at all, so that speed
-is all that is measured. Shares have 95 % intervals.
+Every question is answered greedily in both ways, one after the other. How answers are judged depends on the fields of
+the data set: HumanEval and files in its format by running the tests of each program in a sandbox (pass@1); GSM8K, MATH
+and rows with an `answer` by the final answer, strict and lenient; other rows, such as chats, are not judged, and only
+speed is measured. Shares have 95 % intervals.
 """
 
 import argparse
@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     shared.add_max_tokens(parser, 256, shared.at_least_one)
     shared.add_draft_length(parser)
     parser.add_argument(
-        "--seed", type=shared.at_least_zero, default=17, metavar="N", help="of the bootstrap intervals; default: 17"
+        "--seed", type=shared.at_least_zero, default=17, metavar="N", help="seed of bootstrap intervals; default: 17"
     )
     parser.add_argument("--out", metavar="FOLDER", help="write metrics.json, samples.csv and comparison.txt there")
     shared.add_config(parser)

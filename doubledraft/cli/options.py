@@ -21,14 +21,14 @@ def add_models(parser: argparse.ArgumentParser) -> None:
     """Add the options for the models and how they are computed."""
     add_target(parser)
     drafting = parser.add_mutually_exclusive_group()
-    help_text = "the draft model: a folder, or a name on the hub; default: the target alone"
+    help_text = "draft model: a folder, or a name on the Hugging Face hub; default: no draft, the target alone"
     drafting.add_argument("--draft", type=not_empty, metavar="FOLDER", help=help_text)
-    drafting.add_argument("--ngram", action="store_true", help="draft by n-gram lookup in the text so far")
+    drafting.add_argument("--ngram", action="store_true", help="draft with n-gram lookup in the text so far")
     parser.add_argument(
         "--draft-vocabulary",
         nargs="+",
         metavar="FILE",
-        help="generations (`distilled.jsonl`): draft only tokens that occur in them; faster, the same answer",
+        help="files of answers (`distilled.jsonl`): draft only tokens that occur in them; faster, same answer",
     )
     add_int8(parser)
     add_device(parser)
@@ -36,26 +36,29 @@ def add_models(parser: argparse.ArgumentParser) -> None:
 
 def add_target(parser: argparse.ArgumentParser) -> None:
     """Add the option for the target."""
-    help_text = "the target: a folder, or a name on the hub"
+    help_text = "target model: a folder, or a name on the Hugging Face hub"
     parser.add_argument("--model", required=True, type=not_empty, metavar="FOLDER", help=help_text)
 
 
 def add_int8(parser: argparse.ArgumentParser) -> None:
     """Add the option for 8-bit weights of the draft."""
-    help_text = "round the draft's weights to 8 bits (CPU): faster, the same answer"
+    help_text = "round the draft's weights to 8 bits (CPU): faster, same answer"
     parser.add_argument("--draft-int8", action="store_true", help=help_text)
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:
     """Add the options for dtype and device."""
     dtypes = ("bfloat16", "float32")
-    parser.add_argument("--dtype", default=dtypes[0], choices=dtypes, help="of weights and caches; default: bfloat16")
-    parser.add_argument("--device", choices=("cpu", "cuda"), help="default: cuda where there is a GPU")
+    parser.add_argument(
+        "--dtype", default=dtypes[0], choices=dtypes, help="data type of weights and caches; default: bfloat16"
+    )
+    parser.add_argument("--device", choices=("cpu", "cuda"), help="default: cuda where there is a GPU, otherwise cpu")
 
 
 def add_prompt_file(parser: argparse.ArgumentParser) -> None:
     """Add the options for the text before a question."""
-    parser.add_argument("--prompt-file", metavar="YAML", help="system text and examples, as in config/prompts/cot.yaml")
+    help_text = "file with the system message and few-shot examples, like config/prompts/cot.yaml"
+    parser.add_argument("--prompt-file", metavar="YAML", help=help_text)
     parser.add_argument("--few-shot", action="store_true", help="put the prompt file's examples before the question")
 
 
@@ -92,7 +95,8 @@ def add_config(parser: argparse.ArgumentParser) -> None:
             action.default, action.required = argparse.SUPPRESS, False  # so that only what was given is in the options
     parser.set_defaults(defaults=defaults)
     help_text = (
-        "a file of `doubledraft benchmark`, which fills in what is not given; --dataset then names one of its sets"
+        "config of `doubledraft benchmark`: supplies the options that are not given; --dataset then names one of its "
+        "data sets"
     )
     parser.add_argument("--config", metavar="YAML", help=help_text)
 
@@ -122,7 +126,7 @@ def _configured(path: str, data_set: str | None) -> dict[str, object]:
     config = experiments.read_config(path)
     name = data_set or next(iter(config["data"]))
     if name not in config["data"]:
-        raise OptionError(f"--dataset {name}: {path} has {', '.join(config['data'])}")
+        raise OptionError(f"--dataset {name}: {path} has only {', '.join(config['data'])}")
     entry, draft = config["data"][name], experiments.draft_of(config, name)
     return {
         "dataset": entry["file"],
@@ -152,17 +156,18 @@ def draft_length(text: str) -> int | str:
 
 def add_sampling(parser: argparse.ArgumentParser) -> None:
     """Add the options for sampling."""
-    parser.add_argument("--temperature", type=float, default=0.0, metavar="T", help="default: 0, which is greedy")
-    help_text = "draw from the nucleus of this probability; default: 1"
+    help_text = "sampling temperature; default: 0, greedy decoding"
+    parser.add_argument("--temperature", type=float, default=0.0, metavar="T", help=help_text)
+    help_text = "draw from the most probable tokens, up to a total probability of P; default: 1"
     parser.add_argument("--top-p", type=float, default=1.0, metavar="P", help=help_text)
     parser.add_argument("--top-k", type=int, metavar="K", help="draw from the k most probable tokens; default: all")
-    parser.add_argument("--seed", type=seed, default=0, metavar="N", help="of the draws; default: 0")
+    parser.add_argument("--seed", type=seed, default=0, metavar="N", help="seed of the sampling; default: 0")
 
 
 def as_sampling(options: argparse.Namespace) -> Sampling:
     """Return the sampling that the options ask for; raise OptionError where a value is out of range, or ignored."""
     if options.temperature == 0 and (options.top_k is not None or options.top_p != 1):
-        raise OptionError("--top-p and --top-k limit what is drawn, which takes a --temperature above 0")
+        raise OptionError("--top-p and --top-k need a --temperature above 0: greedy decoding draws nothing")
     try:
         return Sampling(options.temperature, options.top_k, options.top_p)
     except ValueError as error:

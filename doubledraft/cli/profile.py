@@ -1,8 +1,9 @@
 """Show where the time of a decoding step goes, plain and with a draft.
 
-A prompt, or some questions of a data set, are answered several times, plain and drafted in turn. For every step: the
-passes of the models, their output heads, and the engine's own work, each with its share of the step and, where it reads
-weights, of the memory's read bandwidth. `--trace` also writes single kernels, for chrome://tracing or ui.perfetto.dev.
+A prompt, or some questions of a data set, are answered several times, plain and drafted in turn. The table splits a
+step into the models' passes, their output heads and the engine's own work, each with its share of the step's time and,
+where it reads weights, of the memory's read bandwidth. `--trace` also records kernels, for chrome://tracing or
+ui.perfetto.dev.
 """
 
 import argparse

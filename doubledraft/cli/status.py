@@ -1,4 +1,4 @@
-"""Print where a study is: what is running, what ended and how long it took.
+"""Print the state of a study: what is running, what ended and how long it took.
 
 Reads the study's own files, so it may be called from another terminal while the study runs, or after it.
 """
@@ -23,14 +23,18 @@ TAIL = 8192  # bytes at the end of a log that are searched for its last line
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this subcommand."""
     parser.add_argument(
-        "--directory", type=Path, default=Path(), metavar="FOLDER", help="the study's folder; default: the working one"
+        "--directory",
+        type=Path,
+        default=Path(),
+        metavar="FOLDER",
+        help="the study's folder; default: the working directory",
     )
 
 
 def run(options: argparse.Namespace) -> None:
     """Print the table of what ended, and below it what runs, or failed."""
     if not options.directory.is_dir():
-        raise OptionError(f"--directory {options.directory}: no such folder: name that of the study")
+        raise OptionError(f"--directory {options.directory}: no such folder: name the folder of the study")
     results = options.directory / "results"
     logs = sorted(results.glob("**/logs/*.log"))
     timed = times.read(results)

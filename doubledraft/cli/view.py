@@ -1,7 +1,7 @@
 """Show token by token what was drafted, accepted and rejected, as one HTML file.
 
-FILE is `decoding.jsonl` of a cell or of `doubledraft benchmark`, or answers of vLLM's server: JSON or JSON lines, asked
-for with `return_token_ids`, from a server with `--per-request-spec-decode-metrics detailed`.
+FILE is `decoding.jsonl` of a cell or of `doubledraft benchmark`, or holds answers of vLLM's server, as JSON or JSON
+lines: start the server with `--per-request-spec-decode-metrics detailed`, and send requests with `return_token_ids`.
 """
 
 import argparse
@@ -20,21 +20,21 @@ from doubledraft.summaries.draft_audit import AuditedAnswer
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this subcommand."""
     parser.add_argument("file", metavar="FILE", help="decoding.jsonl, or answers of vLLM's server")
-    parser.add_argument("--out", metavar="HTML", help="the page; default: FILE with the ending .html")
-    parser.add_argument("--title", metavar="TEXT", help="of the page; default: the name of FILE's folder")
+    parser.add_argument("--out", metavar="HTML", help="page to write; default: FILE with the ending .html")
+    parser.add_argument("--title", metavar="TEXT", help="title of the page; default: the name of FILE's folder")
     parser.add_argument(
         "--also",
         nargs=2,
         action="append",
         default=[],
         metavar=("NAME", "AUDIT"),
-        help="draft_audit.jsonl of one more draft over the same answers, and a name for it; may be repeated",
+        help="show one more draft: a name for it, and its draft_audit.jsonl of the same answers; may be repeated",
     )
     parser.add_argument(
         "--tokenizer",
         type=shared.not_empty,
         metavar="FOLDER",
-        help="for the texts of ids: of vLLM's answers, and --also",
+        help="tokenizer that turns token ids into text, for vLLM's answers and for --also",
     )
 
 
@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> None:
     """Write the page, and its path to standard output."""
     path, names = Path(options.file), [name for name, _ in options.also]
     if repeated := [name for name in names if names.count(name) > 1]:
-        raise RecordError(f"--also: the name {repeated[0]!r} stands twice: give every draft a name of its own")
+        raise RecordError(f"--also: the name {repeated[0]!r} occurs twice: give every draft a name of its own")
     text_of = token_text(load_tokenizer(options.tokenizer)) if options.tokenizer else None
     try:
         served = vllm_answers.is_answers(path)

@@ -78,20 +78,20 @@ def read_config(path: str | Path) -> dict:
 def _contradictions(config: Mapping) -> list[str]:
     drafts, faults = _drafts(config), []
     if NGRAM in config["drafts"]:
-        faults.append(f"config key drafts.{NGRAM} cannot be: that name stands for drafts from the text itself")
+        faults.append(f"config key drafts.{NGRAM} is not allowed: that name is reserved for n-gram drafts")
     if not drafts:
         faults.append("config key drafts is missing: expected a draft to measure, or `ngram: true`")
     if config[ABLATION] and config[ABLATION]["draft"] not in drafts:
         named = config[ABLATION]["draft"]
         faults.append(f"config key ablation_K.draft is {named!r}: expected one of {', '.join(drafts)}")
-    unsure = "it goes by the confidence of a draft model, and n-grams have none"
+    unsure = "it depends on the confidence of a draft model, and n-grams have none"
     if config["ngram"] and config["draft_length"] == "adaptive":
         faults.append(f"config key draft_length is 'adaptive' beside `ngram: true`: {unsure}")
     if config[ABLATION] and config[ABLATION]["draft"] == NGRAM and "adaptive" in config[ABLATION]["lengths"]:
         faults.append(f"config key ablation_K.lengths has 'adaptive' for {NGRAM}: {unsure}")
     for draft in config["draft_vocabulary"]:
         if draft not in config["drafts"]:
-            faults.append(f"config key draft_vocabulary.{draft} is of no draft: expected {', '.join(config['drafts'])}")
+            faults.append(f"config key draft_vocabulary.{draft} names no draft: expected {', '.join(config['drafts'])}")
     for domain, draft in config[SPECIALIZED].items():
         if draft not in config["drafts"]:
             faults.append(
@@ -102,7 +102,7 @@ def _contradictions(config: Mapping) -> list[str]:
         if domain and domains and domain not in domains:
             faults.append(f"config key data.{name}.domain is {domain!r}: expected one of {', '.join(domains)}")
         if entry["few_shot"] and not entry["prompt_file"]:
-            faults.append(f"config key data.{name}.few_shot is true without prompt_file, which would have the shots")
+            faults.append(f"config key data.{name}.few_shot is true: prompt_file, with the examples, is missing")
     return faults
 
 

@@ -71,7 +71,7 @@ class Job:
         if (self.method in ("draft_model", *HEADS)) != bool(self.draft):
             raise JobError(f"draft: method {self.method} takes {'no' if self.draft else 'a'} draft model")
         if self.engine != "vllm" and (self.method in HEADS or self.parallel):
-            raise JobError(f"method {self.method}, parallel {self.parallel}: vLLM alone drafts in this way")
+            raise JobError(f"method {self.method}, parallel {self.parallel}: only vLLM supports it; use engine vllm")
         if (self.method != "none") != (self.longest_draft > 0):
             raise JobError(f"draft_length: {self.draft_length} does not go with method {self.method}")
         if 0 != self.temperature < COLDEST:
@@ -79,7 +79,7 @@ class Job:
         if self.samples > 1 and not self.temperature:
             raise JobError(f"samples {self.samples}: at temperature 0 every answer to a question is the same")
         if bool(self.draft_vocabulary) != bool(self.draft_vocabulary_from):
-            raise JobError("draft_vocabulary: a number of tokens goes with a file of answers that they are learnt from")
+            raise JobError("draft_vocabulary: expected both a number of tokens and a file of answers to count them in")
         if self.draft_vocabulary and self.method != "draft_model":
             raise JobError(f"draft_vocabulary: method {self.method} has no output head to cut")
         if self.int8_draft and (self.method != "draft_model" or self.engine == "vllm"):

@@ -82,7 +82,9 @@ class Sleep(Engines):
     def __init__(self, jobs: Mapping[str, Job], warm_up: Callable[[Job, Host], None]) -> None:
         """Refuse jobs whose engines cannot sleep."""
         if machine.device() == "cpu" or any(job.engine != "vllm" for job in jobs.values()):
-            raise JobError("config key benchmark.residency is sleep: only vLLM on a GPU can; set it to both or restart")
+            raise JobError(
+                "config key benchmark.residency is sleep, which needs vLLM on a GPU: set it to both or restart"
+            )
         super().__init__({name: replace(job, sleeps=True) for name, job in jobs.items()}, warm_up)
         self._awake: str | None = None
 
@@ -149,7 +151,7 @@ def choose(jobs: Mapping[str, Job]) -> str:
     else:
         residency = "restart"
     log.info(
-        "residency %s: %d engine(s) need about %.1f GiB, and there are %.1f GiB",
+        "residency %s: %d engine(s) need about %.1f GiB, of %.1f GiB available",
         *(residency, len(jobs), needed / GIB, available / GIB),
     )
     return residency

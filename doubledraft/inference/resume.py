@@ -31,9 +31,9 @@ def resume(path: str | Path, work: str) -> list[Generation]:
     if path.exists():
         if note.exists() and note.read_text() == work:
             rows = read_records(path, Generation, appended=True)
-            log.info("%d answers are there from an earlier run", len(rows))
+            log.info("continuing with %d answers of an earlier run", len(rows))
         else:
-            log.info("%s belongs to another model, prompt or question file: starting afresh", path)
+            log.info("%s belongs to another model, prompt or question file: starting again", path)
     note.unlink(missing_ok=True)
     write_records(path, rows)  # drops a line that a kill cut short, before new ones are appended to it
     with whole_file(note) as file:

@@ -23,7 +23,7 @@ def supported_config(folder: str | Path):
         config = AutoConfig.from_pretrained(folder)
     except (ValueError, KeyError, TypeError, StrictDataclassError) as error:
         reason = " ".join(str(error).split())
-        raise ModelError(f"{folder}: config.json is not one of {kind}: {reason:.300}; fetch the model again") from None
+        raise ModelError(f"{folder}: config.json is not valid for {kind}: {reason:.300}; fetch it again") from None
     requirements = {
         "hidden_act": (config.hidden_act, ("silu",)),
         "rope_type": (config.rope_parameters["rope_type"], FIXED_ROTARY),

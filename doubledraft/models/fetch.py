@@ -100,7 +100,7 @@ def _fetch_hub(spec: dict, folder: Path) -> None:
         raise ModelError(
             f"could not fetch {spec['repo']} at revision {spec['revision']} from the hub: {reason}. Check both names, "
             "the network (HF_HUB_OFFLINE must not be set) and, for gated models, that you are logged in (hf auth "
-            "login); what has come is kept, and the same command goes on from there"
+            "login). What was downloaded is kept: run the same command again to continue"
         ) from error
     for file in files:
         _take(download / file.filename, folder / file.filename)

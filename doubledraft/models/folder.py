@@ -108,7 +108,7 @@ def refuse_second_set(where: object, names: Iterable[str], loaded: set[str]) -> 
         )
     if surplus := sorted(weights - loaded):
         raise ModelError(
-            f"{where}: two sets of weights, of which engines load different ones: {', '.join(sorted(loaded))} and "
+            f"{where}: two sets of weights, and engines would load different ones: {', '.join(sorted(loaded))} and "
             f"{', '.join(surplus)}; remove one of them"
         )
 

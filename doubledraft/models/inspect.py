@@ -52,8 +52,8 @@ def load_model(folder: str | Path, **options: object) -> "PreTrainedModel":
         raise ModelError(f"{folder}: the weights do not fit config.json: {_some(shapes)}; fetch the model again")
     if unexpected := sorted(report["unexpected_keys"]):
         raise ModelError(
-            f"{folder}: the weights hold {len(unexpected)} tensors that the model of config.json has not, and would be "
-            f"run without: {_some(unexpected)}; correct config.json, or take another checkpoint"
+            f"{folder}: the weights hold {len(unexpected)} tensors that the model of config.json does not have "
+            f"and that would be ignored: {_some(unexpected)}; correct config.json, or take another checkpoint"
         )
     if getattr(model.config, "tie_word_embeddings", False):
         _refuse_second_head(Path(folder))

@@ -41,7 +41,7 @@ def prune(
     if len(choices) > 1:
         facts["agreement"] = _agreement(model, all_layers, choices, _solutions(source, questions))
         choices.sort(key=lambda choice: -facts["agreement"][_name(choice)])  # stable: the first listed of equals
-        log.info("of the same best tokens as %s: %s", source, facts["agreement"])
+        log.info("share of best tokens equal to those of %s: %s", source, facts["agreement"])
     _keep(model, all_layers, choices[0])
     _write(model, source, choices[0], out, **facts)
 
@@ -92,7 +92,7 @@ def _solutions(source: str | Path, files: Iterable[str | Path]) -> list[tuple[li
         prompt, ids = (tokenizer.encode(text, add_special_tokens=False) for text in texts)
         solutions.append((ids, len(prompt)))
     if not solutions:
-        raise ModelError(f"several choices of layers of {source}: expected files of questions to choose by, found none")
+        raise ModelError(f"{source}: choosing among several lists of layers needs files of questions, found none")
     return solutions
 
 

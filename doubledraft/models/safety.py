@@ -94,7 +94,9 @@ def refuse_unsafe_adapter(folder: str | Path, base: str | Path | None = None) ->
             )
     named = config.get("base_model_name_or_path")
     if base is not None and not _is_base(named, Path(base)):
-        raise ModelError(f"{file}: the adapter is of {named!r:.200}, not of {base}; give the model it was trained on")
+        raise ModelError(
+            f"{file}: the adapter was trained on {named!r:.200}, not on {base}; give the model it was trained on"
+        )
     check_header(weights)
 
 
@@ -109,14 +111,14 @@ def check_header(file: Path) -> None:
     length = int.from_bytes(start[:8], "little")
     if length > MAX_HEADER:
         raise ModelError(
-            f"{file}: not a whole safetensors file: its header should have at most {MAX_HEADER:,} bytes, and claims "
+            f"{file}: not a complete safetensors file: its header should have at most {MAX_HEADER:,} bytes, and claims "
             f"{length:,}; fetch the model again"
         )
     try:
         with safe_open(file, framework="np"):
             pass  # opening checks the header against the size of the file, and loads no tensor
     except SafetensorError as error:
-        raise ModelError(f"{file}: not a whole safetensors file ({error}); fetch the model again") from None
+        raise ModelError(f"{file}: not a complete safetensors file ({error}); fetch the model again") from None
 
 
 def read_settings(file: Path) -> dict:
@@ -155,7 +157,7 @@ def _refuse_settings(file: Path) -> None:
             raise ModelError(f"{file}: `{key}` asks for code from a hub to be run, which is never done here: {value!r}")
     for shard in sorted({str(name) for name in _shards(file, settings)}):
         if PurePosixPath(shard).name != shard or not shard.endswith(".safetensors"):
-            raise ModelError(f"{file}: {shard!r:.80} should be a safetensors file in the same folder, named without it")
+            raise ModelError(f"{file}: {shard!r:.80} should be a safetensors file in the same folder, without a path")
         if not (file.parent / shard).is_file():
             raise ModelError(f"{file}: {shard!r:.80} is not in the folder; fetch the model again")
 

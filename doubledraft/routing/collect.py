@@ -94,8 +94,8 @@ def _refuse_shared(files: Iterable[str | Path]) -> None:
     if shared := [(earlier, later) for earlier, later in pairs if earlier.scenario != later.scenario]:
         earlier, later = shared[0]
         raise ValueError(
-            f"config key domains.sets: {earlier.id} and {later.id} are one prompt, {earlier.question!r:.60}, and "
-            f"{len(shared)} prompts are of two domains: leave them out of one of the sources"
+            f"config key domains.sets: {earlier.id} and {later.id} are the same prompt, {earlier.question!r:.60}, and "
+            f"{len(shared)} prompts are in two domains: remove them from one of the sources"
         )
 
 

@@ -33,7 +33,7 @@ def rows_from_generations(
     for generation in generations:
         if generation.id not in texts:
             raise TrainingError(
-                f"generation {generation.id!r} answers a question that is not in the question file: distil anew"
+                f"generation {generation.id!r} answers a question that is not in the question file: distil again"
             )
     return [_row(prompt, texts[generation.id], generation.text) for generation in generations]
 

@@ -32,8 +32,8 @@ def _of_lengths(config: dict) -> Iterator[str]:
 def _of_engine(config: dict) -> Iterator[str]:
     if config["benchmark"]["residency"] == "sleep" and config["benchmark"]["engine"] != "vllm":
         yield (
-            "config key benchmark.residency is 'sleep', which is vLLM's, but benchmark.engine is "
-            f"{config['benchmark']['engine']!r}: expected both, restart or auto, or benchmark.engine vllm"
+            "config key benchmark.residency is 'sleep', which only vLLM supports, but benchmark.engine is "
+            f"{config['benchmark']['engine']!r}: expected 'both', 'restart' or 'auto', or benchmark.engine vllm"
         )
     gpus = config["engine"]["tensor_parallel"]
     if config["benchmark"]["engine"] == "native" and gpus > 1:

@@ -21,7 +21,7 @@ def problems(config: dict) -> Iterator[str]:
         key, source = f"config key domains.sets.{name}", entry["source"]
         needed, allowed = SOURCE_KEYS[source]
         if name in RESERVED:
-            yield f"{key}: the name {name!r} stands for something else on the page: expected another"
+            yield f"{key}: the name {name!r} has another meaning on the page: choose another name"
         for missing in sorted(needed - entry.keys()):
             yield f"{key}.{missing} is missing: source {source} needs it"
         for surplus in sorted(entry.keys() - needed - allowed - COMMON_KEYS):
@@ -29,14 +29,14 @@ def problems(config: dict) -> Iterator[str]:
         if entry["train"] < (fewest := 2 * section["train"]["held_out"]):
             yield f"{key}.train is {entry['train']}: expected at least twice domains.train.held_out, {fewest}"
         if (first := same.setdefault((source, entry.get("path"), entry.get("name")), name)) != name:
-            yield f"{key}: its prompts come from where those of {first} do, and would be learnt there and tested here"
+            yield f"{key}: same source as {first}, so prompts could be trained on there and tested here: use another"
     if section["train"]["start"] != "base":
         yield "config key domains.train.start is 'merged', but the target of domains is not trained: expected base"
     if not section["routers"]:
         yield "config key domains.routers is empty: expected a router"
     for name, entry in section["routers"].items():
         if name in WAYS:
-            yield f"config key domains.routers.{name}: the name {name!r} stands for another way to choose on the page"
+            yield f"config key domains.routers.{name}: the page uses {name!r} for another way to choose: rename it"
         if entry["features"] == "embedding" and not section["embedding"]:
             yield (
                 f"config key domains.routers.{name}.features is 'embedding', but domains.embedding is null: "

@@ -36,7 +36,7 @@ def _of_models(config: dict) -> Iterator[str]:
         if "of" in entry and entry["of"] not in models["sources"]:
             yield f"{key}.of is {entry['of']!r}: expected a key of models.sources: {names}"
         if len({type(layer) for layer in entry.get("layers", ())}) > 1:
-            yield f"{key}.layers is {entry['layers']}: expected the layers, or several lists of layers to choose from"
+            yield f"{key}.layers is {entry['layers']}: expected a list of layers, or several such lists"
         if "of" in entry and _in_a_circle(models["sources"], name):
             yield f"{key}.of is {entry['of']!r}: the model would be cut from itself"
 
@@ -55,13 +55,13 @@ def _of_other_drafts(config: dict) -> Iterator[str]:
     for name, draft in config["benchmark"]["other_drafts"].items():
         key = f"config key benchmark.other_drafts.{name}"
         if config["benchmark"]["engine"] != "vllm":
-            yield f"{key}: vLLM alone drafts in this way, but benchmark.engine is {config['benchmark']['engine']!r}"
+            yield f"{key}: expected benchmark.engine vllm, found {config['benchmark']['engine']!r}, which cannot run it"
         if draft["model"] not in sources:
             yield f"{key}.model is {draft['model']!r}: expected a key of models.sources: {', '.join(sources)}"
         elif (sources[draft["model"]]["source"] == "head") == (draft["method"] == "draft_model"):
             yield (
                 f"{key}.method is {draft['method']!r}, but the source of {draft['model']} is "
-                f"{sources[draft['model']]['source']!r}: draft_model takes a whole model, every other method a head"
+                f"{sources[draft['model']]['source']!r}: draft_model needs a full model, every other method a head"
             )
         if draft.get("parallel") and draft["method"] not in ("draft_model", "eagle3"):
             yield f"{key}.parallel: method {draft['method']} always drafts in parallel: remove it"

@@ -28,15 +28,15 @@ def check_folder(name: str, folder: str | Path = ".") -> None:
     if output and not owners:
         raise StudyError(
             f"{output} is there, but nothing says which study made it ({' and '.join(RECORDS)} are missing): give this "
-            f"study a folder of its own with `--directory PATH`, or, if {name!r} made it, say so: "
+            f"study a folder of its own with `--directory PATH`, or, if {name!r} made it, record that: "
             f"""echo '{{"study": "{name}"}}' > {folder / RECORDS[0]}"""
         )
     for record, owner in owners.items():
         if owner != name:
             raise StudyError(
                 f"{folder / record} says that study {owner!r} made what is here, and the config is of study {name!r}: "
-                f"run it in a folder of its own with `--directory PATH`, or set the key `study` to {owner!r} to go on "
-                "here"
+                f"run it in a folder of its own with `--directory PATH`, or set the key `study` to {owner!r} to "
+                "continue here"
             )
 
 
@@ -48,8 +48,8 @@ def check_dates(files: Iterable[str | Path], now: float) -> None:
     for file in sorted(str(file) for file in files):
         if os.path.exists(file) and (ahead := os.path.getmtime(file) - now) > CLOCK_SECONDS:
             raise StudyError(
-                f"{file} is dated {ahead / 3600:.1f} h in the future, so that Snakemake would remove what is made of "
-                f"it: `touch {shlex.quote(file)}`, after a look at the clock of this machine"
+                f"{file} is dated {ahead / 3600:.1f} h in the future, so Snakemake would remove what is made from it: "
+                f"check the clock of this machine, then run `touch {shlex.quote(file)}`"
             )
 
 
@@ -59,5 +59,5 @@ def _owner(record: Path) -> str:
     except (ValueError, KeyError, TypeError):
         raise StudyError(
             f"""{record} should say which study this folder belongs to, as {{"study": "NAME"}}, and cannot be read: """
-            "write it anew, or run in another folder with `--directory PATH`"
+            "write it again, or run in another folder with `--directory PATH`"
         ) from None

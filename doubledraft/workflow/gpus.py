@@ -38,7 +38,7 @@ def take_gpus(count: int) -> None:
             "engine.tensor_parallel, or set the number of GPUs with --resources gpu=N (0 for none) or a profile"
         )
     if not (locked := _lock(devices, count)):
-        log.info("waiting for %d of the GPUs %s, which other jobs have", count, ", ".join(devices))
+        log.info("waiting for %d of the GPUs %s, which other jobs hold", count, ", ".join(devices))
     while not locked:
         time.sleep(POLL_SECONDS)
         locked = _lock(devices, count)
@@ -52,7 +52,9 @@ def visible_gpus() -> dict[str, str]:
     try:
         listing = subprocess.run(LIST_GPUS, capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError) as error:
-        raise GpuError(f"a GPU is asked for, nvidia-smi shows none: {error}; without one: --resources gpu=0") from None
+        raise GpuError(
+            f"this run asks for a GPU, but nvidia-smi shows none: {error}; to run without one, add --resources gpu=0"
+        ) from None
     identities = dict(line.split(", ") for line in listing.splitlines())
     setting = os.environ.get("CUDA_VISIBLE_DEVICES")
     names = list(identities) if setting is None else [name.strip() for name in setting.split(",") if name.strip()]

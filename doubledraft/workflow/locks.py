@@ -42,7 +42,7 @@ def hold(path: str | Path) -> None:
         os.close(file)
         if error.errno not in UNSUPPORTED:
             raise
-        log.warning("%s: this file system has no locks, so take care that nobody else works here", path)
+        log.warning("%s: this file system has no file locks: make sure that no other run uses this folder", path)
         return  # without a note, so that nothing is ever concluded from the file
     if not locked:
         os.close(file)
@@ -95,7 +95,7 @@ def jobs_at_work(jobs: Iterable[str | Path]) -> str | None:
         return None
     return (
         f"jobs of a run that is gone are still at work in {Path.cwd()}: {', '.join(holders)}; wait for them to end "
-        "(what they make is then made again), or stop them with kill"
+        "(their outputs are made again), or stop them with kill"
     )
 
 
@@ -106,7 +106,7 @@ def clear_dead(run: str | Path, snakemake: str | Path) -> str | None:
     """
     note, locks = _note(run), Path(snakemake, "locks")
     has_locks = locks.is_dir() and any(locks.iterdir())
-    unlock = "`snakemake --unlock` with the same options, then the same command, goes on"
+    unlock = "run `snakemake --unlock` with the same options, then the same command again"
     if not _of_this_machine(note):
         message = f"{locks} was left by {_named(note)}, which cannot be seen from here; if it is dead, {unlock}"
         return message if has_locks else None
@@ -156,7 +156,7 @@ def _noted(path: str | Path) -> str:
 
 
 def _named(note: dict | None) -> str:
-    return "process {process} on {host}, since {since}".format(**note) if note else "a process that is not noted"
+    return "process {process} on {host}, since {since}".format(**note) if note else "an unknown process"
 
 
 def _of_this_machine(note: dict | None) -> bool:

@@ -59,7 +59,7 @@ def _of_types(config: dict) -> Iterator[str]:
     for name, entry in config["types"].items():
         rule = entry.get("condense")
         if name == "cot" and rule:
-            yield "config key types.cot.condense cannot be: cot is the teacher's trace, which other types condense"
+            yield "config key types.cot.condense is not allowed: cot is the teacher's trace, which other types condense"
         if name != "cot" and not rule:
             yield f"config key types.{name}.condense is missing: every type but cot condenses cot's traces"
         if rule and rule["min_steps"] > rule["max_steps"]:
@@ -68,4 +68,4 @@ def _of_types(config: dict) -> Iterator[str]:
                 f"expected at most max_steps, {rule['max_steps']}"
             )
     if "cot" not in config["types"]:
-        yield "config key types.cot is null: every other type condenses it"
+        yield "config key types.cot is null, but every other type condenses its traces: remove the null"

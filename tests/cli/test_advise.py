@@ -93,8 +93,8 @@ def test_a_draft_with_another_template_is_said(tiny_model, tiny_draft, tmp_path)
     (other / "chat_template.jinja").write_text("{% for message in messages %}{{ message['content'] }}{% endfor %}")
     assert _notes(tiny_model, tiny_draft) == []
     wide = build_model(tmp_path / "wide", rows=384)
-    assert "rows for the same tokens: vLLM serves only a pair of one size" in _notes(tiny_model, wide)[0]
-    assert "The draft's chat template is another" in _notes(tiny_model, other)[0]
+    assert "rows for the same tokens, and vLLM serves only pairs of equal size" in _notes(tiny_model, wide)[0]
+    assert "The draft's chat template differs" in _notes(tiny_model, other)[0]
 
 
 def test_a_price_of_nothing_is_refused(tiny_model, capsys):

@@ -209,10 +209,10 @@ def test_a_pipe_that_nobody_reads_loses_no_measurement(tiny_model, tmp_path):
         ),
         (
             {"data": {"a": {"file": "x", "few_shot": True}}},
-            "config key data.a.few_shot is true without prompt_file",
+            "config key data.a.few_shot is true: prompt_file",
         ),
         ({"drafts": None, "ngram": None, "ablation_K": None}, "config key drafts is missing: expected a draft"),
-        ({"drafts": {"ngram": "x"}, "ablation_K": None}, "config key drafts.ngram cannot be"),
+        ({"drafts": {"ngram": "x"}, "ablation_K": None}, "config key drafts.ngram is not allowed"),
         ({"data": {"a": {"file": "/nowhere.jsonl"}}}, "/nowhere.jsonl: cannot be read"),
         ({}, "none: no such folder"),
     ],
@@ -228,7 +228,7 @@ def test_a_file_that_cannot_be_meant_is_refused_by_its_key(changes, message, tmp
     ("text", "message"),
     [
         ("a: [", ": not YAML of plain values"),
-        ("a: 1\na: 2", ":2: key 'a' stands twice"),
+        ("a: 1\na: 2", ":2: key 'a' occurs twice"),
         ("just text", "expected keys and values"),
     ],
 )

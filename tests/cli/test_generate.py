@@ -132,7 +132,7 @@ def test_a_folder_that_is_not_there_is_refused_by_name(folder, capsys, monkeypat
         (("--ngram", "--draft-vocabulary", "said.jsonl"), "--draft-vocabulary needs a draft model"),
         (("--draft-int8",), "--draft-int8 needs a draft model"),
         (("--few-shot",), "--few-shot needs the examples of a prompt file"),
-        (("--top-p", 0.9), "--top-p and --top-k limit what is drawn, which takes a --temperature above 0"),
+        (("--top-p", 0.9), "--top-p and --top-k need a --temperature above 0"),
     ],
     ids=str,
 )

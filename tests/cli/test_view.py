@@ -41,4 +41,4 @@ def test_two_drafts_of_one_name_are_refused(tmp_path, capsys):
     write_records(file, decodings.records())
     write_records(other, [decodings.audit("q0")])
     assert main(["view", str(file), *["--also", "better", str(other)] * 2]) == REFUSED
-    assert "--also: the name 'better' stands twice" in capsys.readouterr().err
+    assert "--also: the name 'better' occurs twice" in capsys.readouterr().err

@@ -97,12 +97,12 @@ def test_restart_gives_each_turn_a_process_of_its_own(tmp_path):
 
 
 def test_vllm_without_a_gpu_cannot_sleep(tmp_path):
-    with pytest.raises(JobError, match="only vLLM on a GPU can"):
+    with pytest.raises(JobError, match="needs vLLM on a GPU"):
         open_engines(jobs(tmp_path), "sleep", lambda job, host: None)
 
 
 def test_our_own_engine_cannot_sleep(tmp_path, gpu):
-    with pytest.raises(JobError, match="only vLLM on a GPU can"):
+    with pytest.raises(JobError, match="needs vLLM on a GPU"):
         open_engines(jobs(tmp_path, engine="native"), "sleep", lambda job, host: None)
 
 
@@ -129,7 +129,7 @@ def test_auto_looks_at_the_memory_that_is_available(tmp_path, monkeypatch, caplo
     monkeypatch.setattr(machine, "available_memory", lambda: available * GIB)
     with caplog.at_level(logging.INFO, logger="doubledraft"):
         assert choose(jobs(tmp_path)) == expected
-    assert f"residency {expected}: 2 engine(s) need about 9.0 GiB, and there are {available}.0 GiB" in caplog.text
+    assert f"residency {expected}: 2 engine(s) need about 9.0 GiB, of {available}.0 GiB available" in caplog.text
 
 
 @pytest.mark.parametrize(

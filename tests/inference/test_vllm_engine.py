@@ -39,7 +39,7 @@ def test_a_draft_proposes_in_one_pass_only_where_that_is_asked_for(tmp_path):
 
 @pytest.mark.parametrize("changes", [{"method": "eagle3"}, {"method": "draft_model", "parallel": True}])
 def test_ways_of_drafting_that_vllm_alone_has_are_refused_for_the_own_engine(tmp_path, changes):
-    with pytest.raises(JobError, match="vLLM alone drafts in this way"):
+    with pytest.raises(JobError, match="only vLLM supports it"):
         told(tmp_path, engine="native", **changes)
 
 

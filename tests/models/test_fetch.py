@@ -280,7 +280,7 @@ def test_a_download_that_is_refused_is_kept_for_the_next_try(copy, tmp_path):
 def test_a_hub_that_breaks_is_told_in_one_line_and_gone_on_with(copy, tmp_path, fault):
     failed = fetch_from_hub(copy, tmp_path / "out", fault=fault)
     assert failed.startswith("could not fetch org/tiny at revision main"), failed
-    assert "the same command goes on from there" in failed and "\n" not in failed
+    assert "run the same command again to continue" in failed and "\n" not in failed
     assert fetch_from_hub(copy, tmp_path / "out") is None
 
 
@@ -326,7 +326,7 @@ def test_of_several_choices_the_layers_are_kept_that_agree_most_with_the_whole_m
 
 
 def test_several_choices_of_layers_need_text_to_be_chosen_by(tiny_model, tmp_path):
-    with pytest.raises(ModelError, match="expected files of questions to choose by, found none"):
+    with pytest.raises(ModelError, match="needs files of questions, found none"):
         prune.prune(tiny_model, [[0], [1]], tmp_path / "out")
 
 

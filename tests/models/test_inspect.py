@@ -80,7 +80,7 @@ def test_a_prefix_on_all_names_and_a_wrong_shape_are_refused(copy):
 
 def test_a_tensor_that_the_model_would_run_without_is_refused_in_one_line(copy, caplog):
     change(copy, lambda weights: weights | {"model.layers.0.self_attn.q_proj.bias": torch.ones(64)})
-    with pytest.raises(ModelError, match=r"hold 1 tensors that the model of config\.json has not.*q_proj\.bias"):
+    with pytest.raises(ModelError, match=r"hold 1 tensors that the model of config\.json does not have.*q_proj\.bias"):
         inspect(copy)
     assert "LOAD REPORT" not in caplog.text
     set_keys(copy / "config.json", attention_bias=True)
@@ -134,7 +134,7 @@ SECOND_SETS = {  # case: (what lies in the folder too, what the refusal names)
 def test_a_second_set_of_weights_is_refused_by_name(sharded, tiny_model, case):
     name, message = SECOND_SETS[case]
     shutil.copy(tiny_model / SINGLE, sharded / name)
-    with pytest.raises(ModelError, match=f"two sets of weights, of which engines load different ones: .*{message}"):
+    with pytest.raises(ModelError, match=f"two sets of weights, and engines would load different ones: .*{message}"):
         inspect(sharded)
 
 

@@ -83,7 +83,7 @@ MODELS = {  # case: (what is done to a good model folder, what the refusal says)
         lambda folder, marker: ((folder / "sub").mkdir(), pickled("sub/x.ckpt")(folder, marker)),
         r"sub/x\.ckpt: pickled",
     ),
-    "pickle named .safetensors": (pickled("model.safetensors"), r"model\.safetensors: not a whole safetensors file"),
+    "pickle named .safetensors": (pickled("model.safetensors"), r"model\.safetensors: not a complete safetensors file"),
     "own code in config.json": (with_keys("config.json", **OWN_CODE), r"/config\.json: `auto_map`"),
     "own code in tokenizer_config.json": (
         with_keys("tokenizer_config.json", **OWN_CODE),
@@ -102,18 +102,18 @@ MODELS = {  # case: (what is done to a good model folder, what the refusal says)
         with_keys("adapter_config.json", base_model_name_or_path="/elsewhere"),
         r"adapter_config\.json: transformers would load the model that this adapter names",
     ),
-    "weights cut": (weights(lambda content: content[:-100]), "not a whole safetensors file"),
-    "weights zeroed": (weights(lambda content: bytes(len(content))), "not a whole safetensors file"),
-    "weights empty": (weights(lambda content: b""), "not a whole safetensors file"),
+    "weights cut": (weights(lambda content: content[:-100]), "not a complete safetensors file"),
+    "weights zeroed": (weights(lambda content: bytes(len(content))), "not a complete safetensors file"),
+    "weights empty": (weights(lambda content: b""), "not a complete safetensors file"),
     "header of 2^60 bytes": (
         weights(lambda content: (2**60).to_bytes(8, "little") + content),
         r"its header should have at most 16,777,216 bytes, and claims 1,152,921,504,606,846,976",
     ),
     "header of 64 MiB, all there": (header(b" " * (64 << 20)), r"should have at most .* claims 67,108,864"),
-    "header nested 100,000 deep": (header(b'{"a":' * 100_000), "not a whole safetensors file"),
+    "header nested 100,000 deep": (header(b'{"a":' * 100_000), "not a complete safetensors file"),
     "tensor longer than the file": (
         header(b'{"w":{"dtype":"F32","shape":[4611686018427387904],"data_offsets":[0,18446744073709551615]}}'),
-        "not a whole safetensors file",
+        "not a complete safetensors file",
     ),
     "Git LFS pointer for weights": (
         weights(lambda content: b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"),
@@ -299,11 +299,14 @@ def test_a_folder_of_the_hubs_cache_may_link_to_its_own_files_and_no_further(tin
 
 
 ADAPTERS = {
-    "base is another model": ({"base_model_name_or_path": "data/models/other"}, "is of 'data/models/other', not of"),
-    "base is an absolute path": ({"base_model_name_or_path": "/etc/tiny"}, "the adapter is of '/etc/tiny'"),
-    "base climbs out": ({"base_model_name_or_path": "../../tiny"}, r"the adapter is of '\.\./\.\./tiny'"),
-    "base is an address": ({"base_model_name_or_path": "http://evil.example/tiny"}, "the adapter is of 'http"),
-    "base is no text": ({"base_model_name_or_path": ["x"]}, r"the adapter is of \['x'\]"),
+    "base is another model": (
+        {"base_model_name_or_path": "data/models/other"},
+        "trained on 'data/models/other', not on",
+    ),
+    "base is an absolute path": ({"base_model_name_or_path": "/etc/tiny"}, "the adapter was trained on '/etc/tiny'"),
+    "base climbs out": ({"base_model_name_or_path": "../../tiny"}, r"the adapter was trained on '\.\./\.\./tiny'"),
+    "base is an address": ({"base_model_name_or_path": "http://evil.example/tiny"}, "the adapter was trained on 'http"),
+    "base is no text": ({"base_model_name_or_path": ["x"]}, r"the adapter was trained on \['x'\]"),
     "module to import": ({"auto_mapping": {"base_model_class": "X", "parent_library": "evil"}}, "auto_mapping is"),
     "Megatron module to import": ({"megatron_config": {"x": 1}, "megatron_core": "evil"}, "megatron_config is"),
     "own code": ({"auto_map": {"x": "evil.X"}}, "auto_map is"),

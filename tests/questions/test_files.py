@@ -65,7 +65,7 @@ REFUSED = {  # fault: content, line of the message, reason in it
     "line of 50 MB": (with_line(2, question('"' + "x" * 50_000_000 + '"')), 2, "longer than 1,000,000 bytes"),
     "deep nesting": (with_line(2, question("[" * 400_000)), 2, "maximum recursion depth"),
     "NaN": (with_line(2, question("NaN")), 2, "NaN is not JSON"),
-    "doubled key": (with_line(2, question('"a", "question": "b"')), 2, "a key stands twice"),
+    "doubled key": (with_line(2, question('"a", "question": "b"')), 2, "a key occurs twice"),
     "no object": (with_line(2, b'["a", "b"]\n'), 2, "expected an object, found list"),
     "one array of rows": (json.dumps(ROWS).encode(), 1, "a JSON array; write one object per line"),
     "missing column": (with_line(2, b'{"question": "a"}\n'), 2, "field 'answer' should be text"),

@@ -146,7 +146,7 @@ def test_a_kill_within_the_rows_of_a_prompt_leaves_none_twice(study, tmp_path, m
 def test_a_prompt_that_one_domain_learns_and_another_is_scored_on_is_named(study, tmp_path):
     twin = replace(_question("code", "test", 1), id="chat-train-7", scenario="chat", split="train")
     write_records(tmp_path / "train.jsonl", [twin])
-    with pytest.raises(ValueError, match=r"chat-train-7 and code-test-1 are one prompt, 'def f 1 test', and 1 prompts"):
+    with pytest.raises(ValueError, match=r"chat-train-7 and code-test-1 are the same prompt, 'def f 1 test'"):
         gather(study, [tmp_path / "train.jsonl"])
 
 

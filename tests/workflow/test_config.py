@@ -59,8 +59,8 @@ VLLM = {"engine": "vllm", "draft_vocabulary": None}
         ("scenarios/hard/train", 10**6, "scenarios.hard.train is 1000000: generated has only "),
         ("scenarios/easy/test", 10**6, "scenarios.easy.test is 1000000: generated has only "),
         ("types/terse", TYPE, "types.terse.condense is missing"),
-        ("types/cot/condense", RULE, "types.cot.condense cannot be"),
-        ("types/cot/by", "rule", "types.cot.by cannot be"),
+        ("types/cot/condense", RULE, "types.cot.condense is not allowed"),
+        ("types/cot/by", "rule", "types.cot.by is not allowed"),
         ("types/cod/by", "teacher", "types.cod.by is 'teacher': teacher oracle only has"),
         ("types/cod/by", "independent", "expected rule, or gemini or openai as teacher.name"),
         ("types/cod/by", "nobody", "types.cod.by is 'nobody': expected one of rule or teacher or independent"),
@@ -101,7 +101,7 @@ def test_what_cannot_be_used_is_named_with_what_was_expected(path, value, messag
 def test_our_own_engine_is_refused_sleep():
     config = changed("benchmark/residency", "sleep")
     study.check_config(config | {"benchmark": config["benchmark"] | VLLM}, SCHEMA)
-    with pytest.raises(study.StudyError, match="residency is 'sleep', which is vLLM's, but .*'native'"):
+    with pytest.raises(study.StudyError, match="residency is 'sleep', which only vLLM supports, but .*'native'"):
         study.check_config(config, SCHEMA)
 
 
@@ -175,10 +175,10 @@ WHOLE = "smollm2-135m"
 @pytest.mark.parametrize(
     ("change", "engine", "message"),
     [
-        ({}, "native", "vLLM alone drafts in this way, but benchmark.engine is 'native'"),
+        ({}, "native", "expected benchmark.engine vllm, found 'native'"),
         ({"model": "typo"}, "vllm", "one.model is 'typo': expected a key of models.sources"),
-        ({"method": "draft_model"}, "vllm", "draft_model takes a whole model, every other method a head"),
-        ({"model": WHOLE}, "vllm", f"source of {WHOLE} is 'wheel': draft_model takes a whole model"),
+        ({"method": "draft_model"}, "vllm", "draft_model needs a full model, every other method a head"),
+        ({"model": WHOLE}, "vllm", f"source of {WHOLE} is 'wheel': draft_model needs a full model"),
         ({"method": "dflash", "parallel": True}, "vllm", "method dflash always drafts in parallel: remove it"),
     ],
 )
@@ -206,7 +206,7 @@ def test_layers_of_a_pruned_model_are_given_or_chosen_from_a_few_lists(layers):
     config = changed("models/sources/smollm2-135m-4l/layers", layers)
     study.check_config(config, SCHEMA)
     config["models"]["sources"]["smollm2-135m-4l"]["layers"] = [0, [1, 2]]
-    with pytest.raises(study.StudyError, match="expected the layers, or several lists of layers to choose from"):
+    with pytest.raises(study.StudyError, match="expected a list of layers, or several such lists"):
         study.check_config(config, SCHEMA)
 
 

@@ -105,7 +105,7 @@ def test_numbers_given_on_the_command_line_are_numbers(tmp_path):
 
 LISTS = "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 40))
 FILES = {  # case: (config file, what the refusal says)
-    "key that stands twice": ("seed: 1\nbenchmark:\n  limit: 5\n  limit: 6\n", "{file}:4: key 'limit' stands twice"),
+    "key that occurs twice": ("seed: 1\nbenchmark:\n  limit: 5\n  limit: 6\n", "{file}:4: key 'limit' occurs twice"),
     "list bomb": (f"a0: &a0 [1, 1]\n{LISTS}", "{file}:14: more than 20,000 values when its aliases are written out"),
     "Python in a config": (
         "__use_yte__: true\nseed: ?1 + 16\n",

@@ -49,7 +49,7 @@ def test_folder_with_what_nobody_owns_is_refused_until_somebody_does(tmp_path, m
     with pytest.raises(StudyError, match=r"nothing says which study made it .*--directory") as caught:
         folder.check_folder("mine", tmp_path)
     (tmp_path / "results").mkdir(exist_ok=True)
-    subprocess.run(str(caught.value).partition("say so: ")[2], shell=True, check=True)
+    subprocess.run(str(caught.value).partition("record that: ")[2], shell=True, check=True)
     folder.check_folder("mine", tmp_path)
 
 

@@ -121,7 +121,7 @@ def test_a_file_system_without_locks_is_said_and_stops_nothing(tmp_path, monkeyp
     monkeypatch.setattr(locks.fcntl, "flock", unsupported)
     monkeypatch.setattr(log, "propagate", True)
     locks.hold(tmp_path / "lock")
-    assert "no locks" in caplog.text and locks.holder(tmp_path / "lock") is None
+    assert "no file locks" in caplog.text and locks.holder(tmp_path / "lock") is None
     (tmp_path / "locks").mkdir()
     (tmp_path / "locks/0.output.lock").touch()
     assert "snakemake --unlock" in locks.clear_dead(tmp_path / "lock", tmp_path), "a live run could not be seen"

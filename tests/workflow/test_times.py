@@ -94,4 +94,4 @@ def test_a_folder_without_a_study_says_so(tmp_path, capsys):
     status, out, _ = run(capsys, "status", "--directory", tmp_path)
     assert status == 0 and out == f"{tmp_path}/results: no job has run here\n"
     status, _, err = run(capsys, "status", "--directory", tmp_path / "nowhere")
-    assert status == 2 and "nowhere: no such folder: name that of the study" in err
+    assert status == 2 and "nowhere: no such folder: name the folder of the study" in err

@@ -110,7 +110,7 @@ def read_answers(
     answers = []
     for row in read_records(generations, Generation):
         if row.id not in texts:
-            raise ComparisonError(f"{generations}: {row.id!r} is none of the questions: make the answers again")
+            raise ComparisonError(f"{generations}: {row.id!r} is not among the questions: make the answers again")
         ids = prompt_ids(tokenizer, prompts.messages(loaded, texts[row.id], few_shot=False))
         if len(ids) != row.prompt_tokens:
             raise ComparisonError(

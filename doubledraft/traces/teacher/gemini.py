@@ -191,7 +191,7 @@ class _Run:
     def _check_patience(self, batch: Batch, job: BatchJob, now: float) -> None:
         """Cancel a job that does not start in time; raise TeacherError where waiting longer makes no sense."""
         age = now - batch.created
-        advice = "the job stays open, and the same command goes on with it"
+        advice = "the job stays open, and the same command continues with it"
         if job.state not in DECISIONS:
             raise TeacherError(f"{job.name} is in a state that this version does not know, {job.state!r}; {advice}")
         if batch.cancelled is not None:
@@ -227,7 +227,7 @@ class _Run:
     def _gone(self, batch: Batch, error: ServiceError) -> TeacherError:
         """Return the error to raise; close a job that the service no longer has, else no later run could continue."""
         if error.code != 404:
-            return TeacherError(f"{error}; {batch.job} stays open, and the same command goes on with it")
+            return TeacherError(f"{error}; {batch.job} stays open, and the same command continues with it")
         self._close(batch, Counter(missing=len(batch.keys)), ran=True)
         return TeacherError(
             f"{error}; {batch.job} or its results are gone, and what it cost is unknown. "

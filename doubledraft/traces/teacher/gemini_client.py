@@ -31,8 +31,8 @@ ADVICE = {
     401: "check the key in GOOGLE_API_KEY or GEMINI_API_KEY",
     403: "the key in GOOGLE_API_KEY or GEMINI_API_KEY may not do this",
     404: "there is no such model (teacher.model), job or file at teacher.base_url",
-    429: "where this stays, the quota is used up or too small for so many requests; the same command goes on later",
-    503: "where this stays, the service is overloaded or down; the same command goes on later",
+    429: "if this persists, the quota is used up or too small for so many requests: run the same command again later",
+    503: "if this persists, the service is overloaded or down: run the same command again later",
 }
 Result = TypeVar("Result")
 

@@ -188,7 +188,7 @@ class Ledger(Account):
             os.fsync(file.fileno())
         os.ftruncate(self._file, size)
         log.warning(
-            "%s: dropped the last %d bytes, which are no whole event of a ledger; they are kept in %s",
+            "%s: dropped the last %d bytes, which are not a complete event; they are kept in %s",
             *(self.path, len(dropped), dropped_path),
         )
 
@@ -223,7 +223,7 @@ def _fold_file(account: Account) -> int:
                 break
             reason = str(error).removeprefix(f"{where}: ")
             raise LedgerError(
-                f"{where}: not an event of a ledger ({reason}); it says what was paid for: repair it from a copy"
+                f"{where}: not an event of a ledger ({reason}); ledgers record what was paid for: repair it from a copy"
             ) from None
     return size
 

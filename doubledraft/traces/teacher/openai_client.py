@@ -48,7 +48,7 @@ ADVICE = {
     429: "no credit is left",
 }
 HALF_CHARACTER = re.compile("[\ud800-\udfff]")
-GO_ON = "what came is in the ledger: the same command goes on from there"
+GO_ON = "the replies so far are in the ledger: run the same command again to continue"
 
 
 class Unreadable(ValueError):

@@ -81,7 +81,7 @@ def problems(config: Mapping) -> Iterator[str]:
     for name, entry in config["types"].items():
         by = entry.get("by", "rule")
         if name == "cot" and "by" in entry:
-            yield "config key types.cot.by cannot be: cot is the teacher's own trace"
+            yield "config key types.cot.by is not allowed: cot is the teacher's own trace; remove it"
         elif by != "rule" and teacher["name"] == "oracle":
             yield (
                 f"config key types.{name}.by is {by!r}: teacher oracle only has the questions' own solutions; expected "

@@ -149,7 +149,7 @@ def test_answers_to_another_prompt_are_refused(cell, tmp_path):
 def test_an_answer_to_no_question_is_refused(cell, tmp_path):
     arguments, _ = cell
     write_records(tmp_path / "questions.jsonl", read_records(arguments["questions"], draft_audit.Question)[1:])
-    with pytest.raises(ComparisonError, match="'q0' is none of the questions"):
+    with pytest.raises(ComparisonError, match="'q0' is not among the questions"):
         draft_audit.audit(**arguments | {"questions": str(tmp_path / "questions.jsonl")})
 
 

@@ -87,7 +87,7 @@ def test_a_bad_line_before_others_is_refused_with_its_place_and_a_last_one_is_se
     with Ledger(path) as book:
         assert set(book.replies) == {"a"}
     assert path.read_text() == good and (tmp_path / "l.jsonl.dropped").read_text() == f"{line}\n"
-    assert "which are no whole event of a ledger; they are kept in" in caplog.text
+    assert "which are not a complete event; they are kept in" in caplog.text
 
 
 @pytest.mark.parametrize("count", [None, -1, "20", 1.5])
