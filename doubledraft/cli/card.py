@@ -36,7 +36,7 @@ def add_adapter(parser: argparse.ArgumentParser) -> None:
         "--card",
         type=Path,
         metavar="FILE",
-        help="its model card; default: draft_adapter.md beside the adapter's folder",
+        help="its model card; default: the adapter's folder with .md behind its name",
     )
 
 

@@ -51,7 +51,7 @@ def run(options: argparse.Namespace) -> None:
     except OSError as error:
         raise RecordError(f"{error.filename}: cannot be read: {error.strerror}") from None
     if not answers:
-        raise RecordError(f"{path}: no answers in it: benchmark the cell again")
+        raise RecordError(f"{path}: it holds no answers: benchmark the cell, or ask the server, again")
     out = options.out or path.with_suffix(".html")
     shared.refuse_unwritable_file(out, "--out")
     records = with_other_drafts(answers, others, text_of)

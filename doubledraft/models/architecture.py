@@ -34,5 +34,6 @@ def supported_config(folder: str | Path):
         requirements["sliding_window"] = (config.sliding_window, (None,))
     for key, (value, known) in requirements.items():
         if value not in known:
-            raise ModelError(f"{folder}: {key} is {value!r}, and the native engine runs only {known[0]!r} and the like")
+            choices = " or ".join(map(repr, known))
+            raise ModelError(f"{folder}: {key} is {value!r}, and the native engine runs only {choices}")
     return config

@@ -32,7 +32,7 @@ def test_what_is_no_record_is_refused_by_name(tmp_path, capsys):
     (tmp_path / "empty.jsonl").write_text("")
     assert main(["view", str(tmp_path / "empty.jsonl")]) == REFUSED and not (tmp_path / "empty.html").exists()
     said = capsys.readouterr().err
-    assert "empty.jsonl: no answers in it" in said
+    assert "empty.jsonl: it holds no answers" in said
     assert "nothing.jsonl: cannot be read" in said and "other.jsonl:1: field 'prompt' of DecodingRecord" in said
 
 
