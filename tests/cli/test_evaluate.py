@@ -107,7 +107,7 @@ def test_a_config_of_the_benchmark_names_models_and_data_sets_and_an_option_wins
     assert metrics["n"] == 2 and metrics["speculation"]["draft_length"] == 2
     assert (options["draft"], options["dtype"], options["max_tokens"]) == (str(tiny_draft), "float32", 8)
     status, _, err = run(capsys, "evaluate", "--config", tmp_path / "b.yaml", "--dataset", "code")
-    assert status == 2 and "--dataset code: " in err and "has sums" in err
+    assert status == 2 and "--dataset code: " in err and "has only sums" in err
     assert "--model is missing" in run(capsys, "evaluate", "--dataset", data["sums"]["file"])[2]
     assert "--dataset is missing" in run(capsys, "evaluate", "--model", "none")[2]
 

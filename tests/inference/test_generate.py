@@ -239,7 +239,7 @@ DRAFTED = {"method": "draft_model", "draft": "d", "draft_length": 3}
         ({"draft_length": "adaptive", "method": "ngram"}, "vLLM drafts the same number"),
         ({"temperature": 0.0001}, "temperature 0.0001: expected 0, or at least 0.001"),
         ({"samples": 2}, "samples 2: at temperature 0 every answer"),
-        ({"draft_vocabulary": 9, **DRAFTED}, "goes with a file of answers"),
+        ({"draft_vocabulary": 9, **DRAFTED}, "both a number of tokens and a file of answers"),
         ({"draft_vocabulary": 9, "draft_vocabulary_from": "a", **DRAFTED}, "vLLM computes the whole output head"),
         ({"draft_vocabulary": 9, "draft_vocabulary_from": "a"}, "method none has no output head to cut"),
         ({"int8_draft": True, **DRAFTED}, "int8_draft: expected engine native and a draft model, found vllm"),
