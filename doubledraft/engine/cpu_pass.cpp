@@ -97,18 +97,6 @@ inline Quarter four_sums(Quarter a, Quarter b, Quarter c, Quarter d) {
     return __builtin_shufflevector(ab, cd, 0, 1, 4, 5) + __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
 }
 
-// e^x, to the last bit or two; Cephes' expf. Below -87 it is as good as 0, above 88 it would overflow.
-inline Vector exponential(Vector x) {
-    x = x < -87.0f ? Vector{} - 87.0f : x;
-    x = x > 88.0f ? Vector{} + 88.0f : x;
-    const Vector power = (x * 1.44269504f + 12582912.0f) - 12582912.0f;  // to the nearest integer
-    const Vector r = (x - power * 0.693359375f) - power * -2.12194440e-4f;
-    Vector e = ((((1.9875691500e-4f * r + 1.3981999507e-3f) * r + 8.3334519073e-3f) * r + 4.1665795894e-2f) * r
-                + 1.6666665459e-1f) * r + 5.0000001201e-1f;
-    e = e * r * r + r + 1.0f;
-    return e * (Vector)((__builtin_convertvector(power, Integers) + 127) << 23);
-}
-
 // Numbers that begin at a cache line, as every row in them then does: others take twice as long to load.
 template <typename Number>
 class Buffer {
@@ -185,6 +173,7 @@ using StateOf = std::conditional_t<std::is_same_v<Weight, BFloat16>, BFloat16, f
 // bits of a sum would depend on the number of tokens.
 inline Lanes load_lanes(const float* from) { return *reinterpret_cast<const LanesInMemory*>(from); }
 inline Lanes load_lanes(const Widened* from) { return *reinterpret_cast<const LanesInMemory*>(from); }
+inline void store_lanes(float* to, Lanes value) { *reinterpret_cast<LanesInMemory*>(to) = value; }
 #if defined(__AVX512F__)
 inline Lanes load_lanes(const BFloat16* from) {
     const __m256i shorts = _mm256_loadu_si256(reinterpret_cast<const __m256i_u*>(from));
@@ -212,6 +201,18 @@ inline Lanes load_lanes(const int8_t* from) {
 }
 inline Lanes fused(Lanes a, Lanes b, Lanes c) { return a * b + c; }
 #endif
+
+// e^x, to the last bit or two; Cephes' expf. Below -87 it is as good as 0, above 88 it would overflow.
+inline Lanes exponential(Lanes x) {
+    x = x < -87.0f ? Lanes{} - 87.0f : x;
+    x = x > 88.0f ? Lanes{} + 88.0f : x;
+    const Lanes power = (x * 1.44269504f + 12582912.0f) - 12582912.0f;  // to the nearest integer
+    const Lanes r = (x - power * 0.693359375f) - power * -2.12194440e-4f;
+    Lanes e = ((((1.9875691500e-4f * r + 1.3981999507e-3f) * r + 8.3334519073e-3f) * r + 4.1665795894e-2f) * r
+               + 1.6666665459e-1f) * r + 5.0000001201e-1f;
+    e = e * r * r + r + 1.0f;
+    return e * (Lanes)((__builtin_convertvector(power, LaneBits) + 127) << 23);
+}
 
 // One of the PARTS of WIDTH weights as float32, in the order in which `store` leaves the inputs.
 template <typename Weight>
@@ -339,12 +340,11 @@ inline void score(const float* queries, const State* keys, int64_t stride, int64
     const float scale = 1 / std::sqrt(static_cast<float>(dim));
     Lanes sums[COUNT][PLACES] = {};
     for (int64_t at = 0; at < dim; at += LANES) {
-        Lanes key[PLACES];
-        for (int place = 0; place < PLACES; place++) key[place] = load_lanes(keys + place * stride + at);
-        for (int query = 0; query < COUNT; query++) {
-            const Lanes numbers = load_lanes(queries + query * dim + at);
-            for (int place = 0; place < PLACES; place++)
-                sums[query][place] = fused(numbers, key[place], sums[query][place]);
+        Lanes numbers[COUNT];
+        for (int query = 0; query < COUNT; query++) numbers[query] = load_lanes(queries + query * dim + at);
+        for (int place = 0; place < PLACES; place++) {
+            const Lanes key = load_lanes(keys + place * stride + at);
+            for (int query = 0; query < COUNT; query++) sums[query][place] = fused(numbers[query], key, sums[query][place]);
         }
     }
     for (int query = 0; query < COUNT; query++) {
@@ -357,8 +357,16 @@ inline void score(const float* queries, const State* keys, int64_t stride, int64
 
 // Turn `count` scores, padded to whole vectors, into their exponentials over the largest; return 1 / their sum.
 inline float exponentials(float* scores, int64_t count, int64_t padded) {
-    const float best = *std::max_element(scores, scores + count);
-    for (int64_t at = 0; at < count; at += WIDTH) store(scores + at, exponential(load(scores + at) - best));
+    std::fill(scores + count, scores + padded, scores[0]);
+    Lanes best = load_lanes(scores);
+    for (int64_t at = LANES; at < padded; at += LANES) {
+        const Lanes some = load_lanes(scores + at);
+        best = best < some ? some : best;
+    }
+    float largest = best[0];
+    for (int lane = 1; lane < LANES; lane++) largest = std::max(largest, best[lane]);
+    for (int64_t at = 0; at < padded; at += LANES)
+        store_lanes(scores + at, exponential(load_lanes(scores + at) - largest));
     std::fill(scores + count, scores + padded, 0.0f);
     Vector total = {};
     for (int64_t at = 0; at < count; at += WIDTH) total += load(scores + at);
@@ -383,13 +391,15 @@ void attend(const float* queries, const State* keys, const State* values, int64_
         for (position = 0; position < count; position++)
             for (int part = 0; part < PARTS; part++) {
                 const Lanes value = load_lanes(values + position * stride + at + part * LANES);
-                for (int query = 0; query < COUNT; query++)
-                    mixed[query][part] = fused(Lanes{} + scores[query * padded + position], value, mixed[query][part]);
+                for (int query = 0; query < COUNT; query++) {
+                    const Lanes weight = scores[query * padded + position] - Lanes{};  // + would cost an addition
+                    mixed[query][part] = fused(weight, value, mixed[query][part]);
+                }
             }
         for (int query = 0; query < COUNT; query++) {
             float found[WIDTH];
             for (int part = 0; part < PARTS; part++)
-                *reinterpret_cast<LanesInMemory*>(found + part * LANES) = mixed[query][part] * factors[query];
+                store_lanes(found + part * LANES, mixed[query][part] * factors[query]);
             store(out + query * dim + at, load(found));
         }
     }
@@ -506,8 +516,13 @@ class Run {
         multiply<Weight>(block.gate_up, normed, count, {inner + part.begin, inner + part.end}, raw);
         for (int64_t token = 0; token < count; token++)
             for (int64_t at = part.begin; at < part.end; at += WIDTH) {
-                const Vector g = load(raw + token * 2 * inner + at), up = load(raw + token * 2 * inner + inner + at);
-                store(gated + token * inner + at, g / (1.0f + exponential(-g)) * up);
+                const float *gates = raw + token * 2 * inner + at, *ups = gates + inner;
+                float found[WIDTH];
+                for (int lane = 0; lane < WIDTH; lane += LANES) {
+                    const Lanes g = load_lanes(gates + lane);
+                    store_lanes(found + lane, g / (1.0f + exponential(-g)) * load_lanes(ups + lane));
+                }
+                store(gated + token * inner + at, load(found));
             }
     }
 
