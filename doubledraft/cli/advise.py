@@ -25,7 +25,7 @@ from doubledraft.log import progress_shown
 from doubledraft.models.check_pair import check_tokens, vocabulary_sizes
 from doubledraft.models.inspect import inspect, load_tokenizer
 from doubledraft.number_text import quantity_text
-from doubledraft.questions.data_sets import read_data_set
+from doubledraft.questions.data_sets import names_of, read_data_set
 from doubledraft.questions.wordproblems.generate import generate
 from doubledraft.records import Question, write_records
 from doubledraft.summaries import json_file
@@ -85,6 +85,7 @@ def run(options: argparse.Namespace) -> None:
             options.draft,
             prompts,
             max_tokens=options.max_tokens,
+            names=names_of(options.dataset or "word problems", questions),
             notes=_notes(*folders),
             price_per_hour=options.price_per_hour,
         )

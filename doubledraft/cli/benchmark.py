@@ -28,7 +28,7 @@ from doubledraft.evaluation.interleave import BASELINE
 from doubledraft.files import whole_file, write_json
 from doubledraft.inference.load_pair import Pair, load_draft, load_pair
 from doubledraft.number_text import number_text, quantity_text
-from doubledraft.questions.data_sets import DataSet, JudgedBy, read_data_set
+from doubledraft.questions.data_sets import DataSet, JudgedBy, names_of, read_data_set
 from doubledraft.records import write_records
 from doubledraft.report import experiments_page, viewer
 from doubledraft.routing.adaptive import AdaptiveRouter, Routed
@@ -98,7 +98,7 @@ def run(options: argparse.Namespace) -> None:
 def _prompts(pair: Pair, data: DataSet, entry: Mapping) -> list[list[int]]:
     texts = [question.question for question in data.questions]
     ids = pair.token_ids(texts, entry["prompt_file"], few_shot=entry["few_shot"])
-    return checked_prompts(pair.target, ids, entry["max_tokens"])
+    return checked_prompts(pair.target, ids, entry["max_tokens"], names_of(entry["file"], data.questions))
 
 
 def _proposers(config: Mapping, pair: Pair) -> Callable[[str], Proposer]:

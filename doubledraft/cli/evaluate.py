@@ -17,7 +17,7 @@ from doubledraft.evaluation import samples
 from doubledraft.evaluation.evaluate import Task, evaluate
 from doubledraft.files import whole_file
 from doubledraft.inference.load_pair import OptionError
-from doubledraft.questions.data_sets import read_data_set
+from doubledraft.questions.data_sets import names_of, read_data_set
 from doubledraft.summaries import json_file
 
 
@@ -48,7 +48,7 @@ def run(options: argparse.Namespace) -> None:
     pair = shared.load(options)
     texts = [question.question for question in data.questions]
     prompts = pair.token_ids(texts, options.prompt_file, few_shot=options.few_shot)
-    prompts = checked_prompts(pair.target, prompts, options.max_tokens)
+    prompts = checked_prompts(pair.target, prompts, options.max_tokens, names_of(options.dataset, data.questions))
     task = Task(data, prompts, options.max_tokens, pair.stop_ids, pair.text)
     metrics, graded = evaluate(pair.target, shared.speculative_arm(pair, options), task, options.seed)
     page = f"{samples.page(metrics, data.questions, graded)}\nJudged here: {data.judged}.\n"

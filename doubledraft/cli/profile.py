@@ -20,7 +20,7 @@ from doubledraft.evaluation.step_profile import profile, trace
 from doubledraft.files import write_json
 from doubledraft.inference.load_pair import OptionError
 from doubledraft.number_text import number_text, share_text
-from doubledraft.questions.data_sets import read_data_set
+from doubledraft.questions.data_sets import names_of, read_data_set
 
 PROMPT = (
     "A baker makes 4 trays of 6 rolls each. Then 5 rolls are sold and 3 more are baked. How many rolls are there now?"
@@ -53,10 +53,10 @@ def run(options: argparse.Namespace) -> None:
     for option in ("out", "trace"):
         if file := getattr(options, option):
             shared.refuse_unwritable_file(file, f"--{option}")
-    texts = _questions(options)
+    questions = _questions(options)
     pair = shared.load(options)
-    ids = pair.token_ids(texts, options.prompt_file, few_shot=options.few_shot)
-    prompts = checked_prompts(pair.target, ids, options.max_tokens)
+    ids = pair.token_ids(list(questions.values()), options.prompt_file, few_shot=options.few_shot)
+    prompts = checked_prompts(pair.target, ids, options.max_tokens, list(questions))
     drafted = shared.speculative_arm(pair, options)
     arms = [plain(), drafted] if drafted else [plain()]
     timings = profile(pair.target, arms, prompts, options.max_tokens, options.repeats)
@@ -67,10 +67,12 @@ def run(options: argparse.Namespace) -> None:
     sys.stdout.write(table(timings))
 
 
-def _questions(options: argparse.Namespace) -> list[str]:
+def _questions(options: argparse.Namespace) -> dict[str, str]:
+    """Return the texts of the questions by what messages call them."""
     if options.prompt is not None or not options.dataset:
-        return [PROMPT if options.prompt is None else options.prompt]
-    return [question.question for question in read_data_set(options.dataset, limit=options.num_samples).questions]
+        return {"--prompt": PROMPT if options.prompt is None else options.prompt}
+    questions = read_data_set(options.dataset, limit=options.num_samples).questions
+    return dict(zip(names_of(options.dataset, questions), [record.question for record in questions], strict=True))
 
 
 def table(measured: Mapping) -> str:

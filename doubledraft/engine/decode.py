@@ -121,8 +121,13 @@ class _Row:
         return self.answer.steps[-1]
 
 
-def checked_prompts(target: Backend, input_ids: Sequence[Sequence[int]], max_new_tokens: int) -> list[list[int]]:
-    """Return the prompts as lists; raise ValueError where the target cannot read and answer them."""
+def checked_prompts(
+    target: Backend, input_ids: Sequence[Sequence[int]], max_new_tokens: int, names: Sequence[str] = ()
+) -> list[list[int]]:
+    """Return the prompts as lists; raise ValueError where the target cannot read and answer them.
+
+    `names` are what a message calls them; without, it gives their index.
+    """
     if target.allowed_tokens is not None:
         raise ValueError(
             f"{target.name} has a draft vocabulary of {len(target.allowed_tokens)} tokens: a target needs all of them"
@@ -131,13 +136,12 @@ def checked_prompts(target: Backend, input_ids: Sequence[Sequence[int]], max_new
     if not prompts or max_new_tokens < 1:
         raise ValueError(f"expected prompts and at least 1 new token, found {len(prompts)} and {max_new_tokens}")
     for index, prompt in enumerate(prompts):
+        name = names[index] if names else f"prompt {index}"
         if not prompt or not 0 <= min(prompt) <= max(prompt) < target.vocabulary:
-            raise ModelError(
-                f"prompt {index} should be token ids from 0 to {target.vocabulary - 1}, found {prompt!r:.80}"
-            )
+            raise ModelError(f"{name} should be token ids from 0 to {target.vocabulary - 1}, found {prompt!r:.80}")
         if len(prompt) + max_new_tokens > target.max_positions:
             raise CacheFull(
-                f"prompt {index} has {len(prompt)} tokens, but {target.name} has {target.max_positions} positions, and "
+                f"{name} has {len(prompt)} tokens, but {target.name} has {target.max_positions} positions, and "
                 f"with {max_new_tokens} new tokens it would need more: shorten the prompt or ask for fewer"
             )
     return prompts

@@ -12,7 +12,7 @@ What can be judged depends on the rows: those with `entry_point` and `test` ask 
 
 import ast
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -47,6 +47,11 @@ class DataSet:
     questions: list[Question]
     judged: JudgedBy
     tasks: dict[str, CodeTask]  # by question id, where programs are judged
+
+
+def names_of(source: str | Path, questions: Sequence[Question]) -> list[str]:
+    """Return what messages call the prompts of a data set's questions."""
+    return [f"{source}: the prompt of question {question.id!r}" for question in questions]
 
 
 def read_data_set(source: str | Path, *, limit: int | None = None) -> DataSet:

@@ -108,4 +108,4 @@ def test_a_prompt_without_room_to_time_steps_is_refused_before_it_is_answered(ti
     file.write_text(json.dumps({"question": "z" * 900, "answer": "4"}) + "\n")  # a token a letter, of 1024
     asked = ["advise", str(tiny_model), str(tiny_draft), "--data", str(file), "--max-tokens", "4", "--device", "cpu"]
     status, _, err = run(capsys, *asked)
-    assert status == 2 and "has 1024 positions" in err and "own answers" not in err
+    assert status == 2 and f"{file}: the prompt of question 'long-1' has " in err and "own answers" not in err

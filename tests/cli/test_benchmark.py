@@ -244,7 +244,8 @@ def test_a_file_that_is_no_config_is_refused_by_its_name(text, message, tmp_path
 def test_a_prompt_that_does_not_fit_is_refused_before_anything_is_measured(tiny_model, tmp_path, capsys):
     long = {"code": {"file": f"{tmp_path}/HumanEval.jsonl", "max_tokens": 5000}}
     status, _, err = run(capsys, "benchmark", "--config", write(tmp_path, target=str(tiny_model), data=long))
-    assert status == 2 and "has 1024 positions" in err
+    assert status == 2 and "HumanEval.jsonl: the prompt of question 'HumanEval/0' has " in err
+    assert "has 1024 positions" in err
 
 
 def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_measured(tiny_model, tmp_path, capsys):

@@ -120,6 +120,15 @@ def test_a_pipe_that_nobody_reads_loses_no_measurement(tiny_model, tmp_path):
     assert {file.name for file in (tmp_path / "out").iterdir()} == {"metrics.json", "samples.csv", "comparison.txt"}
 
 
+@pytest.mark.parametrize("command", ["evaluate", "profile"])
+def test_a_prompt_that_does_not_fit_is_named_by_its_file_and_id(command, tiny_model, tmp_path, capsys):
+    rows = [{"id": "short", "question": "5 + 8 = ?", "answer": "13"}, {"question": "9 " * 1000, "answer": "2"}]
+    path = tmp_path / "q.jsonl"
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    status, out, err = run(capsys, command, "--model", tiny_model, "--data", path, "--limit", 2, "--device", "cpu")
+    assert status == 2 and out == "" and f"{path}: the prompt of question 'q-2' has " in err, "the second row, unnamed"
+
+
 def test_a_seed_that_no_generator_takes_is_refused_before_a_model_is_loaded(tmp_path, capsys):
     data = write(tmp_path, ["24"] * len(QUESTIONS))
     status, _, err = evaluate(capsys, tmp_path / "none", data, "--seed=-1")

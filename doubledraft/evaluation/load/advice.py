@@ -37,15 +37,16 @@ def advise(
     prompts: Sequence[Sequence[int]],
     *,
     max_tokens: int,
+    names: Sequence[str] = (),
     notes: Sequence[str] = (),
     price_per_hour: float | None = None,
 ) -> Advice:
-    """Advise on a pair with a draft model, from its answers to prompts of token ids.
+    """Advise on a pair with a draft model, from its answers to prompts of token ids, in messages called by `names`.
 
     Raise ModelError where a model computes NaN or infinity.
     """
     began = time.perf_counter()
-    checked_prompts(pair.target, prompts, max(max_tokens, _most_tokens()))
+    checked_prompts(pair.target, prompts, max(max_tokens, _most_tokens()), names)
     pair.read_beginning(prompts)
     answers = own_answers(pair, prompts, max_tokens)
     audited = force(*map(local_folder, (pair.target.name, draft_folder)), answers)
