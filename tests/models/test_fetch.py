@@ -207,6 +207,19 @@ def fetch_from_hub(folder, out, *, broken=None, fault=None, **spec):
     return None
 
 
+@pytest.mark.parametrize("source", ["path", "head"])
+def test_a_model_with_damaged_weights_is_refused_before_it_is_trained(source, copy, tmp_path):
+    weights = load_file(copy / "model.safetensors")
+    weights["model.norm.weight"][5] = float("nan")
+    save_file(weights, copy / "model.safetensors", {"format": "pt"})
+    if source == "head":
+        assert "holds NaN or infinity" in fetch_from_hub(copy, tmp_path / "out", source="head")
+    else:
+        with pytest.raises(ModelError, match=f"{copy}: model.norm.weight holds NaN or infinity"):
+            fetch.fetch({"source": "path", "path": str(copy)}, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_head_is_fetched_though_it_has_no_tokenizer_and_not_every_tensor_of_a_model(copy, tmp_path):
     for file in copy.glob("tokenizer*"):
         file.unlink()

@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, GenerationConfig
 from doubledraft.models import fetch, merge, prune
 from doubledraft.models.architecture import supported_config
 from doubledraft.models.folder import ModelError, weight_files
-from doubledraft.models.inspect import end_ids, inspect, load_model, positions
+from doubledraft.models.inspect import end_ids, inspect, load_model, positions, refuse_not_finite
 from tests.helpers.tiny_models import build_adapter, build_model
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -94,6 +94,25 @@ def test_a_head_beside_the_embedding_that_it_is_tied_to_is_refused_until_the_con
         inspect(copy)
     change(copy, lambda weights: weights | {"lm_head.weight": weights["model.embed_tokens.weight"]})
     inspect(copy)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_a_weight_that_is_no_finite_number_is_named(copy, value, dtype):
+    change(copy, lambda weights: {name: tensor.to(dtype) for name, tensor in weights.items()})
+    refuse_not_finite(copy)
+    change(copy, lambda weights: weights | {"scales": torch.zeros(3, dtype=torch.float8_e4m3fn)})  # has no range here
+    refuse_not_finite(copy)
+
+    def damage(weights: dict) -> dict:
+        weights["model.layers.1.mlp.up_proj.weight"][77, 33] = value
+        return weights
+
+    change(copy, damage)
+    with pytest.raises(
+        ModelError, match=r"layers\.1\.mlp\.up_proj\.weight holds NaN or infinity.*fetch the model again"
+    ):
+        refuse_not_finite(copy)
 
 
 def test_names_without_the_models_prefix_are_read_as_transformers_reads_them(copy, tiny_model):
