@@ -23,7 +23,7 @@ from doubledraft.files import whole_file, write_json
 from doubledraft.inference.load_pair import load_pair, quiet_libraries
 from doubledraft.log import progress_shown
 from doubledraft.models.check_pair import check_tokens, vocabulary_sizes
-from doubledraft.models.inspect import inspect, load_tokenizer
+from doubledraft.models.inspect import inspect, load_tokenizer, positions
 from doubledraft.number_text import quantity_text
 from doubledraft.questions.data_sets import names_of, read_data_set
 from doubledraft.questions.wordproblems.generate import generate
@@ -106,6 +106,10 @@ def _notes(target: Path, draft: Path) -> list[str]:
     if sizes[0] != sizes[1]:
         notes.append(f"The models have {sizes[0]} and {sizes[1]} rows for the same tokens, and vLLM serves only pairs "
                      "of equal size: set `pad_vocabulary_to` in the config of a study.")  # fmt: skip
+    reach = [positions(folder) for folder in (target, draft)]
+    if None not in reach and reach[1] < reach[0]:
+        notes.append(f"The draft has {reach[1]} positions and the target {reach[0]}: the advice does not hold for "
+                     "longer texts.")  # fmt: skip
     templates = [load_tokenizer(folder).chat_template for folder in (target, draft)]
     if templates[0] is None:
         notes.append(

@@ -115,7 +115,7 @@ class DraftModel:
     """Proposes the tokens of a smaller model of the same vocabulary, chosen by the target's sampling."""
 
     def __init__(self, draft: Backend) -> None:
-        self.draft, self._warned = draft, False
+        self.draft, self._warned_of = draft, set()
 
     def start(self, target: Backend, prompts: Texts, capacity: int, hidden: "torch.Tensor | None" = None) -> None:
         """Read the prompts; raise ModelError where the draft has another vocabulary than the target."""
@@ -127,7 +127,7 @@ class DraftModel:
             )
         self._cache = None  # released first: the backend may reuse it, with its captured graphs
         self._cache = self.draft.new_cache(len(prompts), capacity)
-        self._warn(prefill(self.draft, list(map(self._known, prompts)), self._cache))
+        self._warn_of_damage(prefill(self.draft, list(map(self._known, prompts)), self._cache))
         self._read = list(map(len, prompts))  # tokens of each text that are valid in the cache
 
     def read_beginning(self, ids: Sequence[int]) -> None:
@@ -143,6 +143,7 @@ class DraftModel:
         generator: "torch.Generator | None",
     ) -> Proposal:
         """Continue each text by the draft model."""
+        self._warn_beyond_positions(max(map(len, texts)) + longest - 1)
         ids = self._unread(texts)
         if sampling.greedy and isinstance(length, FixedLength):  # nothing to decide between tokens
             draft = Proposal(
@@ -175,10 +176,21 @@ class DraftModel:
         q = self._widened(rows) if rows else None
         return Proposal(torch.cat(tokens, 1), [len(tokens)] * len(ids), q)
 
-    def _warn(self, hidden: "torch.Tensor") -> None:
-        if not self._warned and not hidden.isfinite().all():
+    def _warn_of_damage(self, hidden: "torch.Tensor") -> None:
+        if "damage" not in self._warned_of and not hidden.isfinite().all():
             log.warning("draft %s computes NaN or infinity: its drafts are useless, the answers right", self.draft.name)
-            self._warned = True
+            self._warned_of.add("damage")
+
+    def _warn_beyond_positions(self, read: int) -> None:
+        """Warn once where the draft reads more tokens than it has positions: it was not trained on such texts."""
+        if "positions" not in self._warned_of and read > self.draft.max_positions:
+            log.warning(
+                "draft %s has %d positions, and drafts beyond them now: few of its tokens may be accepted there, the "
+                "answers are right; for speed take a draft with more positions, or keep prompt and answer shorter",
+                self.draft.name,
+                self.draft.max_positions,
+            )
+            self._warned_of.add("positions")
 
     def _unread(self, texts: Texts) -> "torch.Tensor":
         """Return the tokens [batch, n] at the end of each text that the cache does not hold.

@@ -4,6 +4,7 @@ import argparse
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -95,6 +96,14 @@ def test_a_draft_with_another_template_is_said(tiny_model, tiny_draft, tmp_path)
     wide = build_model(tmp_path / "wide", rows=384)
     assert "rows for the same tokens, and vLLM serves only pairs of equal size" in _notes(tiny_model, wide)[0]
     assert "The draft's chat template differs" in _notes(tiny_model, other)[0]
+
+
+def test_a_draft_with_fewer_positions_is_said(tiny_model, tiny_draft, tmp_path):
+    short = Path(shutil.copytree(tiny_draft, tmp_path / "short"))
+    config = json.loads((short / "config.json").read_text())
+    (short / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 512}))
+    assert "The draft has 512 positions and the target 1024" in advise._notes(tiny_model, short)[0]
+    assert advise._notes(short, tiny_draft) == []
 
 
 def test_a_price_of_nothing_is_refused(tiny_model, capsys):

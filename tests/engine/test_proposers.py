@@ -1,5 +1,7 @@
 """What proposers propose, and pairs that may not draft for each other."""
 
+import logging
+
 import pytest
 import torch
 
@@ -26,6 +28,21 @@ def lookup(target, text: list[int], longest: int, **sizes) -> list[int]:
     proposer.start(target, [text], 100)
     draft = proposer.propose([text], longest, *GREEDY)
     return draft.tokens[0, : draft.lengths[0]].tolist()
+
+
+@pytest.mark.parametrize("positions", [1024, 40])
+def test_a_draft_beyond_its_positions_is_warned_of_once_and_changes_no_answer(
+    positions, target, tiny_draft, caplog, monkeypatch
+):
+    monkeypatch.setattr(logging.getLogger("doubledraft"), "propagate", True)
+    draft = create_backend(tiny_draft, "float32", "cpu")
+    draft.max_positions = positions
+    proposer, expected = DraftModel(draft), decode(target, [TEXT], 60)[0]
+    assert speculative_decode(target, proposer, [TEXT], 20, draft_length=4)[0] == [expected[0][:20]]
+    assert not caplog.text, "texts and drafts of fewer than 40 tokens"
+    for _ in range(2):
+        assert speculative_decode(target, proposer, [TEXT], 60, draft_length=4)[0] == expected
+    assert caplog.text.count("has 40 positions, and drafts beyond them now") == (positions == 40)
 
 
 def test_n_grams_propose_what_followed_before(target):
