@@ -34,7 +34,10 @@ def _check_allowed(tokens: Sequence[int], vocabulary: int, name: str) -> None:
         raise ModelError(f"{name}: the draft vocabulary is empty: expected at least one token")
     for token, count in Counter(tokens).items():
         if not 0 <= token < vocabulary:
-            raise ModelError(f"{name}: token {token} of the draft vocabulary is not one of 0 to {vocabulary - 1}")
+            raise ModelError(
+                f"{name}: token {token} of the draft vocabulary is not one of 0 to {vocabulary - 1}; take it from "
+                "answers of the draft's own target"
+            )
         if count > 1:  # a draw could come from either place, and only one of them would be in q
             raise ModelError(f"{name}: token {token} occurs {count} times in the draft vocabulary")
 

@@ -236,7 +236,7 @@ class _Decoding:
     def _damaged(self) -> ModelError:
         return ModelError(
             f"{self.target.name}: logits are NaN or infinite in step {len(self.times)}: weights are damaged, or exceed "
-            f"the range of {self.target.dtype}"
+            f"the range of {self.target.dtype}; fetch or make the model again, or use another"
         )
 
     def _probabilities(self, logits: "torch.Tensor") -> "torch.Tensor":

@@ -41,7 +41,9 @@ def create_backend(
     compilable = device == "cpu" and can_run(config, model.dtype)
     kernel = kernel or ("compiled" if compilable else "graphs" if model.device.type == "cuda" else "torch")
     if kernel == "compiled" and not compilable or int8 and kernel != "compiled":
-        raise ModelError(f"{folder}: {COMPILED_NEEDS}; found {device}, {dtype} and kernel {kernel}")
+        raise ModelError(
+            f"{folder}: {COMPILED_NEEDS}; found {device}, {dtype} and kernel {kernel}; leave 8-bit weights out"
+        )
     kind = Int8Backend if int8 else {kind.kernel: kind for kind in (Backend, CompiledBackend, GraphedBackend)}[kernel]
     return kind(model, load_tokenizer(folder).get_vocab(), str(name_or_path), allowed_tokens)
 
@@ -60,4 +62,7 @@ def local_folder(name_or_path: str | Path) -> Path:
         return Path(snapshot_download(str(name_or_path), allow_patterns=list(ALLOWED)))
     except (OSError, ValueError, httpx.HTTPError) as error:  # no network, no such model, or an impossible name
         reason = str(error).split("\n")[0]
-        raise ModelError(f"{name_or_path}: no such folder, and the hub did not have it: {reason}") from None
+        raise ModelError(
+            f"{name_or_path}: no such folder, and the hub did not have it: {reason}; check the name, the network and, "
+            "for gated models, that you are logged in (hf auth login)"
+        ) from None

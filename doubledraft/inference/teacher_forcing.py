@@ -118,7 +118,7 @@ def _distributions(
         if not answer_logits.isfinite().all():
             raise ModelError(
                 f"{model.name_or_path}: logits are NaN or infinite in the answer to {id!r}: weights are damaged, or "
-                f"exceed the range of {model.dtype}"
+                f"exceed the range of {model.dtype}; fetch or make the model again, or use another"
             )
         rows.append((answer_logits if allowed is None else _only(answer_logits, allowed)).softmax(-1))
     return rows

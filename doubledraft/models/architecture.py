@@ -5,6 +5,7 @@ from pathlib import Path
 from doubledraft.models.folder import ModelError, read_config
 
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3")  # values of `model_type` in config.json
+OTHERWISE = "use another model, or in a study vLLM: benchmark.engine: vllm and train.draft.held_out: 0"
 FIXED_ROTARY = ("default", "linear", "llama3", "yarn")  # kinds whose frequencies do not change with the length
 
 
@@ -18,7 +19,9 @@ def supported_config(folder: str | Path):
 
     kind = read_config(folder).get("model_type")
     if kind not in FAMILIES:  # also one that transformers has never heard of
-        raise ModelError(f"{folder}: the native engine runs {', '.join(FAMILIES)}, not model_type {kind!r}")
+        raise ModelError(
+            f"{folder}: the native engine runs {', '.join(FAMILIES)}, not model_type {kind!r}; {OTHERWISE}"
+        )
     try:
         config = AutoConfig.from_pretrained(folder)
     except (ValueError, KeyError, TypeError, StrictDataclassError) as error:
@@ -35,5 +38,5 @@ def supported_config(folder: str | Path):
     for key, (value, known) in requirements.items():
         if value not in known:
             choices = " or ".join(map(repr, known))
-            raise ModelError(f"{folder}: {key} is {value!r}, and the native engine runs only {choices}")
+            raise ModelError(f"{folder}: {key} is {value!r}, and the native engine runs only {choices}; {OTHERWISE}")
     return config

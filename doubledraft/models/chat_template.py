@@ -78,7 +78,7 @@ def check(folder: str | Path, tokenizer: "PreTrainedTokenizerBase") -> dict[str,
     templates = find(Path(folder))
     for where, template in templates:
         if len(template) > MAX_TEMPLATE:
-            raise ModelError(f"{where}: expected a chat template of at most {MAX_TEMPLATE:,} characters")
+            raise _too_long(where)
         if reason := _try(template, tokenizer.special_tokens_map):
             raise ModelError(f"{where}: the chat template {reason}; use a model with another template")
     try:
@@ -106,8 +106,14 @@ def find(folder: Path) -> list[tuple[str, str]]:
 
 def _read(file: Path) -> str:
     if file.stat().st_size > MAX_JSON:
-        raise ModelError(f"{file}: expected a chat template of at most {MAX_TEMPLATE:,} characters")
+        raise _too_long(file)
     return file.read_text(encoding="utf-8")
+
+
+def _too_long(where: object) -> ModelError:
+    return ModelError(
+        f"{where}: expected a chat template of at most {MAX_TEMPLATE:,} characters; use a model with another template"
+    )
 
 
 def _try(template: str, special: Mapping[str, str]) -> str | None:

@@ -17,7 +17,10 @@ def check_pair(target: str | Path, draft: str | Path, *, max_model_len: int | No
     """
     for folder in (target, draft):
         if max_model_len and (reach := positions(folder)) and max_model_len > reach:
-            raise ModelError(f"benchmark.max_model_len is {max_model_len}, but {folder} has only {reach} positions")
+            raise ModelError(
+                f"benchmark.max_model_len is {max_model_len}, but {folder} has only {reach} positions; set at most "
+                "that, or take a model with more"
+            )
     tokens, sizes = check_tokens(target, draft), vocabulary_sizes(target, draft)
     if sizes[0] != sizes[1]:
         raise ModelError(
@@ -38,7 +41,10 @@ def check_tokens(target: str | Path, draft: str | Path) -> int:
     refuse_other_tokens(pair, tokens, draft_tokens)
     for name in sorted(special.keys() | draft_special.keys()):
         if special.get(name) != draft_special.get(name):
-            raise ModelError(f"{pair} differ in {name}: {special.get(name)!r} and {draft_special.get(name)!r}")
+            raise ModelError(
+                f"{pair} differ in {name}: {special.get(name)!r} and {draft_special.get(name)!r}; choose two models of "
+                "one family, or set the target's in the draft's tokenizer_config.json"
+            )
     for folder in (target, draft):
         refuse_tokens_without_row(folder, load_tokenizer(folder))
     return len(tokens)

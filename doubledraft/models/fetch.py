@@ -125,7 +125,7 @@ def _take(file: Path, place: Path) -> None:
 def _fetch_path(spec: dict, folder: Path) -> None:
     source = Path(spec["path"])
     if not source.is_dir():
-        raise ModelError(f"models.sources: path {source} is not a folder")
+        raise ModelError(f"models.sources: path {source} is not a folder; give that of the model")
     refuse_unsafe(source)
     files = list(allowed_files(source))
     require_space(folder, sum(file.stat().st_size for file in files), str(source))
@@ -138,7 +138,10 @@ def _pad_vocabulary(folder: Path, size: int) -> None:
     model = load_model(folder)
     rows = model.config.vocab_size
     if size < rows:
-        raise ModelError(f"pad_vocabulary_to is {size}, but the model has {rows} rows already; rows are never removed")
+        raise ModelError(
+            f"pad_vocabulary_to is {size}, but the model has {rows} rows already, and none is removed; set it "
+            f"to {rows} or more, or leave it out"
+        )
     model.resize_token_embeddings(size, mean_resizing=False)
     for embedding in {model.get_input_embeddings(), model.get_output_embeddings()}:
         embedding.weight.data[rows:] = 0  # logit 0: never the best token of a trained model

@@ -52,7 +52,8 @@ def write_manifest(folder: Path, origin: dict, *, parent: str | Path | None = No
     for key in ("architectures", "num_hidden_layers", "vocab_size"):
         if not config.get(key):
             raise ModelError(
-                f"{folder / 'config.json'}: key {key} is missing: expected a causal language model of text"
+                f"{folder / 'config.json'}: key {key} is missing: expected a causal language model of text; choose "
+                "another model"
             )
     dtypes, parameters = _weights(folder)
     of_parent = parent and Path(parent) / MANIFEST
@@ -125,7 +126,8 @@ def require_space(folder: Path, needed: int, what: str) -> None:
     free = shutil.disk_usage(folder).free
     if free < 1.1 * needed:
         raise ModelError(
-            f"{what} needs {1.1 * needed / 2**30:.2f} GiB in {folder}, but only {free / 2**30:.2f} GiB are free"
+            f"{what} needs {1.1 * needed / 2**30:.2f} GiB in {folder}, but only {free / 2**30:.2f} GiB are free; make "
+            "room there"
         )
 
 

@@ -41,7 +41,9 @@ def load_model(folder: str | Path, **options: object) -> "PreTrainedModel":
         )
     except (ValueError, KeyError, TypeError, AttributeError, StrictDataclassError) as error:
         reason = " ".join(str(error).split())
-        raise ModelError(f"{folder}: transformers cannot build a causal language model of it: {reason:.300}") from None
+        raise ModelError(
+            f"{folder}: transformers cannot build a causal language model of it: {reason:.300}; use another model"
+        ) from None
     if missing := sorted(report["missing_keys"]):
         raise ModelError(
             f"{folder}: the weights lack {len(missing)} tensors of the model, which would be random: "

@@ -53,7 +53,10 @@ def prune_like(pruned: str | Path, source: str | Path, out: str | Path) -> None:
 
 def _check(layers: list[int], depth: int, source: str | Path) -> None:
     if not layers or layers != sorted(set(layers)) or not 0 <= layers[0] <= layers[-1] < depth:
-        raise ModelError(f"layers should be ascending, different and within 0..{depth - 1} ({source}); found {layers}")
+        raise ModelError(
+            f"layers should be ascending, different and within 0..{depth - 1} ({source}); found {layers}; correct them "
+            "in models.sources"
+        )
 
 
 def _keep(model, all_layers: Sequence, layers: Sequence[int]) -> None:
@@ -92,7 +95,10 @@ def _solutions(source: str | Path, files: Iterable[str | Path]) -> list[tuple[li
         prompt, ids = (tokenizer.encode(text, add_special_tokens=False) for text in texts)
         solutions.append((ids, len(prompt)))
     if not solutions:
-        raise ModelError(f"{source}: choosing among several lists of layers needs files of questions, found none")
+        raise ModelError(
+            f"{source}: choosing among several lists of layers needs files of questions, found none; give some, or one "
+            "list of layers"
+        )
     return solutions
 
 

@@ -67,7 +67,9 @@ def refuse_unsafe(folder: str | Path) -> None:
         if file.name not in VOCABULARIES:
             _refuse_settings(file)
     if not any(folder.glob("*.safetensors")) or not (folder / "config.json").exists():
-        raise ModelError(f"{folder}: a model needs config.json and weights in safetensors format")
+        raise ModelError(
+            f"{folder}: a model needs config.json and weights in safetensors format; use a model that has both"
+        )
     for file in weight_files(folder):
         check_header(file)
 
@@ -83,9 +85,14 @@ def refuse_unsafe_adapter(folder: str | Path, base: str | Path | None = None) ->
         )
     config = read_settings(file)
     if config.get("peft_type") != "LORA":
-        raise ModelError(f"{file}: peft_type should be LORA, found {config.get('peft_type')!r:.80}")
+        raise ModelError(
+            f"{file}: peft_type should be LORA, found {config.get('peft_type')!r:.80}; train a LoRA adapter instead"
+        )
     if not _is_list_of_names(config.get("target_modules")):
-        raise ModelError(f"{file}: target_modules should be a list of names; a text would be run as a search pattern")
+        raise ModelError(
+            f"{file}: target_modules should be a list of names, as a text would be run as a search pattern; write "
+            "its names"
+        )
     for key in sorted(config.keys() - PLAIN_LORA):
         if config[key] and not (key == "auto_mapping" and _of_transformers(config[key]) or _of_matrices(key, config)):
             raise ModelError(
@@ -107,7 +114,7 @@ def check_header(file: Path) -> None:
     with open(file, "rb") as stream:
         start = stream.read(len(LFS_POINTER))
     if start == LFS_POINTER:
-        raise ModelError(f"{file}: a Git LFS pointer, not the weights: fetch them with `git lfs pull`")
+        raise ModelError(f"{file}: a Git LFS pointer, not the weights; fetch them with `git lfs pull`")
     length = int.from_bytes(start[:8], "little")
     if length > MAX_HEADER:
         raise ModelError(
@@ -152,12 +159,21 @@ def _refuse_settings(file: Path) -> None:
     settings = read_settings(file)
     for key, value in _pairs(settings):
         if key == "auto_map":
-            raise ModelError(f"{file}: `auto_map` asks for the model's own code to be run, which is never done here")
+            raise ModelError(
+                f"{file}: `auto_map` asks for the model's own code to be run, which is never done here; use a model "
+                "of an architecture that transformers has"
+            )
         if key.endswith(("attn_implementation", "experts_implementation")) and "/" in json.dumps(value):
-            raise ModelError(f"{file}: `{key}` asks for code from a hub to be run, which is never done here: {value!r}")
+            raise ModelError(
+                f"{file}: `{key}` asks for code from a hub to be run, which is never done here: {value!r:.80}; remove "
+                "the key, and transformers' own code runs"
+            )
     for shard in sorted({str(name) for name in _shards(file, settings)}):
         if PurePosixPath(shard).name != shard or not shard.endswith(".safetensors"):
-            raise ModelError(f"{file}: {shard!r:.80} should be a safetensors file in the same folder, without a path")
+            raise ModelError(
+                f"{file}: {shard!r:.80} should be a safetensors file in the same folder, without a path; use another "
+                "copy of the model"
+            )
         if not (file.parent / shard).is_file():
             raise ModelError(f"{file}: {shard!r:.80} is not in the folder; fetch the model again")
 

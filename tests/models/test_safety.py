@@ -117,7 +117,7 @@ MODELS = {  # case: (what is done to a good model folder, what the refusal says)
     ),
     "Git LFS pointer for weights": (
         weights(lambda content: b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"),
-        r"model\.safetensors: a Git LFS pointer, not the weights: fetch them with `git lfs pull`",
+        r"model\.safetensors: a Git LFS pointer, not the weights; fetch them with `git lfs pull`",
     ),
     "index that leads out of the folder": (index(w="../other/model.safetensors"), "should be a safetensors file in"),
     "index with an absolute path": (index(w="/etc/model.safetensors"), "should be a safetensors file in the same"),
@@ -170,6 +170,9 @@ TEMPLATES = {  # case: (template, what the refusal says)
 
 
 def tell(case: str, refusal: pytest.ExceptionInfo, folder: Path) -> None:
+    """Log the refusal, which must end with what to do."""
+    _, _, remedy = str(refusal.value).rpartition("; ")
+    assert remedy.split()[0] in {"fetch", "keep", "merge", "move", "put", "remove", "train", "use", "give", "write"}
     logging.getLogger("case").info("%s: refused, %.300s", case, str(refusal.value).replace(str(folder), ""))
 
 
