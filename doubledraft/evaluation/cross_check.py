@@ -78,17 +78,23 @@ def run(job: Job, settings: Mapping[str, object], out: str) -> None:
     write(comparison, Path(out))
 
 
-def write(check: CrossCheck, out: Path) -> None:
+def write(comparison: CrossCheck, out: Path) -> None:
     """Write a comparison, to `out` where the engines agree; else to failed_path(out), and raise DisagreementError."""
-    spread = f"{100 * check.tokens_per_step.spread:.2f} %"
-    log.info("%d questions: %d ties, %d bugs, tokens per step %s apart", check.n, check.ties, check.bugs, spread)
-    if check.tokens_per_step.agree and not check.bugs:
-        json_file.write(out, check)
+    spread = f"{100 * comparison.tokens_per_step.spread:.2f} %"
+    log.info(
+        "%d questions: %d ties, %d bugs, tokens per step %s apart",
+        comparison.n,
+        comparison.ties,
+        comparison.bugs,
+        spread,
+    )
+    if comparison.tokens_per_step.agree and not comparison.bugs:
+        json_file.write(out, comparison)
         failed_path(out).unlink(missing_ok=True)
         return
-    json_file.write(failed_path(out), check)
+    json_file.write(failed_path(out), comparison)
     raise DisagreementError(
-        f"{failed_path(out)}: {check.bugs} answers differ from those of the target alone in more than a tie, and "
+        f"{failed_path(out)}: {comparison.bugs} answers differ from those of the target alone in more than a tie, and "
         f"tokens per step are {spread} apart, where {100 * TOLERANCE:g} % is allowed; the file names questions and "
         "positions"
     )

@@ -29,7 +29,8 @@ def grade(
     data: DataSet | None = None,
 ) -> Graded:
     """Grade a run's answers, and compute its metrics: against gold, or as `data` says, where it is given."""
-    scores = judge(data, run.rows) if data else grader.score(run.rows, {each.id: each.answer for each in questions})
+    golds = {question.id: question.answer for question in questions}
+    scores = judge(data, run.rows) if data else grader.score(run.rows, golds)
     lengths = [len(row.token_ids) for row in run.rows]
     seconds = sum(run.batches)
     rate, bound = sum(lengths) / seconds, bound_tokens_per_second(run)

@@ -38,14 +38,14 @@ SWITCHES = 5  # timed switches to every adapter
 class Loaded:
     """All drafts in memory."""
 
-    own: dict[str, DraftModel]  # by domain
+    domain_drafts: dict[str, DraftModel]  # by domain
     generic: DraftModel
     shared: dict[int, SharedDraft]  # by rank: the generic draft once more, with an adapter for every domain
 
     def arms(self, domain: str) -> dict[str, Proposer]:
         """Return the ways to draft for a domain, plain decoding first."""
         adapted = {arm_name(rank): draft.proposers()[domain] for rank, draft in self.shared.items()}
-        return {PLAIN: NoDraft(), OWN: self.own[domain], SHARED: self.generic, **adapted}
+        return {PLAIN: NoDraft(), OWN: self.domain_drafts[domain], SHARED: self.generic, **adapted}
 
 
 def arm_name(rank: int) -> str:
@@ -139,7 +139,7 @@ def _sizes(
     adapters: Mapping[int, Mapping[str, str | Path]],
 ) -> list[AdapterSize]:
     """Return what each way to draft takes on disk for a domain, and in memory for all of them."""
-    own_memory = sum(_held(draft.draft) for draft in loaded.own.values())
+    own_memory = sum(_held(draft.draft) for draft in loaded.domain_drafts.values())
     sizes = [
         _size(OWN, _on_disk(next(iter(drafts.values()))), own_memory),
         _size(SHARED, _on_disk(generic), _held(loaded.generic.draft)),

@@ -15,13 +15,13 @@ LONGEST = 300  # characters of an error that are shown; the log has it all
 LAST_WORDS = re.compile(r"^\d\d:\d\d:\d\d failed: (.*)$", re.MULTILINE)
 
 
-def why(own: Sequence[str | Path], shared: Sequence[str | Path]) -> str:
+def why(own_logs: Sequence[str | Path], shared_logs: Sequence[str | Path]) -> str:
     """Return in one sentence why a result is missing, with the log to read.
 
-    `own` are the logs of jobs that serve this result alone, `shared` those of jobs that serve others too; both may
-    contain logs that do not exist.
+    `own_logs` are of jobs that serve this result alone, `shared_logs` of jobs that serve others too; both may name logs
+    that do not exist.
     """
-    own, shared = (sorted(map(Path, paths), key=_written, reverse=True) for paths in (own, shared))
+    own, shared = (sorted(map(Path, paths), key=_written, reverse=True) for paths in (own_logs, shared_logs))
     for log in (*own, *shared):
         if reason := failure(log):
             return f"{log.stem} {reason}; read {log}"

@@ -176,11 +176,11 @@ def _lines(path: str | Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def _agreement(line: Mapping[str, str] | None, own: bool) -> TableCell:
+def _agreement(line: Mapping[str, str] | None, is_own_draft: bool) -> TableCell:
     if line is None:
         return text(None)
     value, low, high = (float(line[name]) for name in ("agreement", "agreement_low", "agreement_high"))
-    return quantity(Interval(value, low, high, int(line["n"])), True, strong=own)
+    return quantity(Interval(value, low, high, int(line["n"])), True, strong=is_own_draft)
 
 
 def training_rows(distilled: Mapping[str, RunFile]) -> Section:
