@@ -12,7 +12,12 @@ const state = { question: null, lane: 0, token: null, simulated: null, shown: []
 
 // ---- numbers
 
-const percent = (share) => share === null ? "–" : share > 0 && share < 0.001 ? "< 0.1 %" : (100 * share).toFixed(share > 0.1 ? 0 : 1) + " %";
+const percent = (share) => share === 0 ? "0 %" : probability(share);
+const probability = (p) => { // the page has ten-thousandths: a 0 of it is a small one
+  if (p < 0.001) return "< 0.1 %";
+  const percents = 100 * p, fine = p <= 0.1 || (p >= 0.99 && p < 1);
+  return (fine ? Math.min(percents, p < 1 ? 99.9 : 100).toFixed(1) : percents.toFixed(0)) + " %";
+};
 const seconds = (value) => value === null ? "–" : value < 1 ? Math.round(1000 * value) + " ms" : value.toFixed(2) + " s";
 const sum = (values) => values.reduce((total, value) => total + value, 0);
 
@@ -248,9 +253,9 @@ function select(lane, token, scroll = true) {
   if (scroll) {
     elements[token].focus({ preventScroll: true });
     elements[token].scrollIntoView({ block: "nearest" });
+    remember(); // not of a token that is pointed at: the way to the address bar leads over others
   }
   inspect(lane, token);
-  remember();
 }
 
 function inspect(index, at) {
@@ -266,7 +271,10 @@ function inspect(index, at) {
     const time = lane.steps[cell.step].seconds;
     if (time !== null) facts.push(`the step took ${seconds(time)}`);
   }
-  panel.replaceChildren(title, make("p", "soft", facts.join(" · ")), ...rejected(cell), ...odds(lane, cell, at));
+  const close = make("button", "close", "×");
+  close.setAttribute("aria-label", "close");
+  close.addEventListener("click", () => { panel.hidden = true; });
+  panel.replaceChildren(close, title, make("p", "soft", facts.join(" · ")), ...rejected(cell), ...odds(lane, cell, at));
 }
 
 function named(id) {
@@ -293,14 +301,14 @@ function odds(lane, cell, at) {
   if (at > audited || at >= audit.ids.length) return [make("p", "soft", "probabilities: not known here, since the audit read another answer from an earlier token on")];
   const own = at === audited ? null : { p: audit.p[at], q: audit.q[at] };
   const parts = [];
-  if (own) parts.push(`p ${percent(own.p)} by the target`, `q ${percent(own.q)} by the draft`, `min(1, p/q) ${percent(ratio(own))}`);
+  if (own) parts.push(`p ${probability(own.p)} by the target`, `q ${probability(own.q)} by the draft`, `min(1, p/q) ${probability(ratio(own))}`);
   const best = audit.best[at];
   if (best !== cell.id) {
     const pair = { p: chance(audit.target[at], best), q: chance(audit.draft[at], best) };
     const least = audit.target[at].at(-1)[1]; // whatever is not among the five best is less likely
-    if (pair.q) parts.push(`min(1, p/q) of the draft's choice ${pair.p === null ? "at most " : ""}${percent(ratio({ p: pair.p ?? least, q: pair.q }))}`);
+    if (pair.q) parts.push(`min(1, p/q) of the draft's choice ${pair.p === null ? "at most " : ""}${probability(ratio({ p: pair.p ?? least, q: pair.q }))}`);
   }
-  parts.push(`expected acceptance at temperature 1: ${percent(audit.overlap[at])}`);
+  parts.push(`expected acceptance at temperature 1: ${probability(audit.overlap[at])}`);
   const line = make("p", "odds");
   parts.forEach((part) => line.append(make("span", "", part)));
   const tops = make("div", "tops");
@@ -315,14 +323,14 @@ function topTable(caption, top, id) {
   const table = document.createElement("table");
   table.append(make("caption", "", caption));
   const body = table.createTBody();
-  top.forEach(([token, probability]) => {
+  top.forEach(([token, p]) => {
     const row = body.insertRow();
     if (token === id) row.className = "this";
     row.insertCell().append(named(token));
     const bar = make("i");
-    bar.style.width = 100 * probability + "%";
+    bar.style.width = 100 * p + "%";
     row.insertCell().append(bar);
-    row.insertCell().textContent = percent(probability);
+    row.insertCell().textContent = probability(p);
   });
   return table;
 }
@@ -343,7 +351,7 @@ function drawReplay() {
   speed.id = "speed";
   speed.setAttribute("aria-label", "speed of the replay");
   [["1", "real speed"], ["0.5", "half speed"], ["0.1", "a tenth"], ["4", "four times"]].forEach(([value, text]) => speed.append(new Option(text, value)));
-  const clock = make("span", "clock");
+  const clock = make("span", "clock", duration().toFixed(2) + " s");
   clock.id = "clock";
   bar.append(play, slider, clock, speed);
   if (timed.some((lane) => !stepEnds(lane).known)) bar.append(make("span", "soft", NO_TIME));
@@ -358,6 +366,7 @@ function moveTo(at) {
     const times = stepEnds(lane);
     if (!times) return;
     state.cells[index].forEach((cell, token) => state.elements[index][token].classList.toggle("later", times.ends[cell.step] > at));
+    document.querySelectorAll(`[data-lane="${index}"] .ruler .step`).forEach((column) => column.classList.toggle("later", times.ends[column.dataset.step] > at));
     const strip = document.querySelector(`[data-lane="${index}"] .time`);
     const cursor = strip.querySelector(".cursor") ?? strip.appendChild(make("span", "cursor"));
     cursor.style.left = (100 * Math.min(at, lane.seconds)) / duration() + "%";
@@ -405,7 +414,7 @@ function drawLengths(question) {
     part.append(make("p", "soft", "There is no draft audit of this answer, from which other K could be simulated."));
     return part;
   }
-  part.append(make("p", "soft", "Tokens per step if K tokens were drafted in every step, simulated along the audited answer under greedy decoding. Choose one to see its lane."));
+  part.append(make("p", "soft", "Tokens per step if K tokens were drafted in every step, simulated along the audited answer under greedy decoding."), make("p", "soft on-screen", "Choose one to see its steps."));
   drafts.forEach(([name, best]) => {
     if (drafts.length > 1) { const title = make("p", ""); appendVisible(title, name); part.append(title); }
     const row = make("div", "lengths");
@@ -426,6 +435,20 @@ function drawLengths(question) {
     part.append(row);
   });
   return part;
+}
+
+/** Say what the squares and the bar of a lane are, beside what its tokens are. */
+function drawLaneLegend(parent) {
+  const column = make("span", "ruler"), strip = make("span", "time");
+  const step = make("span", "step");
+  ["accepted", "accepted", "choice", "rejected"].forEach((kind) => step.append(make("i", kind)));
+  column.append(step);
+  ["step prompt", "step", "step"].forEach((kind) => strip.append(make("span", kind)));
+  [[column, "a step: its tokens from below, hatched if rejected"], [strip, "time: the pass over the prompt, then each step"]].forEach(([sample, meaning]) => {
+    const entry = make("span");
+    entry.append(sample, " " + meaning);
+    parent.append(entry);
+  });
 }
 
 /** Count, over questions, how often each place of a draft was accepted, and each class of token. */
@@ -566,7 +589,12 @@ function unpack(question) {
 
 page.questions.forEach(unpack);
 drawLegend($("legend"));
+drawLaneLegend($("legend"));
 $("search").addEventListener("input", drawList);
+$("search").addEventListener("keydown", (event) => {
+  const [found] = listed();
+  if (event.key === "Enter" && found) { show(found); document.activeElement.blur(); }
+});
 $("sort").addEventListener("change", () => { drawList(); });
 addEventListener("hashchange", fromAddress);
 fromAddress();

@@ -90,6 +90,24 @@ def test_hovering_a_token_shows_both_models_probabilities(page):
 
 
 @in_browser
+def test_a_probability_is_never_written_as_zero(page):
+    written = page.run("[0, 0.0004, 0.0123, 0.5, 0.9936, 0.9996, 1].map(probability)")
+    assert written == ["< 0.1 %", "< 0.1 %", "1.2 %", "50 %", "99.4 %", "99.9 %", "100 %"]
+    assert page.run("percent(0)") == "0 %", "a count may be zero"
+
+
+@in_browser
+def test_a_token_that_is_pointed_at_leaves_the_address_as_it_is(page):
+    page.hover('[data-lane="1"] .token', 4)
+    assert "token" not in page.run("location.hash")
+    page.click('[data-lane="1"] .token', 4)
+    page.hover('[data-lane="1"] .token', 1)
+    assert "token=5" in page.run("location.hash"), "on the way to the address bar the mouse passes other tokens"
+    page.click("#inspector .close")
+    assert page.run("document.getElementById('inspector').hidden")
+
+
+@in_browser
 def test_a_difference_is_named_with_its_margin(page):
     page.click("#list button", 1)
     note = page.text(".note")
@@ -135,6 +153,7 @@ def test_the_replay_takes_the_time_that_was_measured_and_ends_on_the_same_text(p
         page.run(f"document.querySelectorAll('[data-lane=\"{lane}\"] .token:not(.later)').length") for lane in (0, 1)
     ]
     assert seen == [3, 4], "after 72 ms: three steps of 20 ms; 40 ms and one step of 20 ms"
+    assert page.run("document.querySelectorAll('[data-lane=\"1\"] .ruler .step:not(.later)').length") == 2
 
 
 @in_browser
@@ -143,7 +162,11 @@ def test_search_order_and_keys(page):
     page.type("six fo")
     assert page.run("[...document.querySelectorAll('#list b')].map(b => b.textContent)") == ["q1"]
     assert page.text("#count") == "1 found in 3 questions"
+    page.press("Enter")
+    assert "q=q1" in page.run("location.hash")
+    page.press("/")
     page.press("Escape")
+    page.click("#list button", 0)
     assert page.run("document.querySelectorAll('#list button').length") == 3
     page.press("s")
     assert page.run("document.querySelector('#list b').textContent") == "q2", "no steps: fewest tokens per step"
@@ -207,10 +230,20 @@ def test_the_policy_holds_even_where_escaping_would_fail(chromium, tmp_path):
 
 
 @in_browser
+def test_nothing_is_wider_than_a_telephone(page):
+    page.call("Emulation.setDeviceMetricsOverride", width=360, height=780, deviceScaleFactor=1, mobile=False)
+    page.click('[data-lane="1"] .token', 4)
+    width, left = page.run("[document.documentElement.scrollWidth, document.getElementById('inspector').offsetLeft]")
+    page.call("Emulation.clearDeviceMetricsOverride")
+    assert width == 360 and left >= 0
+
+
+@in_browser
 def test_print_has_all_tokens_and_no_controls(page):
     page.call("Emulation.setEmulatedMedia", media="print")
     display = "getComputedStyle(document.querySelector('{}')).display"
     assert page.run(display.format("nav")) == page.run(display.format(".controls")) == "none"
+    assert page.run(display.format(".lengths")) == "flex" and page.run(display.format("main .on-screen")) == "none"
     assert page.run("getComputedStyle(document.querySelector('.accepted')).borderBottomStyle") == "solid"
     assert page.run("getComputedStyle(document.querySelector('.bonus')).borderBottomStyle") == "double"
     assert "line-through" in page.run("getComputedStyle(document.querySelector('.struck')).textDecorationLine")
