@@ -17,7 +17,11 @@ from doubledraft.report.tables import Row
 from doubledraft.stats import Interval, geometric_mean, ratio_interval, side
 
 SUPPORTED, CONTRADICTED, UNDECIDED = "supported", "contradicted", "undecided"
-ADVICE = {SUPPORTED: "Serve with the draft", CONTRADICTED: "Serve without the draft", UNDECIDED: "No clear difference"}
+ADVICE = {
+    SUPPORTED: "serve {} with the draft",
+    CONTRADICTED: "serve {} without the draft",
+    UNDECIDED: "there is no clear difference for {}",
+}
 NAMES = {"cod": "chain of draft", "cot": "chain of thought"}  # of types, in sentences
 TRAINING = "Training improves accuracy."
 SPECULATION = "Speculation cuts time without changing accuracy."
@@ -108,8 +112,8 @@ def serving(rows: Sequence[Row]) -> list[str]:
     """Return in a sentence which cells are faster with their draft, and which without it; none where none was timed."""
     drafted = [row for row in tables.drafted(rows) if not is_unsteady(row)]
     groups = {verdict: [row for row in drafted if _verdict(row.metrics.speedup, 1) == verdict] for verdict in ADVICE}
-    sentences = [f"{ADVICE[verdict]}: {names(map(_cost, cells))}." for verdict, cells in groups.items() if cells]
-    return [" ".join(["By wall time, as timed:", *sentences])] if sentences else []
+    parts = [ADVICE[verdict].format(names(map(_cost, cells))) for verdict, cells in groups.items() if cells]
+    return [f"By the measured wall times, {'; '.join(parts)}."] if parts else []
 
 
 def _cost(row: Row) -> str:

@@ -163,5 +163,5 @@ def test_cells_are_served_with_or_without_their_draft_by_their_measured_times(tm
     rows = tables.read_rows([made_up.write_cell(tmp_path, cell) for cell in (fast, slow, unsteady)], made_up.EXPECTED)
     (said,) = hypotheses.serving(rows)
     costs = "a step with the draft costs 3.50 plain ones and emits 2.80 tokens"  # K = 3: 2 + 3 * 0.5
-    assert said.endswith(f"Serve with the draft: cod_easy. Serve without the draft: cod_medium ({costs}).")
+    assert said.endswith(f"wall times, serve cod_easy with the draft; serve cod_medium ({costs}) without the draft.")
     assert hypotheses.serving(rows[2:]) == []

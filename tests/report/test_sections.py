@@ -74,7 +74,7 @@ def pages(tmp_path_factory) -> list[str]:
     [
         ("wrong answer: 168", "232", "58 %"),  # distilled rows
         ("1 answers are bugs", "native 0.1.0", "2.333"),  # the cross check
-        ("measured and predicted speedup part", "1.50"),
+        ("The measured speedup differs from the prediction: c", ", predicted 1.50"),
         ("first differ at a gap above 0.25", "median 9", "earliest 4"),
         ("RAPL package-0", "12.5", "No joules: RAPL: no counter"),
         ("Every target with every draft", "80 %", "75–85, n 60", "50 %"),
@@ -95,12 +95,13 @@ def test_a_second_costs_the_price_of_an_hour_over_3600(tmp_path):
     assert f"| {seconds:.2f} " in page and f"| {seconds / 100:.2g} (" in page
 
 
-def test_a_prediction_parts_only_outside_the_interval_and_by_a_tenth(tmp_path):
-    def parts(**changes: float) -> bool:
+def test_a_prediction_differs_only_outside_the_interval_and_by_a_tenth(tmp_path):
+    def differs(**changes: float) -> bool:
         cell = made_up.trained("cod", "easy")
         cell["speedup"] |= {"value": 1.3, "low": 1.28, "high": 1.32} | changes
         (row,) = tables.read_rows([made_up.write_cell(Path(tmp_path), cell)], made_up.EXPECTED)
-        return speed._parts(row)
+        return speed._disagrees(row)
 
-    assert not parts(predicted=1.31) and not parts(predicted=1.4) and parts(predicted=1.5) and parts(predicted=1.1)
-    assert not parts(predicted=1.5, high=1.6) and not parts(predicted=None)
+    assert not differs(predicted=1.31) and not differs(predicted=1.4)
+    assert differs(predicted=1.5) and differs(predicted=1.1)
+    assert not differs(predicted=1.5, high=1.6) and not differs(predicted=None)

@@ -19,7 +19,7 @@ def speed(drafted: Sequence[Row]) -> Section:
         title="Speed",
         tables=[
             table(
-                "Speedup and how sure it is",
+                "Speedup and its uncertainty",
                 ["cell", "speedup", "predicted", "blocks faster, sign test", "baseline / itself", "drift", "setting"],
                 [[text(row.cell), *_speedup(row)] for row in drafted],
             ),
@@ -56,7 +56,7 @@ def speed(drafted: Sequence[Row]) -> Section:
         ],
         alarms=[
             *[unsteady_warning(row) for row in drafted if is_unsteady(row)],
-            *_parted([row for row in drafted if _parts(row)]),
+            *_disagreement([row for row in drafted if _disagrees(row)]),
         ],
         notes=_prediction_notes(drafted) + _percentile_notes(drafted),
     )  # fmt: skip
@@ -88,7 +88,7 @@ def _speedup(row: Row) -> list[TableCell]:
     setting = text(drafting_text(spec), how)
     cells = [
         quantity(speedup, strong=True, alarm=is_unsteady(row)),
-        text("none" if spec.reason else number_text(speedup.predicted), alarm=_parts(row)),
+        text("none" if spec.reason else number_text(speedup.predicted), alarm=_disagrees(row)),
     ]
     if timing is None or timing.block_speedups is None:
         return [*cells, *[text(None)] * 3, setting]
@@ -110,7 +110,7 @@ def _step_cost(row: Row) -> list[TableCell]:
         text(speedup.draft_cost and number_text(speedup.draft_cost)),
         text("none" if spec.reason else number_text(step_cost(row)), "" if spec.reason else drafting_text(spec)),
         quantity(spec.tokens_per_step),
-        text("none" if spec.reason else number_text(speedup.predicted), alarm=_parts(row)),
+        text("none" if spec.reason else number_text(speedup.predicted), alarm=_disagrees(row)),
         text(best_length(row)),
     ]
 
@@ -154,7 +154,7 @@ def _reading(step: StepReading | None) -> TableCell:
     return text(f"{step.bytes_per_second / 1e9:.1f} GB/s", f"{share_text(step.share)} of the machine’s")
 
 
-def _parts(row: Row) -> bool:
+def _disagrees(row: Row) -> bool:
     """Return whether the predicted speedup lies outside the measured interval, and further off than APART."""
     speedup = row.metrics.speedup
     if None in (speedup.predicted, speedup.low):
@@ -163,17 +163,17 @@ def _parts(row: Row) -> bool:
     return outside and abs(speedup.predicted / speedup.value - 1) > APART
 
 
-def _parted(rows: Sequence[Row]) -> list[str]:
+def _disagreement(rows: Sequence[Row]) -> list[str]:
     """Return one warning for all cells whose prediction and measurement are apart."""
     apart = [
-        f"{row.cell} {quantity_text(row.metrics.speedup)} against {number_text(row.metrics.speedup.predicted)}"
+        f"{row.cell} {quantity_text(row.metrics.speedup)}, predicted {number_text(row.metrics.speedup.predicted)}"
         for row in rows
     ]
     if not apart:
         return []
     return [
-        f"{', '.join(apart)}: measured and predicted speedup part. Either time goes to something other than the passes "
-        "of the models, or the machine changed between timing the blocks and timing the steps."
+        f"The measured speedup differs from the prediction: {'; '.join(apart)}. Either time goes to something other "
+        "than the passes of the models, or the machine’s speed changed between timing the blocks and timing the steps."
     ]
 
 
