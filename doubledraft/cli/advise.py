@@ -18,13 +18,13 @@ from doubledraft import pages
 from doubledraft.cli import options as shared
 from doubledraft.cli.text_table import columns
 from doubledraft.engine.load import local_folder
-from doubledraft.evaluation.load.advice import advise
+from doubledraft.evaluation.load.advice import advise, unsteady
 from doubledraft.files import whole_file, write_json
 from doubledraft.inference.load_pair import load_pair, quiet_libraries
 from doubledraft.log import progress_shown
 from doubledraft.models.check_pair import check_tokens, vocabulary_sizes
 from doubledraft.models.inspect import inspect, load_tokenizer, positions
-from doubledraft.number_text import quantity_text
+from doubledraft.number_text import number_text, quantity_text
 from doubledraft.questions.data_sets import names_of, read_data_set
 from doubledraft.questions.wordproblems.generate import generate
 from doubledraft.records import Question, write_records
@@ -129,7 +129,7 @@ def text(advice: Advice) -> str:
             str(load.best_draft_length),
             f"{load.best_speedup:.2f}",
             "none pays" if load.acceptance_needed is None else f"{load.acceptance_needed:.2f}",
-            f"{load.tokens_per_second:.0f}",
+            number_text(load.tokens_per_second),
             *(f"{load.speedups[key]:.2f}" for key in SHOWN),
         ]
         for load in advice.loads
@@ -172,8 +172,11 @@ def write(advice: Advice, questions: Sequence[Question], options: argparse.Names
 
 def _page(advice: Advice) -> str:
     config = advice.speculative_config and json.dumps(advice.speculative_config)
-    values = {"advice": advice, "shown": SHOWN, "config": config}
-    return pages.render("advice.html.j2", values, quantity=quantity_text, two=lambda value: f"{value:.2f}")
+    warnings = unsteady([load.costs for load in advice.loads])
+    values = {"advice": advice, "warnings": warnings, "shown": SHOWN, "config": config}
+    return pages.render(
+        "advice.html.j2", values, quantity=quantity_text, number=number_text, two=lambda value: f"{value:.2f}"
+    )
 
 
 def _benchmark(advice: Advice, options: argparse.Namespace, folder: Path) -> dict[str, object]:

@@ -16,6 +16,7 @@ from tests.helpers.commands import run
 from tests.helpers.tiny_models import build_model, build_tokenizer
 
 QUICK = ["--num-samples", "3", "--max-tokens", "24", "--dtype", "float32", "--draft-int8"]
+UNCERTAIN = "Uncertain, as the machine was not steady. "
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +40,7 @@ def test_the_best_length_is_that_of_the_largest_speedup_and_sets_the_price(advis
         assert one.usd_per_million_tokens == pytest.approx(2 / 3600 / one.tokens_per_second * 1e6)
         assert one.usd_per_million_tokens_drafted == pytest.approx(one.usd_per_million_tokens / one.best_speedup)
     assert advice.acceptance.n == 3
-    assert advice.verdict.startswith(("Worth it", "Not worth it"))
+    assert advice.verdict.removeprefix(UNCERTAIN).startswith(("Worth it", "Not worth it"))
 
 
 @pytest.mark.slow
@@ -51,6 +52,9 @@ def test_the_files_serve_and_measure_the_pair(advised, tiny_model, tiny_draft):
     assert len((folder / "questions.jsonl").read_text().splitlines()) == 3
     page = (folder / "advice.html").read_text()
     assert advice.verdict in page and "<script" not in page
+    assert advice.verdict.startswith(UNCERTAIN) == ("⚠" in page), "a warning stands out, and leads the verdict"
+    assert "Median times in a step, ms" in page
+    assert ("Steps in vLLM take other times" in page) == bool(advice.speculative_config)
     if advice.speculative_config:
         assert json.loads((folder / "speculative_config.json").read_text()) == advice.speculative_config
     (folder / "speculative_config.json").write_text("{}")  # of an earlier advice, that drafting pays

@@ -55,12 +55,12 @@ def advise(
     costs = _costs_by_load(pair, prompts, mean_tokens)
     loads = [_at_load(cost, audit, price_per_hour) for cost in costs]
     best = {advice.costs.load: advice.best_draft_length for advice in loads}
-    alpha, unsteady = _alpha(audit, best[1] or 4), _unsteady(costs)
+    alpha, warnings = _alpha(audit, best[1] or 4), unsteady(costs)
     return Advice(
         target=pair.target.name,
         draft=draft_folder,
-        verdict=verdict(loads, alpha) + (" This is uncertain, as the machine was not steady." if unsteady else ""),
-        notes=[*notes, *unsteady, _basis(audit)],
+        verdict=("Uncertain, as the machine was not steady. " if warnings else "") + verdict(loads, alpha),
+        notes=[*notes, *warnings, _basis(audit)],
         acceptance=audit,
         per_token_acceptance=alpha,
         loads=loads,
@@ -174,7 +174,7 @@ def verdict(loads: Sequence[LoadAdvice], alpha: float) -> str:
     return f"Worth it at low load: {gain}, and it no longer pays beyond {max(paying)} in flight."
 
 
-def _unsteady(costs: Sequence[LoadCosts]) -> list[str]:
+def unsteady(costs: Sequence[LoadCosts]) -> list[str]:
     """Return a warning where the target took longer or shorter for the same prompts after a load than before it."""
     drifted = [cost for cost in costs if cost.drift is not None and max(cost.drift, 1 / cost.drift) > 1 + STEADY]
     if not drifted:

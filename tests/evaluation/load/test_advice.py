@@ -2,7 +2,7 @@
 
 import pytest
 
-from doubledraft.evaluation.load.advice import _unsteady, verdict
+from doubledraft.evaluation.load.advice import unsteady, verdict
 from doubledraft.summaries.advice import LoadAdvice, LoadCosts
 
 
@@ -48,6 +48,6 @@ def test_the_verdict_names_the_best_length_and_the_loads_at_which_it_pays(loads,
 
 def test_a_load_whose_prompts_took_longer_at_its_end_is_named():
     costs = [load(1, 4, 1.5, drift=1.01).costs, load(2, 4, 1.5, drift=1.4).costs]
-    [warning] = _unsteady(costs)
+    [warning] = unsteady(costs)
     assert "took 1.40 times as long at 2 in flight" in warning and "1 in flight" not in warning
-    assert _unsteady(costs[:1]) == []
+    assert unsteady(costs[:1]) == []
