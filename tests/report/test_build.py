@@ -294,7 +294,7 @@ def test_what_only_our_engine_tells_is_shown_with_its_definition_and_else_not_me
     }
     out = build(tmp_path, [made_up.write_cell(tmp_path, metrics) for metrics in (plain, told)])
     for page in (Page(out / "report.html").text, (out / "report.md").read_text()):
-        assert "words 62 %, 88 % (n 50)" in page and "past the first rejection too, native 0.1.0" in page
+        assert "agree 88 %, n 50" in page and "62 %" in page and "past the first rejection too, native 0.1.0" in page
         assert "13.4 GB/s" in page and "72 % of the machine’s" in page
         assert "not measured" in page
     table = read_table(out)
@@ -530,3 +530,10 @@ def write_run(path: Path, run: Path, asked: list[Question], mode: str, seconds: 
         provenance=recorded(),
     )
     json_file.write(run, info)
+
+
+def test_figures_come_before_the_tables_of_the_sections_and_empty_columns_are_left_out(whole):
+    page = (whole / "report.html").read_text()
+    assert page.index('id="figures"') < page.index('id="speed"') < page.index('id="published"')
+    cost = page[page.index('id="cost"') :].partition("</section>")[0]
+    assert "tokens, seconds</caption>" in cost and "no price" not in cost and 'data-label="joules"' not in cost

@@ -69,13 +69,22 @@ def correct_answers(rows: Sequence[Row], price: float | None) -> Section:
     ]
     reasons = dict.fromkeys(cost.energy_reason for _, _, cost in costs if cost.energy_reason)
     sources = dict.fromkeys(cost.energy_source for _, _, cost in costs if cost.energy_source)
+    columns = [
+        "cell",
+        "run",
+        "correct",
+        "tokens",
+        "seconds",
+        *["money"] * (price is not None),
+        *["joules"] * bool(sources),
+    ]
     return Section(
         id="cost",
         title="What a correct answer costs",
         tables=[
             table(
-                "Tokens, seconds, money and energy for each correct answer",
-                ["cell", "run", "correct", "tokens", "seconds", "money", "joules"],
+                f"For each correct answer: {', '.join(columns[3:])}",
+                columns,
                 [
                     [
                         _named(row),
@@ -83,8 +92,8 @@ def correct_answers(rows: Sequence[Row], price: float | None) -> Section:
                         text(cost.correct, f"of {row.answers.n}"),
                         quantity(cost.tokens),
                         quantity(cost.seconds),
-                        _money(cost, price),
-                        text(None if cost.joules is None else number_text(cost.joules)),
+                        *([] if price is None else [_money(cost, price)]),
+                        *([text(None if cost.joules is None else number_text(cost.joules))] if sources else []),
                     ]
                     for row, run, cost in costs
                 ],
@@ -99,9 +108,9 @@ def correct_answers(rows: Sequence[Row], price: float | None) -> Section:
     )
 
 
-def _money(cost: CostPerCorrect, price: float | None) -> TableCell:
-    if price is None or cost.seconds is None:
-        return text("no price" if price is None else None)
+def _money(cost: CostPerCorrect, price: float) -> TableCell:
+    if cost.seconds is None:
+        return text(None)
     seconds = cost.seconds
     ends = "" if seconds.low is None else f"{seconds.low * price / 3600:.2g}–{seconds.high * price / 3600:.2g}"
     return text(f"{seconds.value * price / 3600:.2g}", ends)

@@ -9,7 +9,7 @@ from doubledraft.report.page import PageTable, Section, TableCell, quantity, tab
 from doubledraft.report.sections.answers import groups
 from doubledraft.report.tables import SMALL, Row
 from doubledraft.stats import Interval
-from doubledraft.summaries.cell_metrics import SpeculationMetrics
+from doubledraft.summaries.cell_metrics import SpeculationMetrics, TokenClass
 from doubledraft.summaries.run_file import RunFile
 
 REPLAYED = (1, 2, 3, 4, 5, 6, 8)  # draft lengths that the page shows; metrics.json has them up to 16
@@ -24,6 +24,7 @@ def drafts(drafted: Sequence[Row]) -> Section:
         title="What the drafts are worth",
         tables=[
             _served(drafted),
+            _served_classes(drafted),
             _audits(drafted),
             _replayed(drafted),
             _classes(drafted),
@@ -58,7 +59,7 @@ def _served(drafted: Sequence[Row]) -> PageTable:
     has_agreement = any(row.metrics.speculation.order_independent_agreement for row in drafted)
     columns = ["cell", "acceptance rate", "tokens per step"]
     if has_agreement:
-        columns += ["order-independent agreement", "acceptance rate, agreement by class of token"]
+        columns += ["order-independent agreement"]
     return table(
         "Acceptance in the timed run",
         columns,
@@ -67,17 +68,31 @@ def _served(drafted: Sequence[Row]) -> PageTable:
 
 
 def _acceptance(spec: SpeculationMetrics) -> list[TableCell]:
-    classes = [
-        f"{name} {share_text(metrics.acceptance_rate)}, {share_text(metrics.order_independent_agreement)} "
-        f"(n {metrics.drafted})"
-        for name, metrics in (spec.token_classes or {}).items()
-    ]
     return [
         quantity(spec.acceptance_rate, True),
         quantity(spec.tokens_per_step),
         quantity(spec.order_independent_agreement, True),
-        text("; ".join(classes) or None),
     ]
+
+
+def _served_classes(drafted: Sequence[Row]) -> PageTable:
+    """Return acceptance and agreement in the timed run by class of token, where the engine recorded the tokens."""
+    by_cell = {row.cell: row.metrics.speculation.token_classes for row in drafted}
+    names = dict.fromkeys(name for classes in by_cell.values() for name in classes or {})
+    return table(
+        "Acceptance rate in the timed run by class of token; below it the agreement, and n drafted tokens",
+        ["cell", *names],
+        [
+            [text(cell), *[_class(classes[name]) if name in classes else text(None) for name in names]]
+            for cell, classes in by_cell.items()
+            if classes
+        ],
+    )
+
+
+def _class(metrics: TokenClass) -> TableCell:
+    agreement = share_text(metrics.order_independent_agreement)
+    return text(share_text(metrics.acceptance_rate), f"agree {agreement}, n {metrics.drafted}")
 
 
 def _audits(drafted: Sequence[Row]) -> PageTable:
@@ -200,7 +215,7 @@ def training_rows(distilled: Mapping[str, RunFile]) -> Section:
                     [
                         text(cell),
                         text(run.n),
-                        text(run.kept, f"{share_text(run.kept / run.n)}"),
+                        text(run.kept, share_text(Interval(run.kept / run.n, None, None, run.n))),
                         text(
                             ", ".join(f"{reason}: {count}" for reason, count in (run.dropped or {}).items()) or "none"
                         ),

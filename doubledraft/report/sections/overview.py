@@ -21,7 +21,7 @@ def main_table(rows: Sequence[Row]) -> Section:
         tables=[
             table(
                 "Accuracy, tokens, speedup and acceptance of each trained cell",
-                ["cell", "accuracy", "with the draft", "tokens per answer", "speedup", "best K", "acceptance rate",
+                ["cell", "accuracy", "accuracy with draft", "tokens per answer", "speedup", "best K", "acceptance rate",
                  "tokens per step", "same answers"],
                 [_main_row(row) for row in trained],
             )
