@@ -31,13 +31,16 @@ OPERATION = (
     r"|\b(?:plus|minus|mod)\b)"
 )
 OPERAND = r"(?:\d|\\pi|(?<![A-Za-z])[A-Za-z]|(?<!\\)\))"
-APPLIED = re.compile(  # arithmetic before a box
+COMPARED = r"(?:[≤≥≠]|\\(?:ne|le|ge|lt|gt)q?(?:slant)?(?![A-Za-z]))"  # not `<` and `>`, which are also signs of markup
+APPLIED = re.compile(  # arithmetic or a relation before a box
     rf"(?:{OPERATION}(?:\[\w*\]|\{{[^{{}}]*\}}|\d)*\s*|(?:{OPERAND}|\}})\$?(?: [-+−–*/] |[-+−–*/])|[=$(\[{{] ?[-−] ?"
-    rf"|[\^_|]|\}}\}}\{{|{OPERAND})\$?(?:(?:\\left)?[({{]\s*)*\Z"
+    rf"|[\^_|]|\}}\}}\{{|{OPERAND}|(?:{COMPARED}|(?:\d|(?<![A-Za-z</])[A-Za-z]|[)}}$&]|(?<=\S) )[<>]=?)[\s$]{{0,3}})"
+    rf"\$?(?:(?:\\left)?[({{]\s*)*\Z"
 )
-CONTINUED = re.compile(  # arithmetic behind a box
+CONTINUED = re.compile(  # arithmetic or a relation behind a box
     rf"(?:[ $)}}]|\*\*|\\[,;:!)\]]|\\right[)\]]?)*(?:{OPERATION}|[²³]|_\{{?\d|\^(?!\{{?\\circ)|!(?=\$|\\[)\]])"
     rf"|[-+−–*/:] ?\$?(?:\d|[(\\]|[A-Za-z](?![A-Za-z]))|(?<=\}})(?:\\left)?\((?![A-Za-z]{{2}})"
+    rf"|(?:{COMPARED}|[<>]=?) ?\$?(?:-?\d|\(|\\(?![)\]])|[A-Za-z](?![A-Za-z>]))"
     r"|(?:divided|multiplied|squared|cubed)\b)"
 )
 HEAD = re.compile(
@@ -119,7 +122,7 @@ def _last_box(text: str) -> str | None:
     start, factors = joined[0][0], FACTOR.match(text, joined[-1][1])
     before, behind = APPLIED.search(text[max(0, start - LONGEST) : start]), CONTINUED.match(text, factors.end())
     if before or behind:  # kept with the box, so that the comparison is undecided
-        return (before[0] if before else "") + text[start : (behind or factors).end()]
+        return (before[0].lstrip() if before else "") + text[start : (behind or factors).end()]
     factors = factors[0].replace("$", "").replace("\\)", "")
     return ", ".join(content for _, _, content in joined) + factors or None
 
