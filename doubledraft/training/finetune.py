@@ -71,7 +71,7 @@ def train(
 
     `run` is `DraftRun` for a draft, without which `method` distill and `held_out` are refused. `checkpoints` is a
     folder of this training alone, removed when all is written. `report_to` holds the fields of a `Tracker`, which gets
-    losses as the run `run_name`. `settings` are the other fields of `TrainingSettings`.
+    losses and settings as the run `run_name`. `settings` are the other fields of `TrainingSettings`.
     """
     tracker, start = Tracker(**(report_to or {})), "merged" if inputs.start else "base"
     settings = TrainingSettings(base=str(inputs.base), start=start, report_to=tracker.to, **settings)
@@ -80,13 +80,12 @@ def train(
         refuse_unsafe(model)  # not `inspect`: unsloth must be imported before transformers, and fetch has inspected it
     folder = folder_of_run(Path(checkpoints), _identity(inputs, settings))
     name, logs = settings.run_name or Path(out).name, Path(loss_csv).parent / "logs"
-    with (
-        tempfile.TemporaryDirectory(prefix="unsloth.") as compiled,
-        tracking.run(tracker, name, logs, folder.name) as tracked,
-    ):
-        _set_switches(compiled)
-        training = run(inputs, settings, folder, tracked)
-        losses = training.train()
+    shown = _deciding(settings) | {"base": Path(inputs.base).name}
+    with tempfile.TemporaryDirectory(prefix="unsloth.") as compiled:
+        _set_switches(compiled)  # before the tracker, which may import the hub's client
+        with tracking.run(tracker, name, logs, folder.name, shown) as tracked:
+            training = run(inputs, settings, folder, tracked)
+            losses = training.train()
     if not all(math.isfinite(entry["loss"]) for entry in losses):
         raise TrainingError(
             f"the loss of {out} is not a number any more; lower learning_rate = {settings.learning_rate:g}"
@@ -98,12 +97,15 @@ def train(
     shutil.rmtree(checkpoints)
 
 
+def _deciding(settings: TrainingSettings) -> dict[str, object]:
+    return {name: value for name, value in asdict(settings).items() if name not in ("report_to", "run_name")}
+
+
 def _identity(inputs: Inputs, settings: TrainingSettings) -> dict:
     """Return what decides the weights, and so whose checkpoints may be continued; where losses are sent does not."""
-    deciding = {name: value for name, value in asdict(settings).items() if name not in ("report_to", "run_name")}
     folders = {"base": inputs.base, "start": inputs.start, "target": inputs.target}
     digests = {name: folder and _fingerprint(folder) for name, folder in folders.items()}
-    return deciding | digests | {"allowed_tokens": inputs.allowed_tokens, "rows": list(inputs.rows)}
+    return _deciding(settings) | digests | {"allowed_tokens": inputs.allowed_tokens, "rows": list(inputs.rows)}
 
 
 def _fingerprint(folder: str | Path) -> str:

@@ -4,6 +4,9 @@ A run is known by its name and by what decides its values, so a training that wa
 began, and one with other settings begins a new one. What is sent is numbers, tables and the settings given here: no
 code, no files, no facts of the machine. TensorBoard and trackio write to this machine only; W&B sends, unless
 WANDB_MODE=offline. Its key is WANDB_API_KEY, from the environment or `.env`.
+
+A training that goes on repeats the steps since its newest checkpoint, with the values of before. W&B ignores a step
+that it has; for the other two this module sees to it that each step counts once.
 """
 
 import csv
@@ -17,6 +20,7 @@ from pathlib import Path
 from typing import Protocol
 
 from doubledraft import api_keys
+from doubledraft.machine import OFFLINE
 from doubledraft.provenance import config_hash
 
 WANDB, TRACKIO, TENSORBOARD, NONE = "wandb", "trackio", "tensorboard", "none"
@@ -45,14 +49,20 @@ class TrackedRun(Protocol):
 
 
 @contextmanager
-def run(tracker: Tracker, name: str, folder: str | Path, identity: object = None) -> Iterator[TrackedRun]:
+def run(
+    tracker: Tracker,
+    name: str,
+    folder: str | Path,
+    identity: object = None,
+    settings: Mapping[str, object] | None = None,
+) -> Iterator[TrackedRun]:
     """Yield a run; what a tracker writes for itself goes below `folder`, except trackio's (see TRACKIO_DIR).
 
-    `identity` holds plain values: an equal name and identity continue the same run. Raise api_keys.MissingKey where
-    W&B has no key.
+    `identity` holds plain values: an equal name and identity continue the same run. `settings` are shown with it. Raise
+    api_keys.MissingKey where W&B has no key.
     """
     kinds = {WANDB: _Wandb, TRACKIO: _Trackio, TENSORBOARD: _TensorBoard, NONE: _NotTracked}
-    tracked = kinds[tracker.to](tracker, name, Path(folder), config_hash([name, identity])[:8])
+    tracked = kinds[tracker.to](tracker, name, Path(folder), config_hash([name, identity])[:8], dict(settings or {}))
     try:
         yield tracked
     finally:
@@ -70,12 +80,18 @@ class _NotTracked:
 
 
 class _Wandb:
-    def __init__(self, tracker: Tracker, name: str, folder: Path, id: str) -> None:
+    def __init__(self, tracker: Tracker, name: str, folder: Path, id: str, settings: dict[str, object]) -> None:
         import wandb
 
         offline = os.environ.get("WANDB_MODE") in ("offline", "disabled")
-        private = {"disable_code": True, "disable_git": True, "x_disable_meta": True, "x_disable_stats": True}
-        settings = wandb.Settings(
+        private = {
+            "disable_code": True,
+            "disable_git": True,
+            "x_disable_meta": True,
+            "x_disable_stats": True,
+            "host": "",
+        }
+        of_client = wandb.Settings(
             api_key=None if offline else str(api_keys.key(WANDB)),
             silent=True,
             console="off",
@@ -92,7 +108,8 @@ class _Wandb:
             id=f"{re.sub('[^A-Za-z0-9_-]', '-', name)}-{id}",
             resume="allow",
             dir=str(folder),
-            settings=settings,
+            config=settings,
+            settings=of_client,
         )
 
     def log(self, values: Mapping[str, float], step: int) -> None:
@@ -106,15 +123,24 @@ class _Wandb:
 
 
 class _Trackio:
-    def __init__(self, tracker: Tracker, name: str, folder: Path, id: str) -> None:
+    """Skips the steps that its run has, of which trackio would keep both."""
+
+    def __init__(self, tracker: Tracker, name: str, folder: Path, id: str, settings: dict[str, object]) -> None:
+        os.environ.update(OFFLINE)  # where there is a token of the hub, trackio would ask the hub whose it is
         import trackio
+        from trackio.sqlite_storage import SQLiteStorage
 
         self._trackio = trackio
         quiet = {"embed": False, "auto_log_gpu": False, "auto_log_cpu": False}
-        self._run = trackio.init(project=tracker.project, name=f"{name}-{id}", resume="allow", **quiet)
+        name = f"{name}-{id}"
+        self._run = trackio.init(project=tracker.project, name=name, resume="allow", config=settings, **quiet)
+        last = SQLiteStorage.get_max_step_for_run(tracker.project, name)
+        self._last_step = -1 if last is None else last
 
     def log(self, values: Mapping[str, float], step: int) -> None:
-        self._run.log(dict(values), step=step)
+        if step > self._last_step:
+            self._run.log(dict(values), step=step)
+            self._last_step = step
 
     def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         import pandas
@@ -126,23 +152,36 @@ class _Trackio:
 
 
 class _TensorBoard:
-    """Writes below `folder`/tensorboard, which outlives the checkpoints of a training."""
+    """Writes below `folder`/tensorboard, which outlives the checkpoints of a training.
 
-    def __init__(self, tracker: Tracker, name: str, folder: Path, id: str) -> None:
+    The file begins with the first step that is logged, from which on TensorBoard forgets what earlier files have.
+    """
+
+    def __init__(self, tracker: Tracker, name: str, folder: Path, id: str, settings: dict[str, object]) -> None:
+        self._folder = folder / "tensorboard" / f"{name.rpartition('/')[2]}-{id}"
+        self._settings = {} if self._folder.exists() else settings
+        self._writer = None
+
+    def _begun(self, step: int | None = None):
         from torch.utils.tensorboard import SummaryWriter
 
-        self._writer = SummaryWriter(str(folder / "tensorboard" / f"{name.rpartition('/')[2]}-{id}"))
+        if not self._writer:
+            self._writer = SummaryWriter(str(self._folder), purge_step=step)
+            if self._settings:
+                self.table("settings", ("setting", "value"), list(self._settings.items()))
+        return self._writer
 
     def log(self, values: Mapping[str, float], step: int) -> None:
         for name, value in values.items():
-            self._writer.add_scalar(name, value, step)
+            self._begun(step).add_scalar(name, value, step)
 
     def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         lines = [list(columns), ["---"] * len(columns), *rows]
-        self._writer.add_text(name, "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines))
+        self._begun().add_text(name, "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines))
 
     def close(self) -> None:
-        self._writer.close()
+        if self._writer:
+            self._writer.close()
 
 
 def send_metrics(path: str | Path, report_to: Mapping[str, str | None], name: str, folder: str | Path) -> None:

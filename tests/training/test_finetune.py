@@ -108,9 +108,12 @@ def test_a_tracker_has_the_loss_of_every_step_when_the_checkpoints_are_gone(trai
     for folder in trained[:2]:
         [run] = (folder / "logs" / "tensorboard").iterdir()
         assert run.name.startswith("draft-"), "a killed run went on in the run that it had begun"
-        sent = {event.step: event.value for event in EventAccumulator(str(run)).Reload().Scalars("train/loss")}
+        found = EventAccumulator(str(run)).Reload()
+        sent = found.Scalars("train/loss")
         kept = {int(row["step"]): float(row["loss"]) for row in losses(folder)}
-        assert sent == pytest.approx(kept, rel=1e-5) and len(kept) == STEPS
+        assert [event.step for event in sent] == list(kept), "a step was sent twice"
+        assert [event.value for event in sent] == pytest.approx(list(kept.values()), rel=1e-5) and len(kept) == STEPS
+        assert "learning_rate | 0.005" in str(found.Tensors("settings/text_summary"))
 
 
 @pytest.mark.slow
